@@ -1,0 +1,1 @@
+"""Torch modules and pure loss functions; imports nothing else of this project."""

@@ -1,0 +1,1 @@
+"""Noise schedules and corruptions of embeddings; imports nothing else of this project."""

@@ -1,0 +1,1 @@
+"""Semi-supervised self-training of multimodal emotion models."""
