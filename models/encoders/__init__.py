@@ -1,0 +1,78 @@
+"""Encoders: utterances in, one vector each out. Heavy libraries load when one is built."""
+
+from __future__ import annotations
+
+from .base import ArrayBatch, ArrayProblem, Encoder, EncoderUnavailable
+from .config import ArrayConfig, SpeechConfig, TextConfig
+from .pruning import PruningConfig
+
+__all__ = [
+    "ArrayBatch",
+    "ArrayConfig",
+    "ArrayProblem",
+    "Encoder",
+    "EncoderUnavailable",
+    "PruningConfig",
+    "SpeechConfig",
+    "TextConfig",
+    "build_array_encoder",
+    "build_speech_encoder",
+    "build_text_encoder",
+]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def build_speech_encoder(
+    config: SpeechConfig, *, device: str = "cpu", precision: str = "fp32", root: str = ""
+) -> Encoder | None:
+    """Returns the speech encoder that `config.model` names, or None for `none`.
+
+    `root` is the folder that relative paths of precomputed arrays start from.
+    """
+    _check_precision(precision)
+    if config.model == "none":
+        return None
+    if config.model in ("acoustic", "egemaps"):
+        from .acoustic import AcousticEncoder
+
+        return AcousticEncoder(config)
+    if config.model == "precomputed":
+        from .precomputed import PrecomputedEncoder
+
+        return PrecomputedEncoder.from_config(config, modality="speech", root=root)
+    from .speech import SpeechEncoder
+
+    return SpeechEncoder.from_config(config, device=device, precision=precision)
+
+
+def build_text_encoder(
+    config: TextConfig, *, device: str = "cpu", precision: str = "fp32", root: str = ""
+) -> Encoder | None:
+    """Returns the text encoder that `config.model` names, or None for `none`."""
+    _check_precision(precision)
+    if config.model == "none":
+        return None
+    if config.model == "char-ngram":
+        from .char_ngram import CharNgramEncoder
+
+        return CharNgramEncoder(prefix=config.prefix)
+    if config.model == "precomputed":
+        from .precomputed import PrecomputedEncoder
+
+        return PrecomputedEncoder.from_config(config, modality="text", root=root)
+    from .text import TextEncoder
+
+    return TextEncoder.from_config(config, device=device, precision=precision)
+
+
+def build_array_encoder(config: ArrayConfig, *, modality: str, root: str = "") -> Encoder:
+    """Returns the reader of a further modality's precomputed arrays."""
+    from .precomputed import PrecomputedEncoder
+
+    return PrecomputedEncoder.from_config(config, modality=modality, root=root)
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")

@@ -1,0 +1,98 @@
+"""The settings of the encoders; each is read by the build function of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .pruning import PruningConfig
+
+COMBINE = ("mean", "sum", "concat", "views")
+POOLING = ("mean", "mean_std", "frames")
+LAYOUTS = ("auto", "rows", "padded")
+
+
+@dataclass
+class SpeechConfig:
+    """How speech becomes vectors."""
+
+    model: str = "acoustic"
+    """acoustic | egemaps | hub name | local folder | fairseq .pt file | precomputed | none."""
+    revision: str = ""
+    """Branch, tag or commit of a hub model; '' = its main branch."""
+    layers: list[int] = field(default_factory=list)
+    """Layers used: 0 = input of the first layer, L = last hidden state, negatives from the end; [] = last."""
+    combine: str = "mean"
+    """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
+    pooling: str = "mean"
+    """Frames into one vector: mean | mean_std | frames (kept, for sequence models)."""
+    path: str = ""
+    """For precomputed: folder of <id>.npy files, or one .npz file with `id` and an array."""
+    column: str = ""
+    """For precomputed: manifest column with one file path per utterance."""
+    chunk_seconds: float = 20.0
+    """Longer audio is cut at quiet points into pieces of at most this length, averaged by frames."""
+    batch_seconds: float = 600.0
+    """Audio seconds per padded batch, padding included; changes speed and memory, not results."""
+    layout: str = "auto"
+    """auto | rows (un-padded, one by one) | padded (length-sorted batches); auto = rows on the CPU."""
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    """Token pruning inside the encoder."""
+
+    def __post_init__(self) -> None:
+        _check_choice("combine", self.combine, COMBINE)
+        _check_choice("pooling", self.pooling, POOLING)
+        _check_choice("layout", self.layout, LAYOUTS)
+        if not 1.0 <= self.chunk_seconds <= 30.0:
+            raise ValueError(f"chunk_seconds must be in [1, 30], got {self.chunk_seconds}")
+        if self.batch_seconds <= 0:
+            raise ValueError(f"batch_seconds must be above 0, got {self.batch_seconds}")
+
+
+@dataclass
+class TextConfig:
+    """How text becomes vectors."""
+
+    model: str = "char-ngram"
+    """char-ngram | hub name | local folder | precomputed | none."""
+    revision: str = ""
+    """Branch, tag or commit of a hub model; '' = its main branch."""
+    layers: list[int] = field(default_factory=list)
+    """Layers used: 0 = embeddings, L = last hidden state, negatives from the end; [] = last."""
+    combine: str = "mean"
+    """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
+    pooling: str = "mean"
+    """Tokens into one vector: mean | mean_std | frames (kept, for sequence models)."""
+    max_tokens: int = 256
+    """Longer texts are cut after this many tokens, special tokens included."""
+    prefix: str = ""
+    """Put before every text; E5 models want 'query: '."""
+    path: str = ""
+    """For precomputed: folder of <id>.npy files, or one .npz file with `id` and an array."""
+    column: str = ""
+    """For precomputed: manifest column with one file path per utterance."""
+
+    def __post_init__(self) -> None:
+        _check_choice("combine", self.combine, COMBINE)
+        _check_choice("pooling", self.pooling, POOLING)
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens must be 3 or more, got {self.max_tokens}")
+
+
+@dataclass
+class ArrayConfig:
+    """A further modality given as arrays, for example `encoders.extra.video.column=video`."""
+
+    path: str = ""
+    """Folder of <id>.npy files, or one .npz file with `id` and an array."""
+    column: str = ""
+    """Manifest column with one file path per utterance."""
+    pooling: str = "mean"
+    """Frames into one vector: mean | mean_std | frames (kept, for sequence models)."""
+
+    def __post_init__(self) -> None:
+        _check_choice("pooling", self.pooling, POOLING)
+
+
+def _check_choice(field_name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{field_name} must be one of {', '.join(known)}, got {value!r}")
