@@ -1,0 +1,1 @@
+"""Features: extracted once into a store, then read as standardised tensors."""

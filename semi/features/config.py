@@ -1,0 +1,38 @@
+"""The settings of the feature store and of standardisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STANDARDIZE = ("global", "speaker", "none")
+
+
+@dataclass
+class FeaturesConfig:
+    """Where features are kept and how they are scaled before a model sees them."""
+
+    store: str = "feature_store"
+    """Folder of the feature store; may be shared by any number of runs and machines."""
+    standardize: str = "global"
+    """Mean 0 and deviation 1 on training rows: global | speaker (each speaker's own) | none."""
+    clamp: float = 5.0
+    """Standardised values are cut at +- this; 0 = never."""
+    pca: int | None = None
+    """Keep this many principal components of each modality, fitted on training rows; null = all."""
+    speaker_shrink: float = 5.0
+    """Speaker statistics lean on the global ones as if this many rows of those had been seen."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the first setting that is not allowed."""
+        if not self.store:
+            raise ValueError("store must be the path of a folder, got ''")
+        if self.standardize not in STANDARDIZE:
+            raise ValueError(
+                f"standardize must be one of {', '.join(STANDARDIZE)}, got '{self.standardize}'"
+            )
+        if not self.clamp >= 0:
+            raise ValueError(f"clamp must be >= 0 (0 = never), got {self.clamp}")
+        if self.pca is not None and self.pca < 1:
+            raise ValueError(f"pca must be >= 1 or null, got {self.pca}")
+        if not self.speaker_shrink >= 0:
+            raise ValueError(f"speaker_shrink must be >= 0, got {self.speaker_shrink}")
