@@ -1,0 +1,200 @@
+"""What becomes of the tokens that are not kept: five pure functions, METHODS by name.
+
+Each takes the tokens of a padded batch and how many each utterance keeps (host integers, so no
+step waits for the device) and returns the shorter batch. Letters: B batch, N tokens before,
+K tokens after, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .scores import rounded
+
+
+@dataclass
+class Step:
+    """One shortening of a padded batch."""
+
+    hidden: torch.Tensor  # (B, K, D); what lies on padding means nothing
+    sizes: torch.Tensor  # (B, K) float32, frames each token stands for, 0 on padding
+    group: torch.Tensor  # (B, N) int64, the new token of each old one; padding points at K - 1
+
+
+@dataclass
+class Method:
+    """A way to shorten, and the score it ranks by."""
+
+    apply: Callable[..., Step]
+    score: str  # importance (B, N) | similarity (B, N - 1) | none
+    weighted: bool  # True: tokens stand for several frames; False: the dropped ones are forgotten
+
+
+def host_tensor(values: list[int], device: torch.device) -> torch.Tensor:
+    """Returns host integers as an int64 tensor on `device` without waiting for the device."""
+    tensor = torch.tensor(values, dtype=torch.int64)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def length_mask(lengths: list[int], width: int, device: torch.device) -> torch.Tensor:
+    """Returns (B, width) bool, True on the tokens that are not padding."""
+    return torch.arange(width, device=device)[None] < host_tensor(lengths, device)[:, None]
+
+
+def merge(
+    hidden: torch.Tensor,
+    sizes: torch.Tensor,
+    lengths: list[int],
+    keep: list[int],
+    score: torch.Tensor,
+) -> Step:
+    """Returns the batch with its most similar neighbours averaged, weighted by their sizes.
+
+    The n - keep most similar adjacent pairs of an utterance are joined; a run of joined pairs
+    becomes one token (A-ToMe, https://arxiv.org/abs/2306.16009). `score` is (B, N - 1).
+    """
+    device, width = hidden.device, max(keep)
+    last = host_tensor(lengths, device)[:, None] - 1  # (B, 1)
+    pairs = torch.arange(score.shape[1], device=device)[None] < last
+    ranked = rounded(score).masked_fill(~pairs, float("-inf"))
+    rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    surplus = host_tensor([n - k for n, k in zip(lengths, keep, strict=True)], device)
+    joined = rank < surplus[:, None]  # (B, N - 1)
+    group = torch.nn.functional.pad((~joined).long().cumsum(1), (1, 0)).clamp(max=width - 1)
+    return _average(hidden, sizes, group, width)
+
+
+def topk_merge(
+    hidden: torch.Tensor,
+    sizes: torch.Tensor,
+    lengths: list[int],
+    keep: list[int],
+    score: torch.Tensor,
+) -> Step:
+    """Returns the most important tokens, each averaged with the dropped ones nearest in time."""
+    index, mask = _top(score, lengths, keep)
+    group = _nearest(index, mask, hidden.shape[1])
+    return _average(hidden, sizes, group, index.shape[1])
+
+
+def topk(
+    hidden: torch.Tensor,
+    sizes: torch.Tensor,
+    lengths: list[int],
+    keep: list[int],
+    score: torch.Tensor,
+) -> Step:
+    """Returns the most important tokens in the order of time; the others are forgotten."""
+    index, mask = _top(score, lengths, keep)
+    return _gather(hidden, index, mask)
+
+
+def fuse(
+    hidden: torch.Tensor,
+    sizes: torch.Tensor,
+    lengths: list[int],
+    keep: list[int],
+    score: torch.Tensor,
+) -> Step:
+    """Returns the most important tokens and, last, one token averaged over all the others.
+
+    EViT's fused token (https://arxiv.org/abs/2202.07800), normalised: weighted by importance and
+    as heavy as what it replaces. It is one of the `keep` tokens.
+    """
+    device, (_, old, _) = hidden.device, hidden.shape
+    fused = [k < n for n, k in zip(lengths, keep, strict=True)]  # an untouched row has none
+    index, mask = _top(score, lengths, [k - f for k, f in zip(keep, fused, strict=True)])
+    width = max(keep)
+    valid = length_mask(lengths, old, device)
+    # Column `old` collects what `index` holds on padding.
+    kept = torch.zeros(len(keep), old + 1, dtype=torch.bool, device=device)
+    kept = kept.scatter(1, torch.where(mask, index, old), True)[:, :old]
+    rank = kept.long().cumsum(1) - 1
+    last = host_tensor(keep, device)[:, None] - 1  # (B, 1): where the fused token goes
+    group = torch.where(kept, rank, last)
+    group = torch.where(valid, group, width - 1)
+    # Inside a kept token's group of one the weight cancels; in the fused group it is importance.
+    weight = torch.where(kept, torch.ones_like(score), score.clamp(min=1e-9)) * valid
+    step = _average(hidden, weight, group, width)
+    return Step(step.hidden, _sum(sizes * valid, group, width), group)
+
+
+def stride(
+    hidden: torch.Tensor,
+    sizes: torch.Tensor,
+    lengths: list[int],
+    keep: list[int],
+    score: torch.Tensor | None = None,
+) -> Step:
+    """Returns tokens at even distances: the baseline that every other method must beat."""
+    device, width = hidden.device, max(keep)
+    number = torch.arange(width, device=device)[None]
+    many, few = host_tensor(lengths, device)[:, None], host_tensor(keep, device)[:, None]
+    index = (2 * number + 1) * many // (2 * few)  # middles of `few` equal pieces
+    return _gather(hidden, index.clamp(max=hidden.shape[1] - 1), number < few)
+
+
+METHODS: dict[str, Method] = {
+    "merge": Method(merge, "similarity", weighted=True),
+    "topk_merge": Method(topk_merge, "importance", weighted=True),
+    "topk": Method(topk, "importance", weighted=False),
+    "fuse": Method(fuse, "importance", weighted=True),
+    "stride": Method(stride, "none", weighted=False),
+}
+
+
+def _top(
+    score: torch.Tensor, lengths: list[int], keep: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (B, K) positions of the highest scores in the order of time, and their mask.
+
+    Equal scores: the earlier token stays.
+    """
+    old, device = score.shape[1], score.device
+    valid = length_mask(lengths, old, device)
+    ranked = rounded(score).masked_fill(~valid, float("-inf"))
+    width = max(max(keep), 1)
+    order = ranked.argsort(dim=1, descending=True, stable=True)[:, :width]
+    mask = length_mask(keep, width, device)
+    index = torch.where(mask, order, old).sort(dim=1).values
+    return index.clamp(max=old - 1), mask
+
+
+def _nearest(index: torch.Tensor, mask: torch.Tensor, old: int) -> torch.Tensor:
+    """Returns (B, N): for each position the number of the kept token nearest in time.
+
+    A position half-way between two goes to the earlier one.
+    """
+    kept = index.masked_fill(~mask, 4 * old).contiguous()
+    time = torch.arange(old, device=index.device)[None].expand(len(index), old).contiguous()
+    after = torch.searchsorted(kept, time).clamp(max=index.shape[1] - 1)
+    before = (after - 1).clamp(min=0)
+    to_before = (time - kept.gather(1, before)).abs()
+    return torch.where(to_before <= (kept.gather(1, after) - time).abs(), before, after)
+
+
+def _gather(hidden: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> Step:
+    """Returns the tokens at `index`, each of size 1, and the nearest of them for every frame."""
+    taken = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
+    return Step(taken, mask.float(), _nearest(index, mask, hidden.shape[1]))
+
+
+def _average(hidden: torch.Tensor, weight: torch.Tensor, group: torch.Tensor, width: int) -> Step:
+    """Returns the weighted mean of every group; sums run in float32. Padding has weight 0."""
+    total = _sum(weight, group, width)  # (B, K)
+    # Padding may hold anything, infinities included, so it is blanked and not multiplied by 0.
+    weighted = hidden.float().masked_fill(weight[..., None] == 0, 0) * weight[..., None]
+    merged = hidden.new_zeros(len(hidden), width, hidden.shape[2], dtype=torch.float32)
+    merged = merged.scatter_add(1, group[..., None].expand_as(weighted), weighted)
+    merged = merged / torch.where(total > 0, total, 1.0)[..., None]
+    return Step(merged.to(hidden.dtype), total, group)
+
+
+def _sum(values: torch.Tensor, group: torch.Tensor, width: int) -> torch.Tensor:
+    """Returns (B, K) sums of (B, N) values over groups."""
+    return values.new_zeros(len(values), width).scatter_add(1, group, values)
