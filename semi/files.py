@@ -1,0 +1,154 @@
+"""Files written whole: a temporary name beside the target, fsync, rename; readers of the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import RunError
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+
+TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path to write; renames it to `path` if the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_dir(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yields a temporary folder; makes it `path` when the block ends without an error.
+
+    An existing folder is refused (what is written stays as it is) unless `replace` is set.
+    """
+    path = Path(path)
+    if path.exists() and not replace:
+        raise RunError(f"{path} is already written and is never changed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    temporary.mkdir()
+    old = None
+    try:
+        yield temporary
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                _sync(Path(folder, name))
+            _sync(Path(folder))
+        if path.exists():
+            old = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-old-{path.name}")
+            os.rename(path, old)
+        os.rename(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(folder: str | Path) -> int:
+    """Removes what killed writers left anywhere below `folder`; returns how many entries."""
+    found = [p for p in Path(folder).rglob(f"{TEMPORARY}*")]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(found)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON; arrays, tensors and dataclasses become lists and objects, NaN becomes null."""
+    write_text(path, json.dumps(jsonable(value), ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: str | Path, default: Any = None) -> Any:
+    """Returns what a JSON file holds, or `default` when there is no such file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+
+
+def write_table(path: str | Path, table: pandas.DataFrame) -> None:
+    """Writes a table as CSV or, by the ending .parquet, as Parquet; without the index."""
+    with replacing(path) as temporary:
+        if Path(path).suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes named tensors as safetensors."""
+    from safetensors.torch import save_file
+
+    # save_file refuses tensors that share memory or are strided; a copy is neither
+    copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(copies, temporary, metadata)
+
+
+def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Returns the named tensors of a safetensors file, on the CPU."""
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def jsonable(value: Any) -> Any:
+    """Returns the value made of dict, list, str, int, finite float, bool and None only."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # numpy arrays and scalars, tensors
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [
+            jsonable(v) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)
+        ]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (str, int)) or value is None:
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
