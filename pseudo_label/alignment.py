@@ -1,0 +1,73 @@
+"""Class shares of the pool: bias-corrected averages, distribution alignment, prior estimation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class EMA:
+    """Exponential moving average that is right from the first step: v_t / (1 - beta^t)."""
+
+    def __init__(self, beta: float):
+        self.beta, self.value, self.steps = beta, torch.zeros(()), 0
+
+    def update(self, x: Tensor) -> Tensor:
+        """Adds one observation and returns the corrected average, same shape as x."""
+        self.steps += 1
+        self.value = self.beta * self.value + (1 - self.beta) * x
+        return self.value / (1 - self.beta**self.steps)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Returns x divided by its sum over the last axis; all-zero rows become uniform."""
+    total = x.sum(-1, keepdim=True)
+    return torch.where(total > 0, x / total.clamp(min=1e-30), torch.full_like(x, 1 / x.shape[-1]))
+
+
+def alignment_ratio(probs: Tensor, target: Tensor, mean: Tensor | None = None) -> Tensor:
+    """Returns target / mean prediction, the per-class factor of distribution alignment, (C,)."""
+    mean = probs.mean(0) if mean is None else mean
+    return target / mean.clamp(min=1e-6)
+
+
+def align(probs: Tensor, target: Tensor, mean: Tensor | None = None) -> Tensor:
+    """Returns Norm(p * target / mean prediction) (ReMixMatch, https://arxiv.org/abs/1911.09785)."""
+    if not len(probs):
+        return probs
+    return normalise(probs * alignment_ratio(probs, target, mean))
+
+
+def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
+    """Returns the pool's class shares by EM on calibrated probabilities (Saerens 2002), (C,).
+
+    pi <- mean_i Norm(p_i * pi / pi_source); see also https://arxiv.org/abs/1901.06852.
+    """
+    source = normalise(source.double().clamp(min=1e-12))
+    likelihood = probs.double() / source
+    prior = source.clone()
+    for _ in range(iterations):
+        # mean_i Norm(L_i * prior) without an (N, C) temporary: prior * L^T (1 / (L prior)) / N
+        prior = prior * (likelihood.T @ (1 / (likelihood @ prior).clamp(min=1e-30))) / len(probs)
+    return normalise(prior).to(probs.dtype)
+
+
+def bbse_prior(probs: Tensor, gold_probs: Tensor, gold_label: Tensor) -> Tensor:
+    """Returns the pool's class shares by black-box shift estimation, (C,).
+
+    Solves C w = mu with the joint out-of-fold confusion matrix C[i, j] = P(predicted i, true j) and
+    the pool's predicted shares mu, clips w >= 0 (https://arxiv.org/abs/1802.03916).
+    """
+    classes = probs.shape[1]
+    cell = gold_probs.argmax(1) * classes + gold_label
+    joint = torch.bincount(cell, minlength=classes**2).double().view(classes, classes)
+    joint = joint / max(len(gold_label), 1)
+    mu = torch.bincount(probs.argmax(1), minlength=classes).double() / max(len(probs), 1)
+    ratio = (torch.linalg.pinv(joint) @ mu).clamp(min=0)
+    return normalise(ratio * joint.sum(0)).to(probs.dtype)
+
+
+def shrink_prior(estimate: Tensor, source: Tensor, rows: int, pull: float = 200.0) -> Tensor:
+    """Returns the estimate pulled to the labelled shares by rows / (rows + pull), (C,)."""
+    keep = rows / (rows + pull)
+    return normalise(keep * estimate + (1 - keep) * normalise(source))

@@ -1,0 +1,77 @@
+"""Prior-balanced soft allocation: every pool row gets a soft label, the classes get their share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..pool import BELOW, Pool, Selection, decide, nothing
+
+if TYPE_CHECKING:
+    from ..config import SelectionConfig
+
+
+@dataclass
+class AllocationConfig:
+    """Numbers of the rule soft_allocation."""
+
+    temperature: float = 0.5
+    """Sharpening before the allocation: P ** (1 / temperature)."""
+    iterations: int = 50
+    """Sinkhorn iterations."""
+
+    def __post_init__(self):
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
+
+
+def soft_allocation(pool: Pool, config: SelectionConfig) -> Selection:
+    """Takes all rows with Q = Sinkhorn(P^(1/T)), weight 1 - H(Q) / log C.
+
+    Optimal-transport allocation as in SeLa (https://arxiv.org/abs/1911.05371) and SwAV
+    (https://arxiv.org/abs/2006.09882), with the class prior as column sums.
+    """
+    if not len(pool):
+        return nothing(pool)
+    numbers = config.soft_allocation
+    q = sinkhorn(pool.probs, pool.prior, numbers.temperature, numbers.iterations)
+    return decide(
+        pool,
+        pool.allowed(),
+        BELOW,
+        label=q.argmax(1),
+        target=q,
+        weight=certainty(q),
+        threshold=torch.zeros_like(pool.prior),
+    )
+
+
+def sinkhorn(probs: Tensor, prior: Tensor, temperature: float, iterations: int) -> Tensor:
+    """Returns (N, C) with rows summing to 1 and columns close to N * prior.
+
+    Q = diag(u) K diag(v): only the scaling vectors are iterated, two matrix-vector products each.
+    """
+    kernel = probs.double().clamp(min=1e-12) ** (1.0 / temperature)
+    kernel = kernel / kernel.amax(1, keepdim=True)  # rows are rescaled anyway; avoids underflow
+    share = (prior.double() / prior.double().sum()).clamp(min=1e-12) * len(probs)
+    rows = torch.ones(len(probs), dtype=torch.float64, device=probs.device)
+    columns = torch.ones_like(share)
+    for _ in range(iterations):
+        columns = share / (kernel.T @ rows).clamp(min=1e-300)
+        rows = 1.0 / (kernel @ columns).clamp(min=1e-300)
+    q = kernel * columns * rows[:, None]
+    return (q / q.sum(1, keepdim=True)).to(probs.dtype)
+
+
+def certainty(q: Tensor) -> Tensor:
+    """Returns 1 - H(q) / log C in [0, 1]; 1 for a single class, (N,)."""
+    if q.shape[1] < 2:
+        return torch.ones_like(q[:, 0])
+    entropy = torch.special.entr(q).sum(1)
+    return (1 - entropy / math.log(q.shape[1])).clamp(0, 1)

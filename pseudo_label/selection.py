@@ -1,0 +1,184 @@
+"""One call from teacher outputs to pseudo-labels: prepare, apply the rule, bound, target, weigh."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .alignment import alignment_ratio, bbse_prior, em_prior, normalise, shrink_prior
+from .bounds import precision_thresholds
+from .config import SelectionConfig
+from .pool import (
+    QUOTA,
+    REASONS,
+    UNCERTIFIED,
+    Gold,
+    Pool,
+    Selection,
+    at_label,
+    nothing,
+    one_hot,
+    quotas,
+    rank_in_class,
+    unknown,
+)
+from .rules import RULES
+from .rules.agreement import with_agreement
+
+__all__ = ["REASONS", "Gold", "Pool", "Selection", "SelectionConfig", "cap_mass", "select"]
+
+
+def select(pool: Pool, config: SelectionConfig) -> Selection:
+    """Returns which pool rows to learn from; pure, deterministic, on the pool's device.
+
+    Steps: average over rounds -> estimate the prior -> align -> agreement of views -> the rule ->
+    quota -> precision bound -> targets -> weights. `cap_mass` is left to the caller, who knows how
+    much the gold rows of each fold weigh.
+    """
+    if config.rule not in RULES:
+        raise ValueError(unknown("rule", config.rule, RULES))
+    _check(pool)
+    if not len(pool):
+        return nothing(pool)
+    notes: list[str] = []
+    pool = _average(pool, config.temporal)
+    pool = _estimate_prior(pool, config.prior, notes)
+    pool = _align(pool, config.align_gamma)
+    pool = with_agreement(pool, config.agreement, config.agreement.mode)
+    selection = RULES[config.rule](pool, config)
+    selection.notes = notes + selection.notes
+    if config.quota:
+        _apply_quota(selection, pool)
+    if config.precision_target is not None:
+        _apply_bound(selection, pool, config)
+    selection.target = _targets(selection, config)
+    selection.weight = _weights(selection, config)
+    return selection
+
+
+def cap_mass(weight: Tensor, gold_mass: float, cap: float) -> Tensor:
+    """Returns the weights scaled down so that together they weigh at most cap * gold_mass, (N,)."""
+    total = weight.sum()
+    return weight * (cap * gold_mass / total.clamp(min=1e-12)).clamp(max=1.0)
+
+
+def _check(pool: Pool) -> None:
+    total = pool.probs.sum(1)
+    bad = ~((total - 1).abs() <= 0.02) | (pool.probs.amin(1) < 0 if len(pool) else total < 0)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0, 0])
+        raise ValueError(
+            f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} rows are not, "
+            f"the first is row {row}: {[round(v, 4) for v in pool.probs[row].tolist()]}"
+        )
+
+
+def _average(pool: Pool, keep: float) -> Pool:
+    """Temporal ensembling over rounds (https://arxiv.org/abs/1610.02242), bias-corrected."""
+    if keep == 0:
+        return pool
+    old, mass = pool.state.get("temporal_probs"), pool.state.get("temporal_mass")
+    if old is None or mass is None:
+        old, mass = torch.zeros_like(pool.probs), pool.probs.new_zeros(())
+    if old.shape != pool.probs.shape:
+        raise ValueError(
+            f"state holds probabilities of shape {tuple(old.shape)}, the pool has "
+            f"{tuple(pool.probs.shape)}; the pool's rows must not change between rounds"
+        )
+    total = keep * old.to(pool.probs) + (1 - keep) * pool.probs
+    mass = keep * mass.to(pool.probs) + (1 - keep)
+    state = dict(pool.state) | {"temporal_probs": total, "temporal_mass": mass}
+    return replace(pool, probs=total / mass, state=state)
+
+
+def _estimate_prior(pool: Pool, kind: str, notes: list[str]) -> Pool:
+    if kind == "labelled":
+        return pool
+    if kind == "uniform":
+        return replace(pool, prior=torch.full_like(pool.prior, 1 / len(pool.prior)))
+    gold = pool.gold
+    if gold is None or not len(gold.label):
+        raise ValueError(f"prior '{kind}' needs out-of-fold gold, but pool.gold is missing")
+    estimate = (
+        em_prior(pool.probs, pool.prior)
+        if kind == "em"
+        else bbse_prior(pool.probs, gold.probs, gold.label)
+    )
+    prior = shrink_prior(estimate, pool.prior, len(gold.label))
+    names = pool.classes or [str(c) for c in range(len(prior))]
+    shown = ", ".join(f"{n} {v:.3f}" for n, v in zip(names, prior.tolist(), strict=True))
+    notes.append(f"class shares of the pool estimated by {kind}: {shown}")
+    return replace(pool, prior=prior)
+
+
+def _align(pool: Pool, gamma: float | None) -> Pool:
+    if gamma is None:
+        return pool
+    target = normalise(pool.prior.clamp(min=1e-12) ** gamma)
+    ratio = alignment_ratio(pool.probs, target)
+    gold = pool.gold
+    if gold is not None:  # the bound compares confidences, so gold must live on the same scale
+        gold = replace(gold, probs=normalise(gold.probs * ratio))
+    return replace(pool, probs=normalise(pool.probs * ratio), gold=gold)
+
+
+def _apply_quota(selection: Selection, pool: Pool) -> None:
+    score = at_label(pool.probs, selection.label)
+    rank = rank_in_class(score, selection.label, selection.chosen, pool.tie)
+    quota = quotas(pool.rate, len(pool), pool.prior)
+    _drop(selection, rank >= quota[selection.label], QUOTA)
+
+
+def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> None:
+    gold, target = pool.gold, config.precision_target
+    assert target is not None
+    if gold is None:
+        raise ValueError("precision_target needs out-of-fold gold, but pool.gold is missing")
+    bound = precision_thresholds(
+        gold.probs, gold.label, target, alpha=config.alpha, mode=config.bound, classes=pool.classes
+    )
+    label = selection.label
+    passes = at_label(pool.probs, label) >= bound.threshold[label]
+    _drop(selection, ~(passes & (pool.predicted == label)), UNCERTIFIED)
+    selection.threshold = torch.maximum(selection.threshold, bound.threshold)
+    selection.notes.append(bound.note)
+
+
+def _drop(selection: Selection, out: Tensor, reason: int) -> None:
+    newly = selection.chosen & out
+    selection.chosen = selection.chosen & ~out
+    selection.reason = torch.where(
+        newly, torch.full_like(selection.reason, reason), selection.reason
+    )
+
+
+def _targets(selection: Selection, config: SelectionConfig) -> Tensor:
+    assert selection.probs is not None
+    if config.targets == "rule":
+        target = selection.target
+    elif config.targets == "hard":
+        target = one_hot(selection.label, selection.probs)
+    else:
+        hard = one_hot(selection.label, selection.probs)
+        soft = selection.probs if torch.equal(selection.target, hard) else selection.target
+        power = 1.0 if config.targets == "soft" else 1.0 / config.temperature
+        target = normalise(soft**power)
+    classes = target.shape[1]
+    return target * (1 - config.smoothing) + config.smoothing / classes
+
+
+def _weights(selection: Selection, config: SelectionConfig) -> Tensor:
+    probs = selection.probs
+    assert probs is not None
+    if config.weights == "rule":
+        weight = selection.weight
+    elif config.weights == "uniform":
+        weight = torch.ones_like(selection.weight)
+    elif config.weights == "confidence" or probs.shape[1] < 2:
+        weight = at_label(probs, selection.label).clamp(config.weight_floor, 1.0)
+    else:
+        best = probs.topk(2, dim=1).values
+        weight = (best[:, 0] - best[:, 1]).clamp(config.weight_floor, 1.0)
+    return torch.where(selection.chosen, weight, torch.zeros_like(weight))
