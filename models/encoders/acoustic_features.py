@@ -119,6 +119,7 @@ def rhythm(c: Contours) -> Named:
     """Speaking rate and pausing, from runs of voiced and of silent frames and loudness peaks."""
     runs = run_lengths(c.voiced)
     pauses = run_lengths(~c.active)
+    pauses = pauses[pauses >= 0.05]  # shorter ones are the closures of stop consonants
     smooth = pad(c.loudness[None, None], (3, 3), mode="replicate")[0, 0].unfold(0, 7, 1).mean(1)
     peak = (smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:]) & (smooth[1:-1] > -10)
     values = {
@@ -127,7 +128,7 @@ def rhythm(c: Contours) -> Named:
         "voiced_per_second": len(runs) / c.seconds,
         "voiced_seconds_mean": float(runs.mean()) if len(runs) else 0.0,
         "voiced_seconds_std": float(runs.std(correction=0)) if len(runs) else 0.0,
-        "pause_share": float((~c.active).float().mean()),
+        "pause_share": float(pauses.sum()) / c.seconds,
         "pause_per_second": len(pauses) / c.seconds,
         "pause_seconds_mean": float(pauses.mean()) if len(pauses) else 0.0,
         "peaks_per_second": float(peak.sum()) / c.seconds,

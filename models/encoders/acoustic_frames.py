@@ -38,7 +38,7 @@ class Contours:
     spectral: Tensor  # (T, len(SPECTRAL)) shape of the short spectrum
     f0: Tensor  # (T,) Hz; meaningful where voiced
     quality: Tensor  # (T, len(QUALITY)) periodicity and source measures
-    level: Tensor  # (3,) dB full scale: active mean, loudest frame, quietest decile
+    level: Tensor  # (3,) dB full scale: active mean, loudest frame, quiet decile
 
     @property
     def seconds(self) -> float:
@@ -67,32 +67,33 @@ QUALITY = ("periodicity", "hnr", "cpp", "h1_h2", "h1_a1", "h1_a3")
 
 def measure(samples: Tensor) -> Contours:
     """Returns the contours of one sound, (S,) float32 at 16 kHz; silence has a single frame."""
-    sound = _without_drift(samples)
-    short = _frames(sound, SHORT)  # (T, SHORT)
+    sound = _without_drift(_without_padding(samples))
+    sound = pad(sound, (0, max(0, LONG - len(sound))))
+    # Only windows that lie wholly inside the sound: one that hangs over the edge of a file cut out
+    # of running speech sees a click there. Both kinds of window have the same centres.
+    edge = (LONG - SHORT) // 2
+    short = sound[edge : len(sound) - edge].unfold(0, SHORT, HOP)  # (T, SHORT)
     power = short.square().mean(1)  # (T,)
-    smooth = _running(power[:, None], 3)[:, 0]
-    active = smooth > smooth.max() * 10 ** (-ACTIVE_DB / 10)
-    mean_power = power[active].mean() if bool(active.any()) else power.mean()
-    level = 10 * torch.stack([mean_power, smooth.max(), torch.quantile(smooth, 0.1)])
-    level = 10 * (level / 10).clamp_min(SILENCE_RMS**2).log10()
-
-    # Leading and trailing silence is no property of the speech: everything below sees the span of
-    # active frames only, so that zeros before or after the utterance change nothing.
+    active = power > power.max() * 10 ** (-ACTIVE_DB / 10)
+    # Silence before and after is no property of the speech: only the span between counts.
     where = active.nonzero()[:, 0]
     first, last = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 1)
-    # The sound is brought to unit power, so only `level` and nothing else knows the gain.
+    active, power = active[first:last], power[first:last]
+    mean_power = power[active].mean() if len(where) else power.mean()
+    level = torch.stack([mean_power, power.max(), torch.quantile(power, 0.1)])
+    level = 10 * level.clamp_min(SILENCE_RMS**2).log10()
+    # The sound is brought to unit power, so `level` knows the gain and nothing else does.
     gain = mean_power.clamp_min(SILENCE_RMS**2).rsqrt()
     short = short[first:last] * gain
-    long = _frames(sound, LONG)[first:last] * gain
-    active = active[first:last]
+    long = sound.unfold(0, LONG, HOP)[first:last] * gain
 
     spectrum = _power_spectrum(short, FFT_SHORT)  # (T, 257)
     log_mel = 10 * (spectrum @ mel_filters() + FLOOR).log10()  # (T, MEL_BANDS)
     mfcc = log_mel @ cosines()  # (T, MFCCS)
-    loudness = 10 * (power[first:last] * gain.square() + FLOOR).log10()
+    loudness = 10 * (spectrum.sum(1) + FLOOR).log10()
     harmonic = _power_spectrum(long, FFT_LONG)  # (T, 513)
     f0, strength = pitch(harmonic, active)
-    voiced = active & (strength > VOICED)
+    voiced = active & _majority(strength > VOICED)
     return Contours(
         active=active,
         voiced=voiced,
@@ -114,16 +115,17 @@ def pitch(harmonic: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
     De Looze & Hirst 2008: a first pass over the whole range finds the speaker's register, a second
     one searches only there. Both passes are vectorised over frames, unlike a Viterbi search.
     """
-    lags = torch.fft.irfft(harmonic, n=FFT_LONG)  # (T, 1024)
-    low, high = int(SAMPLE_RATE / F0_MAX), int(SAMPLE_RATE / F0_MIN) + 1
+    # Twice the samples of the lag axis: the peaks of a high voice are narrower than one sample.
+    lags = torch.fft.irfft(harmonic, n=2 * FFT_LONG)  # (T, 2048)
+    low, high = int(2 * SAMPLE_RATE / F0_MAX), int(2 * SAMPLE_RATE / F0_MIN) + 1
     lags = lags[:, : high + 2] / lags[:, :1].clamp_min(1e-12)
     lags = lags / window_autocorrelation()[: high + 2]
     here = lags[:, low : high + 1]  # (T, lags)
     before, after = lags[:, low - 1 : high], lags[:, low + 1 : high + 2]
     peak = (here >= before) & (here > after)
-    period = torch.arange(low, high + 1, dtype=lags.dtype)
+    period = torch.arange(low, high + 1, dtype=lags.dtype) / 2
     # Multiples of the true period correlate as well; a small cost per octave prefers the shortest.
-    score = torch.where(peak, here - 0.02 * (period / low).log2(), -1.0)
+    score = torch.where(peak, here - 0.02 * (period * F0_MAX / SAMPLE_RATE).log2(), -1.0)
 
     def choose(allowed: Tensor) -> tuple[Tensor, Tensor]:
         index = torch.where(allowed, score, -1.0).argmax(1, keepdim=True)  # (T, 1)
@@ -132,7 +134,7 @@ def pitch(harmonic: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
         height = mid - 0.25 * (left - right) * shift
         found = (peak & allowed).gather(1, index)[:, 0]
-        f0 = SAMPLE_RATE / (period[index[:, 0]] + shift)
+        f0 = SAMPLE_RATE / (period[index[:, 0]] + shift / 2)
         return f0, torch.where(found, height, 0.0).clamp(0.0, 1.0)
 
     f0, strength = choose(torch.ones_like(period, dtype=torch.bool).expand_as(peak))
@@ -236,6 +238,15 @@ def _spectral_shape(spectrum: Tensor) -> Tensor:
     return torch.stack(columns, 1)
 
 
+def _without_padding(samples: Tensor) -> Tensor:
+    """Returns the sound from its first to its last sample that is not exactly zero.
+
+    So zeros that a collator or a cutting tool put around the speech change nothing at all.
+    """
+    where = samples.nonzero()[:, 0]
+    return samples[int(where[0]) : int(where[-1]) + 1] if len(where) else samples[:0]
+
+
 def _without_drift(samples: Tensor) -> Tensor:
     """Returns the sound minus its moving average of 0.1 s, so a constant offset becomes zero."""
     half = 800
@@ -246,13 +257,6 @@ def _without_drift(samples: Tensor) -> Tensor:
     return (samples.double() - mean).float()
 
 
-def _frames(sound: Tensor, size: int) -> Tensor:
-    """Returns windows (T, size) centred on every multiple of the hop, with zeros past the ends."""
-    count = len(sound) // HOP + 1
-    right = (count - 1) * HOP + size - size // 2 - len(sound)
-    return pad(sound, (size // 2, max(right, 0))).unfold(0, size, HOP)[:count]
-
-
 def _power_spectrum(frames: Tensor, size: int) -> Tensor:
     """Returns Hann-windowed power spectra (T, size // 2 + 1) whose sum is the mean square."""
     window = torch.hann_window(frames.shape[1], periodic=False)
@@ -260,11 +264,10 @@ def _power_spectrum(frames: Tensor, size: int) -> Tensor:
     return torch.fft.rfft(frames * window, n=size).abs().square() * scale
 
 
-def _running(contour: Tensor, size: int) -> Tensor:
-    """Returns the running mean over `size` frames of a contour (T, K), edges repeated."""
-    half = size // 2
-    padded = pad(contour.T[None], (half, half), mode="replicate")[0]
-    return padded.unfold(1, size, 1).mean(2).T
+def _majority(where: Tensor) -> Tensor:
+    """Returns (T,) bool after a vote of each frame with its two neighbours."""
+    votes = where.int()
+    return votes + pad(votes[1:], (0, 1)) + pad(votes[:-1], (1, 0)) >= 2
 
 
 @functools.lru_cache(maxsize=1)
@@ -288,7 +291,8 @@ def cosines() -> Tensor:
 
 @functools.lru_cache(maxsize=1)
 def window_autocorrelation() -> Tensor:
-    """Returns the normalised autocorrelation of the long window (FFT_LONG,), never below 0.05."""
+    """Returns the normalised autocorrelation of the long window at every half sample."""
     window = torch.hann_window(LONG, periodic=False, dtype=torch.float64)
-    lags = torch.fft.irfft(torch.fft.rfft(window, n=FFT_LONG).abs().square(), n=FFT_LONG)
+    power = torch.fft.rfft(window, n=FFT_LONG).abs().square()
+    lags = torch.fft.irfft(power, n=2 * FFT_LONG)
     return (lags / lags[0]).clamp_min(0.05).float()
