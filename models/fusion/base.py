@@ -1,0 +1,141 @@
+"""What all fusion models share: encoders per modality, the learned missing vectors, the heads.
+
+Letters: B batch, T frames, D features, H hidden, C classes, M modalities. VMAP.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..heads import PerModality
+from .config import FusionConfig
+from .output import FusionOutput
+
+
+class Encoders(nn.Module):
+    """One pre-norm MLP per modality; a missing modality becomes its learned vector.
+
+    The norm has no weights of its own: a linear layer follows and would absorb them.
+    """
+
+    def __init__(self, config: FusionConfig, dims: list[int]) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.first = nn.ModuleList(nn.Linear(d, config.hidden) for d in dims)
+        self.deep = nn.ModuleList(
+            PerModality(len(dims), config.hidden, config.hidden) for _ in range(config.depth - 1)
+        )
+        self.missing = nn.Parameter(0.02 * torch.randn(len(dims), 1, config.hidden))
+
+    def forward(self, inputs: list[Tensor], present: Tensor) -> Tensor:
+        """Returns embeddings (M, B, H) of M inputs (B, D_m) under `present` (B, M)."""
+        rows = []
+        for i, layer in enumerate(self.first):
+            # what stands in for a missing value may be anything, NaN included: it never enters
+            x = torch.where(present[:, i, None], inputs[i], 0.0)
+            rows.append(layer(F.layer_norm(x, x.shape[-1:])))
+        h = F.dropout(F.gelu(torch.stack(rows)), self.dropout, self.training)  # (M, B, H)
+        for layer in self.deep:
+            inner = F.gelu(layer(F.layer_norm(h, h.shape[-1:])))
+            h = h + F.dropout(inner, self.dropout, self.training)
+        return torch.where(present.transpose(0, 1)[..., None], h, self.missing)
+
+
+class Fusion(nn.Module):
+    """Base of the fusion models; a kind says how embeddings (M, B, H) become one vector.
+
+    Rebuilt from config, `dims` (name -> D, in the order of `present`'s columns) and `classes`.
+    A row's result depends on that row alone: no batch norm, no attention across rows.
+    """
+
+    fused_width = 0  # set by the kind before the heads are built
+
+    def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
+        super().__init__()
+        if not dims:
+            raise ValueError("dims must name at least one modality")
+        if classes < 1:
+            raise ValueError(f"classes must be >= 1, got {classes}")
+        self.config, self.names, self.classes = config, list(dims), classes
+        self.dims = dict(dims)
+        self.encoders = Encoders(config, list(dims.values()))
+        self.build()
+        self.modality_heads = PerModality(len(dims), config.hidden, classes)
+        self.head = nn.Linear(self.fused_width, classes)
+        self.affect_head = nn.Linear(self.fused_width, 2) if config.affect else None
+
+    def build(self) -> None:
+        """Makes the layers of this kind and sets `fused_width`."""
+        raise NotImplementedError
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the fused vector (B, H') and extras, from (M, B, H) and `present` (M, B, 1)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        present: Tensor,
+        masks: dict[str, Tensor] | None = None,
+    ) -> FusionOutput:
+        """Returns scores and vectors of `inputs` name -> (B, D) or (B, T, D), `present` (B, M).
+
+        `masks` name -> (B, T) bool marks real frames; this class averages them first.
+        """
+        h = self.encoders(self.vectors(inputs, masks), present)
+        return self.finish(h, present.transpose(0, 1)[..., None])
+
+    def finish(self, h: Tensor, present: Tensor) -> FusionOutput:
+        """Returns the output for embeddings (M, B, H) and `present` (M, B, 1)."""
+        fused, extra = self.fuse(h, present)
+        scores = self.modality_heads(h)  # (M, B, C)
+        return FusionOutput(
+            logits=self.head(fused),
+            modality_logits={name: scores[i] for i, name in enumerate(self.names)},
+            embeddings={name: h[i] for i, name in enumerate(self.names)},
+            fused=fused,
+            affect=None if self.affect_head is None else self.affect_head(fused),
+            extra=extra,
+        )
+
+    def vectors(self, inputs: dict[str, Tensor], masks: dict[str, Tensor] | None) -> list[Tensor]:
+        """Returns the inputs in the model's order, sequences averaged over their real frames."""
+        out = []
+        for name in self.names:
+            x = inputs[name]
+            if x.dim() == 3:
+                x = masked_mean(x, None if masks is None else masks.get(name))
+            out.append(x)
+        return out
+
+    def auxiliary(
+        self, output: FusionOutput, inputs: dict[str, Tensor], present: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the kind's own losses by name; most kinds have none."""
+        return {}
+
+
+class Concat(Fusion):
+    """Concatenated embeddings, one hidden layer: the plain late fusion."""
+
+    def build(self) -> None:
+        """Makes the layer over the concatenation."""
+        width = self.config.hidden
+        self.mix = nn.Linear(len(self.names) * width, width)
+        self.fused_width = width
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns GELU(W [h_1; ...; h_M]); a missing modality takes part as its learned vector."""
+        rows = h.transpose(0, 1).flatten(1)  # (B, M H)
+        out = F.gelu(self.mix(rows))
+        return F.dropout(out, self.config.dropout, self.training), {}
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns the mean over real frames (B, D) of `x` (B, T, D), `mask` (B, T); 0 without any."""
+    if mask is None:
+        return x.mean(-2)
+    total = torch.where(mask[..., None], x, 0.0).sum(-2)
+    return total / mask.sum(-1, keepdim=True).clamp(min=1)

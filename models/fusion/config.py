@@ -1,0 +1,98 @@
+"""Settings of the fusion model and of its contrastive terms; no torch needed to read them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+KINDS = (
+    "contrastive",
+    "concat",
+    "add",
+    "gated",
+    "attention",
+    "low_rank",
+    "tensor",
+    "private_shared",
+    "misa",
+    "mlp_mixer",
+    "cross_attention",
+    "topn_attention",
+)
+
+
+@dataclass
+class FusionConfig:
+    """Which fusion model, and how large; rebuilt from this, the dimensions and the classes."""
+
+    kind: str = "contrastive"
+    """Fusion model: contrastive, concat, gated, attention ... (models.fusion.config.KINDS)."""
+    hidden: int = 128
+    """Width of every modality's embedding and of the fused vector."""
+    projection: int = 64
+    """Width of the vectors that contrastive terms compare."""
+    dropout: float = 0.3
+    """Dropout after each modality's encoder and before the fused head."""
+    depth: int = 1
+    """Layers of each modality's encoder; those after the first are residual."""
+    layers: int = 1
+    """Transformer or mixer layers of cross_attention (teacher 3, student 1) and mlp_mixer."""
+    heads: int = 4
+    """Attention heads of cross_attention and private_shared; must divide hidden."""
+    rank: int = 4
+    """Rank of low_rank fusion."""
+    affect: bool = False
+    """Adds a head for valence and arousal."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            close = difflib.get_close_matches(str(self.kind), KINDS, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'{hint}")
+        for name in ("hidden", "projection", "depth", "layers", "heads", "rank"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.kind in ("cross_attention", "private_shared") and self.hidden % self.heads:
+            raise ValueError(f"heads must divide hidden={self.hidden}, got {self.heads}")
+
+
+@dataclass
+class ContrastConfig:
+    """Which pairs are contrasted, how strongly, and for how long beforehand."""
+
+    modality: bool = True
+    """Contrast every pair of modalities of an utterance."""
+    rest: bool = True
+    """Contrast each modality with all the others (of two: with the noisy fused vector)."""
+    noise: bool = True
+    """Contrast each clean embedding with its noisy view."""
+    drop_same_class: bool = True
+    """Rows known to share a class are no negatives of each other."""
+    weight: float = 0.2
+    """Weight of the contrastive terms beside the classification loss at the start; 0 = off."""
+    weight_end: float = 0.05
+    """Weight at the end of training (linear in between)."""
+    tau: float = 0.1
+    """Temperature the contrastive terms start from."""
+    learn_tau: bool = True
+    """Let each group learn its own temperature, between 0.01 and 1."""
+    pretrain_steps: int = 200
+    """Steps of contrastive training on labelled and unlabelled rows before any label is used."""
+    pretrain_batch: int = 256
+    """Rows a step of contrastive pre-training compares."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "weight_end", "pretrain_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if not 0.01 < self.tau < 1:
+            raise ValueError(f"tau must be between 0.01 and 1, got {self.tau}")
+        if self.pretrain_batch < 2:
+            raise ValueError(f"pretrain_batch must be >= 2, got {self.pretrain_batch}")
+
+    @property
+    def any(self) -> bool:
+        """True where at least one group of pairs is switched on."""
+        return self.modality or self.rest or self.noise

@@ -1,0 +1,246 @@
+"""Contrastive losses on two views (..., B, D); row i of one view belongs to row i of the other.
+
+Leading dimensions are independent problems solved at once (all modality pairs in one call).
+`valid` (..., B) leaves rows out of everything; `weight` (..., B) weighs anchors, and 0 leaves
+out too. `same` (B, B) marks pairs trusted to share a class, which are no negatives.
+VMAP: no branch, index or size here depends on data.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .reduce import exact, keep_rows, row_weight, unit, weighted_mean
+
+MAX_LOG_SCALE = math.log(100)
+
+
+def nt_xent(
+    a: Tensor,
+    b: Tensor,
+    tau: float | Tensor = 0.1,
+    *,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+    same: Tensor | None = None,
+) -> Tensor:
+    """Returns NT-Xent of SimCLR: partners across views against all other rows of both views.
+
+    l_i = -log exp(z_i.z_p(i)/tau) / sum_{k != i} exp(z_i.z_k/tau), mean over the 2B anchors
+    (https://arxiv.org/abs/2002.05709).
+    """
+    w = row_weight(a[..., 0], weight, valid)  # (..., B)
+    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
+    scale = _per_problem(tau.reciprocal() if isinstance(tau, Tensor) else 1.0 / tau, a)
+    rows = a.shape[-2]
+    z = torch.cat([a, b], -2)  # (..., 2B, D)
+    score = _similarity(z, z) * scale  # (..., 2B, 2B)
+    eye = _eye(rows, a)
+    column = (w > 0)[..., None, :]  # (..., 1, B)
+    allowed = column if same is None else column & ~same
+    # within a view the row itself is never scored; across views its partner always is
+    within, across = allowed & ~eye, allowed | eye
+    open_ = torch.cat(
+        [torch.cat([within, across], -1), torch.cat([across, within], -1)], -2
+    )  # (..., 2B, 2B)
+    partner = (a * b).sum(-1) * scale[..., 0]  # (..., B)
+    per = torch.logsumexp(score.masked_fill(~open_, -torch.inf), -1)  # (..., 2B)
+    per = per - torch.cat([partner, partner], -1)
+    return weighted_mean(per, torch.cat([w, w], -1))
+
+
+def clip_loss(
+    a: Tensor,
+    b: Tensor,
+    log_scale: float | Tensor = 2.659,  # ln(1 / 0.07)
+    *,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+    same: Tensor | None = None,
+) -> Tensor:
+    """Returns CLIP's symmetric loss: each row must find its partner among the other view's rows.
+
+    S = exp(s) a b^T, (CE(S, I) + CE(S^T, I)) / 2 with s clamped to ln 100
+    (https://arxiv.org/abs/2103.00020).
+    """
+    w = row_weight(a[..., 0], weight, valid)
+    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
+    scale = _scale(log_scale, a)
+    score = _similarity(a, b) * scale  # (..., B, B)
+    open_ = _open(w, same, _eye(a.shape[-2], a))
+    partner = (a * b).sum(-1) * scale[..., 0]
+    forth = torch.logsumexp(score.masked_fill(~open_, -torch.inf), -1) - partner
+    # `open_` names columns; seen from the other view, the rows are the candidates
+    back_open = _open(w, None if same is None else same.transpose(-1, -2), _eye(a.shape[-2], a))
+    back = score.transpose(-1, -2).masked_fill(~back_open, -torch.inf)
+    return weighted_mean(0.5 * (forth + torch.logsumexp(back, -1) - partner), w)
+
+
+def siglip(
+    a: Tensor,
+    b: Tensor,
+    log_scale: float | Tensor = 2.303,  # ln 10
+    bias: float | Tensor = -10.0,
+    *,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+    positive: Tensor | None = None,
+) -> Tensor:
+    """Returns SigLIP's loss: every pair is its own yes/no question, no softmax over the batch.
+
+    -(1/B) sum_ij log sigma(y_ij (t a_i.b_j + bias)), y = +1 for partners (and for pairs of
+    `positive` (B, B) bool), else -1 (https://arxiv.org/abs/2303.15343).
+    """
+    w = row_weight(a[..., 0], weight, valid)
+    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
+    score = _similarity(a, b) * _scale(log_scale, a) + bias
+    yes = _eye(a.shape[-2], a) if positive is None else positive | _eye(a.shape[-2], a)
+    per = -F.logsigmoid(torch.where(yes, score, -score))  # (..., B, B)
+    per = torch.where((w > 0)[..., None, :], per, 0.0).sum(-1)
+    return weighted_mean(per, w)
+
+
+def supcon(
+    anchor: Tensor,
+    contrast: Tensor,
+    label: Tensor,
+    tau: float = 0.1,
+    *,
+    intra: bool = False,
+    classes: int | None = None,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Returns the supervised contrastive loss over all labelled anchors, balanced over classes.
+
+    Per anchor -1/|P(i)| sum_{p in P(i)} log softmax_k(z_i.z_k/tau)_p
+    (https://arxiv.org/abs/2004.11362). `label` (B,) int, -1 = unlabelled: such a row is neither
+    anchor nor candidate. `intra`: both views are the same modality and a row is not its own
+    positive; else the row's other view is one. An anchor without positives is skipped. With
+    `classes` the mean is over classes of the mean over their anchors, else over anchors.
+    """
+    w = row_weight(anchor[..., 0], weight, label >= 0 if valid is None else valid & (label >= 0))
+    anchor, contrast = unit(keep_rows(exact(anchor), w)), unit(keep_rows(exact(contrast), w))
+    score = _similarity(anchor, contrast) / tau
+    eye = _eye(anchor.shape[-2], anchor)
+    candidate = (w > 0)[..., None, :] & torch.ones_like(eye)
+    if intra:
+        candidate = candidate & ~eye
+    positive = candidate & (label[..., :, None] == label[..., None, :])
+    return _multi_positive(score, candidate, positive.to(score.dtype), w, label, classes)
+
+
+def soft_positives(
+    anchor: Tensor,
+    contrast: Tensor,
+    probs: Tensor,
+    tau: float = 0.1,
+    *,
+    threshold: float = 0.5,
+    intra: bool = False,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Returns SupCon with positives weighed by how far two rows' class probabilities agree.
+
+    Weight <p_i, p_j>, 0 below `threshold`, normalised per anchor, as in CoMatch
+    (https://arxiv.org/abs/2011.11183). `probs` (..., B, C).
+    """
+    w = row_weight(anchor[..., 0], weight, valid)
+    probs = keep_rows(exact(probs), w)
+    anchor, contrast = unit(keep_rows(exact(anchor), w)), unit(keep_rows(exact(contrast), w))
+    score = _similarity(anchor, contrast) / tau
+    eye = _eye(anchor.shape[-2], anchor)
+    candidate = (w > 0)[..., None, :] & torch.ones_like(eye)
+    if intra:
+        candidate = candidate & ~eye
+    agree = probs @ probs.transpose(-1, -2)  # (..., B, B)
+    if not intra:  # the same utterance in the other view is a sure positive
+        agree = torch.where(eye, 1.0, agree)
+    positive = torch.where(candidate & (agree >= threshold), agree, 0.0)
+    return _multi_positive(score, candidate, positive, w, None, None)
+
+
+def debiased(
+    a: Tensor,
+    b: Tensor,
+    tau: float = 0.1,
+    collision: float = 0.1,
+    *,
+    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Returns InfoNCE from `a` to `b` whose negatives are corrected for accidental positives.
+
+    `collision` is the chance sum_c pi_c^2 that two random rows share a class. The denominator is
+    e^{s+/tau} + N g, g = max((mean_k e^{s_k/tau} - collision e^{s+/tau}) / (1 - collision),
+    e^{-1/tau}) (https://arxiv.org/abs/2007.00224).
+    """
+    w = row_weight(a[..., 0], weight, valid)
+    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
+    score = _similarity(a, b) / tau
+    partner = (a * b).sum(-1) / tau  # (..., B)
+    negative = (w > 0)[..., None, :] & ~_eye(a.shape[-2], a)
+    count = negative.sum(-1).to(score.dtype)
+    # cosines are at most 1, so taking 1/tau out of every exponent keeps all of them below 1
+    top = 1 / tau
+    mean = torch.where(negative, (score - top).exp(), 0.0).sum(-1) / count.clamp(min=1)
+    sure = (partner - top).exp()
+    g = ((mean - collision * sure) / (1 - collision)).clamp(min=math.exp(-2 / tau))
+    per = (sure + count * g).clamp(min=1e-37).log() + top - partner
+    return weighted_mean(per, w)
+
+
+def _multi_positive(
+    score: Tensor,
+    candidate: Tensor,
+    positive: Tensor,
+    w: Tensor,
+    label: Tensor | None,
+    classes: int | None,
+) -> Tensor:
+    # a row without any candidate would be all -inf; it has weight 0 below, so any finite row does
+    none = ~candidate.any(-1, keepdim=True)
+    log_p = score.masked_fill(~candidate & ~none, -torch.inf).log_softmax(-1)
+    total = positive.sum(-1)  # (..., B)
+    log_p = torch.where(positive > 0, log_p, 0.0)
+    per = -(log_p * positive).sum(-1) / torch.where(total > 0, total, 1.0)
+    w = torch.where(total > 0, w, 0.0)
+    if classes is None or label is None:
+        return weighted_mean(per, w)
+    member = label[..., None, :] == torch.arange(classes, device=score.device)[:, None]
+    by_class = torch.where(member, w[..., None, :], 0.0)  # (..., C, B)
+    mean = weighted_mean(per[..., None, :].expand(by_class.shape), by_class)  # (..., C)
+    return weighted_mean(mean, (by_class.sum(-1) > 0).to(mean.dtype))
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    # float32 also under autocast: at a scale of 100, bf16's 3 digits are an error of 0.4 nats
+    with torch.autocast(device_type=a.device.type, enabled=False):
+        return a @ b.transpose(-1, -2)
+
+
+def _eye(rows: int, like: Tensor) -> Tensor:
+    return torch.eye(rows, dtype=torch.bool, device=like.device)
+
+
+def _open(w: Tensor, same: Tensor | None, eye: Tensor) -> Tensor:
+    """Which columns each row is compared with (..., B, B): its partner always."""
+    column = (w > 0)[..., None, :]
+    return (column if same is None else column & ~same) | eye
+
+
+def _per_problem(scale: float | Tensor, like: Tensor) -> Tensor:
+    if not isinstance(scale, Tensor):
+        return like.new_full((1, 1), scale)
+    return exact(scale)[..., None, None]
+
+
+def _scale(log_scale: float | Tensor, like: Tensor) -> Tensor:
+    if not isinstance(log_scale, Tensor):
+        return like.new_full((1, 1), math.exp(min(log_scale, MAX_LOG_SCALE)))
+    return exact(log_scale).clamp(max=MAX_LOG_SCALE).exp()[..., None, None]
