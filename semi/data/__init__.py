@@ -1,0 +1,1 @@
+"""Utterances in: manifest, audio, splits and the leak report."""

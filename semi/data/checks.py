@@ -1,0 +1,202 @@
+"""The checks of a manifest's columns: each returns the cleaned column and its problems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 50  # problems printed in full; the rest is counted
+SPLIT_ALIASES = {
+    **{name: "train" for name in ("train", "training", "trn")},
+    **{name: "dev" for name in ("dev", "val", "valid", "validation", "development")},
+    **{name: "test" for name in ("test", "testing", "eval", "evaluation")},
+    **{name: "unlabeled" for name in ("unlabeled", "unlabelled", "pool", "unsupervised")},
+}
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".csv", ".parquet")
+
+
+@dataclass
+class Problem:
+    """One thing wrong with a manifest: where, what was given, and what to do."""
+
+    file: str
+    row: int | None  # as a spreadsheet counts (the header is row 1), or the line of a JSONL file
+    column: str
+    value: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Returns the problem as one sentence."""
+        place = self.file + (f" row {self.row}" if self.row is not None else "")
+        column = f", {self.column}" if self.column else ""
+        value = f" '{self.value[:80]}'" if self.value else ""
+        return f"{place}{column}{value}: {self.reason}; {self.remedy}"
+
+
+def listing(problems: Sequence[Problem], path: str) -> str:
+    """Returns the message of all `problems`: the first SHOWN in full, the rest counted by kind."""
+    head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}:"
+    lines = [f"  {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        counts: dict[str, int] = {}
+        for problem in problems[SHOWN:]:
+            kind = f"{problem.column}: {problem.reason.split(' (')[0].split(';')[0]}"
+            counts[kind] = counts.get(kind, 0) + 1
+        kinds = ", ".join(f"{n} x {kind}" for kind, n in sorted(counts.items())[:5])
+        lines.append(f"  ... and {len(problems) - SHOWN} more ({kinds})")
+    return "\n".join([head, *lines])
+
+
+def problems_at(
+    mask: pd.Series,
+    rows: pd.Series,
+    file: str,
+    column: str,
+    values: pd.Series | None,
+    reason: str,
+    remedy: str,
+) -> list[Problem]:
+    """Returns one Problem for every row where `mask` is true."""
+    where = mask.to_numpy().nonzero()[0]
+    return [
+        Problem(
+            file,
+            int(rows.iloc[i]),
+            column,
+            "" if values is None or values.iloc[i] is None else str(values.iloc[i]),
+            reason,
+            remedy,
+        )
+        for i in where
+    ]
+
+
+def parse_numbers(
+    column: pd.Series | None, name: str, rows: pd.Series, file: str, decimal_comma: bool
+) -> tuple[pd.Series, list[Problem]]:
+    """Returns the column as floats (NaN = missing) and a problem for each cell that is none."""
+    import numpy as np
+    import pandas as pd
+
+    if column is None:
+        return pd.Series(np.nan, index=range(len(rows)), dtype=float), []
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    missing = text.str.lower().isin(["", "nan", "na", "n/a", "<na>", "none", "null"])
+    plain = text.str.replace(",", ".", regex=False) if decimal_comma else text
+    numbers = pd.to_numeric(plain.where(~missing, None), errors="coerce").astype(float)
+    bad = ~missing & ~np.isfinite(numbers)
+    remedy = "write a plain number such as 3.5, or leave the cell empty"
+    problems = problems_at(bad, rows, file, name, text, "not a number", remedy)
+    if name in ("seconds", "start", "end"):
+        problems += problems_at(
+            numbers < 0, rows, file, name, text, "a time before 0", "write seconds, 0 or more"
+        )
+    return numbers, problems
+
+
+def normalise_splits(
+    column: pd.Series, rows: pd.Series, file: str
+) -> tuple[pd.Series, list[Problem]]:
+    """Returns train, dev, test or unlabeled (None where empty) and what is none of them."""
+    folded = column.map(lambda v: v.lower(), "ignore")
+    known = folded.map(SPLIT_ALIASES, "ignore").astype(object)
+    known = known.where(known.notna(), None)
+    bad = column.notna() & known.isna()
+    remedy = "write train, dev, test or unlabeled, or leave the cell empty"
+    problems = problems_at(bad, rows, file, "split", column, "unknown split", remedy)
+    return known, problems
+
+
+def find_audio(
+    column: pd.Series, root: Path, rows: pd.Series, file: str
+) -> tuple[pd.Series, list[Problem]]:
+    """Returns absolute paths and a problem for each not there; each folder is listed once."""
+    base = os.path.abspath(root)
+    listed: dict[str, set[str]] = {}
+    problems: list[Problem] = []
+    out: list[str | None] = []
+    for index, value in enumerate(column.tolist()):
+        if value is None:
+            out.append(None)
+            continue
+        given = value.replace("\\", "/") if os.sep == "/" else value
+        if given.startswith("~"):
+            given = os.path.expanduser(given)
+        path = os.path.normpath(os.path.join(base, given))
+        folder, name = os.path.split(path)
+        if folder not in listed:
+            try:
+                listed[folder] = set(os.listdir(folder))
+            except OSError:
+                listed[folder] = set()
+        out.append(path)
+        if name not in listed[folder]:
+            remedy = _audio_remedy(path, folder, name, listed[folder])
+            row = int(rows.iloc[index])
+            problems.append(Problem(file, row, "audio", value, "no such file", remedy))
+    import pandas as pd
+
+    return pd.Series(out, dtype=object), problems
+
+
+def _audio_remedy(path: str, folder: str, name: str, names: set[str]) -> str:
+    if not names:
+        where = "is empty" if os.path.isdir(folder) else "does not exist"
+        return f"the folder {folder} {where}: correct the path or set data.audio_root"
+    same = next((n for n in names if n.lower() == name.lower()), None)
+    if same is None:
+        stem = os.path.splitext(name)[0]
+        same = next((n for n in names if os.path.splitext(n)[0] == stem), None)
+    # Close matching is quadratic in effort, so only small folders are searched by likeness.
+    near = f"; did you mean '{same}'?" if same else nearest(name, names) if len(names) < 200 else ""
+    return f"looked for {path}{near}" if near else f"looked for {path}: correct the path or add it"
+
+
+def check_content(
+    table: pd.DataFrame, extra: list[str], rows: pd.Series, file: str
+) -> list[Problem]:
+    """Returns the problems of rows as a whole: ids, labels on the pool, empty rows, time spans."""
+    ids = table["id"]
+    empty = ids.isna()
+    problems = problems_at(empty, rows, file, "id", None, "the id is empty", "give every row an id")
+    twice = ids.duplicated(keep="first") & ~empty
+    if twice.any():
+        first = dict(zip(ids[::-1], rows[::-1], strict=True))  # of equal keys the last pair stays
+        for i in twice.to_numpy().nonzero()[0]:
+            name = str(ids.iloc[i])
+            reason = f"the id is already used in row {first[name]}"
+            row = int(rows.iloc[i])
+            problems.append(Problem(file, row, "id", name, reason, "make every id unique"))
+    labelled = table["label"].notna() | table["votes"].notna()
+    problems += problems_at(
+        (table["split"] == "unlabeled") & labelled,
+        rows,
+        file,
+        "label",
+        table["label"],
+        "a label on a row whose split is unlabeled",
+        "empty the label, or write train and hide labels with data.labeled_fraction",
+    )
+    has = table["audio"].notna() | table["text"].notna()
+    if has.any():  # without any audio and text at all the features are precomputed ones
+        for name in extra:
+            cells = table[name].map(
+                lambda v: isinstance(v, str) and v.strip().lower().endswith(ARRAY_SUFFIXES)
+            )
+            has |= cells.astype(bool)
+        remedy = "fill in at least one of them, or delete the row"
+        problems += problems_at(~has, rows, file, "", None, "neither audio nor text", remedy)
+    backwards = table["end"] <= table["start"].fillna(0)
+    problems += problems_at(
+        backwards, rows, file, "end", table["end"], "not after start", "write seconds, end > start"
+    )
+    return problems

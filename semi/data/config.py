@@ -1,0 +1,71 @@
+"""Settings of the section `data`: which table, where the audio is, how it is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+GROUP_KINDS = ("speaker", "session", "dialogue")
+LEAK_KINDS = ("utterance", "audio", "text", "speaker", "session")
+
+
+@dataclass
+class DataConfig:
+    """Which utterances a run sees, and on which side of the split each one stands."""
+
+    manifest: str = ""
+    """Path of the table of utterances: CSV, TSV, Parquet or JSONL (required)."""
+    audio_root: str = ""
+    """Folder that relative audio paths start from; empty means the manifest's own folder."""
+    classes: list[str] = field(default_factory=list)
+    """Labels in order; empty means every label found, sorted."""
+    label_map: dict[str, str] = field(default_factory=dict)
+    """Renames labels, e.g. {disqust: disgust}; an empty name drops the label, not the row."""
+    ties: str = "drop"
+    """A label 'a;b': drop (the row counts as unlabelled) or votes (half a vote for each)."""
+    labeled_fraction: float | None = None
+    """Keeps this share of the training labels (stratified, by seed), hides the rest; null: all."""
+    labeled_count: int | None = None
+    """Keeps this many training labels in all, instead of a share; null: all."""
+    test_fraction: float = 0.2
+    """Share of rows held out as test, whole groups at a time, where no split column says it."""
+    test_groups: list[str] = field(default_factory=list)
+    """Groups (speakers, sessions ...) held out as test by name; replaces test_fraction."""
+    group: str = "auto"
+    """Never on two sides: speaker, session, dialogue, none, or auto (the first of them known)."""
+    allow_leaks: list[str] = field(default_factory=list)
+    """Leaks between the sides that are accepted: utterance, audio, text, speaker, session."""
+    max_seconds: float = 120.0
+    """Longer audio is quarantined."""
+    min_seconds: float = 0.1
+    """Shorter audio is quarantined."""
+    workers: int = 2
+    """Threads that read audio."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the first field that cannot be used."""
+        if self.ties not in ("drop", "votes"):
+            raise ValueError(f"ties must be drop or votes, got '{self.ties}'")
+        if self.group not in ("auto", *GROUP_KINDS, "none"):
+            kinds = ", ".join(("auto", *GROUP_KINDS, "none"))
+            raise ValueError(f"group must be one of {kinds}, got '{self.group}'")
+        for kind in self.allow_leaks:
+            if kind not in LEAK_KINDS:
+                raise ValueError(f"allow_leaks may name {', '.join(LEAK_KINDS)}, got '{kind}'")
+        if self.labeled_fraction is not None and not 0 < self.labeled_fraction <= 1:
+            raise ValueError(f"labeled_fraction must be in (0, 1], got {self.labeled_fraction}")
+        if self.labeled_count is not None and self.labeled_count < 1:
+            raise ValueError(f"labeled_count must be at least 1, got {self.labeled_count}")
+        if self.labeled_fraction is not None and self.labeled_count is not None:
+            raise ValueError("labeled_count and labeled_fraction cannot both be set; keep one")
+        if not 0 <= self.test_fraction < 1:
+            raise ValueError(f"test_fraction must be in [0, 1), got {self.test_fraction}")
+        if not self.min_seconds >= 0:
+            raise ValueError(f"min_seconds must be 0 or more, got {self.min_seconds}")
+        if not self.max_seconds > self.min_seconds:
+            raise ValueError(
+                f"max_seconds must be greater than min_seconds, got {self.max_seconds}"
+            )
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must not repeat a label, got {list(self.classes)}")

@@ -1,0 +1,284 @@
+"""Which utterance trains, waits in the pool or is held out: by whole groups, by seed."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import ManifestError, nearest
+from .config import GROUP_KINDS, DataConfig
+from .folds import assign_folds, choose_groups, draw_labels
+from .leaks import leak_report
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .manifest import Manifest
+
+ROLES = ("labeled", "pool", "dev", "test", "unused")
+
+
+@dataclass
+class Splits:
+    """The side of every utterance; rows are in the manifest's order."""
+
+    role: (
+        np.ndarray
+    )  # (N,) str of ROLES: gold rows for training, unlabelled pool, dev, test, unused
+    label: np.ndarray  # (N,) int gold class or -1; hidden gold of pool rows stays, for reports only
+    target: np.ndarray  # (N, C) float32 one-hot or vote shares; zeros where no gold may be used
+    group: np.ndarray  # (N,) str; a row without a known group is a group of its own
+    fold: np.ndarray  # (N,) int out-of-fold index 0..K-1 of labeled rows, -1 elsewhere
+    notes: list[str] = field(default_factory=list)  # what was decided, in sentences
+    group_kind: str = "none"  # speaker, session, dialogue or none
+
+    @property
+    def folds(self) -> int:
+        """Returns K, the number of out-of-fold parts that really exist."""
+        return int(self.fold.max()) + 1 if len(self.fold) else 0
+
+
+def make_splits(manifest: Manifest, config: DataConfig, *, folds: int, seed: int) -> Splits:
+    """Returns the side, gold and fold of every row; the same seed gives the same splits.
+
+    A `split` column is respected; without one whole groups are held out as test. ManifestError if
+    training has no gold for some class, or if something leaks that data.allow_leaks does not name.
+    """
+    import numpy as np
+
+    table, notes = manifest.table, list(manifest.notes)
+    label, target = _gold(manifest)
+    kind, group, known = _groups(manifest, config, notes)
+    side = _sides(manifest, config, label, kind, group, known, seed, notes)
+
+    scored = side == "train"
+    role = np.where(label >= 0, "labeled", "pool").astype(object)
+    role[(side == "unlabeled")] = "pool"
+    tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
+    for name in ("dev", "test"):
+        here = side == name
+        role[here] = np.where((label >= 0) & ~tied, name, "unused")[here]
+        lost = int((here & (role == "unused")).sum())
+        if lost:
+            notes.append(f"{lost} rows of {name} have no single label and are not used at all")
+    _keep_pool_apart(role, side, kind, group, known, config, notes)
+    _check_classes(manifest, label, role, scored)
+
+    train = np.flatnonzero(role == "labeled")
+    if config.labeled_fraction is not None or config.labeled_count is not None:
+        kept, note = draw_labels(label[train], config.labeled_fraction, config.labeled_count, seed)
+        role[train] = np.where(kept, "labeled", "pool")
+        notes.append(note)
+    fold = np.full(len(table), -1)
+    train = np.flatnonzero(role == "labeled")
+    fold[train], fold_notes = assign_folds(label[train], group[train], folds, seed, kind)
+    notes += [_named(note, manifest.classes) for note in fold_notes]
+    target[(role == "pool") | (role == "unused")] = 0.0
+    splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
+    for name in ("dev", "test"):
+        splits.notes += _absent(name, splits, manifest)
+    _check_leaks(manifest, splits, config)
+    return splits
+
+
+def _gold(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Returns label (N,) and target (N, C). A tie of votes gets one of its winners by id hash."""
+    import numpy as np
+
+    table = manifest.table
+    index = {name: i for i, name in enumerate(manifest.classes)}
+    label = (
+        table["label"].map(index, "ignore").astype(float).fillna(-1).to_numpy(dtype=int, copy=True)
+    )
+    target = np.zeros((len(table), len(index)), dtype=np.float32)
+    has = np.flatnonzero(label >= 0)
+    target[has, label[has]] = 1.0
+    for i in np.flatnonzero(table["votes"].notna().to_numpy()):
+        votes = table["votes"].iat[i]
+        shares = np.array([votes.get(name, 0.0) for name in index], dtype=np.float64)
+        target[i] = shares / shares.sum()
+        if label[i] < 0:
+            winners = np.flatnonzero(shares == shares.max())
+            label[i] = winners[zlib.crc32(str(table["id"].iat[i]).encode()) % len(winners)]
+    return label, target
+
+
+def _groups(
+    manifest: Manifest, config: DataConfig, notes: list[str]
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Returns the kind of group, the group (N,) of every row, and where it is known (N,) bool."""
+    import numpy as np
+
+    table = manifest.table
+    kinds = GROUP_KINDS if config.group == "auto" else (config.group,)
+    single = []
+    for kind in kinds:
+        if kind == "none":
+            break
+        values = table[kind]
+        count = values.nunique()
+        if count == 0:
+            if config.group != "auto":
+                have = [k for k in GROUP_KINDS if table[k].notna().any()]
+                remedy = f"set data.group={have[0]}" if have else "set data.group=none"
+                raise ManifestError(
+                    f"{manifest.path}: data.group={kind}, but no row has a {kind}; fill it in, "
+                    f"or {remedy}"
+                )
+            continue
+        if count == 1 and config.group == "auto":
+            single.append(kind)
+            continue
+        known = values.notna().to_numpy()
+        missing = int((~known).sum())
+        if missing:
+            notes.append(f"{missing} rows have no {kind}; each counts as a {kind} of its own")
+        alone = "?" + table["id"]
+        return kind, values.where(known, alone).to_numpy(dtype=object), known
+    if config.group == "auto":
+        why = f"all rows share one {single[0]}" if single else "no speaker, session or dialogue"
+        notes.append(
+            f"warning: {why} in the manifest, so rows are split one by one; results on the test "
+            "rows flatter the model if speakers repeat"
+        )
+    return "none", table["id"].to_numpy(dtype=object), np.zeros(len(table), dtype=bool)
+
+
+def _sides(
+    manifest: Manifest,
+    config: DataConfig,
+    label: np.ndarray,
+    kind: str,
+    group: np.ndarray,
+    known: np.ndarray,
+    seed: int,
+    notes: list[str],
+) -> np.ndarray:
+    """Returns train, dev, test or unlabeled for each row (N,)."""
+    import numpy as np
+
+    given = manifest.table["split"]
+    side = given.where(given.notna(), "train").to_numpy(dtype=object, copy=True)
+    if config.test_groups:
+        names = sorted(set(group[known].tolist()))
+        unknown = [g for g in config.test_groups if str(g) not in names]
+        if unknown:
+            shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+            raise ManifestError(
+                f"data.test_groups names '{unknown[0]}', which is no {kind} of {manifest.path}"
+                f"{nearest(str(unknown[0]), names)}; known are {shown or 'none'}"
+            )
+        held = np.isin(group.astype(str), [str(g) for g in config.test_groups])
+        side[held] = "test"
+        notes.append(f"test: {held.sum()} rows of {kind} {', '.join(map(str, config.test_groups))}")
+    elif given.notna().any():
+        counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
+        shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        notes.append(f"the manifest's split column decides the sides: {shown}")
+        if not counts["test"]:
+            notes.append("no row is held out as test; name some with data.test_groups")
+    elif config.test_fraction > 0:
+        chosen = choose_groups(label, group, len(manifest.classes), config.test_fraction, seed)
+        if not chosen:
+            raise ManifestError(
+                f"{manifest.path}: the labelled rows belong to one {kind}, which cannot stand on "
+                "both sides; set data.group=none, name another kind, or set data.test_fraction=0"
+            )
+        held = np.isin(group.astype(str), sorted(chosen))
+        side[held] = "test"
+        shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
+        what = f"of {len(chosen)} {kind}s held out whole{shown}" if kind != "none" else "at random"
+        notes.append(f"test: {held.sum()} of {len(side)} rows, {what}, by seed {seed}")
+    else:
+        notes.append("no row is held out as test (data.test_fraction=0)")
+    return side
+
+
+def _keep_pool_apart(
+    role: np.ndarray,
+    side: np.ndarray,
+    kind: str,
+    group: np.ndarray,
+    known: np.ndarray,
+    config: DataConfig,
+    notes: list[str],
+) -> None:
+    """Takes pool rows of held-out groups out of training, in place, unless accepted."""
+    import numpy as np
+
+    if kind == "none" or kind in config.allow_leaks:
+        return
+    held = set(group[known & np.isin(side.astype(str), ["dev", "test"])].tolist())
+    caught = (role == "pool") & np.isin(group.astype(str), sorted(map(str, held)))
+    if caught.any():
+        role[caught] = "unused"
+        keep = f"; data.allow_leaks=[{kind}] keeps them" if kind in ("speaker", "session") else ""
+        notes.append(
+            f"{int(caught.sum())} unlabelled rows of held-out {kind}s stay out of the pool{keep}"
+        )
+
+
+def _check_classes(
+    manifest: Manifest, label: np.ndarray, role: np.ndarray, scored: np.ndarray
+) -> None:
+    """Raises ManifestError unless training has gold rows of every one of two classes or more."""
+    where, classes = manifest.path, manifest.classes
+    train = role == "labeled"
+    if not train.any():
+        held = int(((role == "dev") | (role == "test")).sum())
+        extra = f" ({held} labelled rows are held out)" if held else ""
+        raise ManifestError(
+            f"{where}: no labelled row is left for training{extra}; fill the label column of some "
+            "rows whose split is train or empty"
+        )
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{where}: every label is '{classes[0]}'; training needs two classes or more"
+        )
+    lacking = []
+    for index, name in enumerate(classes):
+        if not (train & (label == index)).any():
+            held = int((label == index).sum())
+            lacking.append(f"'{name}' ({held} rows elsewhere)" if held else f"'{name}' (no row)")
+    if lacking:
+        first = lacking[0].split("'")[1]
+        remedy = (
+            f"remove it from data.classes, drop it with data.label_map={{{first}: ''}}, or label "
+            "training rows of it"
+        )
+        if scored.any() and len(set(role.tolist())) > 1:
+            remedy += ", or hold out other groups with data.test_groups"
+        raise ManifestError(f"{where}: no labelled training row of {', '.join(lacking)}; {remedy}")
+
+
+def _named(note: str, classes: list[str]) -> str:
+    for index, name in enumerate(classes):
+        note = note.replace(f"<{index}>", f"'{name}'")
+    return note
+
+
+def _absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
+    here = splits.role == name
+    if not here.any():
+        return []
+    present = set(splits.label[here].tolist())
+    gone = [c for i, c in enumerate(manifest.classes) if i not in present]
+    return [f"{name} has no row of {', '.join(gone)}"] if gone else []
+
+
+def _check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
+    leaks = leak_report(manifest, splits)
+    splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
+    open_leaks = leaks.unacknowledged(config.allow_leaks)
+    if not open_leaks:
+        return
+    lines = "\n".join(f"  {leak}" for leak in open_leaks)
+    allow = [*config.allow_leaks, *(leak.kind for leak in open_leaks)]
+    kinds = {leak.kind for leak in open_leaks}
+    other = next((k for k in ("session", "speaker") if k in kinds and k != splits.group_kind), None)
+    remedy = f"data.group={other} would hold out whole {other}s; " if other else ""
+    raise ManifestError(
+        f"{manifest.path}: training and held-out rows share\n{lines}\n"
+        f"{remedy}if this is known and accepted, set data.allow_leaks=[{','.join(allow)}]"
+    )

@@ -1,0 +1,202 @@
+"""Reads a table file of any supported kind into columns of text, each row with its number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ManifestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITED = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+@dataclass
+class Table:
+    """A file as it stands: all cells text or None, plus where each row came from."""
+
+    frame: pd.DataFrame  # (N, columns) object; text, None, or what JSON/Parquet held (dict, list)
+    rows: list[int]  # (N,) row as a spreadsheet counts (header is 1) or line of a JSONL file
+    notes: list[str] = field(default_factory=list)
+    faults: list[tuple[int | None, str, str, str, str]] = field(default_factory=list)
+    decimal_comma: bool = False
+
+
+def decode(data: bytes, name: str) -> tuple[str, str]:
+    """Returns the text of `data` and the encoding that decodes it strictly."""
+    for bom, encoding in (
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    ):
+        if data.startswith(bom):
+            return _strict(data, [encoding], name)
+    head = data[:4096]
+    if b"\x00" in head:  # UTF-16 without a mark: the zero half of every Latin character
+        order = ["utf-16-le", "utf-16-be"]
+        if head[0::2].count(0) > head[1::2].count(0):
+            order.reverse()
+        return _strict(data, order, name)
+    try:
+        return data.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        pass
+    # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
+    high = len(re.findall(rb"[\x80-\xff]", data))
+    single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
+    order = ["cp1252", "cp949"] if single > 0.9 * high else ["cp949"]
+    return _strict(data, order, name)
+
+
+def _strict(data: bytes, encodings: list[str], name: str) -> tuple[str, str]:
+    for encoding in encodings:
+        try:
+            return data.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise ManifestError(
+        f"{name}: the text is neither UTF-8, UTF-16 nor CP949 (tried {', '.join(encodings)}); "
+        "save the file as UTF-8"
+    )
+
+
+def read_table(path: Path, data: bytes) -> Table:
+    """Returns the table in `data`, the bytes of `path`; the kind follows from the suffix."""
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITED + PARQUET + JSON_LINES:
+        known = ", ".join(DELIMITED + PARQUET + JSON_LINES)
+        hint = "; export the sheet as CSV (UTF-8)" if suffix in (".xlsx", ".xls", ".ods") else ""
+        raise ManifestError(f"{path.name}: cannot read '{suffix}' tables, only {known}{hint}")
+    if not data.strip(b"\x00\xef\xbb\xbf\xff\xfe \r\n\t"):
+        raise ManifestError(f"{path.name}: the file is empty; it needs a header and rows")
+    if suffix in PARQUET:
+        return _read_parquet(data, path.name)
+    text, encoding = decode(data, path.name)
+    table = _read_json(text, path) if suffix in JSON_LINES else _read_delimited(text, path)
+    if encoding == "cp1252":
+        table.notes.append(
+            f"{path.name} was read as Windows-1252 (western European); save it as UTF-8 if letters "
+            "look wrong"
+        )
+    return table
+
+
+def _read_delimited(text: str, path: Path) -> Table:
+    import pandas as pd
+
+    text = text.lstrip("\ufeff")
+    body = text.lstrip("\r\n")
+    skipped = len(text[: len(text) - len(body)].splitlines())
+    first = body.splitlines()[0]
+    plain = re.sub(r'"[^"]*"', "", first)
+    delimiter = max(",;\t", key=plain.count) if any(d in plain for d in ",;\t") else ","
+    header = next(csv.reader([first], delimiter=delimiter))
+    faults = [
+        (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
+        for name in sorted({h for h in header if h.strip() and header.count(h) > 1})
+    ]
+    try:
+        frame = pd.read_csv(
+            io.StringIO(body),
+            sep=delimiter,
+            dtype=object,
+            keep_default_na=False,
+            na_filter=False,
+            skip_blank_lines=False,
+            index_col=False,
+            low_memory=False,
+        )
+    except pd.errors.ParserError as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if not found:
+            raise ManifestError(f"{path.name}: not a readable table: {error}") from None
+        expected, line, saw = (int(g) for g in found.groups())
+        raise ManifestError(
+            f"{path.name} row {line + skipped}: {saw} fields where the header has {expected}; put "
+            f"double quotes around texts that hold the delimiter '{delimiter}'"
+        ) from None
+    frame = frame.astype(object).where(frame.notna(), None)
+    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
+    filled = pd.Series(False, index=frame.index)
+    for column in frame.columns:
+        filled |= frame[column].fillna("").str.strip() != ""
+    return Table(
+        frame[filled].reset_index(drop=True),
+        rows[filled].tolist(),
+        faults=faults,
+        decimal_comma=delimiter == ";",
+    )
+
+
+def _read_parquet(data: bytes, name: str) -> Table:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(io.BytesIO(data))
+    except Exception as error:  # pyarrow raises several kinds for a broken file
+        raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
+    if frame.index.name:  # an id kept as the index
+        frame = frame.reset_index()
+    return Table(_as_text(frame.reset_index(drop=True)), list(range(2, len(frame) + 2)))
+
+
+def _read_json(text: str, path: Path) -> Table:
+    import pandas as pd
+
+    faults: list[tuple[int | None, str, str, str, str]] = []
+    records: list[dict] = []
+    rows: list[int] = []
+    remedy = 'each line must be one object such as {"id": "a", "text": "..."}'
+    text = text.lstrip("\ufeff")
+    if text.lstrip().startswith("["):
+        try:
+            listed = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
+        numbered = list(enumerate(listed, 1))
+    else:
+        numbered = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                numbered.append((number, json.loads(line)))
+            except json.JSONDecodeError as error:
+                faults.append((number, "", line[:60], f"not JSON ({error.msg})", remedy))
+    for number, record in numbered:
+        if isinstance(record, dict):
+            records.append(record)
+            rows.append(number)
+        else:
+            faults.append((number, "", str(record)[:60], "not a JSON object", remedy))
+    return Table(_as_text(pd.DataFrame(records, dtype=object)), rows, faults=faults)
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers become text as a person would write them (3.0 is '3'); dicts and lists stay."""
+    import pandas as pd
+
+    def cell(value: object) -> object:
+        if isinstance(value, (str, dict, list)) or value is None:
+            return value
+        if hasattr(value, "tolist"):  # numpy scalar or array
+            value = value.tolist()  # type: ignore[attr-defined]
+            if isinstance(value, list):
+                return value
+        if value is None or value is pd.NA or value is pd.NaT or value != value:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return str(value)
+
+    out = {str(name): [cell(v) for v in frame[name].tolist()] for name in frame.columns}
+    return pd.DataFrame(out, dtype=object, columns=[str(c) for c in frame.columns])
