@@ -209,7 +209,14 @@ def _leaves(value: object, prefix: str) -> list[tuple[str, object]]:
     return found
 
 
+def documented_default() -> str:
+    """Returns the text of configs/default.yaml: every setting, its meaning and its default."""
+    head = (
+        "# Every setting and its default; made by `python -m semi.config > configs/default.yaml`.\n"
+        "# A YAML of your own holds only what differs; `key=value` words win over it.\n\n"
+    )
+    return head + documented_yaml(Config())
+
+
 if __name__ == "__main__":
-    print("# Every setting and its default. Made by `python -m semi.config`; a YAML of yours holds")
-    print("# only what differs.\n")
-    print(documented_yaml(Config()), end="")
+    print(documented_default(), end="")

@@ -208,7 +208,7 @@ def documented_yaml(config: Any, indent: int = 0) -> str:
             told = inspect.cleandoc(type(value).__doc__ or "").splitlines()[0]
         if is_section:
             lines.append("") if indent == 0 else None
-        lines += textwrap.wrap(told, 96 - len(pad), initial_indent=f"{pad}# ",
+        lines += textwrap.wrap(told, 98, initial_indent=f"{pad}# ",
                                subsequent_indent=f"{pad}# ", break_long_words=False,
                                break_on_hyphens=False)  # fmt: skip
         if is_section:
