@@ -33,10 +33,14 @@ def build_speech_encoder(
     _check_precision(precision)
     if config.model == "none":
         return None
-    if config.model in ("acoustic", "egemaps"):
+    if config.model == "acoustic":
         from .acoustic import AcousticEncoder
 
         return AcousticEncoder(config)
+    if config.model == "egemaps":
+        from .egemaps import EgemapsEncoder
+
+        return EgemapsEncoder(config)
     if config.model == "precomputed":
         from .precomputed import PrecomputedEncoder
 

@@ -50,7 +50,7 @@ class ArrayProblem:
 
 @dataclass
 class ArrayBatch:
-    """What `PrecomputedEncoder.read` returns: good rows filled in, the others zero and explained."""
+    """What `PrecomputedEncoder.read` returns: good rows filled, the others zero and explained."""
 
     values: torch.Tensor  # (B, *shape) float32, zeros where not present
     present: torch.Tensor  # (B,) bool

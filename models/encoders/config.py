@@ -20,7 +20,7 @@ class SpeechConfig:
     revision: str = ""
     """Branch, tag or commit of a hub model; '' = its main branch."""
     layers: list[int] = field(default_factory=list)
-    """Layers used: 0 = input of the first layer, L = last hidden state, negatives from the end; [] = last."""
+    """Layers used: 0 = input of the first layer, L = last hidden state, -1 = L; [] = the last."""
     combine: str = "mean"
     """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
     pooling: str = "mean"
@@ -30,11 +30,11 @@ class SpeechConfig:
     column: str = ""
     """For precomputed: manifest column with one file path per utterance."""
     chunk_seconds: float = 20.0
-    """Longer audio is cut at quiet points into pieces of at most this length, averaged by frames."""
+    """Longer audio is cut at quiet points into pieces no longer than this, averaged by frames."""
     batch_seconds: float = 600.0
     """Audio seconds per padded batch, padding included; changes speed and memory, not results."""
     layout: str = "auto"
-    """auto | rows (un-padded, one by one) | padded (length-sorted batches); auto = rows on the CPU."""
+    """auto (rows on a CPU) | rows (un-padded, one by one) | padded (length-sorted batches)."""
     pruning: PruningConfig = field(default_factory=PruningConfig)
     """Token pruning inside the encoder."""
 
@@ -57,7 +57,7 @@ class TextConfig:
     revision: str = ""
     """Branch, tag or commit of a hub model; '' = its main branch."""
     layers: list[int] = field(default_factory=list)
-    """Layers used: 0 = embeddings, L = last hidden state, negatives from the end; [] = last."""
+    """Layers used: 0 = embeddings, L = last hidden state, -1 = L; [] = the last."""
     combine: str = "mean"
     """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
     pooling: str = "mean"
@@ -96,3 +96,17 @@ class ArrayConfig:
 def _check_choice(field_name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{field_name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def resolve_layers(asked: list[int], depth: int) -> list[int]:
+    """Returns the layers as 0 ... depth: none asked means the last, negatives count from it."""
+    layers = [depth + 1 + k if k < 0 else k for k in asked] or [depth]
+    for given, layer in zip(asked, layers, strict=False):
+        if not 0 <= layer <= depth:
+            raise ValueError(
+                f"layers must be in 0 ... {depth} (or -{depth + 1} ... -1) for this model, "
+                f"got {given}"
+            )
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"layers must be different from each other, got {asked}")
+    return layers

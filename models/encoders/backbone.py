@@ -1,0 +1,132 @@
+"""One explicit forward pass for every speech encoder: front end, then layer after layer.
+
+The loop is ours, not transformers', so that each layer's state is used as it is produced and then
+forgotten, the pass stops at the last layer asked for, tokens can be pruned between a layer's
+attention and its feed-forward part, and padding never changes a row. Differentiable throughout.
+Letters: B batch, S samples, T frames, N tokens, D features, H heads, d head width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .pruning import TokenPruner, Tokens
+
+
+@dataclass
+class Attended:
+    """The middle of a layer: where tokens may be pruned."""
+
+    hidden: torch.Tensor  # (B, N, D) after attention and residual
+    q: torch.Tensor  # (B, H, N, d), not yet scaled
+    k: torch.Tensor  # (B, H, N, d)
+    v: torch.Tensor  # (B, H, N, d)
+    out_weight: torch.Tensor  # (D, H * d) of the output projection
+
+
+@dataclass
+class LayerState:
+    """What one layer hands on."""
+
+    hidden: torch.Tensor  # (B, N, D); what lies on padding means nothing
+    tokens: Tokens  # which of the N are padding, and how many frames each stands for
+
+
+class Backbone(nn.Module):
+    """A pretrained speech encoder as a front end and a list of layers.
+
+    Layer k, for k = 0 ... depth, is Hugging Face's `hidden_states[k]`: 0 enters the first layer,
+    depth is `last_hidden_state`, which in models that normalise first (HuBERT-large, Whisper) is
+    after the final LayerNorm.
+    """
+
+    depth: int  # number of layers
+    width: int  # D
+    shortest: int  # samples; a shorter clip is padded with zeros to this
+    longest: int  # samples the positions reach; longer audio must be cut
+    multiple: int  # padded batches are a multiple of this wide, so that shapes repeat
+    layers: nn.ModuleList
+
+    @abstractmethod
+    def prepare(self, wave: torch.Tensor) -> torch.Tensor:
+        """Returns what the front end reads of one utterance (S,): (S,) itself, or a spectrum."""
+
+    @abstractmethod
+    def embed(self, rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, list[int]]:
+        """Returns the input of the first layer (B, T, D) and each row's number of valid frames.
+
+        `rows` is what the front end reads, padded with zeros: (B, S) waves or (B, F, T) spectra;
+        `lengths` counts each row's samples or spectrum frames.
+        """
+
+    @abstractmethod
+    def attend(
+        self,
+        layer: nn.Module,
+        hidden: torch.Tensor,
+        bias: torch.Tensor | None,
+        positions: torch.Tensor | None,
+    ) -> Attended:
+        """Returns the states after attention and residual; `bias` is added to the logits."""
+
+    @abstractmethod
+    def feed_forward(self, layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        """Returns the states after the layer's second half."""
+
+    @abstractmethod
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Returns the last layer's states as `last_hidden_state`."""
+
+    def relative_positions(self, count: int) -> torch.Tensor | None:
+        """Returns the (1, H, T, T) position bias that all layers share, None for most models."""
+        return None
+
+    def forward(
+        self,
+        rows: torch.Tensor,
+        lengths: list[int],
+        *,
+        last: int | None = None,
+        pruner: TokenPruner | None = None,
+    ) -> Iterator[tuple[int, LayerState]]:
+        """Yields (k, state) for k = 0 ... `last` (None: depth), computing nothing beyond it."""
+        last = self.depth if last is None else last
+        hidden, frames = self.embed(rows, lengths)
+        if pruner is None:
+            tokens = Tokens(frames, hidden.shape[1], hidden.device)
+        else:
+            tokens = pruner.start(frames, hidden.shape[1], hidden.device)
+        positions = self.relative_positions(hidden.shape[1])
+        yield 0, LayerState(hidden, tokens)
+        for index in range(last):
+            layer = self.layers[index]
+            middle = self.attend(layer, hidden, tokens.attention_bias(hidden.dtype), positions)
+            hidden = middle.hidden
+            if pruner is not None:
+                q, k, v = middle.q, middle.k, middle.v
+                hidden, tokens = pruner.prune(index, hidden, tokens, q, k, v, middle.out_weight)
+            hidden = self.feed_forward(layer, hidden)
+            if index + 1 == self.depth:
+                hidden = self.finish(hidden)
+            yield index + 1, LayerState(hidden, tokens)
+
+
+def self_attention(
+    attention: nn.Module, hidden: torch.Tensor, bias: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns the attention's output (B, N, D) and its q, k, v (B, H, N, d), q not yet scaled."""
+    batch, count, _ = hidden.shape
+    q, k, v = (
+        project(hidden).view(batch, count, attention.num_heads, -1).transpose(1, 2)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    dropout = attention.dropout if attention.training else 0.0
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+    mixed = mixed.transpose(1, 2).reshape(batch, count, -1)  # (B, N, D)
+    return attention.out_proj(mixed), q, k, v

@@ -1,0 +1,214 @@
+"""Finding pretrained weights: a local folder or a hub name becomes a folder with an identity."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .base import EncoderUnavailable
+
+SMALL_FILES = ("*.json", "*.txt", "*.model", "merges.txt")
+WEIGHT_FILES = (
+    ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+)
+
+
+@dataclass
+class Source:
+    """A pretrained model on this disk."""
+
+    name: str  # as the user wrote it
+    folder: Path  # config, weights, tokenizer
+    identity: dict[str, Any]  # hub name and commit, or the hash of the folder's files
+    setting: str  # the dotted key of the setting that names it, for error sentences
+
+
+def find(model: str, revision: str = "", *, setting: str = "encoders.speech.model") -> Source:
+    """Returns the folder of a local or hub model; EncoderUnavailable where it cannot be had."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        _check_folder(path, model, setting)
+        return Source(model, path, {"sha256": folder_sha256(path)}, setting)
+    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise EncoderUnavailable(
+            f"{setting}={model} is not a folder; give the folder that holds config.json and "
+            f"model.safetensors, or a Hugging Face name such as facebook/hubert-large-ll60k"
+        )
+    folder = _download(model, revision, setting)
+    _check_folder(folder, model, setting)
+    commit = folder.name  # the hub cache keeps each commit in a folder of its name
+    return Source(model, folder, {"model": model, "revision": commit}, setting)
+
+
+def _check_folder(folder: Path, model: str, setting: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise EncoderUnavailable(
+            f"{setting}={model} has no config.json; a model folder as save_pretrained writes it "
+            f"is needed"
+        )
+    if not any(any(folder.glob(pattern)) for group in WEIGHT_FILES for pattern in group):
+        raise EncoderUnavailable(
+            f"{setting}={model} has no weights (model.safetensors or pytorch_model.bin) in "
+            f"{folder}; connect once to download them, or give a local folder: "
+            f"{setting}=/path/to/folder"
+        )
+
+
+def _download(model: str, revision: str, setting: str) -> Path:
+    """Returns the hub's snapshot folder, from the cache where it is there."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(patterns: tuple[str, ...], **how: Any) -> Path:
+        wanted = [*SMALL_FILES, *patterns]
+        return Path(
+            snapshot_download(model, revision=revision or None, allow_patterns=wanted, **how)
+        )
+
+    def complete(folder: Path) -> bool:
+        return any(any(folder.glob(p)) for group in WEIGHT_FILES for p in group)
+
+    if revision:  # a commit or tag that is cached needs no network
+        with contextlib.suppress(Exception):
+            folder = fetch((), local_files_only=True)
+            if complete(folder) and (folder / "config.json").is_file():
+                return folder
+    try:
+        for patterns in WEIGHT_FILES:  # safetensors first; the older format only if there is none
+            folder = fetch(patterns)
+            if complete(folder):
+                break
+        return folder
+    except Exception as error:
+        reason = _first_sentence(error)
+        raise EncoderUnavailable(
+            f"the weights of {model} cannot be had ({reason}); connect to the network once, or "
+            f"give a local folder: {setting}=/path/to/folder"
+        ) from error
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def folder_sha256(folder: Path) -> str:
+    """Returns one hash of a model folder's files that change the numbers, whatever their age."""
+    names = {p for patterns in ((*SMALL_FILES, *sum(WEIGHT_FILES, ())),) for p in patterns}
+    files = sorted({file for pattern in names for file in folder.glob(pattern)})
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path | str) -> str:
+    """Returns the hash of a file's bytes; read again only when its size or time has changed."""
+    path = Path(path).resolve()
+    stat = path.stat()
+    return _file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_config(source: Source) -> Any:
+    """Returns the model's transformers configuration, without its weights."""
+    with _explained(source):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(source.folder, local_files_only=True)
+
+
+def load_json(source: Source, name: str) -> dict[str, Any]:
+    """Returns a JSON file of the model folder, empty where it has none."""
+    path = source.folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def load_weights(source: Source, loader: str, needed: str = "") -> Any:
+    """Returns the model in float32 and eval mode, its weights under `needed` all really loaded.
+
+    `loader` names a class below `transformers`. Where weights are missing transformers fills in
+    random numbers and warns; here that is an error.
+    """
+    with _explained(source), _quiet():
+        module, _, name = f"transformers.{loader}".rpartition(".")
+        model, info = getattr(import_module(module), name).from_pretrained(
+            source.folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    missing = [k for k in info["missing_keys"] if k.startswith(needed) and not _unused(k)]
+    wrong = [entry[0] for entry in info["mismatched_keys"]]
+    if missing or wrong:
+        names = ", ".join(sorted([*missing, *wrong])[:3])
+        raise EncoderUnavailable(
+            f"{source.setting}={source.name} does not hold {len(missing) + len(wrong)} of the "
+            f"encoder's weights ({names} ...); give a folder or hub model of a whole encoder"
+        )
+    return model.eval()
+
+
+def load_tokenizer(source: Source) -> Any:
+    """Returns the model's tokenizer."""
+    with _explained(source), _quiet():
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+
+
+def _unused(key: str) -> bool:
+    """Returns whether a weight plays no part in the features: masking of training, poolers."""
+    return key.endswith("masked_spec_embed") or key.startswith("pooler.") or "position_ids" in key
+
+
+@contextlib.contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """Turns what transformers raises into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        chain, link = [], error
+        while link is not None and len(chain) < 8:
+            chain.append(str(link))
+            link = link.__cause__ or link.__context__
+        if any("torchaudio" in text or "libcudart" in text for text in chain):
+            raise EncoderUnavailable(
+                f"{source.name} cannot be loaded because the installed torchaudio does not fit "
+                f"torch {torch.__version__} and transformers stops on it; it is not needed here: "
+                f"pip uninstall torchaudio"
+            ) from error
+        raise EncoderUnavailable(
+            f"{source.setting}={source.name} cannot be loaded ({_first_sentence(error)})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Mutes transformers' loading report and bar: what matters in them is raised as an error."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

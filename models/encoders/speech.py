@@ -1,0 +1,170 @@
+"""Speech into vectors with a pretrained encoder: normalise, cut, batch, run, pool each layer.
+
+Letters: B batch, S samples, T frames, N tokens, D features, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..pooling import Moments, combine_layers, join_moments, masked_moments, vector
+from .backbone import Backbone, LayerState
+from .config import SpeechConfig, resolve_layers
+from .numerics import DTYPES, exact_float32, fold_weight_norm
+from .padding import cut_long, pad_rows, token_budget, normalized
+from .pruning import TokenPruner, supports_pruning
+from .speech_models import SpeechModel, make_backbone, speech_model
+
+SAMPLE_RATE = 16_000
+CODE = 1  # raised whenever this package's own arithmetic changes the numbers
+T = TypeVar("T")
+
+
+class SpeechEncoder:
+    """A frozen speech encoder; results are float32 on the CPU, each row's its own."""
+
+    modality = "speech"
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        config: SpeechConfig,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.device = torch.device(device)
+        self.precision = precision
+        self.layers = resolve_layers(config.layers, model.depth)
+        self.pruner = None
+        if config.pruning.active:
+            possible, reason = supports_pruning(model.model_type)
+            if not possible:
+                raise ValueError(f"encoders.speech.pruning: {reason}")
+            self.pruner = TokenPruner(config.pruning, model.depth)
+        rows = config.layout == "rows" or (config.layout == "auto" and self.device.type == "cpu")
+        self.budget = 0 if rows else int(config.batch_seconds * SAMPLE_RATE)
+
+    @classmethod
+    def from_config(
+        cls, config: SpeechConfig, *, device: str = "cpu", precision: str = "fp32"
+    ) -> SpeechEncoder:
+        """Returns the encoder of a hub name, a local folder or a fairseq file."""
+        return cls(
+            speech_model(config.model, config.revision), config, device=device, precision=precision
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one utterance's result: (D,), or (L, D) for views."""
+        width = self.model.width * (2 if self.config.pooling == "mean_std" else 1)
+        if self.config.combine == "views":
+            return (len(self.layers), width)
+        return (width * len(self.layers) if self.config.combine == "concat" else width,)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything that changes the numbers; see Encoder."""
+        return {
+            **self.model.identity,
+            "code": CODE,
+            "layers": self.layers,
+            "combine": self.config.combine,
+            "pooling": self.config.pooling,
+            "chunk_seconds": self.config.chunk_seconds,
+            "normalize": self.model.epsilon if self.model.normalize else None,
+            "pruning": asdict(self.config.pruning) if self.pruner else None,
+            "precision": self.precision,
+        }
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The network, read on first use: a full feature store never loads it."""
+        backbone = fold_weight_norm(make_backbone(self.model.load()))
+        return backbone.to(self.device, DTYPES[self.precision]).eval()
+
+    def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
+        """Returns (B, *shape) float32: frames pooled per layer, then layers combined."""
+        if self.config.pooling == "frames":
+            raise ValueError("pooling is 'frames', which keeps every frame: call encode_frames")
+        spread = self.config.pooling == "mean_std"
+
+        def pool(state: LayerState) -> Moments:  # every layer with its own token sizes
+            return masked_moments(state.hidden, state.tokens.weights(), variance=spread)
+
+        parts: list[list[Moments]] = [[] for _ in batch]
+        for owners, layers in self._run(batch, pool):
+            count = layers[0].count[:, None].expand(-1, len(layers)).cpu()  # (B, L)
+            mean = torch.stack([m.mean for m in layers], 1).cpu()  # (B, L, D)
+            variance = torch.stack([m.variance for m in layers], 1).cpu()  # (B, L, D)
+            for row, owner in enumerate(owners):
+                parts[owner].append(Moments(count[row], mean[row], variance[row]))
+        if not parts:
+            return torch.zeros(0, *self.shape)
+        rows = [vector(join_moments(pieces), self.config.pooling) for pieces in parts]
+        return combine_layers(torch.stack(rows), self.config.combine)
+
+    def encode_frames(self, batch: list[np.ndarray]) -> list[torch.Tensor]:
+        """Returns each utterance's frames, (T, D), or (T, L, D) for views.
+
+        With pruning on, every frame has the state of the token it became part of.
+        """
+
+        def unmerge(state: LayerState) -> tuple[list[int], torch.Tensor]:
+            return state.tokens.frames, state.tokens.expand(state.hidden).float()
+
+        parts: list[list[torch.Tensor]] = [[] for _ in batch]
+        for owners, layers in self._run(batch, unmerge):
+            frames = torch.stack([hidden for _, hidden in layers], 2).cpu()  # (B, T, L, D)
+            for row, owner in enumerate(owners):
+                parts[owner].append(frames[row, : layers[0][0][row]])
+        return [combine_layers(torch.cat(pieces), self.config.combine) for pieces in parts]
+
+    def _run(
+        self, batch: list[np.ndarray], use: Callable[[LayerState], T]
+    ) -> Iterator[tuple[list[int], list[T]]]:
+        """Yields for every padded batch the rows its pieces belong to and `use` of each layer."""
+        longest = min(int(self.config.chunk_seconds * SAMPLE_RATE), self.backbone.longest)
+        owners: list[int] = []
+        pieces: list[np.ndarray] = []
+        for owner, wave in enumerate(batch):
+            cut = cut_long(self._check(wave, owner), longest)
+            owners.extend([owner] * len(cut))
+            pieces.extend(cut)
+        for chosen in token_budget([len(p) for p in pieces], self.budget):
+            yield [owners[i] for i in chosen], self._layers([pieces[i] for i in chosen], use)
+
+    def _check(self, wave: np.ndarray, row: int) -> np.ndarray:
+        """Returns the samples as the model wants them scaled, or says why they cannot be used."""
+        wave = np.asarray(wave, dtype=np.float32)
+        if wave.ndim != 1 or not len(wave):
+            raise ValueError(f"row {row}: expected samples of shape (S,), got {wave.shape}")
+        if not np.isfinite(wave).all():
+            raise ValueError(f"row {row}: the samples contain NaN or infinity")
+        return normalized(wave, self.model.epsilon) if self.model.normalize else wave
+
+    @torch.inference_mode()
+    def _layers(self, pieces: list[np.ndarray], use: Callable[[LayerState], T]) -> list[T]:
+        """Returns `use` of each layer asked for, applied as the layer is produced."""
+        backbone = self.backbone
+        rows = []
+        for piece in pieces:
+            wave = torch.from_numpy(piece).to(self.device)
+            rows.append(backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0)))))
+        lengths = [row.shape[-1] for row in rows]
+        padded = pad_rows(rows, backbone.multiple).to(DTYPES[self.precision])
+        used: dict[int, T] = {}
+        with exact_float32(self.device):
+            states = backbone(padded, lengths, last=max(self.layers), pruner=self.pruner)
+            for layer, state in states:
+                if layer in self.layers:
+                    used[layer] = use(state)
+        return [used[layer] for layer in self.layers]

@@ -1,0 +1,100 @@
+"""Which pretrained speech encoder a setting means, and how its weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from . import hub
+from .backbone import Backbone
+from .base import EncoderUnavailable
+from .wav2vec import Wav2VecBackbone
+from .whisper import WhisperBackbone
+
+WAV2VEC_TYPES = ("hubert", "wav2vec2", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
+MODEL_TYPES = (*WAV2VEC_TYPES, "whisper")
+SETTING = "encoders.speech.model"
+
+
+@dataclass
+class SpeechModel:
+    """What is known of a pretrained encoder, most of it before its weights are read."""
+
+    model_type: str  # as in transformers' config.json
+    depth: int  # layers
+    width: int  # D
+    normalize: bool  # each utterance is scaled to zero mean and unit variance
+    load: Callable[[], nn.Module]  # gives the transformers model, in float32
+    identity: dict[str, Any] = field(default_factory=dict)
+    epsilon: float = 1e-7  # added to the variance where utterances are scaled
+
+
+def speech_model(name: str, revision: str = "") -> SpeechModel:
+    """Returns the model of a hub name, a local folder or a fairseq checkpoint."""
+    if Path(name).suffix == ".pt":
+        return _fairseq_model(name)
+    source = hub.find(name, revision, setting=SETTING)
+    config = hub.load_config(source)
+    if config.model_type not in MODEL_TYPES:
+        raise EncoderUnavailable(
+            f"{SETTING}={name} is of type '{config.model_type}', which is not a speech encoder "
+            f"known here; known are {', '.join(MODEL_TYPES)}"
+        )
+    return describe(
+        config,
+        load=lambda: _load(source, config),
+        identity=source.identity,
+        preprocessor=hub.load_json(source, "preprocessor_config.json"),
+    )
+
+
+def describe(
+    config: Any,
+    *,
+    load: Callable[[], nn.Module],
+    identity: dict[str, Any],
+    preprocessor: dict[str, Any] | None = None,
+) -> SpeechModel:
+    """Returns the SpeechModel of a transformers configuration and a way to its weights."""
+    if config.model_type == "whisper":
+        depth, width, normalize = config.encoder_layers, config.d_model, False
+    else:
+        depth, width = config.num_hidden_layers, config.hidden_size
+        normalize = getattr(config, "feat_extract_norm", "layer") == "layer"
+        if preprocessor:
+            normalize = bool(preprocessor.get("do_normalize", True))
+    return SpeechModel(config.model_type, depth, width, normalize, load, identity)
+
+
+def make_backbone(model: nn.Module) -> Backbone:
+    """Returns a transformers speech encoder behind the Backbone interface."""
+    if model.config.model_type == "whisper":
+        return WhisperBackbone(model)
+    return Wav2VecBackbone(model)
+
+
+def _load(source: hub.Source, config: Any) -> nn.Module:
+    if config.model_type != "whisper":
+        return hub.load_weights(source, "AutoModel")
+    if "WhisperEncoder" in (config.architectures or []):
+        return hub.load_weights(source, "models.whisper.modeling_whisper.WhisperEncoder")
+    return hub.load_weights(source, "WhisperModel", needed="encoder.").encoder
+
+
+def _fairseq_model(name: str) -> SpeechModel:
+    """Returns the model of a fairseq checkpoint, read without fairseq."""
+    from .fairseq import load_fairseq
+
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise EncoderUnavailable(f"{SETTING}={name} is not a file; give the .pt file's path")
+    loaded = load_fairseq(path)
+    found = describe(
+        loaded.model.config, load=lambda: loaded.model, identity={"sha256": hub.file_sha256(path)}
+    )
+    found.normalize, found.epsilon = loaded.normalize, 1e-5  # fairseq scales by layer_norm
+    return found

@@ -1,0 +1,169 @@
+"""Text into vectors with a pretrained encoder: the mean of its real tokens, layer by layer.
+
+Letters: B batch, T tokens, D features, L layers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ..pooling import combine_layers, masked_moments, vector
+from . import hub
+from .base import EncoderUnavailable
+from .config import TextConfig, resolve_layers
+from .numerics import DTYPES, exact_float32
+from .padding import token_budget
+
+CODE = 1  # raised whenever this package's own arithmetic changes the numbers
+SETTING = "encoders.text.model"
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 65_536}  # padded tokens a batch
+T = TypeVar("T")
+
+
+class TextEncoder:
+    """A frozen text encoder (BERT, RoBERTa, ELECTRA, MiniLM, E5, XLM-R ...).
+
+    All tokens but the padding count, the special ones ([CLS], [SEP]) included, as
+    sentence-transformers' mean pooling does. Results are float32 on the CPU, each row's its own.
+    """
+
+    modality = "text"
+
+    def __init__(
+        self,
+        source: hub.Source,
+        config: TextConfig,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        self.source = source
+        self.config = config
+        self.device = torch.device(device)
+        self.precision = precision
+        self.model_config = hub.load_config(source)
+        self.depth, self.width = _size(self.model_config, source)
+        self.layers = resolve_layers(config.layers, self.depth)
+
+    @classmethod
+    def from_config(
+        cls, config: TextConfig, *, device: str = "cpu", precision: str = "fp32"
+    ) -> TextEncoder:
+        """Returns the encoder of a hub name or a local folder."""
+        source = hub.find(config.model, config.revision, setting=SETTING)
+        return cls(source, config, device=device, precision=precision)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one text's result: (D,), or (L, D) for views."""
+        width = self.width * (2 if self.config.pooling == "mean_std" else 1)
+        if self.config.combine == "views":
+            return (len(self.layers), width)
+        return (width * len(self.layers) if self.config.combine == "concat" else width,)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything that changes the numbers; see Encoder."""
+        return {
+            **self.source.identity,
+            "code": CODE,
+            "layers": self.layers,
+            "combine": self.config.combine,
+            "pooling": self.config.pooling,
+            "max_tokens": self.config.max_tokens,
+            "prefix": self.config.prefix,
+            "precision": self.precision,
+        }
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer."""
+        return hub.load_tokenizer(self.source)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network, read on first use: a full feature store never loads it."""
+        model = hub.load_weights(self.source, "AutoModel")
+        if self.model_config.is_encoder_decoder:
+            model = model.get_encoder()
+        return model.to(self.device, DTYPES[self.precision])
+
+    def encode(self, batch: list[str]) -> torch.Tensor:
+        """Returns (B, *shape) float32: tokens pooled per layer, then layers combined."""
+        if self.config.pooling == "frames":
+            raise ValueError("pooling is 'frames', which keeps every token: call encode_frames")
+        spread = self.config.pooling == "mean_std"
+
+        def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return vector(masked_moments(hidden, mask, variance=spread), self.config.pooling)
+
+        rows = torch.zeros(len(batch), *self.shape)
+        for owners, layers in self._run(batch, pool):
+            rows[owners] = combine_layers(torch.stack(layers, 1).cpu(), self.config.combine)
+        return rows
+
+    def encode_frames(self, batch: list[str]) -> list[torch.Tensor]:
+        """Returns each text's tokens, (T, D), or (T, L, D) for views."""
+        rows: dict[int, torch.Tensor] = {}
+        for owners, layers in self._run(batch, lambda hidden, mask: (hidden.float(), mask)):
+            tokens = torch.stack([hidden for hidden, _ in layers], 2).cpu()  # (B, T, L, D)
+            for row, owner in enumerate(owners):
+                real = tokens[row, layers[0][1][row].cpu()]  # (T, L, D)
+                rows[owner] = combine_layers(real, self.config.combine)
+        return [rows[i] for i in range(len(batch))]
+
+    @torch.inference_mode()
+    def _run(
+        self, batch: list[str], use: Callable[[torch.Tensor, torch.Tensor], T]
+    ) -> Iterator[tuple[list[int], list[T]]]:
+        """Yields for every padded batch its rows and `use(hidden, mask)` of each asked layer."""
+        if not batch:
+            return
+        texts = [self.config.prefix + text for text in batch]
+        encoded = self.tokenizer(texts, truncation=True, max_length=self.longest)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        for chosen in token_budget(lengths, BATCH_TOKENS[self.device.type]):
+            padded = self._pad({name: [rows[i] for i in chosen] for name, rows in encoded.items()})
+            with exact_float32(self.device):
+                out = self.model(**padded, output_hidden_states=self.layers != [self.depth])
+            mask = padded["attention_mask"].bool()
+            hidden = [
+                out.last_hidden_state if layer == self.depth else out.hidden_states[layer]
+                for layer in self.layers
+            ]
+            yield chosen, [use(states, mask) for states in hidden]
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens a text may have: `max_tokens`, or what the model's positions reach."""
+        reach = getattr(self.model_config, "max_position_embeddings", None) or sys.maxsize
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
+                reach -= module.padding_idx + 1  # RoBERTa and its kin count from there
+        return min(self.config.max_tokens, reach)
+
+    def _pad(self, rows: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
+        """Returns the tokenizer's rows as (B, T) tensors on the device."""
+        padded = {}
+        for name, values in rows.items():
+            fill = self.tokenizer.pad_token_id if name == "input_ids" else 0
+            width = max(map(len, values))
+            full = [row + [fill or 0] * (width - len(row)) for row in values]
+            padded[name] = torch.tensor(full, device=self.device)
+        return padded
+
+
+def _size(config: Any, source: hub.Source) -> tuple[int, int]:
+    """Returns the number of layers and the width of a text model."""
+    depth = getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None)
+    width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+    if not depth or not width:
+        raise EncoderUnavailable(
+            f"{SETTING}={source.name} is of type '{config.model_type}', which is not a text encoder"
+        )
+    return depth, width

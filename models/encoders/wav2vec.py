@@ -1,0 +1,137 @@
+"""HuBERT, wav2vec2, WavLM, data2vec-audio and UniSpeech behind the Backbone interface.
+
+Letters: B batch, S samples, T frames, N tokens, D features, H heads, d head width.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import nn
+
+from .backbone import Attended, Backbone, self_attention
+from .padding import clear_padding, length_mask, masked_group_norm
+
+
+class Wav2VecBackbone(Backbone):
+    """HuBERT, wav2vec2, WavLM, data2vec-audio, UniSpeech: strided convolutions on the wave."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.config = model.config
+        self.convolutions = model.feature_extractor.conv_layers
+        self.projection = model.feature_projection
+        self.encoder = model.encoder
+        self.layers = model.encoder.layers
+        self.depth = len(self.layers)
+        self.width = self.config.hidden_size
+        self.norm_first = bool(getattr(self.config, "do_stable_layer_norm", False))
+        self.shortest = receptive_field(self.config)
+        self.longest = sys.maxsize  # positions are convolutions
+        self.multiple = 320 * 32
+
+    def prepare(self, wave: torch.Tensor) -> torch.Tensor:
+        """Returns the wave (S,) itself."""
+        return wave
+
+    def frames(self, samples: int) -> int:
+        """Returns the number of frames that `samples` samples give."""
+        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def embed(self, rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, list[int]]:
+        """Returns the frames with positions added; see Backbone."""
+        x = rows[:, None]  # (B, 1, S)
+        for index, layer in enumerate(self.convolutions):
+            norm = getattr(layer, "layer_norm", None)
+            if index == 0 and isinstance(norm, nn.GroupNorm):
+                x = layer.conv(x)
+                stride, kernel = self.config.conv_stride[0], self.config.conv_kernel[0]
+                inside = [(n - kernel) // stride + 1 for n in lengths]
+                mask = length_mask(inside, x.shape[-1], x.device)
+                x = layer.activation(masked_group_norm(x, norm, mask))
+            else:
+                x = layer(x)
+        hidden = self.projection(x.transpose(1, 2))  # (B, T, D)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        frames = [self.frames(n) for n in lengths]
+        mask = length_mask(frames, hidden.shape[1], hidden.device)
+        hidden = clear_padding(hidden, mask)
+        hidden = hidden + self._positions(hidden, mask)
+        if not self.norm_first:
+            hidden = self.encoder.layer_norm(hidden)
+        return self.encoder.dropout(hidden), frames
+
+    def _positions(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Returns the convolutional positions (B, T, D), as if nothing but zeros followed a row."""
+        embedding = self.encoder.pos_conv_embed
+        if hasattr(embedding, "layers"):  # data2vec-audio: several, each seeing its own zeros
+            for layer in embedding.layers:
+                hidden = layer(clear_padding(hidden, mask).transpose(1, 2)).transpose(1, 2)
+            return hidden
+        if mask is None or getattr(embedding, "batch_norm", None) is None:
+            return embedding(hidden)
+        x = embedding.batch_norm(hidden.transpose(1, 2))  # its shift would fill the padding
+        x = embedding.conv(clear_padding(x.transpose(1, 2), mask).transpose(1, 2))
+        return embedding.activation(embedding.padding(x)).transpose(1, 2)
+
+    def attend(
+        self,
+        layer: nn.Module,
+        hidden: torch.Tensor,
+        bias: torch.Tensor | None,
+        positions: torch.Tensor | None,
+    ) -> Attended:
+        """Returns the states after attention; see Backbone."""
+        x = layer.layer_norm(hidden) if self.norm_first else hidden
+        if positions is not None:
+            gated = gate_positions(layer.attention, x, positions)
+            bias = gated if bias is None else gated + bias
+        x, q, k, v = self_attention(layer.attention, x, bias)
+        hidden = hidden + layer.dropout(x)
+        if not self.norm_first:
+            hidden = layer.layer_norm(hidden)
+        return Attended(hidden, q, k, v, layer.attention.out_proj.weight)
+
+    def relative_positions(self, count: int) -> torch.Tensor | None:
+        """Returns WavLM's (1, H, T, T) bias by distance: its first layer has the table for all."""
+        attention = self.layers[0].attention if self.depth else None
+        if not hasattr(attention, "rel_attn_embed"):
+            return None
+        return attention.compute_bias(count, count)[None]
+
+    def feed_forward(self, layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        """Returns the states after the feed-forward part (and MMS's adapter); see Backbone."""
+        if not self.norm_first:
+            return layer.final_layer_norm(hidden + layer.feed_forward(hidden))
+        hidden = hidden + layer.feed_forward(layer.final_layer_norm(hidden))
+        adapter = getattr(layer, "adapter_layer", None)
+        return hidden if adapter is None else hidden + adapter(hidden)
+
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Returns the states after the final LayerNorm where the model has one at its end."""
+        return self.encoder.layer_norm(hidden) if self.norm_first else hidden
+
+
+def gate_positions(
+    attention: nn.Module, hidden: torch.Tensor, positions: torch.Tensor
+) -> torch.Tensor:
+    """Returns WavLM's position bias (B, H, N, N) as gated by each token's own state.
+
+    Gated relative position bias, https://arxiv.org/abs/2110.13900, eq. 3-5.
+    """
+    batch, count, _ = hidden.shape
+    heads = hidden.view(batch, count, attention.num_heads, -1).transpose(1, 2)  # (B, H, N, d)
+    gates = attention.gru_rel_pos_linear(heads).view(*heads.shape[:-1], 2, 4).sum(-1)
+    update, reset = gates.sigmoid().chunk(2, dim=-1)  # (B, H, N, 1) each
+    return (update * (reset * attention.gru_rel_pos_const - 1.0) + 2.0) * positions
+
+
+def receptive_field(config) -> int:
+    """Returns the number of samples that give one frame (400 for HuBERT)."""
+    samples = 1
+    for kernel, stride in reversed(list(zip(config.conv_kernel, config.conv_stride, strict=True))):
+        samples = (samples - 1) * stride + kernel
+    return samples
