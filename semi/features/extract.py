@@ -1,0 +1,235 @@
+"""Extraction: what the feature store lacks of a manifest is encoded once, by any worker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.audio import Quarantined
+from ..errors import EncoderError
+from .keys import FileKeys
+from .merge import read_quarantine
+from .sources import Limits, Source, array_source, audio_source, text_source
+from .store import FeatureStore, Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.encoders import Encoder
+
+
+@dataclass
+class Count:
+    """What became of one modality's rows."""
+
+    rows: int = 0  # rows of the manifest that have this modality
+    done: int = 0  # encoded now
+    cached: int = 0  # in the store already
+    quarantined: int = 0  # cannot be used
+    seconds: float = 0.0  # it took
+    audio_seconds: float = 0.0  # of the usable rows
+    store: str = ""  # the folder
+
+
+@dataclass
+class Extraction:
+    """What an extraction did."""
+
+    modalities: dict[str, Count] = field(default_factory=dict)
+    quarantine: list[Quarantined] = field(default_factory=list)  # each utterance, file and reason
+    seconds: float = 0.0
+    store: str = ""
+
+    @property
+    def done(self) -> int:
+        """Rows encoded now, over all modalities."""
+        return sum(count.done for count in self.modalities.values())
+
+    @property
+    def cached(self) -> int:
+        """Rows that were in the store already, over all modalities."""
+        return sum(count.cached for count in self.modalities.values())
+
+    def write_quarantine(self, path: str | Path) -> None:
+        """Writes the quarantine list as CSV: id, path, reason."""
+        import csv
+        import io
+
+        from .files import write_whole
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", "path", "reason"])
+        writer.writerows((q.id, q.path, q.reason) for q in self.quarantine)
+        words = text.getvalue().encode("utf-8", "backslashreplace")
+        write_whole(Path(path), lambda file: file.write(words))
+
+
+def extract(config: Any, *, progress: bool = True) -> Extraction:
+    """Fills the feature store for the manifest that `config` names, resuming where it stopped.
+
+    Started several times at once (torchrun, a SLURM array, or by hand) the processes share the
+    work; each returns when all of it is done.
+    """
+    from ..data.manifest import load_manifest
+
+    manifest = load_manifest(config.data.manifest, config.data)
+    return extract_rows(
+        manifest.table,
+        open_encoders(config),
+        FeatureStore(config.features.store),
+        limits=Limits(config.data.min_seconds, config.data.max_seconds),
+        workers=config.data.workers,
+        progress=progress,
+    )
+
+
+def extract_rows(
+    table: pd.DataFrame,
+    encoders: dict[str, Encoder],
+    store: FeatureStore,
+    *,
+    limits: Limits | None = None,
+    workers: int = 2,
+    progress: bool = True,
+) -> Extraction:
+    """Fills the store for the rows of a table; rows without a modality simply lack it.
+
+    `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once.
+    """
+    from .encode import fill
+    from .shards import worker_from_environment
+
+    began = time.monotonic()
+    worker = worker_from_environment()
+    report = Extraction(store=str(store.root))
+    show = progress and int(os.environ.get("LOCAL_RANK", worker.rank)) == 0
+    limits = limits or Limits()
+    sources = make_sources(table, encoders, store, limits=limits, workers=workers)
+    for name, encoder in encoders.items():
+        start = time.monotonic()
+        source = sources[name]
+        shelf = store.shelf(name, encoder.identity())
+        before = shelf.open().find(source.keys) >= 0
+        snapshot = fill(shelf, source, encoder, worker, workers=workers, progress=show)
+        at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
+        usable = at >= 0
+        known = ~np.isnan(snapshot.seconds[at[usable]])
+        report.modalities[name] = Count(
+            rows=int((source.keys != b"").sum()) + len(source.problems),
+            done=int((usable & ~before).sum()),
+            cached=int((usable & before).sum()),
+            quarantined=len(reasons),
+            seconds=time.monotonic() - start,
+            audio_seconds=float(snapshot.seconds[at[usable]][known].sum(dtype=np.float64)),
+            store=str(shelf.folder),
+        )
+        for row, reason in sorted(reasons.items()):
+            where = source.paths[row] or f"({name})"
+            report.quarantine.append(Quarantined(source.ids[row], where, reason))
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def make_sources(
+    table: pd.DataFrame,
+    encoders: dict[str, Encoder],
+    store: FeatureStore,
+    *,
+    limits: Limits | None = None,
+    workers: int = 2,
+) -> dict[str, Source]:
+    """Returns what each encoder reads of the table, with the content key of every row."""
+    file_keys = FileKeys(store.root / "files.sha256")
+    sources = {}
+    for name, encoder in encoders.items():
+        if hasattr(encoder, "read"):
+            sources[name] = array_source(table, encoder, file_keys, workers=workers)
+        elif encoder.modality == "text":
+            sources[name] = text_source(table)
+        else:
+            sources[name] = audio_source(table, file_keys, limits or Limits(), workers=workers)
+    return sources
+
+
+def look_up(
+    source: Source, snapshot: Snapshot, quarantine: dict[str, str], limits: Limits
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Returns each row's position in the store (N,), -1 where it has none, and why it may not.
+
+    A sound of a length that is not accepted today counts as quarantined though it may be stored.
+    """
+    at = snapshot.find(source.keys)
+    reasons = dict(source.problems)
+    if source.kind == "audio" and len(snapshot):
+        seconds = np.where(at >= 0, snapshot.seconds[at], limits.min_seconds)
+        for row in np.flatnonzero(seconds > limits.max_seconds + 1e-3):
+            reasons[int(row)] = _length("too long", seconds[row], "max", limits.max_seconds)
+        for row in np.flatnonzero(seconds < limits.min_seconds - 1e-3):
+            reasons[int(row)] = _length("too short", seconds[row], "min", limits.min_seconds)
+        at[list(reasons)] = -1
+    for row in np.flatnonzero((at < 0) & (source.keys != b"")):
+        reason = quarantine.get(source.keys[row].decode())
+        if reason is not None:
+            reasons.setdefault(int(row), reason)
+    return at, reasons
+
+
+def _length(word: str, seconds: float, which: str, limit: float) -> str:
+    return f"{word}: {seconds:.2f} s, data.{which}_seconds is {limit:g}"
+
+
+def open_encoders(config: Any) -> dict[str, Encoder]:
+    """Returns the encoders that `config.encoders` asks for, by modality; EncoderError otherwise.
+
+    Weights are read when the first row is encoded. Under torchrun, device `cuda` means the GPU of
+    this process.
+    """
+    from models.encoders import build_array_encoder, build_speech_encoder, build_text_encoder
+
+    device = config.device
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    where = {"device": device, "precision": config.precision}
+    root = config.data.audio_root or os.path.dirname(config.data.manifest)
+    sections = config.encoders
+    builders: dict[str, Callable[[], Encoder | None]] = {
+        "speech": lambda: build_speech_encoder(sections.speech, root=root, **where),
+        "text": lambda: build_text_encoder(sections.text, root=root, **where),
+    }
+    for name, section in sections.extra.items():
+        builders[name] = lambda name=name, section=section: build_array_encoder(
+            section, modality=name, root=root
+        )
+    encoders: dict[str, Encoder] = {}
+    for name, build in builders.items():
+        with explained(name):
+            encoder = build()
+        if encoder is not None:
+            encoders[name] = encoder
+    if not encoders:
+        raise EncoderError(
+            "No encoder is set: encoders.speech.model and encoders.text.model are both 'none' and "
+            "encoders.extra is empty; set at least one"
+        )
+    return encoders
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turns what an encoder says of itself into EncoderError, which the command line prints."""
+    from models.encoders import EncoderUnavailable
+
+    try:
+        yield
+    except EncoderUnavailable as error:
+        raise EncoderError(str(error)) from error
+    except ValueError as error:
+        raise EncoderError(f"encoders.{name}: {error}") from error

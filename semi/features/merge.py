@@ -1,0 +1,266 @@
+"""Puts finished shards into the store: new files beside the old, then one rename switches over."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StoreError
+from .files import Lock, file_sha256, sync_folder, temporary, write_whole
+from .keys import KEY
+from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark
+
+
+@dataclass
+class Failure:
+    """One item that could not be encoded."""
+
+    key: str
+    id: str
+    path: str
+    reason: str
+
+
+@dataclass
+class Shard:
+    """A worker's finished piece of work."""
+
+    keys: np.ndarray  # (n,) S64
+    seconds: np.ndarray  # (n,) float32
+    data: np.ndarray  # (n, *shape) float32, or packed frames (T_total, D)
+    lengths: np.ndarray | None  # (n,) int64 frames of each item; None for vectors
+    failures: list[Failure] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Writes the shard whole."""
+        failed = json.dumps([vars(f) for f in self.failures]).encode()
+        arrays = {
+            "keys": self.keys.astype(KEY),
+            "seconds": self.seconds.astype(np.float32),
+            "data": self.data.astype(np.float32),
+            "failed": np.frombuffer(failed, np.uint8),
+        }
+        if self.lengths is not None:
+            arrays["lengths"] = self.lengths.astype(np.int64)
+        write_whole(path, lambda file: np.savez(file, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> Shard | None:
+        """Returns the shard; None, and no file any more, if it is damaged (it is made again)."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:  # zip checks each array's CRC
+                failed = json.loads(arrays["failed"].tobytes())
+                lengths = arrays.get("lengths")
+                return cls(
+                    arrays["keys"],
+                    arrays["seconds"],
+                    arrays["data"],
+                    lengths,
+                    [Failure(**words) for words in failed],
+                )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+            return None
+
+
+def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
+    """Adds the shards at `paths` to the shelf and returns it; the caller holds `lock`.
+
+    An item that is there already stays as it is, so merging twice changes nothing.
+    """
+    old = shelf.open()
+    failures: list[Failure] = []
+    parts: list[_Part] = []
+    if len(old):
+        lengths = None if old.offsets is None else np.diff(old.offsets)
+        parts.append(_Part(None, old.keys, old.seconds, lengths, old.shape))
+    for path in sorted(paths):
+        shard = Shard.load(path)
+        if shard is None:
+            continue
+        failures += shard.failures
+        if len(shard.keys):
+            shape = shard.data.shape[1:]
+            parts.append(_Part(path, shard.keys, shard.seconds, shard.lengths, shape))
+            _check_kind(shelf, parts[0], parts[-1])
+        lock.beat()
+    if parts:
+        keys, first = np.unique(np.concatenate([p.keys for p in parts]), return_index=True)
+        if len(keys) > len(old):
+            _write(shelf, old, parts, keys, first, lock)
+    snapshot = shelf.open()
+    _write_quarantine(shelf, failures, snapshot)
+    return snapshot
+
+
+def tidy(shelf: Shelf) -> None:
+    """Removes what killed processes left half written; the caller holds the shelf's lock."""
+    about = shelf.folder / "store.json"
+    current = json.loads(about.read_text("utf-8")) if about.exists() else {}
+    keep = {current[part]["name"] for part in ("data", "index") if part in current}
+    for path in shelf.folder.iterdir():
+        half = path.name.startswith(".") and path.name.endswith(".tmp")
+        stray = path.name.startswith(("data-", "index-")) and path.name not in keep
+        if half and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif half or stray:
+            with contextlib.suppress(OSError):  # a reader on Windows may still hold it
+                path.unlink()
+
+
+def read_quarantine(shelf: Shelf) -> dict[str, str]:
+    """Returns the reason for each item that could not be encoded, by key."""
+    path = shelf.folder / "quarantine.csv"
+    if not path.exists():
+        return {}
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["key"]: row["reason"] for row in csv.DictReader(file)}
+
+
+@dataclass
+class _Part:
+    """One source of items: a shard file, or the old store where `path` is None."""
+
+    path: Path | None
+    keys: np.ndarray
+    seconds: np.ndarray
+    lengths: np.ndarray | None
+    shape: tuple[int, ...]
+
+
+def _check_kind(shelf: Shelf, first: _Part, other: _Part) -> None:
+    same_kind = (first.lengths is None) == (other.lengths is None)
+    if not same_kind or first.shape != other.shape:
+        raise StoreError(
+            f"The {shelf.modality} encoder gave items of shape {other.shape}, but the feature "
+            f"store at {shelf.folder} holds {first.shape} of the same encoder: its identity() "
+            "leaves out something that changes the numbers"
+        )
+
+
+def _write(
+    shelf: Shelf,
+    old: Snapshot,
+    parts: list[_Part],
+    keys: np.ndarray,
+    first: np.ndarray,
+    lock: Lock,
+) -> None:
+    """Writes data, index and store.json; `keys` are sorted, `first` says where each comes from."""
+    seconds = np.concatenate([p.seconds for p in parts])[first]
+    ragged = parts[0].lengths is not None
+    frames = np.ones(len(keys), np.int64)
+    if ragged:
+        frames = np.concatenate([p.lengths for p in parts if p.lengths is not None])[first]
+    offsets = np.concatenate([[0], frames.cumsum()])
+    place = np.full(sum(len(p.keys) for p in parts), -1, np.int64)
+    place[first] = np.arange(len(keys))  # of each item of each part; -1 = it is there already
+    target, listing = temporary(shelf.folder / "data"), temporary(shelf.folder / "index")
+    try:
+        data = _allocate(target, (int(offsets[-1]), *parts[0].shape))
+        begin = 0
+        for part in parts:
+            _scatter(data, offsets, place[begin : begin + len(part.keys)], part, old)
+            begin += len(part.keys)
+            lock.beat()
+        data.flush()
+        del data
+        index = np.empty(len(keys), INDEX)
+        index["key"], index["seconds"], index["frames"] = keys, seconds, frames
+        with open(listing, "wb") as file:
+            np.save(file, index)
+        about = {
+            "format": FORMAT,
+            "items": len(keys),
+            "ragged": ragged,
+            "data": _settle(target, "data"),
+            "index": _settle(listing, "index"),
+        }
+        write_whole(shelf.folder / "store.json", lambda file: file.write(json_bytes(about)))
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        listing.unlink(missing_ok=True)
+        raise StoreError(
+            f"The feature store at {shelf.folder} could not be written: {error}; free some space "
+            "or set features.store to another folder, then run `semi extract` again (finished "
+            "work is kept)"
+        ) from error
+    tidy(shelf)
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a new memory-mapped array whose space on the disk is there already."""
+    data = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # else a full disk would be a signal, not an error
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return data
+
+
+def _scatter(
+    data: np.ndarray, offsets: np.ndarray, place: np.ndarray, part: _Part, old: Snapshot
+) -> None:
+    """Copies a part's items to where they belong."""
+    take = np.flatnonzero(place >= 0)
+    if not len(take):
+        return
+    source = old.data
+    if part.path is not None:
+        shard = Shard.load(part.path)
+        if shard is None:
+            raise OSError(f"{part.path} vanished or was damaged while it was read")
+        source = shard.data
+    assert source is not None
+    if part.lengths is None:
+        for rows in np.array_split(take, max(1, len(take) // 4096)):
+            data[place[rows]] = source[rows]
+        return
+    begin = np.concatenate([[0], part.lengths.cumsum()])
+    for i in take:
+        data[offsets[place[i]] : offsets[place[i] + 1]] = source[begin[i] : begin[i + 1]]
+
+
+def _settle(path: Path, kind: str) -> dict[str, str | int]:
+    """Gives a finished file the name of its contents; returns its entry in store.json."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    sha256 = file_sha256(path)
+    final = path.with_name(f"{kind}-{sha256[:16]}.npy")
+    os.replace(path, final)
+    sync_folder(path.parent)
+    mark(final, sha256)
+    return {"name": final.name, "bytes": final.stat().st_size, "sha256": sha256}
+
+
+def _write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot) -> None:
+    """Adds the failures to quarantine.csv and takes out what has been encoded since."""
+    path = shelf.folder / "quarantine.csv"
+    rows: dict[str, dict[str, str]] = {}
+    if path.exists():
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = {row["key"]: row for row in csv.DictReader(file)}
+    rows.update({f.key: vars(f) for f in failures})
+    names = sorted(rows)
+    present = snapshot.find(np.array(names, KEY)) >= 0
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["key", "id", "path", "reason"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[name] for name, here in zip(names, present, strict=True) if not here)
+    if present.all():
+        path.unlink(missing_ok=True)
+        return
+    words = text.getvalue().encode("utf-8", "backslashreplace")
+    if not path.exists() or path.read_bytes() != words:
+        write_whole(path, lambda file: file.write(words))

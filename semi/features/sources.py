@@ -1,0 +1,156 @@
+"""What an encoder reads of each row: sound, text or an array, and the content key of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .keys import KEY, FileKeys, segment_key, text_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BYTES_PER_SECOND = 32_000  # a guess at the length of a sound whose header cannot be read
+
+
+@dataclass
+class Source:
+    """One modality's inputs, row by row of a table."""
+
+    kind: str  # audio | text | array
+    keys: np.ndarray  # (N,) S64; b"" where the row lacks this modality
+    ids: list[str]  # (N,) of the utterances
+    paths: list[str]  # (N,) of the files; "" for texts
+    load: Callable[[int], Any]  # row -> what the encoder is given; raises with the reason
+    size: Callable[[int], float]  # row -> seconds of sound, characters of text, bytes of an array
+    problems: dict[int, str] = field(default_factory=dict)  # rows that have no key, and why
+
+    def first_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the distinct keys (K,), sorted, and a row (K,) that has each."""
+        keys, rows = np.unique(self.keys, return_index=True)
+        real = keys != b""
+        return keys[real], rows[real]
+
+
+@dataclass
+class Limits:
+    """What length of sound is accepted, in seconds."""
+
+    min_seconds: float = 0.1
+    max_seconds: float = 120.0
+
+
+def text_source(table: pd.DataFrame, column: str = "text") -> Source:
+    """Returns the texts of a table; a blank text counts as missing."""
+    texts = [t if isinstance(t, str) and t.strip() else None for t in _column(table, column)]
+    keys = np.array(["" if t is None else text_key(t) for t in texts], KEY)
+    return Source(
+        kind="text",
+        keys=keys,
+        ids=_ids(table),
+        paths=[""] * len(table),
+        load=lambda row: texts[row],
+        size=lambda row: float(len(texts[row] or "")),
+    )
+
+
+def audio_source(
+    table: pd.DataFrame, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
+) -> Source:
+    """Returns the sounds of a table; the columns `start` and `end` (seconds) mark a part of one."""
+    paths = _paths(table, "audio", root)
+    start, end = _seconds(table, "start"), _seconds(table, "end")
+    files, problems = _keys_of_files(paths, file_keys, workers)
+    keys = [segment_key(k, s, e) if k else "" for k, s, e in zip(files, start, end, strict=True)]
+
+    def load(row: int) -> np.ndarray:
+        from ..data.audio import load_audio
+
+        return load_audio(
+            paths[row],
+            start=start[row],
+            end=end[row],
+            min_seconds=limits.min_seconds,
+            max_seconds=limits.max_seconds,
+        )
+
+    def size(row: int) -> float:
+        begin, stop = start[row] or 0.0, end[row]
+        whole = _header_seconds(paths[row]) if stop is None else stop
+        return max(0.0, whole - begin)
+
+    return Source("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
+
+
+def array_source(
+    table: pd.DataFrame, encoder: Any, file_keys: FileKeys, *, workers: int = 2
+) -> Source:
+    """Returns the precomputed arrays of a table: one file a row, or found by utterance id."""
+    ids = _ids(table)
+    column = getattr(encoder, "column", "")
+    if column:
+        paths = _paths(table, column, getattr(encoder, "root", ""))
+        files, problems = _keys_of_files(paths, file_keys, workers)
+        keys, items = np.array(files, KEY), paths
+    else:
+        keys = np.array([text_key(name) for name in ids], KEY)
+        paths, items, problems = [""] * len(ids), ids, {}
+    return Source("array", keys, ids, paths, lambda row: items[row], lambda row: 1.0, problems)
+
+
+def _header_seconds(path: str) -> float:
+    import soundfile
+
+    try:
+        about = soundfile.info(path)
+        return about.frames / about.samplerate
+    except (RuntimeError, OSError, ZeroDivisionError):  # decoding will say what is wrong
+        try:
+            return os.path.getsize(path) / BYTES_PER_SECOND
+        except OSError:
+            return 0.0
+
+
+def _keys_of_files(
+    paths: Sequence[str], file_keys: FileKeys, workers: int
+) -> tuple[list[str], dict[int, str]]:
+    """Returns each row's key ("" where there is no file) and what kept a file from being read."""
+    distinct = sorted({path for path in paths if path})
+    found = dict(zip(distinct, file_keys.keys(distinct, workers), strict=True))
+    keys, problems = [], {}
+    for row, path in enumerate(paths):
+        key = found.get(path, "")
+        if isinstance(key, Exception):
+            reason = getattr(key, "strerror", None) or str(key)
+            problems[row] = f"the file cannot be read: {reason}"
+            key = ""
+        keys.append(key)
+    file_keys.save()
+    return keys, problems
+
+
+def _column(table: pd.DataFrame, name: str) -> list[Any]:
+    return table[name].tolist() if name in table else [None] * len(table)
+
+
+def _ids(table: pd.DataFrame) -> list[str]:
+    return [str(value) for value in _column(table, "id")]
+
+
+def _paths(table: pd.DataFrame, column: str, root: str) -> list[str]:
+    return [
+        os.path.join(root, value) if isinstance(value, str) and value.strip() else ""
+        for value in _column(table, column)
+    ]
+
+
+def _seconds(table: pd.DataFrame, name: str) -> list[float | None]:
+    return [
+        None if value is None or math.isnan(value) else float(value)
+        for value in _column(table, name)
+    ]

@@ -1,0 +1,220 @@
+"""The feature store: one folder per encoder, one memory-mapped array, found by content.
+
+`<root>/<modality>-<key>/` holds `encoder.json` (what made the numbers), `data-<sha>.npy` (all rows,
+in the order of their keys), `index-<sha>.npy` (keys and lengths), `store.json` (which two files
+are current, with sizes and SHA-256), `quarantine.csv` and, while work is under way, `pending/`.
+The bytes follow from the contents alone: not from the number of workers, kills or the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StoreError
+from .files import Lock, file_sha256, locked, write_whole
+from .keys import KEY, identity_key
+
+FORMAT = 1
+INDEX = np.dtype([("key", KEY), ("seconds", "<f4"), ("frames", "<i8")])
+
+
+@dataclass
+class Snapshot:
+    """What a shelf held at one moment; its memory map stays valid while others write."""
+
+    keys: np.ndarray  # (N,) S64, sorted
+    seconds: np.ndarray  # (N,) float32, length of the sound; NaN for other sources
+    data: np.ndarray | None  # (N, *shape) float32, or (T_total, D) of packed frames; None if N = 0
+    offsets: np.ndarray | None  # (N + 1,) int64, where each item's frames begin; None for vectors
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one item, or of one frame."""
+        return () if self.data is None else self.data.shape[1:]
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Returns each key's position (n,) int64, -1 where it is absent."""
+        keys = np.asarray(keys, KEY)
+        if not len(self):
+            return np.full(len(keys), -1, np.int64)
+        at = np.searchsorted(self.keys, keys).clip(max=len(self) - 1)
+        return np.where(self.keys[at] == keys, at, -1)
+
+    def rows(self, at: np.ndarray) -> np.ndarray:
+        """Returns the vectors at positions (n,), as (n, *shape) float32."""
+        assert self.data is not None and self.offsets is None
+        return self.data.take(at, axis=0)
+
+    def frames(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the frames at positions (n,): packed (T_total, D) and offsets (n + 1,)."""
+        assert self.data is not None and self.offsets is not None
+        start = self.offsets[at]
+        length = self.offsets[at + 1] - start
+        offsets = np.concatenate([[0], length.cumsum()])
+        pick = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
+        return self.data.take(pick, axis=0), offsets
+
+
+class FeatureStore:
+    """A folder of shelves, one for each encoder that ever filled it."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+
+    def shelf(self, modality: str, identity: dict[str, Any]) -> Shelf:
+        """Returns the shelf of one encoder, which may not exist on disk yet."""
+        return Shelf(self.root, modality, identity)
+
+    def shelves(self) -> list[Shelf]:
+        """Returns every shelf on disk, by name."""
+        found = []
+        for path in sorted(self.root.glob("*/encoder.json")):
+            about = read_json(path)
+            found.append(Shelf(self.root, about.get("modality", ""), about.get("identity", {})))
+        return found
+
+    def verify(self) -> int:
+        """Reads and checks every byte of every shelf; returns how many items there are."""
+        return sum(len(shelf.open(verify=True)) for shelf in self.shelves())
+
+
+class Shelf:
+    """The results of one encoder."""
+
+    def __init__(self, root: Path, modality: str, identity: dict[str, Any]):
+        self.modality = modality
+        self.identity = identity
+        self.key = identity_key(modality, identity)
+        self.folder = Path(root) / f"{modality}-{self.key[:16]}"
+
+    def locked(self) -> contextlib.AbstractContextManager[Lock]:
+        """Holds the lock that guards every change of this shelf, for a `with` block."""
+        return locked(self.folder / ".lock")
+
+    def create(self) -> None:
+        """Makes the folder and writes down what its numbers come from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / "encoder.json"
+        if not about.exists():
+            words = {"modality": self.modality, "identity": self.identity, "key": self.key}
+            write_whole(about, lambda file: file.write(json_bytes(words)))
+
+    def open(self, *, verify: bool = False) -> Snapshot:
+        """Returns what is stored now; StoreError if it is damaged.
+
+        Sizes, headers and the index are always checked. The SHA-256 of the data is checked when
+        `verify` is asked for and whenever the file is not the very one that passed last time.
+        """
+        path = self.folder / "store.json"
+        last = None
+        while path.exists():
+            about = read_json(path)
+            try:
+                return self._open(about, verify)
+            except FileNotFoundError as error:  # replaced under our eyes, unless named again
+                if about == last:
+                    name = Path(error.filename).name
+                    raise self.damaged(f"{name} is missing") from None
+                last = about
+        return Snapshot(np.empty(0, KEY), np.empty(0, np.float32), None, None)
+
+    def damaged(self, what: str) -> StoreError:
+        """Returns the error that says what is wrong and how to get the features back."""
+        return StoreError(
+            f"The feature store at {self.folder} is damaged: {what}; delete that folder and run "
+            "`semi extract` again (nothing else needs the folder, its features are recomputed)"
+        )
+
+    def _open(self, about: dict[str, Any], verify: bool) -> Snapshot:
+        if about.get("format") != FORMAT:
+            raise self.damaged(
+                f"its format is {about.get('format')!r}, this program reads {FORMAT}"
+            )
+        for part in ("data", "index"):
+            path = self.folder / about[part]["name"]
+            size = path.stat().st_size
+            if size != about[part]["bytes"]:
+                expected = about[part]["bytes"]
+                raise self.damaged(f"{path.name} has {size} bytes instead of {expected}")
+            if verify or part == "index" or not is_marked(path, about[part]["sha256"]):
+                if file_sha256(path) != about[part]["sha256"]:
+                    raise self.damaged(f"the contents of {path.name} do not match their SHA-256")
+                mark(path, about[part]["sha256"])
+        index = np.load(self.folder / about["index"]["name"], allow_pickle=False)
+        data = np.load(self.folder / about["data"]["name"], mmap_mode="r", allow_pickle=False)
+        offsets = None
+        if about["ragged"]:
+            offsets = np.concatenate([[0], index["frames"].cumsum()])
+        rows = len(index) if offsets is None else int(offsets[-1])
+        if index.dtype != INDEX or len(data) != rows or len(index) != about["items"]:
+            raise self.damaged("its index and its data do not belong together")
+        return Snapshot(
+            np.ascontiguousarray(index["key"]),
+            np.ascontiguousarray(index["seconds"]),
+            data,
+            offsets,
+        )
+
+    def get(self, keys: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Returns the vectors of `keys` as (n, *shape); StoreError when any is not here."""
+        snapshot = self.open()
+        at = snapshot.find(np.asarray(keys, KEY))
+        if (at < 0).any():
+            raise StoreError(
+                f"The feature store at {self.folder} lacks {int((at < 0).sum())} of the "
+                f"{len(at)} items asked for; run `semi extract` with this configuration first"
+            )
+        return snapshot.rows(at)
+
+
+def json_bytes(words: Any) -> bytes:
+    """Returns JSON that depends on its contents only."""
+    return (json.dumps(words, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns a JSON file's object; StoreError if it is none."""
+    try:
+        words = json.loads(path.read_text("utf-8"))
+    except (ValueError, UnicodeDecodeError):
+        words = None
+    if not isinstance(words, dict):
+        raise StoreError(
+            f"The feature store at {path.parent} is damaged: {path.name} cannot be read; delete "
+            "that folder and run `semi extract` again"
+        )
+    return words
+
+
+def mark(path: Path, sha256: str) -> None:
+    """Notes on the file itself that it matched: microseconds of its time follow from the hash.
+
+    A later change, or a copy, loses the mark, and so the next reader checks the whole file again.
+    No second file has to be kept in step, and stores stay equal byte for byte.
+    """
+    try:
+        status = path.stat()
+        whole = status.st_mtime_ns // 1_000_000_000 * 1_000_000_000
+        os.utime(path, ns=(status.st_atime_ns, whole + _microseconds(sha256) * 1000))
+    except OSError:  # not ours to touch: it is checked again next time
+        pass
+
+
+def is_marked(path: Path, sha256: str) -> bool:
+    """Returns whether the file still carries the mark of a check it passed."""
+    return path.stat().st_mtime_ns % 1_000_000_000 // 1000 == _microseconds(sha256)
+
+
+def _microseconds(sha256: str) -> int:
+    return int(sha256[:12], 16) % 1_000_000
