@@ -81,7 +81,7 @@ def read_source(content: Any) -> Source:
     return Source(
         weights={k: v for k, v in weights.items() if isinstance(v, torch.Tensor)},
         stated=stated if len(stated) > 1 else {},
-        kind=_kind([encoder, model, task]),
+        kind=_kind([encoder, model]),
         normalize=flags[0] if flags else None,
     )
 
@@ -97,17 +97,17 @@ def _sections(settings: Any) -> tuple[dict, dict]:
 
 
 def _kind(parts: list[dict]) -> str:
-    """Returns hubert or wav2vec2, by the first setting that names either."""
-    names = [part[key] for part in parts for key in ("_name", "arch") if key in part]
-    names = [name for name in names if isinstance(name, str)]
+    """Returns hubert or wav2vec2, by the first section that names its model."""
+    names = [part.get("_name") or part.get("arch") for part in parts]
     for name in names:
+        if not isinstance(name, str):
+            continue
         if name.startswith("hubert"):
             return "hubert"
         if name.startswith(("wav2vec2", "wav2vec_ctc", "wav2vec_seq2seq")):
             return "wav2vec2"
-    if names:
         raise CheckpointError(
-            f"its model is called '{names[0]}', and only hubert and wav2vec2 are read here; "
+            f"its model is called '{name}', and only hubert and wav2vec2 are read here; "
             "use the model's Hugging Face folder instead"
         )
     return "hubert"  # without settings: the two encoders are the same network
