@@ -115,6 +115,11 @@ class Config:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
 
+    @property
+    def path(self) -> str:
+        """The run's folder."""
+        return str(Path(self.runs_dir, self.name))
+
 
 def load_config(
     path: str | Path | None = None, overrides: Sequence[str] = (), *, elsewhere: bool = False

@@ -1,0 +1,7 @@
+"""`python -m semi` is the command `semi`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,86 @@
+"""`semi check`: settings and manifest together, every problem at once, nothing trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import Config, ConfigProblems, load_config, to_yaml
+from .data.audio import Quarantined, check_audio
+from .data.leaks import Leaks, leak_report
+from .data.manifest import Manifest, load_manifest
+from .data.splits import Splits, make_splits
+from .errors import ConfigError, ManifestError
+
+if TYPE_CHECKING:
+    from .data.config import DataConfig
+
+SHOWN = 10  # quarantined files told by name
+
+
+@dataclass
+class Checked:
+    """What a run with these settings would work on."""
+
+    config: Config
+    manifest: Manifest
+    splits: Splits
+    leaks: Leaks
+    quarantine: list[Quarantined] = field(default_factory=list)  # by their headers alone
+
+    def __str__(self) -> str:
+        """Returns the resolved settings as YAML, then as comments what was found."""
+        lines = [f"{self.config.data.manifest}: {len(self.manifest)} utterances"]
+        role, label = self.splits.role, self.splits.label
+        for name in ("labeled", "pool", "dev", "test", "unused"):
+            here = role == name
+            if not here.any():
+                continue
+            known = Counter(self.manifest.classes[k] for k in label[here] if k >= 0)
+            mix = ", ".join(f"{known[c]} {c}" for c in self.manifest.classes if known[c])
+            if name == "pool":
+                mix = f"{sum(known.values())} of them with a label that stays hidden" * bool(known)
+            groups = len(set(self.splits.group[here]))
+            by = f" by {groups} {_plural(self.splits.group_kind, groups)}" if groups else ""
+            by = "" if self.splits.group_kind == "none" else by
+            lines.append(f"{name}: {here.sum()} rows{by}" + (f" ({mix})" if mix else ""))
+        if self.splits.folds:
+            lines.append(f"out-of-fold parts: {self.splits.folds}")
+        lines += self.splits.notes
+        lines += [f"leak: {leak}" for leak in self.leaks.found.values()] or [str(self.leaks)]
+        if self.quarantine:
+            lines.append(f"quarantine: {len(self.quarantine)} audio files cannot be used")
+            lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
+        lines.append("nothing was trained; all is well")
+        told = "".join(f"# {line}\n" for text in lines for line in str(text).splitlines())
+        return to_yaml(self.config) + "\n" + told.rstrip("\n")
+
+
+def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Checked:
+    """Returns what a run would work on, or raises one error with the problems of both files."""
+    try:
+        config = load_config(path, overrides)
+    except ConfigProblems as problems:
+        raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
+    manifest = load_manifest(config.data.manifest, config.data)
+    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    leaks = leak_report(manifest, splits)
+    return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data))
+
+
+def _manifest_too(data: DataConfig | None) -> list[str]:
+    """Returns the manifest's own problems where its section was sound enough to read it."""
+    if data is None or not data.manifest:
+        return []
+    try:
+        load_manifest(data.manifest, data)
+    except ManifestError as error:
+        return [str(error)]
+    return []
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else word + "s"

@@ -1,0 +1,263 @@
+"""The command `semi`: parse, call the function of the same name, print; imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .errors import SemiError, nearest
+
+Parser = argparse.ArgumentParser
+Arguments = argparse.Namespace
+
+
+@dataclass
+class Verb:
+    """One command: what it says about itself, what it takes, what it calls."""
+
+    help: str
+    add_arguments: Callable[[Parser], object]
+    run: Callable[[Arguments], object]
+    again: str = ""  # how to go on after Ctrl-C; {line} is the command line
+
+
+def _takes_settings(parser: Parser) -> None:
+    parser.add_argument(
+        "words", nargs="*", metavar="config.yaml | key=value",
+        help="a YAML file and settings that win over it; every key: configs/default.yaml",
+    )  # fmt: skip
+
+
+def _takes_run(parser: Parser) -> None:
+    parser.add_argument("run", help="folder of a run, such as runs/demo")
+
+
+def _config(args: Arguments):
+    from .config import load_config
+
+    return load_config(*_split(args.words))
+
+
+def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Returns the YAML file among the words, if any, and the settings."""
+    files = [w for w in words if "=" not in w]
+    if len(files) > 1:
+        raise SemiError(f"one YAML file at most, got {' and '.join(files)}; settings are key=value")
+    return (files[0] if files else None), [w for w in words if "=" in w]
+
+
+# --- the verbs ------------------------------------------------------------------------------------
+
+
+def _manifest_arguments(parser: Parser) -> None:
+    parser.add_argument("corpus", help="name of a published corpus, such as emodb")
+    parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")
+    parser.add_argument("-o", "--output", default="manifest.csv", help="default: manifest.csv")
+
+
+def _manifest(args: Arguments) -> None:
+    from .data.corpora import corpus_manifest
+    from .data.manifest import write_manifest
+
+    table, notes = corpus_manifest(args.corpus, args.folder)
+    write_manifest(table, args.output)
+    _say(*notes, f"{args.output}: {len(table)} utterances")
+
+
+def _check(args: Arguments) -> None:
+    from .checking import check
+
+    _say(str(check(*_split(args.words))))
+
+
+def _extract(args: Arguments) -> None:
+    from .features.extract import extract
+    from .words import extraction_words
+
+    _say(*extraction_words(extract(_config(args))))
+
+
+def _train_arguments(parser: Parser) -> None:
+    _takes_settings(parser)
+    parser.add_argument("--resume", action="store_true", help="go on where the run was interrupted")
+
+
+def _train(args: Arguments) -> None:
+    from .self_training import self_train
+    from .words import run_words
+
+    config = _config(args)
+    self_train(config, resume=args.resume)
+    _say(run_words(config.path))
+
+
+def _demo(args: Arguments) -> None:
+    from .demo import demo
+
+    _say(demo(args.words))
+
+
+def _evaluate_arguments(parser: Parser) -> None:
+    _takes_run(parser)
+    parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
+                        help="gold rows to score on: held-out test (default), dev, or out-of-fold "
+                             "training rows")  # fmt: skip
+
+
+def _evaluate(args: Arguments) -> None:
+    from .evaluate_run import evaluate
+
+    _say(str(evaluate(args.run, split=args.split)))
+
+
+def _predict_arguments(parser: Parser) -> None:
+    _takes_run(parser)
+    parser.add_argument("audio", nargs="*", help="audio files")
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what was said; once per audio file, in the same order, or alone",
+    )
+    parser.add_argument("--manifest", help="a table of utterances instead of files")
+    parser.add_argument("-o", "--output", help="write a table (.csv, .parquet)")
+
+
+def _predict(args: Arguments) -> None:
+    from .predict import predict
+
+    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, output=args.output))
+
+
+def _report(args: Arguments) -> None:
+    from .report import write_report
+
+    _say(str(write_report(args.run)))
+
+
+VERBS: dict[str, Verb] = {
+    "manifest": Verb("make the table of utterances of a published corpus",
+                     _manifest_arguments, _manifest),
+    "check": Verb("check settings and manifest, every problem at once; train nothing",
+                  _takes_settings, _check),
+    "extract": Verb("fill the feature store",
+                    _takes_settings, _extract, "what is stored stays stored; go on with: {line}"),
+    "train": Verb("warm start and rounds of self-training -> runs/<name>/",
+                  _train_arguments, _train, "resume with: {line} --resume"),
+    "evaluate": Verb("score a run on gold held-out rows", _evaluate_arguments, _evaluate),
+    "predict": Verb("label audio files, texts or a manifest with a run's model",
+                    _predict_arguments, _predict),
+    "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
+    "demo": Verb("train on the bundled real speech, offline, on the CPU",
+                 _takes_settings, _demo, "start again with: {line}"),
+}  # fmt: skip
+
+
+# --- the frame around them ------------------------------------------------------------------------
+
+
+def build_parser() -> Parser:
+    """Returns the parser of all verbs."""
+    debug = Parser(add_help=False)
+    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS,
+                       help="show where an error came from")  # fmt: skip
+    parser = Parser(
+        prog="semi", parents=[debug],
+        description="Labelled and unlabelled talk goes in; an audited, calibrated emotion model "
+                    "comes out.",
+        epilog="semi VERB --help tells more. Python does the same under the same names: "
+               "semi.extract, semi.self_train, semi.evaluate, semi.load.",
+    )  # fmt: skip
+    from . import __version__
+
+    parser.add_argument("--version", action="version", version=f"semi {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, verb in VERBS.items():
+        one = verbs.add_parser(name, help=verb.help, description=verb.help, parents=[debug])
+        verb.add_arguments(one)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, 1 unexpected, 2 user error, 130 Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a label may be in letters the terminal lacks
+            stream.reconfigure(errors="backslashreplace")
+    args = _parse(argv)
+    verb = VERBS[args.verb]
+    try:
+        verb.run(args)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        line = " ".join(["semi", *(w for w in argv if w != "--resume")])
+        told = "; " + verb.again.format(line=line) if verb.again else ""
+        print(f"\ninterrupted{told}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if getattr(args, "debug", False):
+            traceback.print_exc()
+        ours = is_user_error(error)
+        print(f"semi: error: {_sentence(error, ours)}", file=sys.stderr)
+        return 2 if ours else 1
+
+
+def is_user_error(error: Exception) -> bool:
+    """Says whether an error is a sentence of ours about what was given, not a fault in the code."""
+    if isinstance(error, SemiError):
+        return True
+    ours = ("semi", "models", "noise", "pseudo_label")
+    if isinstance(error, OSError) and error.filename is not None:
+        return True  # a file that cannot be read or written
+    if type(error) is not ValueError:
+        return type(error).__module__.partition(".")[0] in ours
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    raiser = last.tb_frame.f_globals.get("__name__", "") if last else ""
+    return raiser.partition(".")[0] in ours
+
+
+def _sentence(error: Exception, ours: bool) -> str:
+    if ours and not isinstance(error, OSError):
+        return str(error)
+    if ours:
+        return f"{error.filename}: {error.strerror}"  # type: ignore[attr-defined]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    told = " ".join(str(error).split()) or "no further words"
+    return (
+        f"unexpected {type(error).__name__}: {told}{where}; a fault in semi or in a library it "
+        "uses; --debug shows where"
+    )
+
+
+def _parse(argv: list[str]) -> Arguments:
+    parser = build_parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
+        known = ", ".join(VERBS)
+        parser.error(f"no such verb '{argv[0]}'{nearest(argv[0], VERBS)}; verbs are {known}")
+    args, rest = parser.parse_known_args(argv)
+    for word in rest:  # a setting may follow an option; argparse alone would refuse it
+        plain = word.lstrip("-")
+        if hasattr(args, "words") and not word.startswith("-"):
+            args.words.append(word)
+        elif hasattr(args, "words") and "=" in plain:
+            parser.error(f"settings are written without dashes: {plain}")
+        else:
+            parser.error(f"'{word}' is not an option of semi {args.verb}; see semi {args.verb} -h")
+    return args
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line)
