@@ -18,7 +18,7 @@ from ..pooling import Moments, combine_layers, join_moments, masked_moments, vec
 from .backbone import Backbone, LayerState
 from .config import SpeechConfig, resolve_layers
 from .numerics import DTYPES, exact_float32, fold_weight_norm
-from .padding import cut_long, pad_rows, token_budget, normalized
+from .padding import cut_long, normalized, pad_rows, token_budget
 from .pruning import TokenPruner, supports_pruning
 from .speech_models import SpeechModel, make_backbone, speech_model
 

@@ -1,0 +1,272 @@
+"""Features that somebody computed already: one file an utterance, or one array a corpus.
+
+Three layouts: a manifest column of file paths; a folder of <id>.npy files (the `-UTT` folders of
+MER2024); one .npz file with `id` (N,) and an array (N, D), (N, T, D) or (N, L, D).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import arrays
+from .arrays import ArrayError
+from .base import ArrayBatch, ArrayProblem, EncoderUnavailable
+from .config import ArrayConfig, SpeechConfig, TextConfig
+from .hub import file_sha256
+
+CODE = 1  # raised whenever this package's own arithmetic changes the numbers
+
+
+class PrecomputedEncoder:
+    """Reads arrays by id or path and pools them; items are what `column`, or else `id`, holds."""
+
+    def __init__(
+        self,
+        modality: str,
+        *,
+        path: str = "",
+        column: str = "",
+        root: str = "",
+        layers: list[int] | None = None,
+        combine: str = "mean",
+        pooling: str = "mean",
+    ) -> None:
+        self.modality = modality
+        self.column = column
+        self.root = path or root if column else root
+        self.layers = list(layers or [])
+        self.combine, self.pooling = combine, pooling
+        self._shape: tuple[int, ...] | None = None
+        self.corpus: Corpus | None = None
+        self.folder = Path(self.root)
+        if column:
+            return
+        if not path:
+            raise ValueError(
+                f"{modality}: precomputed features need `path` (a folder of <id>.npy files, or an "
+                f".npz file with `id`) or `column` (a manifest column of file paths)"
+            )
+        found, name = _locate(path, root)
+        if found is None:
+            raise EncoderUnavailable(
+                f"{modality}: path={path} is neither a folder of <id>.npy files nor an .npz file"
+            )
+        if found.is_dir():
+            self.folder = found
+        else:
+            self.corpus = Corpus(found, name or modality)
+
+    @classmethod
+    def from_config(
+        cls, config: SpeechConfig | TextConfig | ArrayConfig, *, modality: str, root: str = ""
+    ) -> PrecomputedEncoder:
+        """Returns the reader that a section of the configuration describes."""
+        return cls(
+            modality,
+            path=config.path,
+            column=config.column,
+            root=root,
+            layers=getattr(config, "layers", []),
+            combine=getattr(config, "combine", "mean"),
+            pooling=config.pooling,
+        )
+
+    @property
+    def frames(self) -> bool:
+        """Whether every frame is kept."""
+        return self.pooling == "frames"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one utterance's result, which the first usable array sets."""
+        if self._shape is None:
+            self._shape = next(self._shapes(), None)
+        if self._shape is None:
+            raise ValueError(f"{self.modality}: no array has been read yet that gives the width")
+        return self._shape
+
+    def _shapes(self) -> Iterator[tuple[int, ...]]:
+        """Yields the shapes that the arrays give, in the order of their ids."""
+        if self.corpus is not None:
+            items = list(self.corpus.rows)
+        else:
+            files = () if self.column else sorted(self.folder.iterdir())
+            items = [path.stem for path in files if path.suffix in arrays.SUFFIXES]
+        for item in items:
+            result = self._try(item, self._pool)
+            if isinstance(result, np.ndarray):
+                yield result.shape
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything that changes the numbers; see Encoder.
+
+        Of a column's files the content is each row's own key, and no part of this.
+        """
+        content = None
+        if self.corpus is not None:
+            content = {"file": file_sha256(self.corpus.path), "array": self.corpus.name}
+        elif not self.column:
+            content = {"folder": self._folder_sha256}
+        return {
+            "encoder": "precomputed",
+            "code": CODE,
+            "content": content,
+            "layers": self.layers,
+            "combine": self.combine,
+            "pooling": self.pooling,
+        }
+
+    @cached_property
+    def _folder_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(p for p in self.folder.iterdir() if p.suffix in arrays.SUFFIXES):
+            digest.update(f"{path.name} {file_sha256(path)}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def path_of(self, item: str) -> Path | None:
+        """Returns the file of an item (an id, or a path of the column), None without one."""
+        if self.corpus is not None:
+            return self.corpus.path if item in self.corpus.rows else None
+        if self.column:
+            paths = (self.folder / item, Path(item))
+            return next((path for path in paths if path.is_file()), None)
+        paths = (self.folder / f"{item}{suffix}" for suffix in arrays.SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
+
+    def read(self, batch: list[str]) -> ArrayBatch:
+        """Returns each item's vector, or why it has none: missing, or damaged."""
+        results = [self._try(item, self._pool) for item in batch]
+        good = [r for r in results if isinstance(r, np.ndarray)]
+        if good and self.column and self._shape is None:
+            self._shape = good[0].shape
+        for i, result in enumerate(results):
+            if isinstance(result, np.ndarray) and result.shape != self.shape:
+                reason = f"gives shape {result.shape} where the others give {self.shape}"
+                results[i] = ArrayProblem(batch[i], "damaged", reason)
+        present = torch.tensor([isinstance(r, np.ndarray) for r in results], dtype=torch.bool)
+        values = torch.zeros(len(batch), *(self.shape if good else ()))
+        for i, result in enumerate(results):
+            if isinstance(result, np.ndarray):
+                values[i] = torch.from_numpy(result)
+        return ArrayBatch(values, present, [r for r in results if isinstance(r, ArrayProblem)])
+
+    def encode(self, batch: list[str]) -> torch.Tensor:
+        """Returns (B, *shape) float32; ValueError where an item cannot be used."""
+        if self.frames:
+            raise ValueError("pooling is 'frames', which keeps every frame: call encode_frames")
+        result = self.read(batch)
+        _raise(result.problems)
+        return result.values
+
+    def encode_frames(self, batch: list[str]) -> list[torch.Tensor]:
+        """Returns each item's frames, (T, D), or (T, L, D) for views."""
+
+        def use(array: np.ndarray) -> np.ndarray:
+            return arrays.frames_of(array, layers=self.layers, combine=self.combine)
+
+        results = [self._try(item, use) for item in batch]
+        _raise([r for r in results if isinstance(r, ArrayProblem)])
+        return [torch.from_numpy(r) for r in results if isinstance(r, np.ndarray)]
+
+    def _try(self, item: str, use: Any) -> np.ndarray | ArrayProblem:
+        try:
+            path = self.path_of(item)
+            if path is None:
+                return ArrayProblem(item, "missing", self._where(item))
+            if self.corpus is not None:
+                return use(self.corpus.values[self.corpus.rows[item]])
+            return use(arrays.load_array(path, self.modality))
+        except ArrayError as error:
+            return ArrayProblem(item, "damaged", str(error))
+
+    def _where(self, item: str) -> str:
+        if self.corpus is not None:
+            return f"is not among the ids of {self.corpus.path.name}"
+        return "does not exist" if self.column else f"has no file in {self.folder}"
+
+    def _pool(self, array: np.ndarray) -> np.ndarray:
+        pooling = "mean" if self.frames else self.pooling
+        return arrays.pool_array(array, layers=self.layers, combine=self.combine, pooling=pooling)
+
+
+@dataclass
+class Corpus:
+    """One array for a whole corpus, and which row is whose."""
+
+    path: Path
+    wanted: str  # name of the array, where the file has several
+
+    @cached_property
+    def _content(self) -> tuple[dict[str, int], str, np.ndarray]:
+        if self.path.suffix != ".npz":
+            raise EncoderUnavailable(
+                f"{self.path} has no ids; an .npz file with `id` and an array is needed, for "
+                f"example np.savez(path, id=ids, speech=values)"
+            )
+        with np.load(self.path, allow_pickle=False) as content:
+            try:
+                if "id" not in content.files:
+                    raise ArrayError(f"has no array `id`, only {', '.join(content.files)}")
+                ids = [str(name) for name in content["id"].tolist()]
+                name = self._choose(arrays.shapes(content), ids)
+                values = content[name]
+            except ValueError as error:
+                reason = arrays.PICKLED if "allow_pickle" in str(error) else str(error)
+                raise EncoderUnavailable(f"{self.path} {reason}") from error
+        if len(set(ids)) < len(ids):
+            raise EncoderUnavailable(f"{self.path} has ids twice, so rows cannot be told apart")
+        return {name: row for row, name in enumerate(ids)}, name, values
+
+    def _choose(self, shapes: dict[str, tuple[int, ...]], ids: list[str]) -> str:
+        shapes.pop("id")
+        fitting = [n for n, shape in shapes.items() if shape[:1] == (len(ids),)]
+        wide = [n for n in fitting if len(shapes[n]) > 1]
+        if self.wanted in fitting:
+            return self.wanted
+        if len(wide) == 1:
+            return wide[0]
+        raise ArrayError(
+            f"holds {', '.join(shapes) or 'no array'} beside `id`; say which one is meant: "
+            f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]}"
+        )
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Each id's row."""
+        return self._content[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the array that is used."""
+        return self._content[1]
+
+    @property
+    def values(self) -> np.ndarray:
+        """The array, (N, ...)."""
+        return self._content[2]
+
+
+def _locate(path: str, root: str) -> tuple[Path | None, str]:
+    """Returns the file or folder of `path`, also below `root`, and the name after its last ':'."""
+    file, _, name = path.rpartition(":")
+    for text, array in ((path, ""), (file, name)):
+        for base in (Path(), Path(root)):
+            found = base / Path(text).expanduser()
+            if text and found.exists():
+                return found, array
+    return None, ""
+
+
+def _raise(problems: list[ArrayProblem]) -> None:
+    if problems:
+        listed = "; ".join(f"{p.item} {p.reason}" for p in problems[:3])
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ArrayError(f"{listed}{more}")
