@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .acoustic_features import FRAME_RATE, summarise
+from .acoustic_features import FRAME_RATE, column_names_of, summarise
 from .acoustic_frames import QUALITY, SAMPLE_RATE, SPECTRAL, Contours, measure
 from .config import SpeechConfig
 
-VERSION = 1  # of the feature definition; raised by every change that moves a number
+VERSION = 2  # of the feature definition; raised by every change that moves a number
 
 
 class AcousticEncoder:
@@ -42,7 +42,7 @@ class AcousticEncoder:
     @torch.no_grad()
     def encode(self, batch: list[np.ndarray]) -> Tensor:
         """Returns (B, D) float32 for a list of (samples,) sounds at 16 kHz."""
-        rows = [summarise(_measured(sound, i))[1] for i, sound in enumerate(batch)]
+        rows = [summarise(_measured(sound, i)) for i, sound in enumerate(batch)]
         return torch.stack(rows) if rows else torch.zeros(0, *self.shape)
 
     @torch.no_grad()
@@ -58,7 +58,7 @@ class AcousticEncoder:
 @functools.lru_cache(maxsize=1)
 def feature_names() -> tuple[str, ...]:
     """Returns the column names, from the one place that computes the columns."""
-    return tuple(summarise(measure(torch.zeros(SAMPLE_RATE)))[0])
+    return tuple(column_names_of(measure(torch.zeros(SAMPLE_RATE))))
 
 
 def frame_size() -> int:

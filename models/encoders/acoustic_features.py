@@ -96,6 +96,39 @@ def dynamics(c: Contours) -> Named:
     return out
 
 
+def coupling(c: Contours) -> Named:
+    """How pitch, loudness, brightness and voice move together, and how they unfold.
+
+    Correlations over voiced frames: effort raises all at once, a sigh or a tense whisper breaks the
+    link. Thirds are the voiced means of pitch and loudness at the start, the middle and
+    the end, relative to the whole.
+    """
+    tone = 12 * (c.f0 / 27.5).log2()
+    parts = {
+        "f0": tone,
+        "loudness": c.loudness,
+        "centroid": c.spectral[:, SPECTRAL.index("centroid")],
+        "alpha": c.spectral[:, SPECTRAL.index("alpha_ratio")],
+        "hnr": c.quality[:, QUALITY.index("hnr")],
+        "cpp": c.quality[:, QUALITY.index("cpp")],
+    }
+    names = [f"coupling_{a}_{b}" for a, b in itertools.combinations(parts, 2)]
+    rows, columns = torch.triu_indices(len(parts), len(parts), 1)
+    contours = torch.stack(list(parts.values()), 1)  # (T, 6)
+    out = {name: contours.new_zeros(1) for name in names}
+    if int(c.voiced.sum()) >= 5:
+        away = contours[c.voiced] - mean(contours, c.voiced)
+        away = away / (std(contours, c.voiced) + 1e-3)
+        shared = (away.T @ away / len(away))[rows, columns]
+        out = dict(zip(names, shared.split(1), strict=True))
+    third = torch.arange(len(tone)) * 3 // len(tone)
+    whole = mean(contours[:, :2], c.voiced)
+    steps = [c.voiced & (third == i) for i in range(3)]
+    moved = [mean(contours[:, :2], s) - whole if bool(s.any()) else 0 * whole for s in steps]
+    out["f0_third"], out["loudness_third"] = torch.stack(moved, 1)
+    return out
+
+
 def modulation(c: Contours) -> Named:
     """Modulation spectrum: how fast the energy of each frequency region comes and goes.
 
@@ -148,21 +181,24 @@ GROUPS = (
     voice_quality,
     intonation,
     dynamics,
+    coupling,
     modulation,
     rhythm,
     level,
 )
 
 
-def summarise(contours: Contours) -> tuple[list[str], Tensor]:
-    """Returns the column names and their values (D,) in one order."""
-    names: list[str] = []
-    values: list[Tensor] = []
-    for group in GROUPS:
-        for name, value in group(contours).items():
-            names += column_names(name, len(value))
-            values.append(value)
-    return names, torch.cat(values).float()
+def summarise(contours: Contours) -> Tensor:
+    """Returns the values (D,) of all groups."""
+    groups = [group(contours) for group in GROUPS]
+    return torch.cat([value for group in groups for value in group.values()]).float()
+
+
+def column_names_of(contours: Contours) -> list[str]:
+    """Returns the D column names in the order of `summarise`; they are the same for every sound."""
+    groups = [group(contours) for group in GROUPS]
+    sizes = [(name, len(value)) for group in groups for name, value in group.items()]
+    return [column for name, size in sizes for column in column_names(name, size)]
 
 
 def column_names(name: str, size: int) -> list[str]:
@@ -196,7 +232,16 @@ def std(contour: Tensor, where: Tensor) -> Tensor:
 def quantile(contour: Tensor, where: Tensor, q: float) -> Tensor:
     """Returns the q quantile (K,) over the chosen frames; zeros where there are none."""
     chosen = contour[where]
-    return torch.quantile(chosen, q, dim=0) if len(chosen) else contour.new_zeros(contour.shape[1])
+    if not len(chosen):
+        return contour.new_zeros(contour.shape[1])
+    return _quantile(chosen.sort(0).values, q)
+
+
+def _quantile(ordered: Tensor, q: float) -> Tensor:
+    """Returns the q quantile (K,) of sorted columns (n, K); torch.quantile is far slower."""
+    place = q * (len(ordered) - 1)
+    low = int(place)
+    return torch.lerp(ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low)
 
 
 def spread_of(name: str, contour: Tensor, where: Tensor) -> Named:
@@ -204,12 +249,12 @@ def spread_of(name: str, contour: Tensor, where: Tensor) -> Named:
     chosen = contour[where]
     if not len(chosen):
         chosen = contour.new_zeros(1, contour.shape[1])
-    low, high = torch.quantile(chosen, torch.tensor([0.1, 0.9]), dim=0)
+    ordered = chosen.sort(0).values
     return {
         f"{name}_mean": chosen.mean(0),
         f"{name}_std": chosen.std(0, correction=0),
-        f"{name}_p10": low,
-        f"{name}_p90": high,
+        f"{name}_p10": _quantile(ordered, 0.1),
+        f"{name}_p90": _quantile(ordered, 0.9),
     }
 
 

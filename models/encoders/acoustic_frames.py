@@ -261,7 +261,8 @@ def _power_spectrum(frames: Tensor, size: int) -> Tensor:
     """Returns Hann-windowed power spectra (T, size // 2 + 1) whose sum is the mean square."""
     window = torch.hann_window(frames.shape[1], periodic=False)
     scale = 2 / (size * float(window.square().sum()))
-    return torch.fft.rfft(frames * window, n=size).abs().square() * scale
+    spectrum = torch.view_as_real(torch.fft.rfft(frames * window, n=size))
+    return spectrum.square().sum(-1) * scale
 
 
 def _majority(where: Tensor) -> Tensor:

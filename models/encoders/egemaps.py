@@ -25,7 +25,7 @@ class EgemapsEncoder:
         if config is not None and config.model != "egemaps":
             raise ValueError(f"EgemapsEncoder is the model 'egemaps', got {config.model!r}")
         try:
-            import opensmile
+            import opensmile  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise EncoderUnavailable(
                 "encoder 'egemaps' needs the package opensmile, which is not installed; run "
