@@ -71,3 +71,23 @@ def shrink_prior(estimate: Tensor, source: Tensor, rows: int, pull: float = 200.
     """Returns the estimate pulled to the labelled shares by rows / (rows + pull), (C,)."""
     keep = rows / (rows + pull)
     return normalise(keep * estimate + (1 - keep) * normalise(source))
+
+
+def running(
+    state: dict[str, Tensor], key: str, x: Tensor, beta: float, start: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns a moving average kept in a rule's state, and the entries to keep.
+
+    start None: bias-corrected (the weight of what was seen is kept beside it as key.mass); else the
+    published form, which begins at `start` and forgets it slowly.
+    """
+    old = state.get(key)
+    if start is not None:
+        value = beta * (start if old is None else old.to(x)) + (1 - beta) * x
+        return value, {key: value}
+    mass = state.get(f"{key}.mass")
+    if old is None or mass is None:
+        old, mass = torch.zeros_like(x), x.new_zeros(())
+    value = beta * old.to(x) + (1 - beta) * x
+    mass = beta * mass.to(x) + (1 - beta)
+    return value / mass, {key: value, f"{key}.mass": mass}

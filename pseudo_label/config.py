@@ -6,8 +6,18 @@ from dataclasses import dataclass, field
 
 from .pool import unknown
 from .rules import RULES
+from .rules.adamatch import AdaMatchConfig
 from .rules.agreement import AgreementConfig
+from .rules.crest import CReSTConfig
+from .rules.curriculum import CurriculumConfig
+from .rules.dash import DashConfig
+from .rules.flexmatch import FlexMatchConfig
+from .rules.freematch import FreeMatchConfig
+from .rules.gmm_split import GMMConfig
+from .rules.label_propagation import PropagationConfig
 from .rules.soft_allocation import AllocationConfig
+from .rules.softmatch import SoftMatchConfig
+from .rules.ups import UPSConfig
 
 PRIORS = ("labelled", "uniform", "em", "bbse")
 TARGETS = ("rule", "hard", "soft", "sharpened")
@@ -64,6 +74,27 @@ class SelectionConfig:
 
     # numbers of single rules
     soft_allocation: AllocationConfig = field(default_factory=AllocationConfig)
+    """Numbers of the rule soft_allocation."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Numbers of the rule curriculum."""
+    flexmatch: FlexMatchConfig = field(default_factory=FlexMatchConfig)
+    """Numbers of the rule flexmatch."""
+    freematch: FreeMatchConfig = field(default_factory=FreeMatchConfig)
+    """Numbers of the rule freematch."""
+    softmatch: SoftMatchConfig = field(default_factory=SoftMatchConfig)
+    """Numbers of the rule softmatch."""
+    dash: DashConfig = field(default_factory=DashConfig)
+    """Numbers of the rule dash."""
+    adamatch: AdaMatchConfig = field(default_factory=AdaMatchConfig)
+    """Numbers of the rule adamatch."""
+    ups: UPSConfig = field(default_factory=UPSConfig)
+    """Numbers of the rule ups."""
+    crest: CReSTConfig = field(default_factory=CReSTConfig)
+    """Numbers of the rule crest."""
+    label_propagation: PropagationConfig = field(default_factory=PropagationConfig)
+    """Numbers of the rule label_propagation."""
+    gmm_split: GMMConfig = field(default_factory=GMMConfig)
+    """Numbers of the rule gmm_split."""
 
     def __post_init__(self):
         one_of = (("rule", RULES), ("prior", PRIORS), ("targets", TARGETS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -78,12 +79,12 @@ class Pool:
     def __len__(self) -> int:
         return len(self.probs)
 
-    @property
+    @cached_property
     def confidence(self) -> Tensor:
         """Largest probability of each row, (N,)."""
         return self.probs.amax(1)
 
-    @property
+    @cached_property
     def predicted(self) -> Tensor:
         """Class of the largest probability of each row, (N,)."""
         return self.probs.argmax(1)

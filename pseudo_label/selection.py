@@ -70,8 +70,8 @@ def _check(pool: Pool) -> None:
     if bool(bad.any()):
         row = int(bad.nonzero()[0, 0])
         raise ValueError(
-            f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} rows are not, "
-            f"the first is row {row}: {[round(v, 4) for v in pool.probs[row].tolist()]}"
+            f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} rows are "
+            f"not, the first is row {row}: {[round(v, 4) for v in pool.probs[row].tolist()]}"
         )
 
 
@@ -147,11 +147,9 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
 
 
 def _drop(selection: Selection, out: Tensor, reason: int) -> None:
-    newly = selection.chosen & out
+    newly, old = selection.chosen & out, selection.reason
     selection.chosen = selection.chosen & ~out
-    selection.reason = torch.where(
-        newly, torch.full_like(selection.reason, reason), selection.reason
-    )
+    selection.reason = torch.where(newly, torch.full_like(old, reason), old)
 
 
 def _targets(selection: Selection, config: SelectionConfig) -> Tensor:

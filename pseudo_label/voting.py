@@ -1,11 +1,32 @@
-"""Weighted soft voting of heads, folds and seeds on calibrated probabilities."""
+"""Weighted soft voting of heads, folds and seeds on calibrated probabilities.
+
+Letters: H heads (modalities, folds, seeds), N rows, G gold rows, C classes.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .alignment import normalise
+from .calibration import minimise
+from .reliability import as_array
+
+DECISIONS = ("accuracy", "macro_f1", "waf", "uar")
+
+
+@dataclass
+class Vote:
+    """Weights of the heads and what they are worth on out-of-fold gold."""
+
+    weights: list[float]  # (H,) on the simplex, after shrinkage
+    fitted: list[float]  # (H,) before shrinkage
+    shrink: float  # share of the fitted weights that was kept
+    nll: float  # of the weights
+    nll_uniform: float  # of equal weights, to be reported beside
+    note: str = ""
 
 
 def soft_vote(
@@ -14,19 +35,146 @@ def soft_vote(
     """Returns sum_h w_h p_h with the weights renormalised over the heads a row has, (N, C).
 
     Args:
-        probs: (M, N, C) calibrated probabilities of M heads.
-        weights: (M,) non-negative; None = equal.
-        present: (N, M) bool; None = all. A row without any head gets a uniform vote.
+        probs: (H, N, C) calibrated probabilities.
+        weights: (H,) non-negative; None = equal.
+        present: (N, H) bool; None = all. A row without any head gets a uniform vote.
     """
     heads = probs.shape[0]
     weights = probs.new_ones(heads) if weights is None else weights.to(probs)
     share = weights.expand(probs.shape[1], heads)
     if present is not None:
         share = share * present.to(probs.dtype)
-    mixed = torch.einsum("nm,mnc->nc", share, probs.masked_fill((share.T == 0)[..., None], 0.0))
+    # a missing head may hold anything, NaN included
+    mixed = torch.einsum("nh,hnc->nc", share, probs.masked_fill((share.T == 0)[..., None], 0.0))
     return normalise(mixed)
+
+
+def fit_weights(
+    probs: Tensor,
+    y: Tensor,
+    present: Tensor | None = None,
+    *,
+    rows_per_head: float = 100.0,
+    penalty: float = 0.01,
+) -> Vote:
+    """Returns simplex weights of least NLL on out-of-fold gold, shrunk to equal ones.
+
+    w = softmax(theta) minimises NLL(sum_h w_h p_h) + penalty |w - u|^2; then
+    w <- (1 - a) u + a w with a = G / (G + rows_per_head * H).
+    """
+    heads, rows = probs.shape[0], len(y)
+    uniform = torch.full((heads,), 1 / heads, dtype=torch.float64)
+    probs = probs.detach().double().cpu()
+    y = y.cpu()
+    present = None if present is None else present.cpu()
+    if rows == 0 or heads == 1:
+        same = uniform.tolist()
+        value = _vote_nll(probs, y, uniform, present) if rows else float("nan")
+        note = f"equal weights: {rows} gold rows, {heads} heads"
+        return Vote(same, same, 0.0, value, value, note)
+
+    def loss(theta: Tensor) -> Tensor:
+        w = theta.softmax(0)
+        mixed = soft_vote(probs, w, present).gather(1, y[:, None])
+        return -mixed.clamp(min=1e-12).log().mean() + penalty * ((w - uniform) ** 2).sum()
+
+    fitted = minimise(loss, torch.zeros(heads, dtype=torch.float64))[0].softmax(0)
+    keep = rows / (rows + rows_per_head * heads)
+    weights = (1 - keep) * uniform + keep * fitted
+    return Vote(
+        weights=weights.tolist(),
+        fitted=fitted.tolist(),
+        shrink=keep,
+        nll=_vote_nll(probs, y, weights, present),
+        nll_uniform=_vote_nll(probs, y, uniform, present),
+        note=f"fitted on {rows} gold rows, {keep:.0%} of the way from equal weights",
+    )
+
+
+def greedy_weights(
+    probs: Tensor,
+    y: Tensor,
+    *,
+    generator: torch.Generator,
+    steps: int = 50,
+    bags: int = 20,
+    start: int = 3,
+    metric: str = "accuracy",
+) -> Tensor:
+    """Returns counts / total of greedy selection with replacement, bagged over heads, (H,).
+
+    Caruana et al. (ICML 2004): from the `start` best heads of a random half, add the head that most
+    improves the metric, `steps` times; average over `bags` halves.
+    """
+    heads = probs.shape[0]
+    single = torch.tensor([_decision_score(p, y, metric) for p in probs])
+    counts = torch.zeros(heads, dtype=torch.float64)
+    for _ in range(bags):
+        order = torch.randperm(heads, generator=generator)
+        bag = order[: max(heads // 2, min(heads, start))].sort().values
+        best = bag[single[bag].argsort(descending=True, stable=True)[:start]]
+        mine = torch.zeros(heads, dtype=torch.float64)
+        mine[best] += 1
+        total = probs[best].sum(0)
+        for _ in range(steps):
+            tried = [_decision_score(total + probs[h], y, metric) for h in bag]
+            pick = int(bag[int(torch.tensor(tried).argmax())])
+            total = total + probs[pick]
+            mine[pick] += 1
+        counts += mine
+    return (counts / counts.sum()).to(probs.dtype)
 
 
 def decision(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
     """Returns argmax log p - tau log prior (logit adjustment, https://arxiv.org/abs/2007.07314)."""
-    return (probs.clamp(min=1e-12).log() - tau * prior.clamp(min=1e-12).log()).argmax(1)
+    return adjust(probs, prior, tau).argmax(1)
+
+
+def adjust(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
+    """Returns Norm(p / prior^tau), the probabilities behind the adjusted decision, (N, C)."""
+    return normalise(probs / prior.clamp(min=1e-12) ** tau)
+
+
+def fit_tau(
+    probs: Tensor,
+    y: Tensor,
+    prior: Tensor,
+    metric: str = "macro_f1",
+    *,
+    largest: float = 1.5,
+    steps: int = 16,
+    min_gain: float = 0.005,
+) -> float:
+    """Returns the logit adjustment that is best for `metric` on out-of-fold gold.
+
+    Choosing among many tau on few rows finds noise, so tau stays 0 unless the metric gains
+    `min_gain`; among equals the smallest wins.
+    """
+    if not len(y):
+        return 0.0
+    grid = torch.linspace(0, largest, steps, dtype=torch.float64).tolist()
+    scores = [_decision_score(adjust(probs, prior, t), y, metric) for t in grid]
+    best = max(range(steps), key=lambda i: (scores[i], -i))
+    return grid[best] if scores[best] >= scores[0] + min_gain else 0.0
+
+
+def _vote_nll(probs: Tensor, y: Tensor, weights: Tensor, present: Tensor | None) -> float:
+    right = soft_vote(probs, weights, present).gather(1, y[:, None])
+    return float(-right.clamp(min=1e-12).log().mean())
+
+
+def _decision_score(probs: Tensor, y: Tensor, metric: str) -> float:
+    """Returns a metric of argmax decisions from their confusion table."""
+    if metric not in DECISIONS:
+        raise ValueError(f"metric must be one of {', '.join(DECISIONS)}, got '{metric}'")
+    classes = probs.shape[1]
+    table = torch.bincount(y * classes + probs.argmax(1), minlength=classes**2)
+    m = as_array(table).reshape(classes, classes).astype(float)
+    hit, truth, named = m.diagonal(), m.sum(1), m.sum(0)
+    f1 = 2 * hit / (truth + named).clip(1e-12)
+    return {
+        "accuracy": hit.sum() / max(m.sum(), 1),
+        "macro_f1": f1.mean(),
+        "waf": (f1 * truth).sum() / max(m.sum(), 1),
+        "uar": (hit / truth.clip(1e-12)).mean(),
+    }[metric]

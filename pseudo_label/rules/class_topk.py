@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..pool import QUOTA, Pool, Selection, decide, lowest_chosen, quotas, rank_in_class
+from ..pool import QUOTA, Pool, Selection, decide, quotas, rank_in_class
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -22,16 +22,19 @@ def class_topk(pool: Pool, config: SelectionConfig) -> Selection:
 
 
 def equal_topk(pool: Pool, config: SelectionConfig) -> Selection:
-    """Takes per predicted class the ceil(rate * N / C) most confident rows (MER2023 as published)."""
-    return take_top(
-        pool, pool.confidence, quotas(pool.rate, len(pool), torch.ones_like(pool.prior))
-    )
+    """Takes per predicted class the ceil(rate * N / C) most confident rows (MER2023 itself)."""
+    quota = quotas(pool.rate, len(pool), torch.ones_like(pool.prior))
+    return take_top(pool, pool.confidence, quota)
 
 
-def take_top(pool: Pool, score: Tensor, quota: Tensor, *, refusal: int = QUOTA) -> Selection:
-    """Returns the `quota` (C,) best-scored allowed rows of each predicted class as a Selection."""
-    label = pool.predicted
+def take_top(
+    pool: Pool, score: Tensor, quota: Tensor, *, label: Tensor | None = None, refusal: int = QUOTA
+) -> Selection:
+    """Returns the `quota` (C,) best-scored allowed rows of each class as a Selection.
+
+    `label` (N,) replaces the predicted class as what the quotas count.
+    """
+    label = pool.predicted if label is None else label
     rank = rank_in_class(score, label, pool.allowed(), pool.tie)
     chosen = (rank < quota[label]) & pool.allowed()
-    lowest = lowest_chosen(pool.confidence, label, chosen, pool.probs.shape[1])
-    return decide(pool, chosen, refusal, threshold=lowest)
+    return decide(pool, chosen, refusal)

@@ -1,0 +1,26 @@
+"""An outside voter (another model, a language model, a human panel) must confirm the label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..pool import Pool, Selection
+from .agreement import with_agreement
+from .class_topk import class_topk
+
+if TYPE_CHECKING:
+    from ..config import SelectionConfig
+
+
+def external(pool: Pool, config: SelectionConfig) -> Selection:
+    """Takes the class-prior top-k of the rows whose fused class every outside voter names too.
+
+    Consensus of a model and an outside one, as in https://arxiv.org/abs/2508.06036. To let the
+    voter count softly instead: agreement = {mode: soft, over: [external]} before any rule.
+    """
+    if pool.external is None:
+        raise ValueError("rule 'external' needs pool.external (V, N, C), the outside voters")
+    return class_topk(
+        with_agreement(pool, replace(config.agreement, over=["external"]), "hard"), config
+    )
