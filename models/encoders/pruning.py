@@ -152,8 +152,9 @@ class Tokens:
         return weights.log()[:, None, None, :].to(dtype)
 
     def mean(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Returns (B, D): the mean over frames of (B, K, D), each token as heavy as its size."""
-        weights = self.weights().to(hidden.dtype)[..., None]
+        """Returns (B, D) float32: the mean of (B, K, D), each token as heavy as its size."""
+        weights = self.weights()[..., None]
+        hidden = hidden.float().masked_fill(weights == 0, 0)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
     def expand(self, hidden: torch.Tensor) -> torch.Tensor:

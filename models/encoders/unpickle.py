@@ -51,7 +51,9 @@ class Inert(dict):
     def add(self, item: Any) -> None:
         """Ignores what a pickle adds."""
 
-    __hash__ = object.__hash__  # an enum member may be a key
+    def __hash__(self) -> int:
+        """Returns its identity: an enum member may be a key."""
+        return id(self)
 
 
 TENSORS = {
