@@ -20,12 +20,12 @@ class Encoders(nn.Module):
     The norm has no weights of its own: a linear layer follows and would absorb them.
     """
 
-    def __init__(self, config: FusionConfig, dims: list[int]) -> None:
+    def __init__(self, config: FusionConfig, dims: list[int], depth: int) -> None:
         super().__init__()
         self.dropout = config.dropout
         self.first = nn.ModuleList(nn.Linear(d, config.hidden) for d in dims)
         self.deep = nn.ModuleList(
-            PerModality(len(dims), config.hidden, config.hidden) for _ in range(config.depth - 1)
+            PerModality(len(dims), config.hidden, config.hidden) for _ in range(depth - 1)
         )
         self.missing = nn.Parameter(0.02 * torch.randn(len(dims), 1, config.hidden))
 
@@ -51,6 +51,7 @@ class Fusion(nn.Module):
     """
 
     fused_width = 0  # set by the kind before the heads are built
+    deep_encoders = True  # False where a kind's own layers follow the first linear one
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
         super().__init__()
@@ -60,7 +61,8 @@ class Fusion(nn.Module):
             raise ValueError(f"classes must be >= 1, got {classes}")
         self.config, self.names, self.classes = config, list(dims), classes
         self.dims = dict(dims)
-        self.encoders = Encoders(config, list(dims.values()))
+        depth = config.depth if self.deep_encoders else 1
+        self.encoders = Encoders(config, list(dims.values()), depth)
         self.build()
         self.modality_heads = PerModality(len(dims), config.hidden, classes)
         self.head = nn.Linear(self.fused_width, classes)
@@ -89,7 +91,10 @@ class Fusion(nn.Module):
 
     def finish(self, h: Tensor, present: Tensor) -> FusionOutput:
         """Returns the output for embeddings (M, B, H) and `present` (M, B, 1)."""
-        fused, extra = self.fuse(h, present)
+        return self.read(h, *self.fuse(h, present))
+
+    def read(self, h: Tensor, fused: Tensor, extra: dict[str, Tensor]) -> FusionOutput:
+        """Returns the output of all heads for embeddings (M, B, H) and the fused vector (B, H')."""
         scores = self.modality_heads(h)  # (M, B, C)
         return FusionOutput(
             logits=self.head(fused),
@@ -111,10 +116,22 @@ class Fusion(nn.Module):
         return out
 
     def auxiliary(
-        self, output: FusionOutput, inputs: dict[str, Tensor], present: Tensor
+        self,
+        output: FusionOutput,
+        inputs: dict[str, Tensor],
+        present: Tensor,
+        row_weight: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Returns the kind's own losses by name; most kinds have none."""
+        """Returns the kind's own losses by name; most kinds have none.
+
+        It reads the output alone and no weights of the model, so it is right outside
+        `functional_call` too.
+        """
         return {}
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Returns `x` after dropout, in training."""
+        return F.dropout(x, self.config.dropout, self.training)
 
 
 class Concat(Fusion):
@@ -129,8 +146,14 @@ class Concat(Fusion):
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns GELU(W [h_1; ...; h_M]); a missing modality takes part as its learned vector."""
         rows = h.transpose(0, 1).flatten(1)  # (B, M H)
-        out = F.gelu(self.mix(rows))
-        return F.dropout(out, self.config.dropout, self.training), {}
+        return self.drop(F.gelu(self.mix(rows))), {}
+
+
+def masked_softmax(score: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Returns softmax over the entries of `mask` along `dim`; all 0 where there is none."""
+    none = ~mask.any(dim, keepdim=True)
+    share = score.masked_fill(~mask & ~none, -torch.inf).softmax(dim)
+    return torch.where(mask, share, 0.0)
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from .add import Add
+from .attention import Attention
 from .base import Concat, Fusion
 from .config import FusionConfig
 from .contrastive import Contrastive
+from .cross_attention import CrossAttention
+from .gated import Gated
+from .low_rank import LowRank
+from .misa import Misa
+from .mlp_mixer import MlpMixer
+from .private_shared import PrivateShared
+from .tensor_product import TensorProduct
+from .topn_attention import TopN
 
-FUSIONS: dict[str, type[Fusion]] = {"contrastive": Contrastive, "concat": Concat}
+FUSIONS: dict[str, type[Fusion]] = {
+    "contrastive": Contrastive,
+    "concat": Concat,
+    "add": Add,
+    "gated": Gated,
+    "attention": Attention,
+    "low_rank": LowRank,
+    "tensor": TensorProduct,
+    "private_shared": PrivateShared,
+    "misa": Misa,
+    "mlp_mixer": MlpMixer,
+    "cross_attention": CrossAttention,
+    "topn_attention": TopN,
+}
 
 
 def build_fusion(config: FusionConfig, dims: dict[str, int], classes: int) -> Fusion:
-    """Returns a new model of `config.kind` for `dims` name -> D (in column order) and `classes`."""
-    if config.kind not in FUSIONS:
-        raise ValueError(f"kind must be one of {', '.join(FUSIONS)}, got '{config.kind}'")
+    """Returns a new model of `config.kind` for `dims` name -> D (in column order) and `classes`.
+
+    These three rebuild the same parameters, under the same names, for a checkpoint to fill.
+    """
+    config.__post_init__()  # a field may have been set after the config was made
     return FUSIONS[config.kind](config, dims, classes)

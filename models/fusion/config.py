@@ -36,11 +36,13 @@ class FusionConfig:
     depth: int = 1
     """Layers of each modality's encoder; those after the first are residual."""
     layers: int = 1
-    """Transformer or mixer layers of cross_attention (teacher 3, student 1) and mlp_mixer."""
+    """Layers of cross_attention (teacher 3, student 1), misa and mlp_mixer."""
     heads: int = 4
-    """Attention heads of cross_attention and private_shared; must divide hidden."""
+    """Attention heads of cross_attention and misa; must divide hidden."""
     rank: int = 4
     """Rank of low_rank fusion."""
+    top: int = 3
+    """Modalities that topn_attention lets through per utterance."""
     affect: bool = False
     """Adds a head for valence and arousal."""
 
@@ -49,12 +51,12 @@ class FusionConfig:
             close = difflib.get_close_matches(str(self.kind), KINDS, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'{hint}")
-        for name in ("hidden", "projection", "depth", "layers", "heads", "rank"):
+        for name in ("hidden", "projection", "depth", "layers", "heads", "rank", "top"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.kind in ("cross_attention", "private_shared") and self.hidden % self.heads:
+        if self.kind in ("cross_attention", "misa") and self.hidden % self.heads:
             raise ValueError(f"heads must divide hidden={self.hidden}, got {self.heads}")
 
 
