@@ -50,7 +50,8 @@ class Checked:
         if self.splits.folds:
             lines.append(f"out-of-fold parts: {self.splits.folds}")
         lines += self.splits.notes
-        lines += [f"leak: {leak}" for leak in self.leaks.found.values()] or [str(self.leaks)]
+        if not self.leaks.found:  # an accepted one is among the notes
+            lines.append(str(self.leaks))
         if self.quarantine:
             lines.append(f"quarantine: {len(self.quarantine)} audio files cannot be used")
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]

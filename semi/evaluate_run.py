@@ -1,0 +1,115 @@
+"""`evaluate(run, split)`: a finished run's model on gold rows that it never trained on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import RunError
+from .files import read_json
+from .run import Run
+from .words import percent, table
+
+SPLITS = ("test", "dev", "oof")
+NAMES = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+
+
+@dataclass
+class Evaluation:
+    """Scores on gold rows."""
+
+    run: str
+    split: str  # test | dev | oof
+    classes: list[str]
+    metrics: dict[str, Any]  # see semi.evaluation.Metrics; "intervals" beside them
+
+    def __str__(self) -> str:
+        """Returns the scores with intervals, the classes and the confusion matrix."""
+        m, intervals = self.metrics, self.metrics.get("intervals") or {}
+        unit = next(iter(intervals.values()), {})
+        over = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
+        what = "out-of-fold training" if self.split == "oof" else self.split
+        parts = [f"{self.run}: {m['rows']} gold {what} rows{over}", ""]
+        scores = [
+            [name, percent(m.get(key), intervals.get(key, {}).get("low"),
+                           intervals.get(key, {}).get("high"))]
+            for key, name in NAMES.items()
+        ]  # fmt: skip
+        parts += [table(["score", "%"], scores), ""]
+        for key, name in (("ece", "calibration error"), ("aurc", "area under risk-coverage")):
+            if m.get(key) is not None:
+                parts.append(f"{name} {100 * m[key]:.1f} %")
+        rows = [
+            [c, *(percent(m[k][i]) for k in ("precision", "recall", "f1")), str(m["support"][i])]
+            for i, c in enumerate(self.classes)
+        ]
+        parts += ["", table(["class", "precision", "recall", "F1", "rows"], rows)]
+        if m.get("confusion"):
+            head = ["gold \\ said", *self.classes]
+            body = [[c, *map(str, r)] for c, r in zip(self.classes, m["confusion"], strict=True)]
+            parts += ["", table(head, body)]
+        return "\n".join(parts)
+
+
+def evaluate(run: str | Path, split: str = "test") -> Evaluation:
+    """Returns the scores of a run's model on gold rows of `split`: test, dev or oof.
+
+    The out-of-fold scores are the run's own (no single model saw none of those rows); test and dev
+    are computed anew from the model directory.
+    """
+    if split not in SPLITS:
+        raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
+    opened = Run.open(run)
+    if split == "oof":
+        metrics, classes = _out_of_fold(opened)
+        return Evaluation(str(run), split, classes, metrics)
+    from .predict import load
+    from .round_report import measured
+
+    predictor, config = load(run), opened.config
+    manifest, splits = _data(opened)
+    gold = (splits.role == split) & (splits.label >= 0)
+    if not gold.any():
+        others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]
+        told = f"; it has {' and '.join(others)}" if others else ""
+        raise RunError(f"{run} has no gold row in the split {split}{told}, and always oof")
+    # with every row of these speakers, because a new speaker is standardised by all of his rows
+    speaker = manifest.table["speaker"]
+    mates = speaker.isin(set(speaker[gold].dropna())).to_numpy()
+    rows = np.flatnonzero(gold | (mates & np.isin(splits.role, ("dev", "test", "unused"))))
+    answers = predictor.predict(
+        manifest.table.iloc[rows].reset_index(drop=True),
+        store=config.features.store if os.path.isdir(config.features.store) else None,
+    )
+    probs = answers[[f"p_{c}" for c in manifest.classes]].to_numpy()
+    # a row that cannot be read counts as answered with the same probability for every class
+    probs = np.where(np.isnan(probs), 1 / probs.shape[1], probs)
+    mine = gold[rows]
+    metrics = measured(
+        probs[mine], splits.label[rows][mine], splits.group[rows][mine], manifest.classes,
+        config.seed,
+    )  # fmt: skip
+    return Evaluation(str(run), split, manifest.classes, metrics)
+
+
+def _out_of_fold(run: Run) -> tuple[dict, list[str]]:
+    result = read_json(run.path / "result.json")
+    if result is None:
+        raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
+    record = read_json(run.round_dir(result["best_round"]) / "round.json")
+    return record["metrics_oof"], record["metrics_oof"]["classes"]
+
+
+def _data(run: Run):
+    """Returns the run's manifest and splits, drawn again as they were."""
+    from .data.manifest import load_manifest
+    from .data.splits import make_splits
+
+    config = run.config
+    manifest = load_manifest(config.data.manifest, config.data)
+    run.bind_manifest(manifest.sha256)
+    return manifest, make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)

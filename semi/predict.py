@@ -1,0 +1,230 @@
+"""Labels for new utterances: `load(run).predict(...)`, on the CPU anywhere."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ManifestError, SemiError
+from .files import write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .features.table import Features
+    from .model_dir import Model
+
+NOTHING = "nothing to go by"
+
+
+def load(run: str | Path, *, device: str = "cpu") -> Predictor:
+    """Returns the model of a run's folder, or of its folder model/ copied anywhere."""
+    from .model_dir import load_model
+
+    return Predictor(load_model(run, device=device))
+
+
+class Predictor:
+    """A trained model that reads utterances.
+
+    Expected usage:
+
+        model = semi.load("runs/demo")
+        table = model.predict(["a.wav", "b.wav"], texts=["...", None])
+        table[["id", "label", "confidence"]]
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.classes = model.classes
+
+    def predict(
+        self,
+        audio: Sequence[str | Path | None] | pd.DataFrame | None = None,
+        texts: Sequence[str | None] | None = None,
+        *,
+        store: str | Path | None = None,
+        progress: bool = False,
+    ) -> pd.DataFrame:
+        """Returns one row an utterance: id, label, confidence, p_<class>, each modality's vote.
+
+        A row of which no modality can be used has no label; `note` says why.
+
+        Args:
+            audio: (N,) files, or a manifest's table with its columns.
+            texts: (N,) what was said; None = unknown.
+            store: feature store to read from and add to; None = a temporary one.
+            progress: show a bar while features are extracted.
+        """
+        table = audio if hasattr(audio, "columns") else utterances(audio, texts)
+        with ExitStack() as stack:
+            if store is None:
+                # a stored feature is found again by its content, so a temporary store is only slow
+                store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
+            features, notes = self.features(table, store, progress=progress)
+            return self.answer(features, table, notes)
+
+    def features(
+        self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
+    ) -> tuple[Features, dict[str, str]]:
+        """Returns the standardised features of N rows, and per id what could not be read."""
+        import torch
+
+        from .features.extract import Limits, extract_rows, open_encoders
+        from .features.store import FeatureStore
+        from .features.table import Features, load_features
+        from .model_dir import same_encoder
+
+        model, data = self.model, self.model.config.data
+        encoders = open_encoders(model.config)
+        shelf, limits = FeatureStore(store), Limits(data.min_seconds, data.max_seconds)
+        settings: dict[str, Any] = {"limits": limits, "workers": data.workers}
+        encoders = {n: e for n, e in encoders.items() if n in model.identities}
+        done = extract_rows(table, encoders, shelf, progress=progress, **settings)
+        used = [n for n, count in done.modalities.items() if count.done + count.cached]
+        for name in used:
+            same_encoder(name, model.identities[name], encoders[name].identity())
+        dims, n = model.ensemble.dims, len(table)
+        width = {m: len(p.mean) for m, p in model.standardizer.profiles.items()}
+        found = Features({}, torch.zeros(n, 0, dtype=torch.bool))
+        if used:
+            found = load_features(table, {n: encoders[n] for n in used}, shelf, **settings)
+        values = {m: found.values.get(m, torch.zeros(n, width[m])) for m in dims}
+        here = [
+            found.present[:, found.names.index(m)] if m in found.names else torch.zeros(n).bool()
+            for m in dims
+        ]
+        raw = Features(values, torch.stack(here, 1), list(dims))
+        speakers = table["speaker"].tolist() if "speaker" in table else None
+        notes: dict[str, str] = {}
+        for lost in done.quarantine:
+            notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), lost.reason]))
+        return model.standardizer.apply(raw, speakers), notes
+
+    def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
+        """Returns the table of answers to standardised features (N rows)."""
+        import numpy as np
+        import pandas as pd
+
+        from .teaching import answer
+
+        model = self.model
+        features = features.to(model.config.device)
+        said = answer(model.ensemble, model.voter, features.values, features.present, model.chains)
+        names, usable = np.array(model.classes), features.present.any(1).cpu().numpy()
+        probs = said.probs.cpu().numpy().astype(float)
+        ids = table["id"].astype(str).tolist()
+
+        def vote(p, here) -> tuple[list, list]:
+            """Returns label and confidence per row, None where the row cannot vote."""
+            label = [str(names[k]) if ok else None for k, ok in zip(p.argmax(1), here, strict=True)]
+            return label, np.where(here, p.max(1), np.nan).tolist()
+
+        columns: dict[str, Any] = {"id": ids}
+        columns["label"], columns["confidence"] = vote(probs, usable)
+        for k, name in enumerate(model.classes):
+            columns[f"p_{name}"] = np.where(usable, probs[:, k], np.nan)
+        for h, head in enumerate(model.voter.heads):
+            if head not in features.names:
+                continue
+            here = features.present[:, features.names.index(head)].cpu().numpy()
+            label, sure = vote(said.by_head[h].cpu().numpy().astype(float), here)
+            columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
+        columns["note"] = [
+            notes.get(i, "" if ok else NOTHING) for i, ok in zip(ids, usable, strict=True)
+        ]
+        return pd.DataFrame(columns, index=table.index)
+
+
+def utterances(
+    audio: Sequence[str | Path | None] | None, texts: Sequence[str | None] | None
+) -> pd.DataFrame:
+    """Returns the manifest table of some files, some texts, or pairs of both."""
+    import pandas as pd
+
+    from .data.manifest import COLUMNS
+
+    audio, texts = list(audio or []), list(texts or [])
+    if not audio and not texts:
+        raise ManifestError("nothing to label: give audio files, --text, or --manifest table.csv")
+    if audio and texts and len(audio) != len(texts):
+        raise ManifestError(
+            f"{len(audio)} audio files but {len(texts)} texts; give one text per file, or none"
+        )
+    n = max(len(audio), len(texts))
+    audio, texts = audio or [None] * n, texts or [None] * n
+    names = [str(a) if a is not None else f"text {i + 1}" for i, a in enumerate(audio)]
+    if len(set(names)) < n:
+        raise ManifestError("the same audio file is given twice; each utterance is labelled once")
+    table = pd.DataFrame({c: pd.Series([None] * n, dtype=object) for c in COLUMNS})
+    table["id"], table["text"] = names, pd.Series(texts, dtype=object)
+    paths = [os.path.abspath(a) if a is not None else None for a in audio]
+    table["audio"] = pd.Series(paths, dtype=object)
+    for name in ("valence", "arousal", "seconds", "start", "end"):
+        table[name] = float("nan")
+    return table
+
+
+def predict(
+    run: str | Path,
+    audio: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    *,
+    manifest: str | Path | None = None,
+    output: str | Path | None = None,
+) -> str:
+    """Labels files, texts or a manifest and returns one line each, or where the table went."""
+    predictor = load(run)
+    store = None
+    if manifest is None:
+        table = utterances(audio, texts)
+        missing = [a for a in audio if not os.path.isfile(a)]
+        if missing:
+            raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
+    elif audio or texts:
+        raise SemiError("give either files and --text, or --manifest, not both")
+    else:
+        table, store = _manifest_table(predictor, manifest)
+    answers = predictor.predict(table, store=store, progress=manifest is not None)
+    if output is None:
+        return "\n".join(lines(answers))
+    write_table(output, answers)
+    lost = int(answers["label"].isna().sum())
+    more = f", {lost} of them without a label (see the column note)" if lost else ""
+    return f"{output}: {len(answers)} utterances{more}"
+
+
+def lines(answers: pd.DataFrame) -> list[str]:
+    """Returns one line an utterance: label, confidence, votes of the modalities."""
+    heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
+    found = []
+    for row in answers.to_dict("records"):
+        if row["label"] is None or row["label"] != row["label"]:
+            found.append(f"{row['id']}  -  ({row['note']})")
+            continue
+        votes = [
+            f"{h}: {row[f'{h}_label']} {row[f'{h}_confidence']:.2f}"
+            for h in heads
+            if isinstance(row[f"{h}_label"], str)
+        ]
+        votes += [row["note"]] if row["note"] else []
+        told = f"  ({', '.join(votes)})" if votes else ""
+        found.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{told}")
+    return found
+
+
+def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:
+    """Returns a manifest's table, and the run's feature store if it is here."""
+    from .data.config import DataConfig
+    from .data.manifest import load_manifest
+
+    config = predictor.model.config
+    data = DataConfig(manifest=str(path), workers=config.data.workers)
+    table = load_manifest(path, data).table
+    config.data.manifest, config.data.audio_root = str(path), ""
+    store = config.features.store
+    return table, store if os.path.isdir(store) else None

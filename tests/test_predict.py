@@ -1,0 +1,185 @@
+"""A model directory answers as the model in memory did, anywhere, and says what it cannot read."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from pseudo_label.calibration import fit_calibration
+from semi.config import load_config
+from semi.ensemble import Ensemble
+from semi.errors import ManifestError, RunError, SemiError
+from semi.features.extract import extract_rows, open_encoders
+from semi.features.standardize import Standardizer
+from semi.features.store import FeatureStore
+from semi.features.table import load_features
+from semi.files import read_json, write_json
+from semi.model_dir import Model, load_model, same_encoder, save_model
+from semi.predict import Predictor, lines, load, predict, utterances
+from semi.teaching import Voter
+
+CLASSES = ["기쁨", "sad", "calm"]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
+    for k in range(6):
+        seconds = np.arange(8000 + 900 * k) / 16_000
+        wave = 0.3 * np.sin(2 * np.pi * (120 + 60 * k) * seconds) * (1 + np.sin(9 * k * seconds))
+        noise = 0.01 * rng.standard_normal(len(seconds))
+        soundfile.write(folder / f"{k}.wav", wave / 2 + noise, 16_000)
+    (folder / "broken.wav").write_bytes(b"RIFF no sound at all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(sounds, tmp_path_factory):
+    """Returns a model of random parameters with real encoders, calibration and standardisation."""
+    settings = ["data.manifest=m.csv", "features.standardize=speaker", "model.hidden=16"]
+    config = load_config(None, settings)
+    table = utterances([sounds / f"{k}.wav" for k in range(6)], ["so", "ja", None, "na", "o", "a"])
+    table["speaker"] = ["a", "a", "a", "b", "b", "b"]
+    encoders = open_encoders(config)
+    store = FeatureStore(tmp_path_factory.mktemp("store"))
+    extract_rows(table, encoders, store, progress=False)
+    raw = load_features(table, encoders, store)
+    speakers = table["speaker"].tolist()
+    standardizer = Standardizer.fit(raw, torch.ones(6).bool(), config.features, speakers)
+    dims = standardizer.apply(raw, speakers).dims
+    heads = ["fused", *dims]
+    logits, label = torch.randn(3, 30, 3, generator=torch.manual_seed(0)), torch.arange(30) % 3
+    calibrations = {h: fit_calibration(logits[i], label) for i, h in enumerate(heads)}
+    return Model(
+        config=config,
+        classes=CLASSES,
+        ensemble=Ensemble.create(config.model, dims, 3, count=6, seed=1),
+        voter=Voter(heads, calibrations, torch.tensor([0.5, 0.3, 0.2])),
+        chains=3,
+        standardizer=standardizer,
+        identities={n: e.identity() for n, e in encoders.items()},
+        facts={"round": 2},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "x"
+    save_model(folder / "model", model)
+    return folder
+
+
+def test_a_model_directory_holds_no_pickle(run):
+    assert sorted(p.name for p in (run / "model").iterdir()) == [
+        "config.yaml", "model.json", "model.safetensors"
+    ]  # fmt: skip
+    assert read_json(run / "model/model.json")["classes"] == CLASSES
+
+
+def test_saved_and_loaded_answers_are_identical(run, model, sounds):
+    audio, texts = [sounds / "1.wav", sounds / "4.wav", None], ["so", None, "ja"]
+    before = Predictor(model).predict(audio, texts)
+    pd.testing.assert_frame_equal(load(run).predict(audio, texts), before, check_exact=True)
+    pd.testing.assert_frame_equal(load(run / "model").predict(audio, texts), before)
+    probs = before[[f"p_{c}" for c in CLASSES]].to_numpy()
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+    assert (before["confidence"] == probs.max(1)).all()
+    assert before["text_label"].isna().tolist() == [False, True, False]
+    assert before["speech_label"].isna().tolist() == [False, False, True]
+
+
+def test_a_copied_model_directory_loads_elsewhere(run, sounds, tmp_path, monkeypatch):
+    shutil.copytree(run / "model", tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    here = load("copy").predict([sounds / "2.wav"])
+    pd.testing.assert_frame_equal(here, load(run).predict([sounds / "2.wav"]))
+    assert [p.name for p in tmp_path.iterdir()] == ["copy"]  # nothing is left behind
+
+
+def test_a_row_is_answered_alone_as_among_others(run, sounds):
+    together = load(run).predict([sounds / f"{k}.wav" for k in range(6)], list("abcdef"))
+    alone = load(run).predict([sounds / "3.wav"], ["d"])
+    names = [f"p_{c}" for c in CLASSES]
+    np.testing.assert_allclose(
+        together.loc[3, names].astype(float), alone.loc[0, names].astype(float), atol=1e-5
+    )
+
+
+def test_a_known_speaker_is_standardised_by_the_training_profile(run, sounds):
+    table = utterances([sounds / "0.wav"], ["so"])
+    unknown = load(run).predict(table)
+    table["speaker"] = ["a"]
+    assert load(run).predict(table)["confidence"][0] != unknown["confidence"][0]
+
+
+def test_what_cannot_be_read_has_no_label_and_says_why(run, sounds):
+    answers = load(run).predict([sounds / "broken.wav", sounds / "0.wav"])
+    assert answers["label"].isna().tolist() == [True, False]
+    assert np.isnan(answers["confidence"][0]) and answers["note"][0]
+    assert lines(answers)[0].endswith(f"broken.wav  -  ({answers['note'][0]})")
+    with_text = load(run).predict([sounds / "broken.wav"], ["ja"])
+    assert with_text["label"][0] in CLASSES and with_text["note"][0] == answers["note"][0]
+    nothing = load(run).predict([None], [None])
+    assert nothing["note"][0] == "nothing to go by"
+
+
+def test_lines_tell_label_confidence_and_votes(run, sounds):
+    (line,) = predict(run, [str(sounds / "0.wav")], ["so"]).splitlines()
+    name, rest = line.split("  ", 1)
+    assert name.endswith("0.wav")
+    assert "(speech: " in rest and ", text: " in rest
+    assert "text:" not in predict(run, [str(sounds / "0.wav")])
+
+
+def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
+    manifest = tmp_path / "m.csv"
+    rows = [f"u{k},{sounds}/{k}.wav,word {k}" for k in range(4)]
+    manifest.write_text("\n".join(["id,audio,text", *rows]) + "\n")
+    told = predict(run, manifest=manifest, output=tmp_path / "out.csv")
+    assert told == f"{tmp_path}/out.csv: 4 utterances"
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["id"].tolist() == ["u0", "u1", "u2", "u3"]
+    assert set(table["label"]) <= set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("audio", "texts", "words", "sentence"),
+    [
+        ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
+        (["a", "b"], ["x"], {}, "2 audio files but 1 texts; give one text per file, or none"),
+        (["no.wav"], [], {}, "no such audio file: no.wav"),
+        (["a"], [], {"manifest": "m.csv"}, "give either files and --text, or --manifest, not both"),
+    ],
+)
+def test_sentences_about_what_is_to_be_labelled(run, audio, texts, words, sentence):
+    with pytest.raises(SemiError) as caught:
+        predict(run, audio, texts, **words)
+    assert str(caught.value) == sentence
+
+
+def test_the_same_file_twice_is_refused():
+    with pytest.raises(ManifestError, match="the same audio file is given twice"):
+        utterances(["a.wav", "a.wav"], None)
+
+
+def test_sentences_about_a_folder_without_a_model(run, tmp_path):
+    with pytest.raises(RunError, match="no such folder; give a run such as runs/demo"):
+        load_model(tmp_path / "no")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(RunError, match="is an unfinished run without a model"):
+        load_model(tmp_path)
+    shutil.copytree(run / "model", tmp_path / "model")
+    said = read_json(tmp_path / "model/model.json")
+    write_json(tmp_path / "model/model.json", {**said, "format": 99})
+    with pytest.raises(RunError, match="has format 99, this version reads 1"):
+        load_model(tmp_path)
+
+
+def test_another_encoder_than_the_trained_one_is_refused():
+    same_encoder("speech", {"layers": [1, 2]}, {"layers": (1, 2)})
+    told = r"the speech encoder is not the one .* \(layers was \[1\], now \[2\]\)"
+    with pytest.raises(RunError, match=told):
+        same_encoder("speech", {"layers": [1]}, {"layers": [2]})
