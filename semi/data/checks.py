@@ -39,7 +39,8 @@ class Problem:
         place = self.file + (f" row {self.row}" if self.row is not None else "")
         column = f", {self.column}" if self.column else ""
         value = f" '{self.value[:80]}'" if self.value else ""
-        return f"{place}{column}{value}: {self.reason}; {self.remedy}"
+        join = " " if self.reason.endswith("?") else "; "
+        return f"{place}{column}{value}: {self.reason}{join}{self.remedy}"
 
 
 def listing(problems: Sequence[Problem], path: str) -> str:
@@ -107,13 +108,19 @@ def normalise_splits(
     column: pd.Series, rows: pd.Series, file: str
 ) -> tuple[pd.Series, list[Problem]]:
     """Returns train, dev, test or unlabeled (None where empty) and what is none of them."""
-    folded = column.map(lambda v: v.lower(), "ignore")
-    known = folded.map(SPLIT_ALIASES, "ignore").astype(object)
-    known = known.where(known.notna(), None)
-    bad = column.notna() & known.isna()
-    remedy = "write train, dev, test or unlabeled, or leave the cell empty"
-    problems = problems_at(bad, rows, file, "split", column, "unknown split", remedy)
-    return known, problems
+    import pandas as pd
+
+    given = column.tolist()
+    known = [None if v is None else SPLIT_ALIASES.get(v.lower()) for v in given]
+    problems = [
+        Problem(
+            *(file, row, "split", value, f"unknown split{nearest(value, SPLIT_ALIASES)}"),
+            "write train, dev, test or unlabeled, or leave the cell empty",
+        )
+        for row, value, name in zip(rows.tolist(), given, known, strict=True)
+        if value is not None and name is None
+    ]
+    return pd.Series(known, dtype=object), problems
 
 
 def find_audio(

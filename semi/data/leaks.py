@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -63,10 +64,11 @@ def leak_report(
 
     table = manifest.table
     side = pd.Series(splits.role).map(SIDES)
+    text = _text_keys(table["text"])
     keys = {
-        "utterance": _utterance_keys(table),
+        "utterance": _utterance_keys(table, text),
         "audio": _audio_keys(table, side, audio_key),
-        "text": _text_keys(table["text"]),
+        "text": text,
         "speaker": table["speaker"],
         "session": table["session"],
     }
@@ -81,8 +83,7 @@ def leak_report(
 
 def normalise_text(text: str) -> str:
     """Returns `text` without case, punctuation and repeated blanks, in one Unicode form."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in plain).split())
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def _crossing(kind: str, key: pd.Series, side: pd.Series, ids: pd.Series, held: int) -> Leak | None:
@@ -107,43 +108,60 @@ def _crossing(kind: str, key: pd.Series, side: pd.Series, ids: pd.Series, held: 
 
 
 def _text_keys(column: pd.Series) -> pd.Series:
+    import pandas as pd
+
     known = {text: normalise_text(text) or None for text in column.dropna().unique()}
-    return column.map(known, "ignore")
+    return pd.Series([known.get(text) for text in column.tolist()], dtype=object)
 
 
-def _utterance_keys(table: pd.DataFrame) -> pd.Series:
+def _utterance_keys(table: pd.DataFrame, text: pd.Series) -> pd.Series:
     """Rows are one utterance if ids differ in case only, or text, length and speaker agree."""
-    ids = table["id"].str.casefold()
-    exact = table["seconds"].notna() & table["text"].notna() & table["speaker"].notna()
-    span = table["start"].fillna(0).astype(str) + "+" + table["seconds"].astype(str)
-    twin = _text_keys(table["text"]).astype(str) + " | " + span + " | "
-    twin = (twin + table["speaker"].astype(str)).where(exact)
-    repeated = twin.notna() & twin.duplicated(keep=False)
-    return twin.where(repeated, ids)
+    import pandas as pd
+
+    columns = (text, table["speaker"], table["seconds"])
+    twins = [
+        None if said is None or who is None or length != length else f"{said} ({who}, {length} s)"
+        for said, who, length in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+    repeated = pd.Series(twins, dtype=object).duplicated(keep=False)
+    ids = table["id"].tolist()
+    return pd.Series(
+        [
+            twin if twin is not None and again else name.casefold()
+            for twin, again, name in zip(twins, repeated, ids, strict=True)
+        ],
+        dtype=object,
+    )
 
 
 def _audio_keys(
     table: pd.DataFrame, side: pd.Series, audio_key: Callable[[str], str] | None
 ) -> pd.Series:
+    """Rows share audio if path and span agree, with `audio_key` also if content and span agree."""
+    import pandas as pd
+
     paths = table["audio"]
-    span = table["start"].astype(str) + "-" + table["end"].astype(str)
-    whole = table["start"].isna() & table["end"].isna()
-    key = paths.where(whole, paths + " " + span).where(paths.notna())
-    if audio_key is None:
-        return key
-    size = paths.map(_size, "ignore")
-    sides = side.groupby(size).nunique()
-    suspect = size.isin(sides.index[sides > 1]) & side.notna()
-    hashed = {path: _hash(path, audio_key) for path in paths[suspect].unique()}
-    content = paths.map(hashed, "ignore")
-    content = content.where(whole, content + " " + span)
-    names = paths.map(lambda p: os.path.basename(p), "ignore")
-    return key.where(content.isna(), names.groupby(content).transform("first") + "#" + content)
+    content: dict[str, str | None] = {}
+    if audio_key is not None:
+        size = pd.Series([_size(path) for path in paths.tolist()], dtype=float)
+        sides = side.groupby(size).nunique()
+        suspect = size.isin(sides.index[sides > 1]) & side.notna()
+        content = {path: _hash(path, audio_key) for path in paths[suspect].unique()}
+    name: dict[str, str] = {}  # content -> the first path that has it
+    keys = []
+    for path, start, end in zip(paths, table["start"], table["end"], strict=True):
+        if path is None:
+            keys.append(None)
+            continue
+        shown = name.setdefault(content.get(path) or path, path)
+        span = "" if start != start and end != end else f" {start:g}-{end:g} s"
+        keys.append(shown + span)
+    return pd.Series(keys, dtype=object)
 
 
-def _size(path: str) -> float:
+def _size(path: str | None) -> float:
     try:
-        return float(os.path.getsize(path))
+        return float(os.path.getsize(path)) if path is not None else float("nan")
     except OSError:
         return float("nan")
 

@@ -184,25 +184,28 @@ def _nothing(n: int) -> pd.Series:
 
 def _clean(column: pd.Series, name: str, config: DataConfig) -> pd.Series:
     """Strips every cell; what spells nothing becomes None (in text only what pandas writes)."""
+    import pandas as pd
+
     empty = set(NOTHING)
     if name == "text":
         empty = {"", "nan", "NaN", "<NA>"}
     elif name == "label":
         empty -= {"None", *config.classes}
-    stripped = column.map(lambda v: v.strip() if isinstance(v, str) else v)
-    gone = stripped.isna() | stripped.isin(empty)
-    out = stripped.where(~gone, None).astype(object)
-    out[gone] = None
-    return out.map(lambda v: v if v is None or isinstance(v, str) else str(v)).astype(object)
+
+    def clean(cell: object) -> str | None:
+        text = cell.strip() if isinstance(cell, str) else None if cell is None else str(cell)
+        return None if text is None or text in empty else text
+
+    return pd.Series([clean(cell) for cell in column.tolist()], dtype=object)
 
 
 def _ids(table: pd.DataFrame, rows: pd.Series) -> pd.Series:
     """Ids where the table has no such column: the audio's stem, else the row number."""
     import pandas as pd
 
-    stem = table["audio"].map(lambda p: os.path.splitext(os.path.basename(p))[0], "ignore")
-    numbered = rows.map(lambda r: f"row-{r}")
-    return pd.Series(stem.where(stem.notna(), numbered), dtype=object)
+    paths = zip(table["audio"].tolist(), rows.tolist(), strict=True)
+    ids = [os.path.splitext(os.path.basename(p))[0] if p else f"row-{r}" for p, r in paths]
+    return pd.Series(ids, dtype=object)
 
 
 def _relative(value: object, folder: str) -> object:

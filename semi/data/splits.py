@@ -134,8 +134,10 @@ def _groups(
         missing = int((~known).sum())
         if missing:
             notes.append(f"{missing} rows have no {kind}; each counts as a {kind} of its own")
-        alone = "?" + table["id"]
-        return kind, values.where(known, alone).to_numpy(dtype=object), known
+        group = np.empty(len(table), dtype=object)
+        group[:] = values.tolist()
+        group[~known] = [f"?{name}" for name in table["id"][~known]]
+        return kind, group, known
     if config.group == "auto":
         why = f"all rows share one {single[0]}" if single else "no speaker, session or dialogue"
         notes.append(
@@ -178,7 +180,7 @@ def _sides(
         notes.append(f"the manifest's split column decides the sides: {shown}")
         if not counts["test"]:
             notes.append("no row is held out as test; name some with data.test_groups")
-    elif config.test_fraction > 0:
+    elif config.test_fraction > 0 and (label >= 0).any():
         chosen = choose_groups(label, group, len(manifest.classes), config.test_fraction, seed)
         if not chosen:
             raise ManifestError(
@@ -190,7 +192,7 @@ def _sides(
         shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
         what = f"of {len(chosen)} {kind}s held out whole{shown}" if kind != "none" else "at random"
         notes.append(f"test: {held.sum()} of {len(side)} rows, {what}, by seed {seed}")
-    else:
+    elif config.test_fraction == 0:
         notes.append("no row is held out as test (data.test_fraction=0)")
     return side
 

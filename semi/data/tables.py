@@ -104,31 +104,50 @@ def _read_delimited(text: str, path: Path) -> Table:
         (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
         for name in sorted({h for h in header if h.strip() and header.count(h) > 1})
     ]
+    import warnings
+
     try:
-        frame = pd.read_csv(
-            io.StringIO(body),
-            sep=delimiter,
-            dtype=object,
-            keep_default_na=False,
-            na_filter=False,
-            skip_blank_lines=False,
-            index_col=False,
-            low_memory=False,
-        )
-    except pd.errors.ParserError as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if not found:
-            raise ManifestError(f"{path.name}: not a readable table: {error}") from None
-        expected, line, saw = (int(g) for g in found.groups())
-        raise ManifestError(
-            f"{path.name} row {line + skipped}: {saw} fields where the header has {expected}; put "
-            f"double quotes around texts that hold the delimiter '{delimiter}'"
-        ) from None
-    frame = frame.astype(object).where(frame.notna(), None)
-    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(body),
+                sep=delimiter,
+                dtype=object,
+                na_filter=False,
+                skip_blank_lines=False,
+                index_col=False,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        records = list(csv.reader(io.StringIO(body), delimiter=delimiter))
+        remedy = f"put double quotes around texts that hold the delimiter '{delimiter}'"
+        wide = [
+            (number, "", "", f"{len(cells)} fields where the header has {len(header)}", remedy)
+            for number, cells in enumerate(records, 1 + skipped)
+            if len(cells) > len(header)
+        ]
+        if not wide:
+            detail = str(error).rsplit("error: ", 1)[-1].replace("\n", " ")
+            raise ManifestError(
+                f"{path.name}: not a readable table ({detail}); look for a double quote that is "
+                "never closed"
+            ) from None
+        faults += wide  # the rest is still read, so that its problems are listed too
+        cells = [(r + [""] * len(header))[: len(header)] for r in records[1:]]
+        unique = [f"{name}.{i}" if name in header[:i] else name for i, name in enumerate(header)]
+        frame = pd.DataFrame(cells, columns=unique, dtype=object)
+    columns = {
+        name: [cell if isinstance(cell, str) else None for cell in frame[name].tolist()]
+        for name in frame.columns
+    }
     filled = pd.Series(False, index=frame.index)
-    for column in frame.columns:
-        filled |= frame[column].fillna("").str.strip() != ""
+    for name, cells in columns.items():
+        has = pd.Series([bool(cell and not cell.isspace()) for cell in cells], dtype=bool)
+        filled |= has
+        if name.startswith("Unnamed: ") and not has.any():  # a delimiter at the end of each line
+            frame = frame.drop(columns=name)
+    frame = pd.DataFrame({name: columns[name] for name in frame.columns}, dtype=object)
+    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
     return Table(
         frame[filled].reset_index(drop=True),
         rows[filled].tolist(),
