@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import _utils
 
 
 class CheckpointError(ValueError):
@@ -57,9 +58,9 @@ class Inert(dict):
 
 
 TENSORS = {
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): _utils._rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): _utils._rebuild_parameter,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
     **{("torch", name): kind for name, kind in vars(torch).items() if type(kind) is torch.dtype},
