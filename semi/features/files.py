@@ -130,32 +130,47 @@ class Lock:
             try:
                 handle = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             except FileExistsError:
-                if not _abandoned(token, self.stale_seconds):
+                if not _take_away(token, self.stale_seconds):
                     return False
-                with contextlib.suppress(FileNotFoundError):  # another may take it over first
-                    os.replace(token, temporary(token))
                 continue
-            os.write(handle, f"{socket.gethostname()} {os.getpid()}".encode())
+            owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
+            os.write(handle, owner.encode())
             os.close(handle)
             self._token = token
             return True
         return False
 
 
-def _abandoned(token: Path, stale_seconds: float) -> bool:
+def _take_away(token: Path, stale_seconds: float) -> bool:
+    """Returns whether an abandoned owner file was removed; one that is in use is left alone."""
     try:
-        host, _, process = token.read_text().partition(" ")
-        if time.time() - token.stat().st_mtime > stale_seconds:
-            return True
-        if host != socket.gethostname() or not process.isdigit():
+        owner = token.read_text()
+        host, _, rest = owner.partition(" ")
+        process = rest.partition(" ")[0]
+        if time.time() - token.stat().st_mtime <= stale_seconds and not (
+            host == socket.gethostname() and process.isdigit() and _is_dead(int(process))
+        ):
             return False
-        os.kill(int(process), 0)
-    except FileNotFoundError:
-        return True
+        aside = temporary(token)
+        os.rename(token, aside)
+        if aside.read_text() != owner:  # somebody else was faster, and this one is theirs
+            with contextlib.suppress(OSError):
+                os.link(aside, token)
+            aside.unlink()
+            return False
+        aside.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _is_dead(process: int) -> bool:
+    try:
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except OSError:
-        return False
+        pass
     return False
 
 

@@ -90,17 +90,26 @@ def audio_source(
 def array_source(
     table: pd.DataFrame, encoder: Any, file_keys: FileKeys, *, workers: int = 2
 ) -> Source:
-    """Returns the precomputed arrays of a table: one file a row, or found by utterance id."""
+    """Returns the precomputed arrays of a table, found by a column of paths or by utterance id.
+
+    A row without a file, or whose id is unknown, lacks the modality. Arrays found by id are keyed
+    by it: what the folder or file holds is part of the encoder's identity.
+    """
     ids = _ids(table)
-    column = getattr(encoder, "column", "")
-    if column:
-        paths = _paths(table, column, getattr(encoder, "root", ""))
-        files, problems = _keys_of_files(paths, file_keys, workers)
-        keys, items = np.array(files, KEY), paths
+    items = _paths(table, encoder.column, "") if encoder.column else ids
+    found = [encoder.path_of(item) if item else None for item in items]
+    paths = ["" if path is None else str(path) for path in found]
+    problems: dict[int, str] = {}
+    if encoder.column:
+        keys, problems = _keys_of_files(paths, file_keys, workers)
     else:
-        keys = np.array([text_key(name) for name in ids], KEY)
-        paths, items, problems = [""] * len(ids), ids, {}
-    return Source("array", keys, ids, paths, lambda row: items[row], lambda row: 1.0, problems)
+        keys = [text_key(name) if path else "" for name, path in zip(ids, paths, strict=True)]
+    one_file = getattr(encoder, "corpus", None) is not None
+
+    def size(row: int) -> float:
+        return 1.0 if one_file else float(os.path.getsize(paths[row]))
+
+    return Source("array", np.array(keys, KEY), ids, paths, lambda row: items[row], size, problems)
 
 
 def _header_seconds(path: str) -> float:

@@ -54,7 +54,7 @@ class Snapshot:
     def rows(self, at: np.ndarray) -> np.ndarray:
         """Returns the vectors at positions (n,), as (n, *shape) float32."""
         assert self.data is not None and self.offsets is None
-        return self.data.take(at, axis=0)
+        return np.asarray(self.data.take(at, axis=0))
 
     def frames(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the frames at positions (n,): packed (T_total, D) and offsets (n + 1,)."""
@@ -63,7 +63,7 @@ class Snapshot:
         length = self.offsets[at + 1] - start
         offsets = np.concatenate([[0], length.cumsum()])
         pick = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
-        return self.data.take(pick, axis=0), offsets
+        return np.asarray(self.data.take(pick, axis=0)), offsets
 
 
 class FeatureStore:

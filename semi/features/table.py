@@ -1,0 +1,121 @@
+"""Store and manifest into tensors: raw features of every row, and which rows have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import StoreError
+from .extract import Limits, look_up, make_sources
+from .merge import read_quarantine
+from .sources import Source
+from .store import FeatureStore, Shelf, Snapshot
+from .tensors import Features, Frames
+
+__all__ = ["Features", "Frames", "load_features", "load_frames"]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.encoders import Encoder
+
+
+def load_features(
+    table: pd.DataFrame,
+    encoders: dict[str, Encoder],
+    store: FeatureStore,
+    *,
+    limits: Limits | None = None,
+    workers: int = 2,
+) -> Features:
+    """Returns the raw features of a table's rows from the store; nothing is encoded.
+
+    An encoder that keeps layers apart (shape (L, D)) becomes the modalities `speech.3`,
+    `speech.6` ... StoreError when rows have not been extracted or a modality has no row at all.
+    """
+    sources = make_sources(table, encoders, store, limits=limits, workers=workers)
+    values: dict[str, Tensor] = {}
+    present: dict[str, Tensor] = {}
+    for name, encoder in encoders.items():
+        found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
+        if found.snapshot.offsets is not None:
+            raise StoreError(
+                f"The {name} encoder keeps frames (pooling: frames), which this model cannot read: "
+                "set pooling to mean or mean_std, or choose a model of sequences"
+            )
+        rows = found.snapshot.rows(found.at.clip(min=0))  # (N, *shape)
+        rows[found.at < 0] = 0.0
+        here = torch.from_numpy(found.at >= 0)
+        for part, value in _views(name, encoder, torch.from_numpy(rows)).items():
+            values[part], present[part] = value, here
+    return Features(values, torch.stack(list(present.values()), dim=1), list(values))
+
+
+def load_frames(
+    table: pd.DataFrame,
+    encoders: dict[str, Encoder],
+    store: FeatureStore,
+    *,
+    limits: Limits | None = None,
+    workers: int = 2,
+) -> dict[str, Frames]:
+    """Returns the packed frames of each modality; one that is stored as vectors has T = 1."""
+    sources = make_sources(table, encoders, store, limits=limits, workers=workers)
+    frames = {}
+    for name, encoder in encoders.items():
+        found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
+        here = found.at >= 0
+        if found.snapshot.offsets is None:
+            values, lengths = found.snapshot.rows(found.at[here]), here.astype(np.int64)
+        else:
+            values, packed = found.snapshot.frames(found.at[here])
+            lengths = np.zeros(len(here), np.int64)
+            lengths[here] = np.diff(packed)
+        offsets = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
+        for part, value in _views(name, encoder, torch.from_numpy(values)).items():
+            frames[part] = Frames(value, offsets, torch.from_numpy(here))
+    return frames
+
+
+@dataclass
+class _Found:
+    snapshot: Snapshot
+    at: np.ndarray  # (N,) int64 position of each row, -1 where it is missing
+
+
+def _find(name: str, source: Source, shelf: Shelf, limits: Limits | None) -> _Found:
+    """Returns where each row is; StoreError when rows are not extracted or none can be used."""
+    snapshot = shelf.open()
+    at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits or Limits())
+    wanted = int((source.keys != b"").sum()) + len(source.problems)
+    lacking = wanted - int((at >= 0).sum()) - len(reasons)
+    if lacking:
+        raise StoreError(
+            f"The feature store at {shelf.folder} lacks the {name} features of {lacking} of "
+            f"{wanted} rows; run `semi extract` with the same configuration first"
+        )
+    if not (at >= 0).any():
+        what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
+        example = f" (first reason: {next(iter(reasons.values()))})" if reasons else ""
+        raise StoreError(
+            f"The manifest {what} {name}{example}; fix the {name} column or leave the modality out "
+            f"with {_switch_off(name)}"
+        )
+    return _Found(snapshot, at)
+
+
+def _switch_off(name: str) -> str:
+    known = ("speech", "text")
+    return f"encoders.{name}.model=none" if name in known else f"no encoders.extra.{name}"
+
+
+def _views(name: str, encoder: Any, values: Tensor) -> dict[str, Tensor]:
+    """Returns (n, D) for each modality that an encoder's result (n, D) or (n, L, D) stands for."""
+    if values.ndim == 2:
+        return {name: values}
+    layers = getattr(encoder, "layers", None) or range(values.shape[1])
+    return {f"{name}.{layer}": values[:, i].contiguous() for i, layer in enumerate(layers)}

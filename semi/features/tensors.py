@@ -1,0 +1,66 @@
+"""What models are given: one vector of each modality a row, or packed frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Features:
+    """The features of N utterances in M modalities."""
+
+    values: dict[str, Tensor]  # modality -> (N, D) float32, zeros where missing
+    present: Tensor  # (N, M) bool, columns in the order of `names`
+    names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.names = self.names or list(self.values)
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Size D of each modality."""
+        return {name: self.values[name].shape[1] for name in self.names}
+
+    def rows(self, index: Tensor) -> Features:
+        """Returns the features of some rows, given by number or by mask."""
+        values = {name: value[index] for name, value in self.values.items()}
+        return Features(values, self.present[index], list(self.names))
+
+    def to(self, device: str | torch.device) -> Features:
+        """Returns the features on another device."""
+        values = {name: value.to(device) for name, value in self.values.items()}
+        return Features(values, self.present.to(device), list(self.names))
+
+
+@dataclass
+class Frames:
+    """The frames of N utterances in one modality, packed without padding."""
+
+    values: Tensor  # (T_total, D) float32
+    offsets: Tensor  # (N + 1,) int64: row i has frames offsets[i] .. offsets[i + 1]
+    present: Tensor  # (N,) bool; a missing row has no frames
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def row(self, i: int) -> Tensor:
+        """Returns the frames (T, D) of one utterance."""
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def owner(self) -> Tensor:
+        """Returns the row (T_total,) int64 that each frame belongs to."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.offsets.diff())
+
+    def padded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B, T, D) of some rows, padded with zeros, and the mask (B, T) of real frames."""
+        lengths = self.offsets.diff()[rows]
+        steps = torch.arange(int(lengths.max()) if len(rows) else 0)
+        mask = steps < lengths[:, None]  # (B, T)
+        at = (self.offsets[rows][:, None] + steps).clamp(max=max(len(self.values) - 1, 0))
+        return self.values[at] * mask[..., None], mask  # (B, T, D)

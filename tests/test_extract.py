@@ -1,0 +1,398 @@
+"""Extraction: killed, resumed or shared by workers, the store ends the same, byte for byte."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from semi.data.audio import SAMPLE_RATE
+from semi.errors import EncoderError
+from semi.features import encode as encode_module
+from semi.features.extract import Extraction, Limits, extract_rows, open_encoders
+from semi.features.merge import read_quarantine
+from semi.features.shards import cut, make_plan, worker_from_environment
+from semi.features.store import FeatureStore
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WORKER = """
+import sys, time
+import numpy as np, pandas as pd
+import semi.features.encode as encode
+from semi.features.extract import extract_rows
+from semi.features.store import FeatureStore
+
+encode.KINDS["audio"].shard = (2.0, 2.0)
+
+class Slow:
+    modality, shape = "speech", (3,)
+    def identity(self):
+        return {"fake": 1}
+    def encode(self, batch):
+        time.sleep(float(sys.argv[3]))
+        return np.stack([[len(x), x.mean(), x.std()] for x in batch]).astype("float32")
+
+table = pd.read_csv(sys.argv[1])
+print("ready", flush=True)
+result = extract_rows(table, {"speech": Slow()}, FeatureStore(sys.argv[2]), progress=False)
+print(result.done, result.cached, len(result.quarantine), flush=True)
+"""
+
+
+class Fake:
+    """Numbers that follow from the sound alone, and a count of how often it was called."""
+
+    modality = "speech"
+    shape = (3,)
+
+    def __init__(self, name="fake"):
+        self.name, self.batches = name, []
+
+    def identity(self):
+        return {"name": self.name}
+
+    def encode(self, batch):
+        self.batches.append(len(batch))
+        return np.stack([[len(x), x.mean(), x.std()] for x in batch]).astype(np.float32)
+
+
+class FakeText(Fake):
+    modality = "text"
+
+    def encode(self, batch):
+        self.batches.append(len(batch))
+        return np.array([[len(t), t.count("a"), 1] for t in batch], np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    random_numbers = np.random.default_rng(0)
+    names = []
+    for i in range(24):
+        sound = 0.1 * random_numbers.normal(size=int(SAMPLE_RATE * (0.2 + 0.05 * i)))
+        names.append(folder / f"{i}.wav")
+        soundfile.write(names[-1], sound, SAMPLE_RATE)
+    (folder / "broken.wav").write_bytes(b"this is no sound")
+    names += [folder / "broken.wav", folder / "gone.wav", names[0]]
+    table = pd.DataFrame({"id": range(len(names)), "audio": [str(name) for name in names]})
+    table.to_csv(folder / "manifest.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def table(corpus):
+    table = pd.read_csv(corpus / "manifest.csv")
+    table["id"] = table["id"].astype(str)
+    return table
+
+
+def start(corpus, store, rank=0, world=1, pause=0.0):
+    environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world), "PYTHONPATH": "."}
+    command = [sys.executable, "-c", WORKER, str(corpus / "manifest.csv"), str(store), str(pause)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def finish(*processes):
+    lines = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return [line[-1] for line in lines]
+
+
+def tree(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(corpus, tmp_path_factory):
+    store = tmp_path_factory.mktemp("uninterrupted") / "store"
+    assert finish(start(corpus, store)) == ["25 0 2"]
+    return tree(store)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_any_number_of_workers_gives_the_same_store(corpus, uninterrupted, tmp_path, world):
+    workers = [start(corpus, tmp_path / "s", rank, world, 0.02) for rank in range(world)]
+    assert finish(*workers) == ["25 0 2"] * world
+    assert tree(tmp_path / "s") == uninterrupted
+
+
+def test_killed_at_random_moments_and_resumed_gives_the_same_store(corpus, uninterrupted, tmp_path):
+    moments = random.Random(1)
+    for _ in range(4):
+        process = start(corpus, tmp_path / "s", pause=0.03)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0.0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    assert tree(tmp_path / "s") != uninterrupted  # the kills came while there was work to do
+    finish(start(corpus, tmp_path / "s"))
+    assert tree(tmp_path / "s") == uninterrupted
+
+
+def test_a_worker_that_dies_is_replaced_by_the_others(corpus, uninterrupted, tmp_path):
+    first = start(corpus, tmp_path / "s", 0, 2, 5.0)
+    assert first.stdout.readline() == "ready\n"
+    second = start(corpus, tmp_path / "s", 1, 2)
+    time.sleep(0.5)
+    first.kill()
+    first.communicate()
+    finish(second)
+    assert tree(tmp_path / "s") == uninterrupted
+
+
+@pytest.mark.parametrize("step", range(10))
+def test_stopped_before_any_rename_it_resumes(table, tmp_path, monkeypatch, step):
+    """The n-th rename never happens, nor anything after it, as when the power fails."""
+
+    class PowerCut(BaseException):
+        pass
+
+    renames, real = [], os.replace
+
+    def fragile(source, target):
+        if len(renames) == step:
+            raise PowerCut
+        renames.append(target)
+        real(source, target)
+
+    extract_rows(table, {"speech": Fake()}, FeatureStore(tmp_path / "whole"), progress=False)
+    monkeypatch.setattr(os, "replace", fragile)
+    try:
+        extract_rows(table, {"speech": Fake()}, FeatureStore(tmp_path / "s"), progress=False)
+    except PowerCut:
+        pass
+    else:
+        assert len(renames) == 8  # there are no more
+    monkeypatch.undo()
+    extract_rows(table, {"speech": Fake()}, FeatureStore(tmp_path / "s"), progress=False)
+    assert tree(tmp_path / "s") == tree(tmp_path / "whole")
+
+
+def test_what_is_stored_is_not_encoded_again(table, tmp_path):
+    store = FeatureStore(tmp_path)
+    first = extract_rows(table, {"speech": Fake()}, store, progress=False)
+    encoder = Fake()
+    again = extract_rows(table, {"speech": encoder}, store, progress=False)
+    assert encoder.batches == []
+    count = first.modalities["speech"]
+    assert (count.rows, count.done, count.cached, count.quarantined) == (27, 25, 0, 2)
+    count = again.modalities["speech"]
+    assert (count.rows, count.done, count.cached, count.quarantined) == (27, 0, 25, 2)
+    assert count.audio_seconds == pytest.approx(sum(0.2 + 0.05 * i for i in range(24)) + 0.2, 1e-3)
+
+
+def test_identical_files_are_encoded_once(table, tmp_path):
+    encoder = Fake()
+    extract_rows(table, {"speech": encoder}, FeatureStore(tmp_path), progress=False)
+    assert sum(encoder.batches) == 24
+
+
+def test_more_rows_later_only_add_and_a_copy_elsewhere_is_known(table, corpus, tmp_path):
+    store = FeatureStore(tmp_path / "s")
+    extract_rows(table[:10], {"speech": Fake()}, store, progress=False)
+    copied = tmp_path / "copy.wav"
+    copied.write_bytes((corpus / "3.wav").read_bytes())
+    more = pd.concat([table[:24], pd.DataFrame({"id": ["x"], "audio": [str(copied)]})])
+    encoder = Fake()
+    extract_rows(more, {"speech": encoder}, store, progress=False)
+    assert sum(encoder.batches) == 14
+    whole = FeatureStore(tmp_path / "whole")
+    extract_rows(table[:24], {"speech": Fake()}, whole, progress=False)
+    (one,), (two,) = store.shelves(), whole.shelves()
+    np.testing.assert_array_equal(one.open().data, two.open().data)
+
+
+def test_left_over_shards_of_another_manifest_are_used(table, tmp_path):
+    store = FeatureStore(tmp_path)
+
+    class Stops(Fake):
+        def encode(self, batch):
+            if len(self.batches) == 3:
+                raise KeyboardInterrupt
+            return super().encode(batch)
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(encode_module.KINDS["audio"], "shard", (1.0, 1.0))
+    with pytest.raises(KeyboardInterrupt):
+        extract_rows(table, {"speech": Stops()}, store, progress=False)
+    encoder = Fake()
+    extract_rows(table[:23], {"speech": encoder}, store, progress=False)
+    monkey.undo()
+    assert sum(encoder.batches) == 21  # 24 less the two that were finished, less the one left out
+
+
+def test_a_file_that_cannot_be_used_is_listed_with_its_reason(table, tmp_path):
+    result = extract_rows(table, {"speech": Fake()}, FeatureStore(tmp_path), progress=False)
+    broken, gone = result.quarantine
+    assert (broken.id, Path(broken.path).name) == ("24", "broken.wav")
+    assert broken.reason.startswith("unreadable: ")
+    assert (gone.id, gone.reason) == ("25", "the file cannot be read: No such file or directory")
+    result.write_quarantine(tmp_path / "quarantine.csv")
+    listed = pd.read_csv(tmp_path / "quarantine.csv", dtype=str)
+    assert listed["id"].tolist() == ["24", "25"]
+    assert list(listed.columns) == ["id", "path", "reason"]
+
+
+def test_a_repaired_file_leaves_the_quarantine(tmp_path):
+    path = tmp_path / "a.wav"
+    table = pd.DataFrame({"id": ["a"], "audio": [str(path)]})
+    store = FeatureStore(tmp_path / "s")
+    path.write_bytes(b"")
+    assert len(extract_rows(table, {"speech": Fake()}, store, progress=False).quarantine) == 1
+    soundfile.write(path, 0.1 * np.sin(np.arange(SAMPLE_RATE)), SAMPLE_RATE)
+    result = extract_rows(table, {"speech": Fake()}, store, progress=False)
+    assert (result.done, result.quarantine) == (1, [])
+
+
+def test_one_bad_item_costs_only_itself(table, tmp_path):
+    class Picky(Fake):
+        def encode(self, batch):
+            if any(len(x) == SAMPLE_RATE * 0.25 for x in batch):
+                raise RuntimeError("kernel larger than input")
+            result = super().encode(batch)
+            result[[len(x) == SAMPLE_RATE * 0.3 for x in batch]] = np.nan
+            return result
+
+    store = FeatureStore(tmp_path)
+    result = extract_rows(table[:24], {"speech": Picky()}, store, progress=False)
+    reasons = {q.id: q.reason for q in result.quarantine}
+    assert reasons == {
+        "1": "the encoder refused it: kernel larger than input",
+        "2": "the encoder gave NaN or infinite numbers",
+    }
+    assert len(read_quarantine(store.shelves()[0])) == 2
+
+
+def test_an_encoder_that_fails_on_everything_is_not_blamed_on_the_files(table, tmp_path):
+    class Broken(Fake):
+        def encode(self, batch):
+            raise RuntimeError("no kernel image")
+
+    with pytest.raises(EncoderError, match=r"The speech encoder failed \(RuntimeError: no kernel"):
+        extract_rows(table, {"speech": Broken()}, FeatureStore(tmp_path), progress=False)
+
+
+def test_parts_of_a_file_are_items_of_their_own(corpus, tmp_path):
+    path = str(corpus / "23.wav")
+    table = pd.DataFrame(
+        {
+            "id": ["whole", "first", "second", "again"],
+            "audio": [path] * 4,
+            "start": [np.nan, 0.0, 0.5, 0.5],
+            "end": [np.nan, 0.5, 1.0, 1.0],
+        }
+    )
+    encoder, store = Fake(), FeatureStore(tmp_path)
+    extract_rows(table, {"speech": encoder}, store, progress=False)
+    assert sum(encoder.batches) == 3
+    assert sorted(store.shelves()[0].open().seconds.tolist()) == pytest.approx([0.5, 0.5, 1.35])
+
+
+def test_sounds_outside_todays_limits_do_not_count_though_they_are_stored(table, tmp_path):
+    store = FeatureStore(tmp_path)
+    extract_rows(table[:24], {"speech": Fake()}, store, progress=False)
+    limits = Limits(0.1, 1.0)
+    result = extract_rows(table[:24], {"speech": Fake()}, store, limits=limits, progress=False)
+    assert len(result.quarantine) == 7
+    assert result.quarantine[-1].reason == "too long: 1.35 s, data.max_seconds is 1"
+    fresh = FeatureStore(tmp_path / "fresh")
+    other = extract_rows(table[:24], {"speech": Fake()}, fresh, limits=limits, progress=False)
+    assert [q.id for q in other.quarantine] == [q.id for q in result.quarantine]
+
+
+def test_blank_texts_lack_the_modality(tmp_path):
+    table = pd.DataFrame({"id": list("abcd"), "text": ["안녕", None, "  ", "안녕"]})
+    result = extract_rows(table, {"text": FakeText()}, FeatureStore(tmp_path), progress=False)
+    count = result.modalities["text"]
+    assert (count.rows, count.done, count.quarantined) == (2, 2, 0)
+
+
+def test_the_key_changes_with_the_numbers_and_with_nothing_else(table, tmp_path):
+    store = FeatureStore(tmp_path)
+    one = store.shelf("speech", {"model": "a", "layers": [1, 2]})
+    assert one.folder == store.shelf("speech", {"layers": [1, 2], "model": "a"}).folder
+    assert one.folder != store.shelf("speech", {"model": "a", "layers": [2, 1]}).folder
+    assert one.folder != store.shelf("text", {"model": "a", "layers": [1, 2]}).folder
+    encoder = Fake("b")
+    extract_rows(table, {"speech": Fake("a")}, store, progress=False)
+    extract_rows(table, {"speech": encoder}, store, progress=False)
+    assert sum(encoder.batches) == 24
+
+
+def test_a_plan_follows_from_the_items_alone():
+    random_numbers = np.random.default_rng(0)
+    keys = np.array([f"{i:064x}" for i in range(50)], "S64")
+    sizes = random_numbers.uniform(1, 9, 50)
+    order = random_numbers.permutation(50)
+    one = make_plan(keys, np.arange(50), sizes, 20.0)
+    two = make_plan(keys[order], order, sizes[order], 20.0)
+    assert one.name == two.name
+    np.testing.assert_array_equal(one.keys, two.keys)
+    np.testing.assert_array_equal(one.rows, two.rows)
+    work = [one.sizes[one.items(s)].sum() for s in range(len(one))]
+    assert max(work) <= 20.0 and sum(work) == pytest.approx(sizes.sum())
+    assert make_plan(keys[1:], np.arange(49), sizes[1:], 20.0).name != one.name
+
+
+def test_cutting_keeps_to_the_budget_and_the_count():
+    assert cut(np.array([5.0, 1, 1, 1, 9]), 4.0, 2).tolist() == [0, 1, 3, 4, 5]
+    assert cut(np.array([]), 4.0, 2).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "4"}, (1, 4)),
+        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}, (2, 3)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "7",
+                "SLURM_ARRAY_TASK_COUNT": "4",
+                "SLURM_ARRAY_TASK_MIN": "5",
+                "SLURM_PROCID": "0",
+                "SLURM_NTASKS": "1",
+            },
+            (2, 4),
+        ),
+        ({}, (0, 1)),
+    ],
+)
+def test_the_place_of_a_worker_comes_from_the_environment(monkeypatch, given, expected):
+    for name in list(os.environ):
+        if name in ("RANK", "WORLD_SIZE") or name.startswith("SLURM_"):
+            monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    worker = worker_from_environment()
+    assert (worker.rank, worker.world) == expected
+
+
+def test_without_a_screen_progress_is_a_few_plain_lines(table, tmp_path, capsys):
+    extract_rows(table, {"speech": Fake()}, FeatureStore(tmp_path))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "extract speech: 19 s of sound to do"
+    assert lines[1].startswith("extract speech: 19 s of sound done in ")
+    assert len(lines) == 2
+
+
+def test_encoders_that_are_not_set_are_an_error_in_one_sentence():
+    from models.encoders import SpeechConfig, TextConfig
+
+    sections = SimpleNamespace(speech=SpeechConfig(model="none"), text=TextConfig(model="none"))
+    sections.extra = {}
+    data = SimpleNamespace(audio_root="", manifest="m.csv")
+    config = SimpleNamespace(encoders=sections, data=data, device="cpu", precision="fp32")
+    with pytest.raises(EncoderError, match=r"^No encoder is set"):
+        open_encoders(config)
+    assert Extraction().done == 0
