@@ -22,7 +22,7 @@ from .padding import token_budget
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 SETTING = "encoders.text.model"
-BATCH_TOKENS = {"cpu": 1_024, "cuda": 65_536}  # padded tokens a batch
+BATCH_TOKENS = {"cpu": 1_024}  # padded tokens a batch, elsewhere 65,536
 T = TypeVar("T")
 
 
@@ -127,7 +127,7 @@ class TextEncoder:
         texts = [self.config.prefix + text for text in batch]
         encoded = self.tokenizer(texts, truncation=True, max_length=self.longest)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        for chosen in token_budget(lengths, BATCH_TOKENS[self.device.type]):
+        for chosen in token_budget(lengths, BATCH_TOKENS.get(self.device.type, 65_536)):
             padded = self._pad({name: [rows[i] for i in chosen] for name, rows in encoded.items()})
             with exact_float32(self.device):
                 out = self.model(**padded, output_hidden_states=self.layers != [self.depth])
