@@ -70,10 +70,8 @@ class CrossAttention(Fusion):
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         mask = mask & present[:, None]
         x = torch.where(mask[..., None], x, 0.0)
-        h = F.gelu(self.encoders.first[i](F.layer_norm(x, x.shape[-1:])))
-        h = self.drop(h)
-        if frames > 1:
-            h = h + positions(frames, self.config.hidden, h)
+        h = self.drop(F.gelu(self.encoders.first[i](F.layer_norm(x, x.shape[-1:]))))
+        h = h + positions(frames, self.config.hidden, h)
         first = torch.arange(frames, device=x.device) == 0  # (T,)
         there = mask.any(1, keepdim=True)
         h = torch.where(there[..., None], h, self.encoders.missing[i])
