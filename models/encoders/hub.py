@@ -179,22 +179,39 @@ def _unused(key: str) -> bool:
 @contextlib.contextmanager
 def _explained(source: Source) -> Iterator[None]:
     """Turns what transformers raises into one sentence."""
+    with foreign_torchaudio(source.name):
+        try:
+            yield
+        except Exception as error:
+            if _blames_torchaudio(error):
+                raise
+            raise EncoderUnavailable(
+                f"{source.setting}={source.name} cannot be loaded ({_first_sentence(error)})"
+            ) from error
+
+
+@contextlib.contextmanager
+def foreign_torchaudio(name: str) -> Iterator[None]:
+    """Says so in one sentence when a torchaudio made for another torch stops transformers."""
     try:
         yield
     except Exception as error:
-        chain, link = [], error
-        while link is not None and len(chain) < 8:
-            chain.append(str(link))
-            link = link.__cause__ or link.__context__
-        if any("torchaudio" in text or "libcudart" in text for text in chain):
-            raise EncoderUnavailable(
-                f"{source.name} cannot be loaded because the installed torchaudio does not fit "
-                f"torch {torch.__version__} and transformers stops on it; it is not needed here: "
-                f"pip uninstall torchaudio"
-            ) from error
+        if not _blames_torchaudio(error):
+            raise
         raise EncoderUnavailable(
-            f"{source.setting}={source.name} cannot be loaded ({_first_sentence(error)})"
+            f"{name} cannot be loaded because the installed torchaudio does not fit torch "
+            f"{torch.__version__} and transformers stops on it; it is not needed here: "
+            f"pip uninstall torchaudio"
         ) from error
+
+
+def _blames_torchaudio(error: BaseException | None) -> bool:
+    """Returns whether a missing CUDA library or torchaudio is behind an error."""
+    if error is None:
+        return False
+    words = ("torchaudio", "libcudart", "libc10_cuda", "libtorch_cuda")
+    behind = error.__cause__ or error.__context__
+    return any(word in str(error) for word in words) or _blames_torchaudio(behind)
 
 
 @contextlib.contextmanager

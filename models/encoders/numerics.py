@@ -38,8 +38,27 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 
 
 def fold_weight_norm(model: nn.Module) -> nn.Module:
-    """Returns the model with its weight-normed weights computed once, for inference only."""
-    for module in model.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    """Returns the model, its weight-normed convolutions made plain ones; for inference only."""
+    for parent in model.modules():
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
+                setattr(parent, name, _plain(child))
     return model
+
+
+@torch.no_grad()
+def _plain(conv: nn.Conv1d) -> nn.Conv1d:
+    plain = nn.Conv1d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size[0],
+        conv.stride[0],
+        conv.padding[0],
+        conv.dilation[0],
+        conv.groups,
+        bias=conv.bias is not None,
+    )
+    plain.weight.copy_(conv.weight)
+    if conv.bias is not None and plain.bias is not None:
+        plain.bias.copy_(conv.bias)
+    return plain.train(conv.training)

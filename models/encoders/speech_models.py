@@ -92,7 +92,8 @@ def _fairseq_model(name: str) -> SpeechModel:
     path = Path(name).expanduser()
     if not path.is_file():
         raise EncoderUnavailable(f"{SETTING}={name} is not a file; give the .pt file's path")
-    loaded = load_fairseq(path)
+    with hub.foreign_torchaudio(name):
+        loaded = load_fairseq(path)
     found = describe(
         loaded.model.config, load=lambda: loaded.model, identity={"sha256": hub.file_sha256(path)}
     )
