@@ -219,19 +219,27 @@ def _cross_validated(
 
 
 def minimise(loss: Any, *start: Tensor) -> list[Tensor]:
-    """Returns the minimiser by L-BFGS; the losses here are smooth and convex."""
-    values = [s.clone().requires_grad_(True) for s in start]
-    optimiser = torch.optim.LBFGS(values, max_iter=200, line_search_fn="strong_wolfe")
+    """Returns the minimiser of a smooth loss of float64 tensors by L-BFGS.
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = loss(*values)
-        value.backward()
-        return value
+    scipy's, because the first step of any torch.optim optimiser imports the compiler: seconds.
+    """
+    from scipy.optimize import minimize
 
-    with torch.enable_grad():
-        optimiser.step(closure)
-    return [v.detach() for v in values]
+    sizes = [s.numel() for s in start]
+
+    def parts(flat: Tensor) -> list[Tensor]:
+        return [p.view_as(s) for p, s in zip(flat.split(sizes), start, strict=True)]
+
+    def value_and_slope(x: Any) -> tuple[float, Any]:
+        with torch.enable_grad():
+            flat = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+            value = loss(*parts(flat))
+            slope = torch.autograd.grad(value, flat)[0]
+        return float(value.detach()), slope.numpy()
+
+    begin = torch.cat([s.reshape(-1) for s in start]).numpy()
+    found = minimize(value_and_slope, begin, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return parts(torch.tensor(found.x, dtype=torch.float64))
 
 
 def _interpolate(x: Tensor, knots: list[float], values: list[float]) -> Tensor:

@@ -203,9 +203,9 @@ def rank_in_class(score: Tensor, label: Tensor, allowed: Tensor, tie: Tensor) ->
 
 
 def quotas(rate: float, rows: int, prior: Tensor) -> Tensor:
-    """Returns ceil(rate * rows * prior) per class, safe against 30.000000000000004, (C,) int64."""
-    share = prior.double() / prior.double().sum()
-    return (rate * rows * share - 1e-7).ceil().clamp(min=0).long()
+    """Returns ceil(rate * rows * prior) per class, (C,) int64; float32's 30.0000004 is 30."""
+    wanted = rate * rows * prior.double() / prior.double().sum()
+    return (wanted * (1 - 1e-6) - 1e-9).ceil().clamp(min=0).long()
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -43,6 +43,7 @@ def select(pool: Pool, config: SelectionConfig) -> Selection:
     if not len(pool):
         return nothing(pool)
     notes: list[str] = []
+    pool = _full_precision(pool)
     pool = _average(pool, config.temporal)
     pool = _estimate_prior(pool, config.prior, notes)
     pool = _align(pool, config.align_gamma)
@@ -73,6 +74,15 @@ def _check(pool: Pool) -> None:
             f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} rows are "
             f"not, the first is row {row}: {[round(v, 4) for v in pool.probs[row].tolist()]}"
         )
+
+
+def _full_precision(pool: Pool) -> Pool:
+    """Probabilities may be stored in 16 bits; sums and sorts over them are not taken in 16 bits."""
+    if pool.probs.dtype in (torch.float32, torch.float64):
+        return pool
+    views = {n: getattr(pool, n) for n in ("by_modality", "members", "external")}
+    views = {n: None if v is None else v.float() for n, v in views.items()}
+    return replace(pool, probs=pool.probs.float(), prior=pool.prior.float(), **views)
 
 
 def _average(pool: Pool, keep: float) -> Pool:

@@ -40,8 +40,8 @@ def soft_vote(
         present: (N, H) bool; None = all. A row without any head gets a uniform vote.
     """
     heads = probs.shape[0]
-    weights = probs.new_ones(heads) if weights is None else weights.to(probs)
-    share = weights.expand(probs.shape[1], heads)
+    share = probs.new_ones(heads) if weights is None else weights.to(probs)
+    share = share.expand(probs.shape[1], heads)
     if present is not None:
         share = share * present.to(probs.dtype)
     # a missing head may hold anything, NaN included
@@ -112,13 +112,14 @@ def greedy_weights(
     for _ in range(bags):
         order = torch.randperm(heads, generator=generator)
         bag = order[: max(heads // 2, min(heads, start))].sort().values
-        best = bag[single[bag].argsort(descending=True, stable=True)[:start]]
+        bag = bag[single[bag].argsort(descending=True, stable=True)]  # the better head wins ties
+        best = bag[:start]
         mine = torch.zeros(heads, dtype=torch.float64)
         mine[best] += 1
         total = probs[best].sum(0)
         for _ in range(steps):
             tried = [_decision_score(total + probs[h], y, metric) for h in bag]
-            pick = int(bag[int(torch.tensor(tried).argmax())])
+            pick = int(bag[tried.index(max(tried))])
             total = total + probs[pick]
             mine[pick] += 1
         counts += mine

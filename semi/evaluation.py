@@ -1,4 +1,4 @@
-"""Metrics on gold rows, with intervals that resample whole speakers."""
+"""Metrics on gold rows: they equal scikit-learn's with labels=range(C), absent classes 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pseudo_label.reliability import as_array, aurc, brier, ece, nll
 
-from .intervals import Interval, bootstrap, metrics_from_confusion, paired_bootstrap
+from .intervals import Interval, bootstrap, metrics_from_confusion, paired_bootstrap, ratio
 
 __all__ = [
     "Interval",
@@ -67,34 +67,30 @@ def score(probs: Any, label: Any, classes: list[str] | int, *, predicted: Any = 
     probs, label, names = _inputs(probs, label, classes)
     decided = probs.argmax(1) if predicted is None else as_array(predicted).astype(np.int64)
     matrix = confusion(label, decided, len(names))
-    nan = float("nan")
-    if not len(label):
-        rest = [0.0] * len(names)
-        return Metrics(0, *[nan] * 10, names, rest, rest, rest, [0] * len(names), matrix.tolist())
-    from sklearn.metrics import precision_recall_fscore_support
-
-    precision, recall, f1, support = precision_recall_fscore_support(
-        label, decided, labels=range(len(names)), zero_division=0
-    )
-    accuracy = float((label == decided).mean())
+    right = label == decided
     confidence = probs[np.arange(len(label)), decided]
+    hit, support, named = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    precision, recall = ratio(hit, named), ratio(hit, support)
+    f1 = ratio(2 * hit, support + named)  # scikit-learn's, zero_division=0
+    known = 1.0 if len(label) else float("nan")  # no rows, no numbers
+    accuracy = known * float(right.sum()) / max(len(label), 1)
     return Metrics(
         rows=len(label),
         accuracy=accuracy,
-        waf=float((f1 * support).sum() / support.sum()),
-        macro_f1=float(f1.mean()),
-        uar=float(recall.mean()),
+        waf=known * float((f1 * support).sum()) / max(len(label), 1),
+        macro_f1=known * float(f1.mean()),
+        uar=known * float(recall.mean()),
         micro_f1=accuracy,  # one label a row: micro-F1 is accuracy
-        recall_std=float(recall.std()),
-        ece=ece(confidence, label == decided),
+        recall_std=known * float(recall.std()),
+        ece=known * ece(confidence, right),
         brier=brier(probs, label),
         nll=nll(probs, label),
-        aurc=aurc(confidence, label == decided),
+        aurc=aurc(confidence, right),
         classes=names,
         precision=precision.tolist(),
         recall=recall.tolist(),
         f1=f1.tolist(),
-        support=support.astype(int).tolist(),
+        support=support.tolist(),
         confusion=matrix.tolist(),
     )
 

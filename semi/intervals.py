@@ -78,13 +78,13 @@ def metrics_from_confusion(matrix: np.ndarray) -> dict[str, np.ndarray]:
     matrix = matrix.astype(float)
     hit = np.diagonal(matrix, axis1=-2, axis2=-1)  # (..., C)
     truth, named, total = matrix.sum(-1), matrix.sum(-2), matrix.sum((-2, -1))
-    f1 = _ratio(2 * hit, truth + named)
-    accuracy = _ratio(hit.sum(-1), total)
+    f1 = ratio(2 * hit, truth + named)
+    accuracy = ratio(hit.sum(-1), total)
     return {
         "accuracy": accuracy,
-        "waf": _ratio((f1 * truth).sum(-1), total),
+        "waf": ratio((f1 * truth).sum(-1), total),
         "macro_f1": f1.mean(-1),
-        "uar": _ratio(hit, truth).mean(-1),
+        "uar": ratio(hit, truth).mean(-1),
         "micro_f1": accuracy,
     }
 
@@ -154,5 +154,6 @@ def _nothing(metric: str) -> Interval:
     return Interval(nan, nan, nan, nan, "rows", 0, "no rows")
 
 
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns a / b, 0 where b is 0."""
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)

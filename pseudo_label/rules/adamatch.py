@@ -41,12 +41,13 @@ def adamatch(pool: Pool, config: SelectionConfig) -> Selection:
     """
     if not len(pool):
         return nothing(pool)
-    if pool.gold is None or not len(pool.gold.label):
+    gold = pool.gold
+    if gold is None or not len(gold.label):
         raise ValueError("rule 'adamatch' compares with gold confidence, but pool.gold is missing")
     numbers = config.adamatch
-    aligned, state = align_to_gold(pool.probs, pool.gold.probs, pool.state, numbers)
+    aligned, state = align_to_gold(pool.probs, gold.probs, pool.state, numbers)
     pool = replace(pool, probs=aligned)
-    level = relative_threshold(pool.gold.probs, numbers.threshold)
+    level = relative_threshold(gold.probs, numbers.threshold)
     tau = level.expand(aligned.shape[1]).to(aligned.dtype)
     return decide(pool, pool.confidence >= level, BELOW, threshold=tau, state=state)
 

@@ -56,8 +56,9 @@ def label_propagation(pool: Pool, config: SelectionConfig) -> Selection:
     if not len(pool):
         return nothing(pool)
     numbers = config.label_propagation
-    features = torch.cat([gold.features, pool.features]).float()
-    speaker = _speakers(pool)
+    order = pool.tie.argsort(stable=True)  # equal cosines must not be decided by the row order
+    features = torch.cat([gold.features, pool.features[order]]).float()
+    speaker = _speakers(pool, order)
     if numbers.center:
         features = center(features, speaker)
     rows, columns, values = graph(features, speaker, numbers)
@@ -66,7 +67,7 @@ def label_propagation(pool: Pool, config: SelectionConfig) -> Selection:
     source[here, gold.label] = 1.0
     source = source / source.sum(0).clamp(min=1)
     z = propagate(rows, columns, values, source, numbers.alpha, numbers.iterations)
-    z = z[len(gold.label) :].clamp(min=0)
+    z = z[len(gold.label) :].clamp(min=0)[order.argsort()]
     total = z.sum(1, keepdim=True)
     reached = total[:, 0] > 0
     share = torch.where(reached[:, None], z / total.clamp(min=1e-30), torch.ones_like(z))
@@ -150,9 +151,9 @@ def propagate(
     return torch.where(z.abs() > 1e-15, z, torch.zeros_like(z)).float()
 
 
-def _speakers(pool: Pool) -> Tensor:
+def _speakers(pool: Pool, order: Tensor) -> Tensor:
     gold = pool.gold
     assert gold is not None
     unknown = torch.full_like(gold.label, -1)
-    mine = torch.full_like(pool.tie, -1) if pool.group is None else pool.group
+    mine = torch.full_like(pool.tie, -1) if pool.group is None else pool.group[order]
     return torch.cat([unknown if gold.group is None else gold.group, mine])
