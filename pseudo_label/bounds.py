@@ -50,6 +50,7 @@ def precision_thresholds(
 ) -> Bound:
     """Returns per class the largest confidence prefix of gold whose lower bound reaches `target`.
 
+    `alpha` is the risk that the certificate of any class is wrong; each class gets alpha / C of it.
     search tests every prefix of at least `first` rows (violations stay near alpha in simulation);
     fixed_sequence tests prefixes first, first * grow, ... and stops at the first failure, which
     keeps the risk at alpha strictly. A prefix ends only where the confidence changes: a threshold
@@ -57,6 +58,7 @@ def precision_thresholds(
     """
     count = probs.shape[1]
     names = classes or [str(c) for c in range(count)]
+    share = alpha / count
     confidence, predicted = probs.max(1)
     tau = torch.full((count,), NEVER, dtype=probs.dtype, device=probs.device)
     low = torch.zeros(count, dtype=torch.float64)
@@ -70,7 +72,7 @@ def precision_thresholds(
         tested = _tested(ends, first, grow, mode)
         if not len(tested):
             continue
-        bound = lower_bound(right.cpu()[tested], size[tested], alpha)
+        bound = lower_bound(right.cpu()[tested], size[tested], share)
         good = bound >= target
         if mode == "fixed_sequence":
             good = good.long().cumprod(0).bool()
@@ -96,10 +98,10 @@ def _tested(ends: Tensor, first: int, grow: float, mode: str) -> Tensor:
 
 
 def _note(tau: Tensor, rows: Tensor, names: list[str], target: float, alpha: float):
-    needed = rows_needed(target, alpha)
+    needed = rows_needed(target, alpha / len(names))
     bad = [c for c in range(len(names)) if float(tau[c]) >= NEVER]
     if not bad:
-        text = f"precision {target:g} is certified for every class at risk {alpha:g} per class"
+        text = f"precision {target:g} is certified for every class at risk {alpha:g} in all"
         return text + _OOF, bad
     few = [f"{names[c]} ({int(rows[c])} rows)" for c in bad if int(rows[c]) < needed]
     wrong = [names[c] for c in bad if int(rows[c]) >= needed]
@@ -107,7 +109,7 @@ def _note(tau: Tensor, rows: Tensor, names: list[str], target: float, alpha: flo
     if few:
         parts.append(
             f"no promise is possible for {', '.join(few)}: precision {target:g} at risk {alpha:g} "
-            f"needs at least {needed} correct out-of-fold rows of a class without one error"
+            f"in all needs at least {needed} correct out-of-fold rows of a class without one error"
         )
     if wrong:
         parts.append(f"out-of-fold gold does not reach {target:g} for {', '.join(wrong)}")

@@ -56,7 +56,7 @@ class SelectionConfig:
     precision_target: float | None = None
     """Cap each class at what out-of-fold gold certifies to be this precise; null = no cap."""
     alpha: float = 0.05
-    """Risk of the certificate being wrong, per class."""
+    """Risk that the certificate of any class is wrong (each class gets an equal share of it)."""
     bound: str = "search"
     """search (largest certified prefix) | fixed_sequence (stricter, half the coverage)."""
     targets: str = "rule"
