@@ -203,7 +203,7 @@ def _read_av(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, in
     import numpy as np
 
     try:
-        import av
+        import av  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise AudioError(
             "unreadable: m4a, aac, webm and wma need PyAV; pip install 'semi-emotion[m4a]', "
@@ -214,20 +214,18 @@ def _read_av(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, in
             if not container.streams.audio:
                 raise AudioError("unreadable: the file holds no audio stream")
             stream = container.streams.audio[0]
-            rate = int(stream.rate)
             if container.duration and start is None and end is None:
                 _check_length(container.duration / 1e6, min_seconds, max_seconds)
             to_float = av.AudioResampler(format="fltp")  # keeps rate and channels
-            stop = None if end is None else round(end * rate)
-            blocks, frames = [], 0
-            for packet in container.decode(stream):
-                for frame in to_float.resample(packet):
+            blocks, frames, rate = [], 0, 0
+            for decoded in container.decode(stream):
+                rate = decoded.sample_rate  # of the sound itself; a header may say half of it
+                for frame in to_float.resample(decoded):
                     blocks.append(frame.to_ndarray().T)  # (frames, channels)
                     frames += len(blocks[-1])
-                limit = (start or 0.0) + max_seconds
-                if stop is None and frames > limit * rate:
+                if end is None and frames > ((start or 0.0) + max_seconds) * rate:
                     raise AudioError(f"too long: more than data.max_seconds, {max_seconds:g} s")
-                if stop is not None and frames >= stop:
+                if end is not None and frames >= end * rate:
                     break
     except AudioError:
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def _by_group(counts: np.ndarray, parts: int, rng: np.random.Generator) -> np.nd
     for position, g in enumerate(order.tolist()):
         empty = np.flatnonzero(filled.sum(1) == 0)
         left = len(order) - position
-        options: Sequence[int] = empty if 0 < len(empty) >= left else range(parts)
+        options = empty.tolist() if 0 < len(empty) >= left else list(range(parts))
         scores = []
         for f in options:
             trial = filled.copy()

@@ -1,5 +1,9 @@
 """What stands on two sides of the split: the same utterance, audio, text, speaker or session."""
 
+# pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
+# pyright: reportArgumentType=false
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import os

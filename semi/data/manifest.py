@@ -1,5 +1,8 @@
 """The table of utterances: loaded, checked as a whole, and every problem listed at once."""
 
+# pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import hashlib

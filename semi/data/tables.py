@@ -1,5 +1,8 @@
 """Reads a table file of any supported kind into columns of text, each row with its number."""
 
+# pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import csv
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
+Fault = tuple[int | None, str, str, str, str]  # row, column, value, reason, remedy
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -27,7 +31,7 @@ class Table:
     frame: pd.DataFrame  # (N, columns) object; text, None, or what JSON/Parquet held (dict, list)
     rows: list[int]  # (N,) row as a spreadsheet counts (header is 1) or line of a JSONL file
     notes: list[str] = field(default_factory=list)
-    faults: list[tuple[int | None, str, str, str, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     decimal_comma: bool = False
 
 
@@ -100,7 +104,7 @@ def _read_delimited(text: str, path: Path) -> Table:
     plain = re.sub(r'"[^"]*"', "", first)
     delimiter = max(",;\t", key=plain.count) if any(d in plain for d in ",;\t") else ","
     header = next(csv.reader([first], delimiter=delimiter))
-    faults = [
+    faults: list[Fault] = [
         (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
         for name in sorted({h for h in header if h.strip() and header.count(h) > 1})
     ]
@@ -121,7 +125,7 @@ def _read_delimited(text: str, path: Path) -> Table:
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         records = list(csv.reader(io.StringIO(body), delimiter=delimiter))
         remedy = f"put double quotes around texts that hold the delimiter '{delimiter}'"
-        wide = [
+        wide: list[Fault] = [
             (number, "", "", f"{len(cells)} fields where the header has {len(header)}", remedy)
             for number, cells in enumerate(records, 1 + skipped)
             if len(cells) > len(header)
@@ -171,7 +175,7 @@ def _read_parquet(data: bytes, name: str) -> Table:
 def _read_json(text: str, path: Path) -> Table:
     import pandas as pd
 
-    faults: list[tuple[int | None, str, str, str, str]] = []
+    faults: list[Fault] = []
     records: list[dict] = []
     rows: list[int] = []
     remedy = 'each line must be one object such as {"id": "a", "text": "..."}'
