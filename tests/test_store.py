@@ -30,8 +30,8 @@ def shard(numbers, lengths=None, dims=3):
 
 
 def fill(shelf, *shards):
-    shelf.create()
     with shelf.locked() as lock:
+        shelf.describe()
         paths = [shelf.folder / f"shard{i}.npz" for i in range(len(shards))]
         for path, part in zip(paths, shards, strict=True):
             part.save(path)

@@ -41,6 +41,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     sync_folder(path.parent)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writers of `path` left; the caller holds a lock that writers hold too."""
+    for part in path.parent.glob(f".{path.name}.*.tmp"):
+        part.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames inside `folder` survive a power cut, where the system can."""
     with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import file_sha256, locked, write_whole
+from .files import file_sha256, locked, remove_leftovers, write_whole
 
 KEY = np.dtype("S64")  # 64 hexadecimal digits of a SHA-256; b"" = the row has nothing here
 _SETTLED_NS = 20_000_000  # a file changed more recently might change again within one clock tick
@@ -53,10 +53,15 @@ class FileKeys:
 
     def save(self) -> None:
         """Adds what was learned to the memory file."""
-        if self.memory is None or not self._new:
+        if self.memory is None:
+            return
+        if not self._new and not any(self.memory.parent.glob(f".{self.memory.name}.*.tmp")):
             return
         self.memory.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.memory.with_name(".lock")):
+            remove_leftovers(self.memory)
+            if not self._new:
+                return
             known = {**_read_memory(self.memory), **self._new}
             lines = [f"{sha} {a} {b} {c} {p}\n" for p, (a, b, c, sha) in sorted(known.items())]
             text = "".join(lines).encode("utf-8", "surrogateescape")

@@ -200,7 +200,7 @@ def _write(
     tidy(shelf)
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """Returns a new memory-mapped array whose space on the disk is there already."""
     data = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     if hasattr(os, "posix_fallocate"):  # else a full disk would be a signal, not an error

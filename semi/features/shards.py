@@ -188,9 +188,9 @@ def begin(
     `keys` (K,) are wanted, `settled` ones are not tried again. Leftovers of killed processes with
     other plans are taken into the store first; a plan that is under way is joined.
     """
-    shelf.create()
     with shelf.locked() as lock:
         tidy(shelf)
+        shelf.describe()
         while True:
             snapshot = shelf.open()
             lacking = snapshot.find(keys) < 0

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from .config import FeaturesConfig
+from .principal import principal
 from .tensors import Features, Frames
 
-CHUNK = 8192  # rows taken into float64 at once
+CHUNK = 8192  # rows worked on at once
+FEW = 256  # rows taken into float64 at once: they stay in the cache
 FLAT = 1e-6  # a deviation below this share of the mean is a constant dimension, left unscaled
 
 
@@ -159,8 +161,8 @@ class Standardizer:
         dims = values.shape[1]
         mean, variance = torch.zeros(dims).double(), torch.ones(dims).double()
         if self.mode != "none":
-            _, total, square = _moments(values, torch.zeros_like(groups), 1)
-            mean, variance = total[0] / len(values), square[0] / len(values)
+            _, means, square = _moments(values, torch.zeros_like(groups), 1)
+            mean, variance = means[0], square[0] / len(values)
         own = (torch.zeros(0, dims), torch.ones(0, dims))
         if self.speakers:
             n = len(self.speakers)
@@ -168,7 +170,7 @@ class Standardizer:
         profile = Profile(mean.float(), _std(mean, variance), *own)
         if self.pca is not None:
             scaled = self._scale(values, profile, groups, *own)
-            profile.components, profile.scale = _principal(scaled, self.pca)
+            profile.components, profile.scale = principal(scaled, self.pca)
         self.profiles[name] = profile
 
     def _groups(self, speakers: Sequence[str | None] | None, n: int) -> tuple[Tensor, int]:
@@ -206,15 +208,19 @@ class Standardizer:
         self, value: Tensor, profile: Profile, groups: Tensor, means: Tensor, stds: Tensor
     ) -> Tensor:
         """Returns (n, D) scaled by each row's speaker (-1: the global profile), and clamped."""
-        out = (value - profile.mean) / profile.std
-        if len(means):
-            for rows in torch.arange(len(value)).split(CHUNK):  # bounds the gathered profiles
-                group = groups[rows].clamp(min=0)
-                own = (value[rows] - means[group]) / stds[group]
-                out[rows] = torch.where(groups[rows, None] >= 0, own, out[rows])
-        if self.mode == "none" or not self.clamp:
-            return out
-        return out.clamp(-self.clamp, self.clamp)
+        cut = self.clamp if self.mode != "none" and self.clamp else None
+        if not len(means):
+            out = (value - profile.mean) / profile.std
+            return out if cut is None else out.clamp_(-cut, cut)
+        means, stds = torch.cat([means, profile.mean[None]]), torch.cat([stds, profile.std[None]])
+        groups = torch.where(groups >= 0, groups, len(means) - 1)
+        out = torch.empty_like(value)
+        parts = (value.split(CHUNK), groups.split(CHUNK), out.split(CHUNK))
+        for given, group, part in zip(*parts, strict=True):  # bounds the gathered profiles
+            torch.sub(given, means[group], out=part).div_(stds[group])
+            if cut is not None:
+                part.clamp_(-cut, cut)
+        return out
 
 
 def _named(speakers: Sequence[str | None] | None, n: int) -> list[str]:
@@ -233,29 +239,42 @@ def _numbers(names: Sequence[str], order: Sequence[str]) -> Tensor:
 
 
 def _moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns each group's count (n, 1), sum and squared deviations (n, D), in float64."""
-    count = torch.zeros(n, 1, dtype=torch.float64)
-    total = torch.zeros(n, values.shape[1], dtype=torch.float64)
-    square = torch.zeros_like(total)
-    real = groups >= 0
-    values, groups = values[real], groups[real]
-    for value, group in zip(values.split(CHUNK), groups.split(CHUNK), strict=True):
-        count.index_add_(0, group, torch.ones(len(group), 1, dtype=torch.float64))
-        total.index_add_(0, group, value.double())
+    """Returns each group's count (n, 1), mean and sum of squared deviations (n, D), in float64.
+
+    One pass over deviations from the mean of the first rows, which float64 keeps exact enough.
+    """
+    dims = values.shape[1]
+    count = torch.bincount(groups, minlength=n)[:, None].double()
+    total = torch.zeros(n, dims, dtype=torch.float64)
+    square = torch.zeros(n, dims, dtype=torch.float64)
+    if not len(values):
+        return count, total, square
+    shift = values[:FEW].double().mean(0)
+    for value, group in zip(values.split(FEW), groups.split(FEW), strict=True):
+        off = value.double() - shift
+        if n == 1:
+            total += off.sum(0)
+            square += off.square().sum(0)
+        else:
+            total.index_add_(0, group, off)
+            square.index_add_(0, group, off.square())
     mean = total / count.clamp(min=1)
-    for value, group in zip(values.split(CHUNK), groups.split(CHUNK), strict=True):
-        square.index_add_(0, group, (value.double() - mean[group]) ** 2)
-    return count, total, square
+    return count, mean + shift, (square - count * mean.square()).clamp(min=0)
 
 
 def _per_group(
     values: Tensor, groups: Tensor, n: int, mean: Tensor, variance: Tensor, shrink: float
 ) -> tuple[Tensor, Tensor]:
     """Returns each group's mean and deviation (n, D): (count * own + shrink * global) / sum."""
-    count, total, square = _moments(values, groups, n)
-    weight = (count + shrink).clamp(min=1e-12)
-    shrunk = torch.where(count + shrink > 0, (total + shrink * mean) / weight, mean)
-    spread = torch.where(count + shrink > 0, (square + shrink * variance) / weight, variance)
+    real = groups >= 0
+    if not bool(real.all()):
+        values, groups = values[real], groups[real]
+    count, own, square = _moments(values, groups, n)
+    weight = count + shrink
+    some = weight > 0
+    weight = torch.where(some, weight, 1.0)
+    shrunk = torch.where(some, (count * own + shrink * mean) / weight, mean)
+    spread = torch.where(some, (square + shrink * variance) / weight, variance)
     return shrunk.float(), _std(shrunk, spread)
 
 
@@ -263,27 +282,3 @@ def _std(mean: Tensor, variance: Tensor) -> Tensor:
     std = variance.clamp(min=0).sqrt()
     flat = std <= FLAT * mean.abs().clamp(min=1e-12)
     return torch.where(flat, torch.ones_like(std), std).float()
-
-
-def _principal(values: Tensor, keep: int) -> tuple[Tensor, float]:
-    """Returns the first principal axes (D, P) and the factor that makes their mean variance 1.
-
-    One factor, not whitening: what varies little would otherwise become as loud as the rest. Each
-    axis points to where its largest entry is positive, so that a refit gives the same signs.
-    """
-    n, dims = values.shape
-    keep = min(keep, dims, n)
-    if n >= dims:
-        square = torch.zeros(dims, dims, dtype=torch.float64)
-        for chunk in values.split(CHUNK):
-            square.addmm_(chunk.double().T, chunk.double())
-        power, axes = torch.linalg.eigh(square)  # ascending; columns are axes
-    else:
-        x = values.double()
-        power, left = torch.linalg.eigh(x @ x.T)
-        axes = torch.nn.functional.normalize(x.T @ left, dim=0)
-    axes, power = axes.flip(1)[:, :keep], power.flip(0)[:keep]  # (D, P), (P,)
-    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
-    axes = axes * torch.where(largest < 0, -1.0, 1.0)
-    variance = float(power.clamp(min=0).mean()) / n
-    return axes.float().contiguous(), max(variance, 1e-12) ** -0.5

@@ -99,12 +99,15 @@ class Shelf:
         self.folder = Path(root) / f"{modality}-{self.key[:16]}"
 
     def locked(self) -> contextlib.AbstractContextManager[Lock]:
-        """Holds the lock that guards every change of this shelf, for a `with` block."""
+        """Holds the lock that guards every change of this shelf, for a `with` block.
+
+        Makes the folder if there is none.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
         return locked(self.folder / ".lock")
 
-    def create(self) -> None:
-        """Makes the folder and writes down what its numbers come from."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def describe(self) -> None:
+        """Writes down what the numbers come from; the caller holds the lock."""
         about = self.folder / "encoder.json"
         if not about.exists():
             words = {"modality": self.modality, "identity": self.identity, "key": self.key}
