@@ -29,9 +29,7 @@ def masked_moments(
     field is zeros.
     """
     x = x.float()
-    if weight is None:
-        weight = x.new_ones(x.shape[:2])
-    weight = weight.float()
+    weight = x.new_ones(x.shape[:2]) if weight is None else weight.float()
     valid = (weight > 0).unsqueeze(-1)  # (B, T, 1)
     count = weight.sum(1)  # (B,)
     share = (weight / count.clamp(min=1e-9).unsqueeze(1)).unsqueeze(-1)  # (B, T, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,8 +60,9 @@ def choose(names: list[str], wanted: str) -> str:
 def shapes(file: np.lib.npyio.NpzFile) -> dict[str, tuple[int, ...]]:
     """Returns name and shape of a .npz file's arrays from their headers, reading no data."""
     found = {}
+    archive: Any = file.zip
     for name in file.files:
-        with file.zip.open(f"{name}.npy") as stream:
+        with archive.open(f"{name}.npy") as stream:
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0
             if version != (1, 0):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ class Backbone(nn.Module):
     shortest: int  # samples; a shorter clip is padded with zeros to this
     longest: int  # samples the positions reach; longer audio must be cut
     multiple: int  # padded batches are a multiple of this wide, so that shapes repeat
-    layers: nn.ModuleList
+    layers: Any  # transformers' own modules, a ModuleList
 
     @abstractmethod
     def prepare(self, wave: torch.Tensor) -> torch.Tensor:
@@ -68,7 +69,7 @@ class Backbone(nn.Module):
     @abstractmethod
     def attend(
         self,
-        layer: nn.Module,
+        layer: Any,
         hidden: torch.Tensor,
         bias: torch.Tensor | None,
         positions: torch.Tensor | None,
@@ -76,7 +77,7 @@ class Backbone(nn.Module):
         """Returns the states after attention and residual; `bias` is added to the logits."""
 
     @abstractmethod
-    def feed_forward(self, layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    def feed_forward(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
         """Returns the states after the layer's second half."""
 
     @abstractmethod
@@ -118,7 +119,7 @@ class Backbone(nn.Module):
 
 
 def self_attention(
-    attention: nn.Module, hidden: torch.Tensor, bias: torch.Tensor | None
+    attention: Any, hidden: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns the attention's output (B, N, D) and its q, k, v (B, H, N, d), q not yet scaled."""
     batch, count, _ = hidden.shape

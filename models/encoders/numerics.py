@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+M = TypeVar("M", bound=nn.Module)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -21,12 +23,12 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    if hasattr(torch.backends.cudnn, "conv"):  # torch >= 2.9
-        switches = [(torch.backends.cudnn.conv, "fp32_precision", "ieee")]
-        switches.append((torch.backends.cuda.matmul, "fp32_precision", "ieee"))
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):  # torch >= 2.9
+        switches = [(owner, "fp32_precision", "ieee") for owner in (cudnn.conv, matmul)]
     else:
-        switches = [(torch.backends.cudnn, "allow_tf32", False)]
-        switches.append((torch.backends.cuda.matmul, "allow_tf32", False))
+        switches = [(owner, "allow_tf32", False) for owner in (cudnn, matmul)]
     before = [getattr(owner, name) for owner, name, _ in switches]
     try:
         for owner, name, value in switches:
@@ -37,7 +39,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def fold_weight_norm(model: nn.Module) -> nn.Module:
+def fold_weight_norm(model: M) -> M:
     """Returns the model, its weight-normed convolutions made plain ones; for inference only."""
     for parent in model.modules():
         for name, child in list(parent.named_children()):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from . import hub
 from .backbone import Backbone
 from .base import EncoderUnavailable
@@ -28,7 +26,7 @@ class SpeechModel:
     depth: int  # layers
     width: int  # D
     normalize: bool  # each utterance is scaled to zero mean and unit variance
-    load: Callable[[], nn.Module]  # gives the transformers model, in float32
+    load: Callable[[], Any]  # gives the transformers model, in float32
     identity: dict[str, Any] = field(default_factory=dict)
     epsilon: float = 1e-7  # added to the variance where utterances are scaled
 
@@ -55,7 +53,7 @@ def speech_model(name: str, revision: str = "") -> SpeechModel:
 def describe(
     config: Any,
     *,
-    load: Callable[[], nn.Module],
+    load: Callable[[], Any],
     identity: dict[str, Any],
     preprocessor: dict[str, Any] | None = None,
 ) -> SpeechModel:
@@ -70,14 +68,14 @@ def describe(
     return SpeechModel(config.model_type, depth, width, normalize, load, identity)
 
 
-def make_backbone(model: nn.Module) -> Backbone:
+def make_backbone(model: Any) -> Backbone:
     """Returns a transformers speech encoder behind the Backbone interface."""
     if model.config.model_type == "whisper":
         return WhisperBackbone(model)
     return Wav2VecBackbone(model)
 
 
-def _load(source: hub.Source, config: Any) -> nn.Module:
+def _load(source: hub.Source, config: Any) -> Any:
     if config.model_type != "whisper":
         return hub.load_weights(source, "AutoModel")
     if "WhisperEncoder" in (config.architectures or []):

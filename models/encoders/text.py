@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from ..pooling import combine_layers, masked_moments, vector
 from . import hub
@@ -86,7 +85,7 @@ class TextEncoder:
         return hub.load_tokenizer(self.source)
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The network, read on first use: a full feature store never loads it."""
         model = hub.load_weights(self.source, "AutoModel")
         if self.model_config.is_encoder_decoder:

@@ -6,6 +6,7 @@ Letters: B batch, S samples, T frames, N tokens, D features, H heads, d head wid
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,12 +18,12 @@ from .padding import clear_padding, length_mask, masked_group_norm
 class Wav2VecBackbone(Backbone):
     """HuBERT, wav2vec2, WavLM, data2vec-audio, UniSpeech: strided convolutions on the wave."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.config = model.config
-        self.convolutions = model.feature_extractor.conv_layers
-        self.projection = model.feature_projection
-        self.encoder = model.encoder
+        self.config: Any = model.config
+        self.convolutions: Any = model.feature_extractor.conv_layers
+        self.projection: Any = model.feature_projection
+        self.encoder: Any = model.encoder
         self.layers = model.encoder.layers
         self.depth = len(self.layers)
         self.width = self.config.hidden_size
@@ -79,7 +80,7 @@ class Wav2VecBackbone(Backbone):
 
     def attend(
         self,
-        layer: nn.Module,
+        layer: Any,
         hidden: torch.Tensor,
         bias: torch.Tensor | None,
         positions: torch.Tensor | None,
@@ -97,12 +98,12 @@ class Wav2VecBackbone(Backbone):
 
     def relative_positions(self, count: int) -> torch.Tensor | None:
         """Returns WavLM's (1, H, T, T) bias by distance: its first layer has the table for all."""
-        attention = self.layers[0].attention if self.depth else None
+        attention = self.layers[0].attention
         if not hasattr(attention, "rel_attn_embed"):
             return None
         return attention.compute_bias(count, count)[None]
 
-    def feed_forward(self, layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    def feed_forward(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
         """Returns the states after the feed-forward part (and MMS's adapter); see Backbone."""
         if not self.norm_first:
             return layer.final_layer_norm(hidden + layer.feed_forward(hidden))
@@ -115,9 +116,7 @@ class Wav2VecBackbone(Backbone):
         return self.encoder.layer_norm(hidden) if self.norm_first else hidden
 
 
-def gate_positions(
-    attention: nn.Module, hidden: torch.Tensor, positions: torch.Tensor
-) -> torch.Tensor:
+def gate_positions(attention: Any, hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Returns WavLM's position bias (B, H, N, N) as gated by each token's own state.
 
     Gated relative position bias, https://arxiv.org/abs/2110.13900, eq. 3-5.
@@ -129,7 +128,7 @@ def gate_positions(
     return (update * (reset * attention.gru_rel_pos_const - 1.0) + 2.0) * positions
 
 
-def receptive_field(config) -> int:
+def receptive_field(config: Any) -> int:
     """Returns the number of samples that give one frame (400 for HuBERT)."""
     samples = 1
     for kernel, stride in reversed(list(zip(config.conv_kernel, config.conv_stride, strict=True))):

@@ -8,10 +8,10 @@ Letters: B batch, S samples, M mel bands, T frames (20 ms), N tokens, D features
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from .backbone import Attended, Backbone, self_attention
@@ -24,11 +24,11 @@ WINDOW = 400  # samples
 class WhisperBackbone(Backbone):
     """The encoder of a Whisper model."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: Any) -> None:
         super().__init__()
         config = encoder.config
-        self.config = config
-        self.encoder = encoder
+        self.config: Any = config
+        self.encoder: Any = encoder
         self.layers = encoder.layers
         self.depth = len(self.layers)
         self.width = config.d_model
@@ -54,7 +54,7 @@ class WhisperBackbone(Backbone):
 
     def attend(
         self,
-        layer: nn.Module,
+        layer: Any,
         hidden: torch.Tensor,
         bias: torch.Tensor | None,
         positions: torch.Tensor | None,
@@ -65,7 +65,7 @@ class WhisperBackbone(Backbone):
         hidden = hidden + F.dropout(x, p=layer.dropout, training=self.training)
         return Attended(hidden, q, k, v, layer.self_attn.out_proj.weight)
 
-    def feed_forward(self, layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    def feed_forward(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
         """Returns the states after the feed-forward part; see Backbone."""
         x = layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden)))
         x = layer.fc2(F.dropout(x, p=layer.activation_dropout, training=self.training))
