@@ -365,5 +365,48 @@ def test_errors_are_sentences_that_name_the_remedy(tmp_path, monkeypatch):
         SpeechConfig(pooling="max")
 
 
+def test_a_batch_too_large_for_the_device_is_halved(monkeypatch):
+    model, batch = tiny("hubert-base"), waves(4_000, 5_000, 6_000, 7_000, 8_000)
+    ours, whole = encoder(model, layout="padded"), SpeechEncoder._layers
+    budget = ours.budget
+
+    def small_card(self, pieces, use):
+        if len(pieces) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(self, pieces, use)
+
+    monkeypatch.setattr(SpeechEncoder, "_layers", small_card)
+    torch.testing.assert_close(ours.encode(batch), encoder(model).encode(batch), atol=1e-5, rtol=0)
+    assert 0 < ours.budget < budget
+
+
+def test_the_pass_can_be_trained_through():
+    from models.encoders.speech_models import make_backbone
+
+    model = tiny("hubert-large")
+    states = list(make_backbone(model)(torch.randn(2, 4_000), [4_000, 3_000], last=2))
+    assert [layer for layer, _ in states] == [0, 1, 2]
+    states[-1][1].hidden.square().sum().backward()
+    assert model.feature_extractor.conv_layers[0].conv.weight.grad.abs().sum() > 0
+    assert model.encoder.layers[1].attention.q_proj.weight.grad.abs().sum() > 0
+    assert model.encoder.layers[2].attention.q_proj.weight.grad is None
+
+
+def test_what_lies_on_padding_never_enters_the_moments():
+    from models.pooling import join_moments, masked_moments
+
+    x = torch.randn(2, 7, 3)
+    weight = torch.tensor([[1.0] * 7, [2.0, 1.0, 3.0, 0, 0, 0, 0]])
+    x[1, 3:] = torch.nan
+    found = masked_moments(x, weight)
+    repeated = x[1, [0, 0, 1, 2, 2, 2]]  # a token of size m is m frames
+    torch.testing.assert_close(found.mean[1], repeated.mean(0))
+    torch.testing.assert_close(found.variance[1], repeated.var(0, correction=0))
+    parts = [masked_moments(x[:1, :2]), masked_moments(x[:1, 2:])]
+    joined = join_moments(parts)
+    torch.testing.assert_close(joined.mean[0], x[0].mean(0))
+    torch.testing.assert_close(joined.variance[0], x[0].var(0, correction=0))
+
+
 def test_none_means_no_encoder():
     assert build_speech_encoder(SpeechConfig(model="none")) is None

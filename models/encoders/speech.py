@@ -139,8 +139,19 @@ class SpeechEncoder:
             cut = cut_long(self._check(wave, owner), longest)
             owners.extend([owner] * len(cut))
             pieces.extend(cut)
-        for chosen in token_budget([len(p) for p in pieces], self.budget):
-            yield [owners[i] for i in chosen], self._layers([pieces[i] for i in chosen], use)
+        plan = token_budget([len(p) for p in pieces], self.budget)
+        while plan:
+            chosen = plan.pop(0)
+            try:
+                layers = self._layers([pieces[i] for i in chosen], use)
+            except torch.OutOfMemoryError:
+                if len(chosen) == 1:
+                    raise
+                half = len(chosen) // 2  # the card is smaller than batch_seconds assumes
+                plan[:0] = [chosen[:half], chosen[half:]]
+                self.budget = max(len(pieces[chosen[0]]) * half, 1)
+                continue
+            yield [owners[i] for i in chosen], layers
 
     def _check(self, wave: np.ndarray, row: int) -> np.ndarray:
         """Returns the samples as the model wants them scaled, or says why they cannot be used."""
