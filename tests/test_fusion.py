@@ -101,7 +101,7 @@ def test_shapes(kind, many):
     assert out.logits.shape == (9, C) and out.affect.shape == (9, 2)
     assert list(out.modality_logits) == list(inputs)
     assert all(v.shape == (9, C) for v in out.modality_logits.values())
-    assert list(out.embeddings)[:many] == list(inputs)
+    assert list(out.embeddings) == list(inputs)
     assert all(v.shape == (9, 16) for v in out.embeddings.values())
     assert out.fused.shape[0] == 9 and out.fused.dim() == 2
     assert small(kind, many).eval()(inputs, present).affect is None
@@ -333,8 +333,8 @@ def test_private_and_shared_vectors_can_be_told_apart_by_training(kind):
     inputs, _ = batch(rows=64)
     present = torch.rand(64, 3, generator=seeded(1)) > 0.2
     out = model(inputs, present)
-    assert torch.equal(out.embeddings["text/private"], out.extra["private"][:, 1])
-    assert (out.embeddings["text/shared"] < 0).any()  # not sigmoids: cosines of either sign
+    assert out.extra["private"].shape == out.extra["shared"].shape == (64, 3, 16)
+    assert (out.extra["shared"] < 0).any()  # not sigmoids: cosines of either sign
     names = {"difference", "moments"} | ({"reconstruction"} if kind == "misa" else set())
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     history = []
@@ -347,6 +347,14 @@ def test_private_and_shared_vectors_can_be_told_apart_by_training(kind):
         optimizer.step()
     for name in names:
         assert history[-1][name] < 0.5 * history[0][name], name
+
+
+def test_auxiliary_losses_carry_their_weight():
+    inputs, present = batch()
+    once, thrice = (small("misa", auxiliary_weight=w).eval() for w in (0.1, 0.3))
+    for name, value in once.auxiliary(once(inputs, present), inputs, present).items():
+        other = thrice.auxiliary(thrice(inputs, present), inputs, present)[name]
+        torch.testing.assert_close(other, 3 * value)
 
 
 def test_auxiliary_losses_leave_out_missing_rows():

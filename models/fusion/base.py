@@ -122,7 +122,7 @@ class Fusion(nn.Module):
         present: Tensor,
         row_weight: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Returns the kind's own losses by name; most kinds have none.
+        """Returns the kind's own losses by name, ready to be added; most kinds have none.
 
         It reads the output alone and no weights of the model, so it is right outside
         `functional_call` too.

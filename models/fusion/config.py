@@ -43,6 +43,8 @@ class FusionConfig:
     """Rank of low_rank fusion."""
     top: int = 3
     """Modalities that topn_attention lets through per utterance."""
+    auxiliary_weight: float = 0.1
+    """Weight of the own losses of private_shared and misa (difference, moments, reconstruction)."""
     affect: bool = False
     """Adds a head for valence and arousal."""
 
@@ -54,6 +56,8 @@ class FusionConfig:
         for name in ("hidden", "projection", "depth", "layers", "heads", "rank", "top"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.auxiliary_weight < 0:
+            raise ValueError(f"auxiliary_weight must be >= 0, got {self.auxiliary_weight}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.kind in ("cross_attention", "misa") and self.hidden % self.heads:

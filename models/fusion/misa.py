@@ -47,7 +47,7 @@ class Misa(PrivateShared):
         present: Tensor,
         row_weight: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Returns "difference", "moments" and "reconstruction" of the embeddings."""
+        """Returns "difference", "moments" and "reconstruction" of the embeddings, weighted."""
         losses = super().auxiliary(output, inputs, present, row_weight)
         rebuilt = output.extra["rebuilt"]
         weight = to_weight(rebuilt[:, 0, 0], row_weight)
@@ -57,4 +57,4 @@ class Misa(PrivateShared):
             )
             for i, name in enumerate(self.names)
         ]
-        return losses | {"reconstruction": torch.stack(each).mean()}
+        return losses | {"reconstruction": self.config.auxiliary_weight * torch.stack(each).mean()}

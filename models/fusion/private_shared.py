@@ -55,14 +55,6 @@ class PrivateShared(Fusion):
         rows = self.gate(both).transpose(0, 1).flatten(1)
         return self.drop(F.gelu(self.mix(rows))), {}
 
-    def finish(self, h: Tensor, present: Tensor) -> FusionOutput:
-        """Returns the output; `embeddings` also holds "name/private" and "name/shared"."""
-        output = super().finish(h, present)
-        for kind in ("private", "shared"):
-            for i, name in enumerate(self.names):
-                output.embeddings[f"{name}/{kind}"] = output.extra[kind][:, i]
-        return output
-
     def auxiliary(
         self,
         output: FusionOutput,
@@ -70,7 +62,10 @@ class PrivateShared(Fusion):
         present: Tensor,
         row_weight: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Returns "difference" (private apart from shared and each other) and "moments"."""
+        """Returns "difference" (private apart from shared and each other) and "moments".
+
+        Both already times `auxiliary_weight` of the config.
+        """
         private, shared = output.extra["private"], output.extra["shared"]  # (B, M, H)
         many = private.shape[1]
         weight = to_weight(private[:, 0, 0], row_weight)
@@ -84,7 +79,7 @@ class PrivateShared(Fusion):
                 w = to_weight(weight, weight, present[:, i] & present[:, j])
                 apart.append(difference(private[:, i], private[:, j], w))
                 alike.append(moments(shared[:, i], shared[:, j], w, order=self.moment_order))
-        losses = {"difference": torch.stack(apart).sum()}
+        losses = {"difference": self.config.auxiliary_weight * torch.stack(apart).sum()}
         if alike:
-            losses["moments"] = torch.stack(alike).mean()
+            losses["moments"] = self.config.auxiliary_weight * torch.stack(alike).mean()
         return losses

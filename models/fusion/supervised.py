@@ -24,7 +24,7 @@ def supervised_terms(
     ones; otherwise the embeddings. `label` (B,) int, -1 = unlabelled; `present` (B, M). With
     `classes` every class counts alike.
     """
-    names = [name for name in output.embeddings if "/" not in name]
+    names = list(output.embeddings)
     there = present.transpose(0, 1)  # (M, B)
     if "shared" in output.extra:
         across = output.extra["shared"].transpose(0, 1)  # (M, B, H)
