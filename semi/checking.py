@@ -46,7 +46,10 @@ class Checked:
             groups = len(set(self.splits.group[here]))
             by = f" by {groups} {_plural(self.splits.group_kind, groups)}" if groups else ""
             by = "" if self.splits.group_kind == "none" else by
-            lines.append(f"{name}: {here.sum()} rows{by}" + (f" ({mix})" if mix else ""))
+            count = int(here.sum())
+            lines.append(
+                f"{name}: {count} {_plural('row', count)}{by}" + (f" ({mix})" if mix else "")
+            )
         if self.splits.folds:
             lines.append(f"out-of-fold parts: {self.splits.folds}")
         lines += self.splits.notes

@@ -38,6 +38,11 @@ class Tracker:
         self._steps: Any = None  # SummaryWriter of the round's own curves
         self._rounds: Any = None  # SummaryWriter of what there is one of per round
 
+    @property
+    def open(self) -> bool:
+        """True between begin_round and end_round."""
+        return self._steps is not None
+
     def begin_round(self, number: int) -> None:
         """Opens round `number` afresh and forgets every later one."""
         from torch.utils.tensorboard import SummaryWriter

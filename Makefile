@@ -1,0 +1,55 @@
+# make demo | test | lint | configs | clean     (PYTHON=python3.12 chooses an interpreter)
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format configs clean
+
+demo: $(READY)
+	@$(BIN)/semi demo
+
+test: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# configs/default.yaml is made from the dataclasses; a test keeps it so
+configs: $(READY)
+	@$(BIN)/python -m semi.config > configs/default.yaml.new
+	@mv configs/default.yaml.new configs/default.yaml
+
+# The environment is made once and again when pyproject.toml changes. The first interpreter of
+# 3.10 - 3.13 is taken: $(PYTHON), else python3.13 ... python3.10.
+$(READY): pyproject.toml
+	@set -e; \
+	for python in $(PYTHON) python3.13 python3.12 python3.11 python3.10; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	    2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "semi needs Python 3.10 to 3.13, and $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1 || echo missing); install one, then:" \
+	    "make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then \
+	  $$found -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	    echo "$$found has no venv module (or no ensurepip): install it, on Debian and Ubuntu" \
+	      "with: apt install python3-venv" >&2; exit 1; }; \
+	fi; \
+	echo "making the environment in $(VENV) (once, about a minute, 1.5 GB)" >&2; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[dev]' || { \
+	  echo "the packages could not be installed, see above; with a proxy or a mirror:" \
+	    "make $(MAKECMDGOALS) PIP_ARGS='--index-url URL'" >&2; exit 1; }; \
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

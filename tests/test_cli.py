@@ -1,0 +1,207 @@
+"""The command line: fast, one sentence an error, exit statuses, the same names as the library."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from semi import cli
+from semi.cli import VERBS, Verb, main
+from semi.errors import RunError
+
+ROOT = Path(__file__).parents[1]
+
+
+def say(capsys, *words):
+    """Runs `semi words...` and returns (exit status, stdout, stderr)."""
+    try:
+        status = main(list(words))
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """Installs a verb `try` that does what the test wants."""
+
+    def install(run, again=""):
+        monkeypatch.setitem(VERBS, "try", Verb("try", cli._takes_settings, run, again))
+
+    return install
+
+
+def boom(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+def test_help_answers_in_a_blink():
+    def once():
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "semi", "--help"], capture_output=True, cwd=ROOT
+        )
+        assert done.returncode == 0
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(5)) < 0.3
+
+
+def test_help_names_every_verb(capsys):
+    status, out, _ = say(capsys, "--help")
+    assert status == 0
+    for name in ("manifest", "check", "extract", "train", "evaluate", "predict", "report", "demo"):
+        assert f"    {name} " in out, name
+
+
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_every_verb_has_help(capsys, name):
+    status, out, _ = say(capsys, name, "--help")
+    assert status == 0 and out.startswith(f"usage: semi {name}")
+
+
+def test_an_unknown_verb_names_the_nearest(capsys):
+    status, _, err = say(capsys, "tran")
+    assert status == 2
+    assert "no such verb 'tran'; did you mean 'train'?; verbs are manifest, check," in err
+
+
+def test_settings_may_stand_anywhere_but_without_dashes(capsys, verb):
+    seen = []
+    verb(lambda args: seen.append((args.words, getattr(args, "debug", False))))
+    assert say(capsys, "try", "x.yaml", "--debug", "seed=1")[0] == 0
+    assert seen == [(["x.yaml", "seed=1"], True)]
+    status, _, err = say(capsys, "try", "--seed=1")
+    assert status == 2 and "settings are written without dashes: seed=1" in err
+    status, _, err = say(capsys, "predict", "run", "--manifst", "x")
+    assert status == 2 and "'--manifst' is not an option of semi predict" in err
+
+
+def test_two_files_are_refused(capsys):
+    status, _, err = say(capsys, "check", "a.yaml", "b.yaml")
+    assert status == 2
+    assert err == (
+        "semi: error: one YAML file at most, got a.yaml and b.yaml; settings are key=value\n"
+    )
+
+
+def test_a_users_error_is_one_sentence_without_a_stack(capsys, verb):
+    verb(boom(RunError("runs/x is busy")))
+    assert say(capsys, "try") == (2, "", "semi: error: runs/x is busy\n")
+
+
+def test_a_rule_of_our_own_packages_is_a_users_error_too(capsys, verb):
+    from noise import NoiseConfig
+
+    verb(lambda args: NoiseConfig(impulse=7.0))
+    status, _, err = say(capsys, "try")
+    assert status == 2 and err == "semi: error: impulse must be in [0, 1), got 7.0\n"
+
+
+def test_a_file_that_is_not_there_is_a_users_error(capsys, verb):
+    verb(lambda args: Path("no/such/file").read_text())
+    assert say(capsys, "try")[::2] == (2, "semi: error: no/such/file: No such file or directory\n")
+
+
+def test_an_unexpected_error_says_how_to_see_more(capsys, verb):
+    verb(lambda args: {}["missing"])
+    status, _, err = say(capsys, "try")
+    assert status == 1 and "Traceback" not in err
+    assert err.startswith("semi: error: unexpected KeyError: 'missing' (test_cli.py:")
+    assert err.endswith("--debug shows where\n")
+    status, _, err = say(capsys, "try", "--debug")
+    assert status == 1 and err.startswith("Traceback")
+
+
+def test_a_value_error_of_a_library_is_not_blamed_on_the_user(capsys, verb):
+    import json
+
+    verb(lambda args: json.loads("{"))
+    assert say(capsys, "try")[0] == 1
+
+
+def test_ctrl_c_says_how_to_go_on(capsys, verb):
+    verb(boom(KeyboardInterrupt()), "resume with: {line} --resume")
+    status, _, err = say(capsys, "try", "x.yaml")
+    assert (status, err) == (130, "\ninterrupted; resume with: semi try x.yaml --resume\n")
+
+
+def test_a_real_interrupt_ends_with_130(tmp_path):
+    program = (
+        "import sys, time\nfrom semi import cli\n"
+        "def wait(args):\n    print('up', flush=True)\n    time.sleep(60)\n"
+        "cli.VERBS['try'] = cli.Verb('try', cli._takes_settings, wait)\n"
+        "sys.exit(cli.main(['try']))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None and child.stdout.readline() == "up\n"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 130 and err == "\ninterrupted\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -c \"import sys; from semi import cli; cli.VERBS['try'] = "
+        "cli.Verb('try', cli._takes_settings, lambda a: [print(i) for i in range(99999)]); "
+        "sys.exit(cli.main(['try']))\" | head -1",
+        shell=True, capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_check_tells_the_problems_of_settings_and_manifest_at_once(capsys, tmp_path):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("id,audio,text,label\nu1,no.wav,a,joy\nu1,no.wav,b,joy\n")
+    status, out, err = say(capsys, "check", f"data.manifest={manifest}", "train.lr=-1", "sede=3")
+    assert (status, out) == (2, "")
+    for told in (
+        "semi: error: 2 problems in the configuration:",
+        "  sede: no such setting; did you mean 'seed'? (command line)",
+        "  train.lr must be positive, got -1.0 (command line)",
+        f"in {manifest}:",
+        "no.wav",
+    ):
+        assert told in err, told
+
+
+def test_check_prints_settings_that_read_back_and_what_was_found(capsys, tmp_path):
+    from semi.config import load_config
+
+    manifest = tmp_path / "m.csv"
+    rows = [
+        f"u{k},text {k},{'joy' if k % 2 else 'anger'},s{k % 5}" for k in range(24)
+    ] + ["u99,more,,s2"]  # fmt: skip
+    manifest.write_text("\n".join(["id,text,label,speaker", *rows]) + "\n")
+    words = [f"data.manifest={manifest}", "encoders.speech.model=none", "train.folds=2"]
+    status, out, err = say(capsys, "check", *words)
+    assert (status, err) == (0, "")
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(out)
+    assert load_config(printed) == load_config(None, words)
+    assert f"# {manifest}: 25 utterances\n" in out
+    assert "# labeled: 19 rows by 4 speakers (10 anger, 9 joy)\n" in out
+    assert "# pool: 1 row by 1 speaker\n" in out
+    assert "# out-of-fold parts: 2\n" in out
+    assert out.endswith("# nothing was trained; all is well\n")
+
+
+def test_manifest_of_an_unknown_corpus_names_the_known(capsys, tmp_path):
+    status, _, err = say(capsys, "manifest", "emodd", str(tmp_path))
+    assert status == 2 and "unknown corpus 'emodd'; did you mean 'emodb'?" in err
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report", "predict"])
+def test_a_run_that_is_not_there(capsys, tmp_path, name):
+    status, _, err = say(capsys, name, str(tmp_path / "no"), *(["a.wav"] * (name == "predict")))
+    assert status == 2 and err.startswith("semi: error: ") and str(tmp_path / "no") in err
