@@ -7,94 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_speech import NAMES, encoder, tiny, waves
 
-from models.encoders import (
-    EncoderUnavailable,
-    PruningConfig,
-    SpeechConfig,
-    build_speech_encoder,
-)
+from models.encoders import PruningConfig, SpeechConfig, build_speech_encoder
 from models.encoders.speech import SpeechEncoder
-from models.encoders.speech_models import describe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WHISPER = SHARED / "models" / "whisper-base-encoder"
-
-SMALL = {
-    "hidden_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embedding_groups": 4,
-}
-STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-NAMES = [
-    "hubert-base",
-    "hubert-large",
-    "hubert-batch-norm",
-    "wav2vec2-base",
-    "wav2vec2-large",
-    "wavlm-base",
-    "wavlm-large",
-    "data2vec-audio",
-    "unispeech",
-    "unispeech-sat",
-    "mms-adapter",
-    "whisper",
-]
-
-
-def tiny(name: str) -> torch.nn.Module:
-    """A random transformers model of the named architecture."""
-    import transformers as t
-
-    torch.manual_seed(0)
-    positions = {"num_conv_pos_embeddings": 16}
-    if name == "whisper":
-        config = t.WhisperConfig(
-            d_model=24, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=32
-        )
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-        model = WhisperEncoder(config)
-    elif name == "data2vec-audio":
-        config = t.Data2VecAudioConfig(**SMALL, num_conv_pos_embeddings=3, conv_pos_kernel_size=7)
-        model = t.Data2VecAudioModel(config)
-    elif name == "mms-adapter":
-        model = t.Wav2Vec2Model(
-            t.Wav2Vec2Config(**SMALL, **positions, **STABLE, adapter_attn_dim=8)
-        )
-    elif name == "hubert-batch-norm":
-        model = t.HubertModel(t.HubertConfig(**SMALL, **positions, conv_pos_batch_norm=True))
-    else:
-        kind, _, size = name.partition("-") if name != "unispeech-sat" else (name, "", "")
-        config, model = {
-            "hubert": (t.HubertConfig, t.HubertModel),
-            "wav2vec2": (t.Wav2Vec2Config, t.Wav2Vec2Model),
-            "wavlm": (t.WavLMConfig, t.WavLMModel),
-            "unispeech": (t.UniSpeechConfig, t.UniSpeechModel),
-            "unispeech-sat": (t.UniSpeechSatConfig, t.UniSpeechSatModel),
-        }[kind]
-        model = model(config(**SMALL, **positions, **(STABLE if size == "large" else {})))
-    with torch.no_grad():  # make every part count: norms and biases start as identities
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        for buffer_name, buffer in model.named_buffers():
-            if buffer_name.endswith("running_mean"):
-                buffer.normal_()
-    return model.eval()
-
-
-def encoder(model: torch.nn.Module, precision: str = "fp32", **settings) -> SpeechEncoder:
-    """A SpeechEncoder round a transformers model that is in memory already."""
-    about = describe(model.config, load=lambda: model, identity={"test": True})
-    return SpeechEncoder(about, SpeechConfig(model="test", **settings), precision=precision)
-
-
-def waves(*lengths: int, seed: int = 0) -> list[np.ndarray]:
-    random = np.random.default_rng(seed)
-    return [random.normal(0, 0.1, n).astype(np.float32) for n in lengths]
+LENGTHS = (5_000, 16_000, 399, 9_123, 640, 12_345, 401, 16_001)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,9 +24,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-LENGTHS = (5_000, 16_000, 399, 9_123, 640, 12_345, 401, 16_001)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -268,103 +185,6 @@ def test_a_pruned_row_is_its_own_too_and_keep_rate_one_changes_nothing(name):
     assert torch.equal(encoder(model, **settings, pruning=kept).encode(batch), full)
 
 
-def test_wavlm_refuses_pruning_with_its_reason():
-    with pytest.raises(ValueError, match="relative position"):
-        encoder(tiny("wavlm-base"), pruning=PruningConfig(method="topk", keep_rate=0.5))
-
-
-def test_identity_holds_what_changes_the_numbers_and_not_the_layout():
-    model = tiny("hubert-base")
-    first = encoder(model).identity()
-    assert encoder(model, layout="padded", batch_seconds=9.0).identity() == first
-    assert encoder(model, layers=[-1]).identity() == first  # the same layer by another name
-    for change in ({"layers": [1]}, {"pooling": "mean_std"}, {"chunk_seconds": 5.0}):
-        assert encoder(model, **change).identity() != first
-    assert encoder(model, precision="bf16").identity() != first
-    import json
-
-    assert json.loads(json.dumps(first)) == first
-
-
-def test_a_saved_folder_is_loaded_and_known_by_its_content(tmp_path):
-    model = tiny("hubert-large")
-    model.save_pretrained(tmp_path / "a")
-    loaded = build_speech_encoder(SpeechConfig(model=str(tmp_path / "a")))
-    batch = waves(4_000)
-    assert "backbone" not in vars(loaded)  # nothing is read until it is needed
-    torch.testing.assert_close(loaded.encode(batch), encoder(model).encode(batch))
-    model = tiny("hubert-large")
-    model.save_pretrained(tmp_path / "b")
-    again = build_speech_encoder(SpeechConfig(model=str(tmp_path / "b")))
-    assert again.identity() == loaded.identity()
-    with torch.no_grad():
-        model.encoder.layers[0].attention.q_proj.weight.add_(1)
-    model.save_pretrained(tmp_path / "b")
-    again = build_speech_encoder(SpeechConfig(model=str(tmp_path / "b")))
-    assert again.identity() != loaded.identity()
-
-
-def test_a_folder_without_all_weights_is_an_error_not_random_numbers(tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    tiny("hubert-base").save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    del weights["encoder.layers.1.attention.q_proj.weight"]
-    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    broken = build_speech_encoder(SpeechConfig(model=str(tmp_path)))
-    with pytest.raises(EncoderUnavailable, match=r"does not hold 1 of the encoder's weights"):
-        broken.encode(waves(4_000))
-
-
-def test_whisper_loads_from_a_whole_model_too(tmp_path):
-    from transformers import WhisperConfig, WhisperModel
-
-    size = {"d_model": 24, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 60}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 1)
-    config = WhisperConfig(**size, **heads, **tokens, decoder_start_token_id=2)
-    whole = WhisperModel(config).eval()
-    whole.save_pretrained(tmp_path)
-    loaded = build_speech_encoder(SpeechConfig(model=str(tmp_path)))
-    batch = waves(4_000)
-    torch.testing.assert_close(loaded.encode(batch), encoder(whole.encoder).encode(batch))
-
-
-def test_errors_are_sentences_that_name_the_remedy(tmp_path, monkeypatch):
-    import huggingface_hub
-
-    def unreachable(*_, **__):
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(
-        EncoderUnavailable,
-        match=r"the weights of someone/model cannot be had .*Name or service not known.*"
-        r"encoders.speech.model=/path/to/folder",
-    ):
-        build_speech_encoder(SpeechConfig(model="someone/model"))
-    with pytest.raises(EncoderUnavailable, match="is not a folder"):
-        build_speech_encoder(SpeechConfig(model="/no/such/folder"))
-    with pytest.raises(EncoderUnavailable, match=r"has no config\.json"):
-        build_speech_encoder(SpeechConfig(model=str(tmp_path)))
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(EncoderUnavailable, match="has no weights"):
-        build_speech_encoder(SpeechConfig(model=str(tmp_path)))
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(EncoderUnavailable, match="'bert', which is not a speech encoder"):
-        build_speech_encoder(SpeechConfig(model=str(tmp_path)))
-    with pytest.raises(EncoderUnavailable, match="is not a file"):
-        build_speech_encoder(SpeechConfig(model="hubert_base_ls960.pt"))
-    with pytest.raises(ValueError, match=r"layers must be in 0 \.\.\. 3 .* got 4"):
-        encoder(tiny("hubert-base"), layers=[4])
-    with pytest.raises(ValueError, match="row 1: the samples contain NaN"):
-        encoder(tiny("hubert-base")).encode([np.ones(800), np.full(800, np.nan)])
-    with pytest.raises(ValueError, match="precision must be one of fp32, bf16, fp16"):
-        build_speech_encoder(SpeechConfig(), precision="int4")
-    with pytest.raises(ValueError, match="pooling must be one of mean, mean_std, frames"):
-        SpeechConfig(pooling="max")
-
-
 def test_a_batch_too_large_for_the_device_is_halved(monkeypatch):
     model, batch = tiny("hubert-base"), waves(4_000, 5_000, 6_000, 7_000, 8_000)
     ours, whole = encoder(model, layout="padded"), SpeechEncoder._layers
@@ -406,7 +226,3 @@ def test_what_lies_on_padding_never_enters_the_moments():
     joined = join_moments(parts)
     torch.testing.assert_close(joined.mean[0], x[0].mean(0))
     torch.testing.assert_close(joined.variance[0], x[0].var(0, correction=0))
-
-
-def test_none_means_no_encoder():
-    assert build_speech_encoder(SpeechConfig(model="none")) is None
