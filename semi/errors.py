@@ -1,4 +1,4 @@
-"""Every error a user can meet: one sentence that says what, where, what is allowed and what to do."""
+"""Every error a user can meet: one sentence that says what, where, what is allowed, the remedy."""
 
 from __future__ import annotations
 

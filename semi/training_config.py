@@ -24,8 +24,6 @@ class TrainConfig:
     """Models per fold that differ in their random start; their mean is the fold's model."""
     steps: int = 200
     """Optimiser steps of a round."""
-    pretrain_steps: int = 100
-    """Steps of label-free contrastive pre-training on gold + pool rows before round 0; 0 = none."""
     batch: int = 64
     """Gold rows drawn per step (as many pseudo-labelled rows are drawn beside them)."""
     lr: float = 2e-3
@@ -52,7 +50,6 @@ class TrainConfig:
         _check(self.folds >= 2, f"folds must be at least 2, got {self.folds}")
         _check(self.members >= 1, f"members must be at least 1, got {self.members}")
         _check(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
-        _check(self.pretrain_steps >= 0, f"pretrain_steps must be >= 0, got {self.pretrain_steps}")
         _check(self.batch >= 2, f"batch must be at least 2, got {self.batch}")
         _check(self.lr > 0, f"lr must be positive, got {self.lr}")
         _check(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}")
@@ -68,9 +65,7 @@ class TrainConfig:
             f"over-correct), got {self.imbalance!r}",
         )
         _check(self.head_weight >= 0, f"head_weight must be >= 0, got {self.head_weight}")
-        _check(
-            0 <= self.noisy_share <= 1, f"noisy_share must be in [0, 1], got {self.noisy_share}"
-        )
+        _check(0 <= self.noisy_share <= 1, f"noisy_share must be in [0, 1], got {self.noisy_share}")
 
 
 @dataclass
@@ -85,10 +80,10 @@ class RoundsConfig:
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
+    keep: str = "best"
+    """What ships: best (highest gold out-of-fold metric) or last (the last accepted round)."""
     min_change: float = 0.02
     """Stop when a smaller share of the selection changed since the round before."""
-    average: float = 0.5
-    """Share of the previous round's pool probabilities kept in this round's (0 = none)."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field out of range."""
@@ -98,8 +93,8 @@ class RoundsConfig:
             f"metric must be one of {', '.join(GATE_METRICS)}, got {self.metric!r}",
         )
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
+        _check(self.keep in ("best", "last"), f"keep must be 'best' or 'last', got {self.keep!r}")
         _check(0 <= self.min_change < 1, f"min_change must be in [0, 1), got {self.min_change}")
-        _check(0 <= self.average < 1, f"average must be in [0, 1), got {self.average}")
 
 
 @dataclass
@@ -111,7 +106,7 @@ class VoteConfig:
     weights: dict[str, float] = field(default_factory=dict)
     """fixed: weight per head, e.g. {speech: 0.7, text: 0.3, fused: 0.7}."""
     calibration: str = "auto"
-    """Calibration of each head on gold out-of-fold: auto | temperature | vector | isotonic | none."""
+    """Calibration per head on gold out-of-fold: auto | temperature | vector | isotonic | none."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field out of range."""

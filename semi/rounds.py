@@ -1,0 +1,363 @@
+"""The rounds themselves: warm start, select, train a fresh student, gate. Pure; no files.
+
+Every chain (fold) lives its own self-training life on pool labels from its own earlier models, so
+the gold rows it holds out stay unseen in every round; the last chain holds nothing out and ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pseudo_label.selection import Gold, Pool, Selection, cap_mass, select
+
+from .ensemble import Ensemble
+from .evaluation import bootstrap, score
+from .probes import contrast_probe
+from .problem import Problem
+from .teaching import Teaching, teach
+from .training import Lessons, OnStep, Probe, fit, pretrain
+
+STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
+
+
+@dataclass
+class Picked:
+    """What one round was trained on beside gold; P pool rows, G chains."""
+
+    chosen: Tensor  # (G, P) bool
+    label: Tensor  # (G, P) int64
+    weight: Tensor  # (G, P) float, after the mass cap
+    probs: Tensor  # (P, C) what the rule saw of the last chain
+    threshold: Tensor  # (C,) of the last chain
+    reason: Tensor  # (P,) int8 of the last chain
+    state: list[dict[str, Tensor]]  # rule state of each chain
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RoundState:
+    """One finished round; everything needed to go on from it."""
+
+    number: int
+    ensemble: Ensemble | None  # None once a rolled-back round has been put away
+    teaching: Teaching
+    picked: Picked | None  # None in round 0
+    coverage: float  # share of the pool asked for
+    metric: float  # gold out-of-fold value the gate looks at
+    se: float  # its standard error (grouped bootstrap)
+    accepted: bool = True
+    verdict: str = ""
+
+
+class Recorder(Protocol):
+    """Where finished rounds go and come back from after an interruption."""
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns the finished round, or None."""
+        ...
+
+    def save(self, state: RoundState) -> None:
+        """Keeps a finished round, whole or not at all."""
+        ...
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns the tensors of a finished pre-training, or None."""
+        ...
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps the pre-trained tensors."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """The rounds of a run: all of them, the one that ships, and why they ended."""
+
+    states: list[RoundState]
+    final: RoundState
+    stopped: str
+    notes: list[str] = field(default_factory=list)
+
+
+def learned_start(
+    problem: Problem, config: Any, on_step: OnStep | None = None
+) -> dict[str, Tensor]:
+    """Returns the tensors (M, ...) that label-free contrastive pre-training has moved."""
+    rows = torch.cat([problem.gold, problem.pool])
+    fresh = Ensemble.create(
+        config.model,
+        problem.dims,
+        len(problem.classes),
+        count=config.train.members,
+        seed=config.seed,
+        device=problem.device,
+    )
+    done = pretrain(
+        fresh,
+        problem.values,
+        problem.present,
+        rows,
+        config.train,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+        on_step=on_step,
+        probe=_probe(problem, fresh, config),
+    )
+    return {k: v for k, v in done.params.items() if not torch.equal(v, fresh.params[k])}
+
+
+def _probe(problem: Problem, ensemble: Ensemble, config: Any) -> Probe | None:
+    """Returns the check of the contrast on inputs of dev and test rows; it reads no labels."""
+    rows = torch.cat([problem.dev, problem.test])
+    return contrast_probe(
+        ensemble,
+        problem.values,
+        problem.present,
+        rows,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+    )
+
+
+def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) -> Ensemble:
+    """Returns the untrained (K + 1) x M members, their encoders from pre-training if there was any.
+
+    The same start in every round: a round differs from the warm start by its pseudo-labels alone.
+    """
+    chains = problem.folds + 1
+    ensemble = Ensemble.create(
+        config.model,
+        problem.dims,
+        len(problem.classes),
+        count=chains * config.train.members,
+        seed=config.seed,
+        device=problem.device,
+    )
+    for name, value in learned.items():
+        ensemble.params[name] = value.to(problem.device).repeat(chains, *[1] * (value.dim() - 1))
+    return ensemble
+
+
+def lessons_of(problem: Problem, picked: Picked | None, target: Tensor | None) -> Lessons:
+    """Returns gold, minus each chain's held-out fold, plus what each chain picked.
+
+    Args:
+        problem: the data.
+        picked: the round's pseudo-labels, or None in round 0.
+        target: (G, P, C) their soft targets.
+    """
+    chains, n = problem.folds + 1, len(problem.present)
+    weight = torch.zeros(chains, n, device=problem.device)
+    for k in range(chains):
+        weight[k, problem.gold] = (problem.fold != k).float()
+    every = problem.target.expand(chains, -1, -1)
+    pseudo = problem.gold[:0]
+    if picked is not None and target is not None:
+        every = every.clone()
+        every[:, problem.pool] = target.to(every)
+        weight[:, problem.pool] = picked.weight.to(weight)
+        pseudo = problem.pool[picked.chosen.any(0)]
+    return Lessons(problem.values, problem.present, every, weight, problem.gold, pseudo)
+
+
+def choose(
+    problem: Problem, state: RoundState, config: Any, rate: float, number: int
+) -> tuple[Picked, Tensor]:
+    """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
+    teaching, tie, prior = state.teaching, problem.tie(), problem.prior()
+    here = problem.present[problem.pool]
+    parts: list[Selection] = []
+    for k, logits in enumerate(teaching.pool_logits):
+        kept = problem.fold != k  # chain k must not even be judged on the gold it holds out
+        by_head = teaching.voter.by_head(logits)  # (H, P, C)
+        many = len(by_head) > 1
+        pool = Pool(
+            probs=teaching.voter.vote(by_head, here),
+            prior=prior,
+            tie=tie,
+            rate=rate,
+            round=number,
+            classes=problem.classes,
+            by_modality=by_head[1:] if many else None,
+            present=here if many else None,
+            gold=Gold(
+                probs=teaching.oof[kept],
+                label=problem.label[problem.gold][kept],
+                by_modality=teaching.oof_heads[1:, kept] if many else None,
+                group=problem.group_code(problem.gold[kept]),
+            ),
+            group=problem.group_code(problem.pool),
+            state=state.picked.state[k] if state.picked else {},
+        )
+        parts.append(select(pool, config.select))
+    weight = [
+        cap_mass(part.weight, float((problem.fold != k).sum()), config.select.mass_cap)
+        for k, part in enumerate(parts)
+    ]
+    last = parts[-1]
+    picked = Picked(
+        torch.stack([p.chosen for p in parts]),
+        torch.stack([p.label for p in parts]),
+        torch.stack(weight),
+        last.probs if last.probs is not None else pool.probs,
+        last.threshold,
+        last.reason,
+        [p.state for p in parts],
+        last.notes,
+    )
+    return picked, torch.stack([p.target for p in parts])
+
+
+def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, float]:
+    """Returns the gate's metric on gold out-of-fold rows and its standard error."""
+    rows = problem.gold.cpu().numpy()
+    probs, label = teaching.oof.cpu().numpy(), problem.label[problem.gold].cpu().numpy()
+    name = config.rounds.metric
+    value = getattr(score(probs, label, problem.classes), name)
+    se = bootstrap(probs, label, problem.group[rows], name, seed=config.seed).se
+    return float(value), float(se)
+
+
+def _finish(problem, config, number, ensemble, picked, coverage) -> RoundState:
+    """Returns the state of a trained round: its teaching and the gate's metric."""
+    teaching = teach(problem, ensemble, config.vote)
+    value, se = judge(problem, teaching, config)
+    return RoundState(number, ensemble, teaching, picked, coverage, value, se)
+
+
+def warm_start(
+    problem: Problem, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
+) -> RoundState:
+    """Returns round 0: the supervised model, on gold alone."""
+    ensemble = fit(
+        fresh_ensemble(problem, config, learned),
+        lessons_of(problem, None, None),
+        config.train,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+        on_step=on_step,
+    )
+    state = _finish(problem, config, 0, ensemble, None, 0.0)
+    state.verdict = "warm start on gold only"
+    return state
+
+
+def student(
+    problem: Problem,
+    config: Any,
+    learned: dict[str, Tensor],
+    picked: Picked,
+    target: Tensor,
+    rate: float,
+    number: int,
+    on_step: OnStep | None,
+) -> RoundState:
+    """Returns the round in which a fresh student learns gold + picked; not yet judged."""
+    ensemble = fit(
+        fresh_ensemble(problem, config, learned),
+        lessons_of(problem, picked, target),
+        config.train,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+        on_step=on_step,
+    )
+    return _finish(problem, config, number, ensemble, picked, rate)
+
+
+def changed_share(now: Picked, before: Picked | None) -> float:
+    """Returns the share of the last chain's selection that is new, gone or relabelled."""
+    chosen = now.chosen[-1]
+    if before is None:
+        return 1.0
+    old = before.chosen[-1]
+    moved = (chosen ^ old) | (chosen & old & (now.label[-1] != before.label[-1]))
+    return float(moved.sum()) / max(1, int((chosen | old).sum()))
+
+
+def gate(state: RoundState, best: RoundState, config: Any) -> None:
+    """Writes the verdict into a trained round: kept only if gold out-of-fold does not object."""
+    name, floor = config.rounds.metric, best.metric - config.rounds.accept_se * best.se
+    state.accepted = state.metric >= floor
+    word = "accepted" if state.accepted else "rolled back"
+    sign = ">=" if state.accepted else "<"
+    state.verdict = (
+        f"{word}: out-of-fold {name} {state.metric:.3f} {sign} {floor:.3f} "
+        f"(best {best.metric:.3f} - {config.rounds.accept_se:g} SE of {best.se:.3f})"
+    )
+
+
+def coverage_at(config: Any, taken: int, halved: bool) -> float:
+    """Returns the share of the pool asked for after `taken` accepted rounds."""
+    steps = config.select.coverage
+    return steps[min(taken, len(steps) - 1)] * (0.5 if halved else 1.0)
+
+
+def run_rounds(
+    problem: Problem,
+    config: Any,
+    *,
+    recorder: Recorder | None = None,
+    on_step: Callable[[int], OnStep | None] = lambda number: None,
+    on_round: Callable[[RoundState], None] = lambda state: None,
+) -> Outcome:
+    """Returns the outcome of warm start, rounds and gate; finished rounds are read back.
+
+    Args:
+        problem: the data.
+        config: sections seed, model, train, noise, contrast, vote, select, rounds.
+        recorder: keeps finished rounds; None keeps them in memory only.
+        on_step: given a round number (-1 = pre-training), returns its step callback or None.
+        on_round: called with every judged round, read back or new.
+    """
+    learned = recorder.load_pretrained() if recorder else None
+    if learned is None:
+        wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+        learned = learned_start(problem, config, on_step(-1)) if wanted else {}
+        if recorder:
+            recorder.save_pretrained(learned)
+
+    state = recorder.load(0) if recorder else None
+    if state is None:
+        state = warm_start(problem, config, learned, on_step(0))
+        if recorder:
+            recorder.save(state)
+    on_round(state)
+    states, current, best = [state], state, state
+    taken, halved, stopped = 0, False, "max_rounds"
+    for number in range(1, config.rounds.max_rounds + 1):
+        if not len(problem.pool):
+            stopped = "all_labeled"
+            break
+        rate = coverage_at(config, taken, halved)
+        state = recorder.load(number) if recorder else None
+        if state is None:
+            picked, target = choose(problem, current, config, rate, number)
+            moved = changed_share(picked, current.picked)
+            if not picked.chosen[-1].any() or moved < config.rounds.min_change:
+                stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
+                break
+            state = student(problem, config, learned, picked, target, rate, number, on_step(number))
+            gate(state, best, config)
+            if recorder:
+                recorder.save(state)
+        on_round(state)
+        states.append(state)
+        if state.accepted:
+            current, taken = state, taken + 1
+            best = state if state.metric >= best.metric else best
+            continue
+        state.ensemble = None
+        if halved or not config.rounds.retry:
+            stopped = "gate"
+            break
+        halved = True
+    return Outcome(states, best if config.rounds.keep == "best" else current, stopped)

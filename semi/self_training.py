@@ -1,0 +1,261 @@
+"""`self_train`: from a configuration to a finished run directory; resumes after any kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from . import config as settings
+from .data.leaks import leak_report
+from .data.manifest import Manifest, load_manifest
+from .data.splits import Splits, make_splits
+from .errors import ManifestError
+from .features.extract import Extraction, Limits, extract_rows, open_encoders
+from .features.standardize import Standardizer
+from .features.store import FeatureStore
+from .features.table import load_features
+from .files import write_json, write_table
+from .model_dir import Model, save_model
+from .problem import Problem, build_problem
+from .progress import RoundProgress
+from .recorder import RunRecorder
+from .report import write_report
+from .rounds import Outcome, RoundState, run_rounds
+from .run import Run
+from .show import show_round
+from .tracking import Tracker, open_tracker
+from .training_config import GATE_METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = dict(zip(GATE_METRICS, ("macro-F1", "WAF", "UAR", "accuracy"), strict=True))
+
+
+@dataclass
+class RunResult:
+    """What came of a run; everything else is in its folder."""
+
+    path: Path
+    stopped: str  # max_rounds | no_change | all_labeled | gate
+    rounds: int  # finished rounds beside the warm start, rolled-back ones included
+    best_round: int  # the round whose model ships; 0 = the warm start
+    metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
+    sentence: str  # what the run has to say for itself
+
+
+@dataclass
+class Prepared:
+    """The inputs of the rounds, read and checked."""
+
+    manifest: Manifest
+    splits: Splits
+    leaks: list[str]
+    extraction: Extraction
+    standardizer: Standardizer
+    identities: dict[str, dict[str, Any]]
+    problem: Problem
+    notes: list[str]
+
+
+def self_train(
+    config: settings.Config, *, resume: bool = False, progress: bool = True
+) -> RunResult:
+    """Trains a warm start and gated rounds into `<runs_dir>/<name>/` and returns what came of it.
+
+    Args:
+        config: see semi.load_config.
+        resume: go on with the run of that name; its finished rounds are read, never redone.
+        progress: bars on stderr.
+    """
+    settings.check(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    manifest = load_manifest(config.data.manifest, config.data)
+    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    with Run.create(config, resume=resume) as run:
+        run.bind_manifest(manifest.sha256)
+        ready = prepare(config, manifest, splits, progress=progress)
+        write_table(run.path / "splits.csv", splits_table(manifest, splits))
+        ready.extraction.write_quarantine(run.path / "quarantine.csv")
+        tracker = open_tracker(run.path / "tb", enabled=config.tracking)
+        bars = RoundProgress(config, show=progress)
+        recorder = RunRecorder(
+            run,
+            ready.problem,
+            config,
+            on_record=lambda state, record: show_round(
+                tracker, ready.problem, state, record, manifest.table
+            ),
+        )
+        try:
+            outcome = run_rounds(
+                ready.problem,
+                config,
+                recorder=recorder,
+                on_step=lambda number: _follow(tracker, bars, number),
+                on_round=bars.round,
+            )
+        finally:
+            bars.close()
+            tracker.close()
+        return _finish(run, config, ready, outcome, tracker)
+
+
+def prepare(
+    config: settings.Config, manifest: Manifest, splits: Splits, *, progress: bool = True
+) -> Prepared:
+    """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
+    encoders = open_encoders(config)
+    store = FeatureStore(config.features.store)
+    limits = Limits(config.data.min_seconds, config.data.max_seconds)
+    shared = {"limits": limits, "workers": config.data.workers}
+    extraction = extract_rows(manifest.table, encoders, store, progress=progress, **shared)
+    features = load_features(manifest.table, encoders, store, **shared)
+    notes = [*splits.notes, *_drop_unusable(features.present.any(1).numpy(), splits)]
+    learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
+    speakers = manifest.table["speaker"].tolist()
+    standardizer = Standardizer.fit(features, learn, config.features, speakers)
+    features = standardizer.apply(features, speakers)
+    ids = manifest.table["id"].to_numpy()
+    problem = build_problem(ids, features, splits, manifest.classes, config.device)
+    leaks = [str(leak) for leak in leak_report(manifest, splits).found.values()]
+    identities = {name: encoder.identity() for name, encoder in encoders.items()}
+    return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
+
+
+def _drop_unusable(usable: np.ndarray, splits: Splits) -> list[str]:
+    """Takes rows without any usable modality out of every role; returns what was done."""
+    lost = ~usable & (splits.role != "unused")
+    if not lost.any():
+        return []
+    counts = {r: int((lost & (splits.role == r)).sum()) for r in np.unique(splits.role[lost])}
+    splits.role[lost] = "unused"
+    splits.fold[lost] = -1
+    gold = splits.role == "labeled"
+    if not gold.any():
+        raise ManifestError(
+            "no labelled training row has a readable file or a text; see the quarantine list"
+        )
+    kept = np.unique(splits.fold[gold])
+    splits.fold[gold] = np.searchsorted(kept, splits.fold[gold])  # a fold may have emptied
+    told = ", ".join(f"{n} {role}" for role, n in counts.items())
+    return [f"{int(lost.sum())} rows have no usable modality and are left out ({told})"]
+
+
+def splits_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
+    """Returns id, role, group and fold of every row."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "id": manifest.table["id"],
+            "role": splits.role,
+            "group": splits.group,
+            "fold": splits.fold,
+        }
+    )
+
+
+def _follow(
+    tracker: Tracker, bars: RoundProgress, number: int
+) -> Callable[[int, dict[str, float]], None]:
+    """Returns the step callback of a round: -1 is pre-training, shown with round 0."""
+    begun = tracker.number == 0 and tracker.open
+    if number == -1 or number > 0 or not begun:
+        tracker.begin_round(max(number, 0))
+    prefix = "pretrain" if number == -1 else "loss"
+
+    def on_step(step: int, values: dict[str, float]) -> None:
+        bars.step(number, step)
+        named = {k if k.startswith(("probe/", "lr")) else f"{prefix}/{k}": v
+                 for k, v in values.items()}  # fmt: skip
+        if number == -1:
+            named = {k if k.startswith(prefix) else f"{prefix}/{k}": v for k, v in named.items()}
+        tracker.step(step, named)
+
+    return on_step
+
+
+def sentence_of(outcome: Outcome, metric: str) -> str:
+    """Returns the run's last line: what ships, against the warm start, on gold out-of-fold."""
+    start, final = outcome.states[0], outcome.final
+    name, tried = NAMES[metric], len(outcome.states) - 1
+    accepted = sum(s.accepted for s in outcome.states[1:])
+    told = f"{accepted} of {tried} rounds accepted; stopped: {outcome.stopped}. "
+    scores = f"{name} {100 * final.metric:.1f} against {100 * start.metric:.1f}"
+    if final.number == 0:
+        return told + (
+            f"The warm start ships (out-of-fold {name} {100 * start.metric:.1f}): "
+            + ("no round was tried." if not tried else "no round did better on gold.")
+        )
+    if final.metric < start.metric:
+        return told + (
+            f"Round {final.number} ships although it is BELOW the warm start on gold out-of-fold: "
+            f"{scores} (standard error {100 * start.se:.1f})."
+        )
+    within = " - within one standard error, so not a proven gain" if (
+        final.metric - start.metric < start.se
+    ) else ""  # fmt: skip
+    return told + (
+        f"Round {final.number} ships: out-of-fold {scores} of the warm start "
+        f"(standard error {100 * start.se:.1f}){within}."
+    )
+
+
+def _finish(
+    run: Run, config: settings.Config, ready: Prepared, outcome: Outcome, tracker: Tracker
+) -> RunResult:
+    """Writes the model, result.json and the report; returns the result."""
+    from .files import read_json
+
+    final: RoundState = outcome.final
+    if final.ensemble is None:
+        raise RuntimeError("the round that ships has no model")
+    record = read_json(run.round_dir(final.number) / "round.json")
+    sentence = sentence_of(outcome, config.rounds.metric)
+    metrics = {k: record[k] for k in ("metrics_oof", "metrics_dev", "metrics_test")}
+    save_model(
+        run.path / "model",
+        Model(
+            config=config,
+            classes=ready.problem.classes,
+            ensemble=final.ensemble,
+            voter=final.teaching.voter,
+            chains=ready.problem.folds + 1,
+            standardizer=ready.standardizer,
+            identities=ready.identities,
+            facts={"round": final.number, "sentence": sentence},
+        ),
+    )
+    tried = len(outcome.states) - 1
+    write_json(
+        run.path / "result.json",
+        {
+            "stopped": outcome.stopped,
+            "rounds": tried,
+            "best_round": final.number,
+            "sentence": sentence,
+            "notes": ready.notes,
+            "leaks": ready.leaks,
+            "quarantined": len(ready.extraction.quarantine),
+            "gold_rows": len(ready.problem.gold),
+            "pool_rows": len(ready.problem.pool),
+            "warm_start": outcome.states[0].metric,
+            "final": final.metric,
+        },
+    )
+    scores = {
+        f"hparam/{part}_{m}": found.get(m)
+        for part, found in (("oof", metrics["metrics_oof"]), ("test", metrics["metrics_test"]))
+        if found
+        for m in GATE_METRICS
+    }
+    tracker.hparams(settings.signature(config), scores)
+    write_report(run.path)
+    return RunResult(run.path, outcome.stopped, tried, final.number, metrics, sentence)

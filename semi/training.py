@@ -1,0 +1,251 @@
+"""`fit`: (folds + 1) x members trained at once, in one visible loop, on tensors kept on the device.
+
+Letters: G chains (one per fold, and a last one that holds nothing out), E = G x members, N rows,
+B rows of a batch, C classes. Fold membership and pseudo-label weights are one matrix W (G, N).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from models.fusion import ContrastConfig
+from noise import Corruption, NoiseConfig, modality_dropout
+
+from .ensemble import Ensemble
+from .objective import Batch, Objective
+from .training_config import TrainConfig
+
+OnStep = Callable[[int, dict[str, float]], None]
+Probe = Callable[[dict[str, Tensor]], dict[str, float]]
+LOG_EVERY = 25
+PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the steps
+
+
+@dataclass
+class Lessons:
+    """What one fit learns from; everything lies on one device."""
+
+    values: dict[str, Tensor]  # modality -> (N, D_m), standardised
+    present: Tensor  # (N, M) bool
+    target: Tensor  # (G, N, C) rows sum to 1 where weight > 0
+    weight: Tensor  # (G, N) 0 = not a training row of this chain
+    gold: Tensor  # (n,) int64 rows with given labels
+    pseudo: Tensor  # (p,) int64 rows that at least one chain pseudo-labelled; may be empty
+
+
+def class_balance(target: Tensor, power: float) -> Tensor:
+    """Returns (n,) row factors n_class**-power with mean 1, from (n, C) soft targets."""
+    count = target.sum(0).clamp(min=1e-6)
+    factor = (target * count**-power).sum(1)
+    return factor / factor.mean()
+
+
+def _draws(lessons: Lessons, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """Returns (steps, B) row indices: gold rows, then as many pseudo-labelled rows if any."""
+    gold, pseudo = lessons.gold, lessons.pseudo
+    size = min(config.batch, max(2 * len(gold), 8))
+    every = lessons.target[-1, gold]  # the last chain holds nothing out
+    chance = torch.ones(len(gold), device=gold.device)
+    if config.imbalance == "oversample":
+        chance = class_balance(every, config.imbalance_power)
+    pick = torch.multinomial(chance, config.steps * size, replacement=True, generator=generator)
+    rows = gold[pick].view(config.steps, size)
+    if len(pseudo):
+        pick = torch.randint(
+            len(pseudo), (config.steps * size,), generator=generator, device=gold.device
+        )
+        rows = torch.cat([rows, pseudo[pick].view(config.steps, size)], 1)
+    return rows
+
+
+def _row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp: float) -> Tensor:
+    """Returns (G, B) weights whose sum is the mean gold loss plus the scaled pseudo-label loss.
+
+    Gold rows average to one. A pseudo row counts |pseudo| / gold mass / its batch share, so that
+    the expected loss is (sum over gold + sum of weighted pseudo rows) / gold mass of the chain.
+    """
+    weight = lessons.weight[:, rows]  # (G, B)
+    gold = weight[:, :size] * factor[rows[:size]]
+    gold = gold / gold.sum(1, keepdim=True).clamp(min=1e-6)
+    if weight.shape[1] == size:
+        return gold
+    mass = lessons.weight[:, lessons.gold].sum(1, keepdim=True).clamp(min=1e-6)  # (G, 1)
+    scale = ramp * len(lessons.pseudo) / mass / (weight.shape[1] - size)
+    return torch.cat([gold, weight[:, size:] * scale], 1)
+
+
+def _correction(lessons: Lessons, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Returns the (N,) loss factor of each row and the (C,) logit adjustment of the one choice."""
+    factor = torch.ones_like(lessons.weight[0])
+    every = lessons.target[-1, lessons.gold]  # (n, C)
+    adjust = torch.zeros_like(every[:1].sum(0))
+    if config.imbalance == "class_weight":
+        factor[lessons.gold] = class_balance(every, config.imbalance_power)
+    if config.imbalance == "logit_adjust":
+        prior = (every.sum(0) + 1) / (every.sum() + every.shape[1])
+        adjust = config.imbalance_power * prior.log()
+    return factor, adjust
+
+
+def _optimizer(params: dict[str, Tensor], config: TrainConfig) -> torch.optim.AdamW:
+    matrices = [p for p in params.values() if p.dim() >= 3]
+    rest = [p for p in params.values() if p.dim() < 3]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}]
+    if rest:
+        groups.append({"params": rest, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """Returns the rate at `step`: linear warm-up, then a half cosine to zero."""
+    warm = max(1, round(config.warmup * steps))
+    if step < warm:
+        return config.lr * (step + 1) / warm
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def clip_members(grads: list[Tensor], limit: float) -> None:
+    """Scales each member's gradient to a norm of at most `limit`, in place; members never mix."""
+    norm = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]).norm(dim=0)
+    scale = (limit / (norm + 1e-6)).clamp(max=1.0)  # (E,)
+    for g in grads:
+        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+
+
+def noisy_batch(
+    lessons: Lessons,
+    rows: Tensor,
+    corrupt: dict[str, Corruption],
+    noise: NoiseConfig,
+    generator: torch.Generator,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns the batch's clean rows followed by their noisy twins, and who is present."""
+    present = lessons.present[rows]
+    inputs = {}
+    for name, all_rows in lessons.values.items():
+        x = all_rows[rows]
+        inputs[name] = torch.cat([x, corrupt[name](x, generator=generator)])
+    dropped = modality_dropout(present, noise.modality_dropout, generator=generator)
+    return inputs, torch.cat([present, dropped])
+
+
+def fit(
+    ensemble: Ensemble,
+    lessons: Lessons,
+    config: TrainConfig,
+    noise: NoiseConfig,
+    contrast: ContrastConfig,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
+    probe: Probe | None = None,
+    classify: bool = True,
+) -> Ensemble:
+    """Returns the ensemble trained on the lessons; the one given is left as it was.
+
+    Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
+    `probe` says of the stacked parameters. Without `classify` only the contrastive terms are
+    learned and no label is read (see `pretrain`).
+    """
+    device = lessons.present.device
+    steps = config.steps
+    generator = torch.Generator(device=device).manual_seed(seed)
+    params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
+    objective = Objective(
+        ensemble.template.train(),
+        contrast,
+        head_weight=config.head_weight,
+        noisy_share=config.noisy_share,
+        classify=classify,
+    )
+    corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
+    optimizer = _optimizer(params, config)
+    chains, classes = lessons.target.shape[0], lessons.target.shape[2]
+    repeat = ensemble.count // chains
+    rows = _draws(lessons, config, generator)  # (steps, B)
+    size = rows.shape[1] // 2 if len(lessons.pseudo) else rows.shape[1]
+    factor, adjust = _correction(lessons, config)
+    smooth = config.label_smoothing
+
+    def member(p, b, batch, target, weight, known):
+        state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
+        return functional_call(objective, state, (batch, target, weight, known))
+
+    run = vmap(member, in_dims=(0, 0, None, 0, 0, 0), randomness="different")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout draws from the global generator under vmap
+        for step in range(steps):
+            lr = learning_rate(step, steps, config)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            at = rows[step]
+            inputs, present = noisy_batch(lessons, at, corrupt, noise, generator)
+            ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * steps))
+            weight = _row_weights(lessons, at, size, factor, ramp)
+            target = lessons.target[:, at]
+            known = torch.where(lessons.weight[:, at] > 0, target.argmax(-1), -1)
+            target = target * (1 - smooth) + smooth / classes
+            share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
+            share = share if classify else 1.0
+            batch = Batch(inputs, present, adjust.new_tensor(share), adjust, share > 0)
+            each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
+            loss, parts = run(params, ensemble.buffers, batch, *each)
+            optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            if config.clip > 0:
+                clip_members([p.grad for p in params.values() if p.grad is not None], config.clip)
+            optimizer.step()
+            if on_step is not None and (step % LOG_EVERY == 0 or step == steps - 1):
+                seen = {k: float(v.detach().mean()) for k, v in parts.items()}
+                seen |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
+                on_step(step, {"lr": lr} | seen)
+    done = {k: v.detach() for k, v in params.items()}
+    return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def pretrain(
+    ensemble: Ensemble,
+    values: dict[str, Tensor],
+    present: Tensor,
+    rows: Tensor,
+    config: TrainConfig,
+    noise: NoiseConfig,
+    contrast: ContrastConfig,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
+    probe: Probe | None = None,
+) -> Ensemble:
+    """Returns the members after label-free contrastive learning on `rows` (n,) of the table."""
+    n = len(present)
+    lessons = Lessons(
+        values,
+        present,
+        target=torch.zeros(1, n, ensemble.classes, device=present.device),
+        weight=torch.zeros(1, n, device=present.device),
+        gold=rows,
+        pseudo=rows[:0],
+    )
+    plain = replace(
+        config,
+        steps=contrast.pretrain_steps,
+        batch=contrast.pretrain_batch,
+        imbalance="none",
+    )
+    return fit(
+        ensemble,
+        lessons,
+        plain,
+        noise,
+        contrast,
+        seed=seed,
+        on_step=on_step,
+        probe=probe,
+        classify=False,
+    )

@@ -1,0 +1,5 @@
+"""Shared by all tests: one PyTorch thread, because the tensors are small and cores may be shared."""
+
+import torch
+
+torch.set_num_threads(1)
