@@ -122,6 +122,8 @@ def draw_mix(
     partner = torch.randperm(rows, device=device, generator=generator)
     # float64: Gamma draws with a small shape underflow in float32, and 0 / 0 would be NaN
     shape = torch.full((2, rows), alpha, dtype=torch.float64, device=device)
-    draw = torch._standard_gamma(shape, generator=generator).clamp(min=1e-300)
+    # torch.distributions takes no generator; this is what its Gamma calls
+    gamma = torch._standard_gamma(shape, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    draw = gamma.clamp(min=1e-300)
     share = draw[0] / draw.sum(0)
     return Mix(partner, torch.maximum(share, 1 - share).float())

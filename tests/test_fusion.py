@@ -319,6 +319,43 @@ def test_a_missing_modality_is_the_neutral_element(kind):
     torch.testing.assert_close(pair(inputs, only).fused, expected)
 
 
+@every_kind
+def test_a_missing_modality_is_its_learned_vector(kind):
+    model = small(kind).eval()
+    inputs, present = batch()
+    out = model(inputs, present)
+    for i, name in enumerate(inputs):
+        missing = model.encoders.missing[i].expand(int((~present[:, i]).sum()), -1)
+        torch.testing.assert_close(out.embeddings[name][~present[:, i]], missing)
+
+
+def test_mixer_averages_present_modalities():
+    model = small("mlp_mixer", 2).eval()
+    model.mixers = torch.nn.ModuleList()
+    inputs, _ = batch(2)
+    only = torch.tensor([True, False]).expand(9, 2)
+    out = model(inputs, only)
+    h = out.embeddings["speech"]
+    torch.testing.assert_close(out.fused, torch.nn.functional.layer_norm(h, h.shape[-1:]))
+
+
+@pytest.mark.parametrize("kind", ["private_shared", "misa"])
+def test_learned_missing_vectors_never_enter_the_losses_of_pairs(kind):
+    model = small(kind).eval()
+    inputs, present = batch(rows=20)
+    label = torch.arange(20) % 4 - 1
+
+    def losses():
+        out = model(inputs, present)
+        own = {} if kind == "misa" else model.auxiliary(out, inputs, present)
+        return own | supervised_terms(out, label, present, classes=3)
+
+    before = losses()
+    model.encoders.missing.data += 3 * torch.randn(model.encoders.missing.shape)
+    for name, value in losses().items():
+        torch.testing.assert_close(value, before[name], msg=name)
+
+
 def test_tensor_fusion_refuses_what_would_explode():
     dims = {f"speech.{i}": 4 for i in range(9)}
     with pytest.raises(ValueError, match="at most 8, got 9; use 'low_rank'"):

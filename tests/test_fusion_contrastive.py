@@ -154,6 +154,21 @@ def test_missing_rows_are_absent_from_the_terms(many):
         torch.testing.assert_close(by_weight[name], alone[name], msg=name)
 
 
+@pytest.mark.parametrize("many", [2, 3])
+def test_learned_missing_vectors_are_contrasted_with_nothing(many):
+    model, x = model_of(many).eval(), talk(20, many)
+    present = torch.rand(20, many, generator=seeded(1)) > 0.3
+
+    def terms():
+        clean, noisy = views(model, x, present, seeded())
+        return contrastive_terms(model, clean, noisy, present)
+
+    before = terms()
+    model.encoders.missing.data += 3 * torch.randn(model.encoders.missing.shape)
+    for name, value in terms().items():
+        torch.testing.assert_close(value, before[name], msg=name)
+
+
 def test_a_rest_with_one_modality_missing_still_counts_of_three():
     model, x = model_of(3).eval(), talk(10, 3)
     present = all_present(x)
@@ -369,7 +384,8 @@ def test_diagnostics_of_a_collapsed_space_and_of_masked_rows():
     line = torch.arange(1.0, 101.0)[:, None] * torch.ones(1, 32)
     assert float(diag.effective_rank(line)) == pytest.approx(1, abs=0.01)
     assert float(diag.uniformity(line)) == pytest.approx(0, abs=1e-4)
-    z = torch.randn(60, 8, generator=seeded(3))
+    z = 2 + torch.randn(60, 8, generator=seeded(3))
+    torch.testing.assert_close(diag.effective_rank(z), diag.effective_rank(z + 9))
     ok = torch.arange(60) < 40
     dirty = torch.where(ok[:, None], z, torch.nan)
     for f in (diag.uniformity, diag.effective_rank):

@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from models.losses import classification as cls
 from models.losses import disentangle, distillation, regression
+from models.losses.reduce import weighted_mean
 
 
 def seeded(seed=0):
@@ -77,7 +78,7 @@ def test_no_row_left_is_exactly_zero_with_finite_gradient(name):
 
 
 @every_loss
-def test_the_order_of_rows_does_not_matter_and_weight_1_is_no_weight(name):
+def test_weight_1_is_no_weight(name):
     loss, x = LOSSES[name]
     torch.testing.assert_close(loss(x, torch.ones(B)), loss(x, None))
 
@@ -99,6 +100,24 @@ def test_half_precision_is_computed_in_float32(name):
     value = loss(x.bfloat16(), WEIGHT)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, loss(x.bfloat16().float(), WEIGHT))
+
+
+def test_weighted_mean_never_reads_what_has_no_weight():
+    value = torch.tensor([1.0, torch.nan, 4.0])
+    assert float(weighted_mean(value, torch.tensor([1.0, 0.0, 2.0]))) == pytest.approx(3)
+    assert weighted_mean(value, torch.zeros(3)) == 0
+
+
+def test_difference_does_not_push_on_the_length_of_a_vector():
+    centred = X - X.mean(0)
+    size = centred.norm(dim=1, keepdim=True) + 1e-6
+    other = (Y - Y.mean(0)) / (Y - Y.mean(0)).norm(dim=1, keepdim=True)
+
+    def detached(x):
+        return ((x - x.mean(0)) / size).T.matmul(other).square().mean()
+
+    slope = grad(disentangle.difference)(X, Y)
+    torch.testing.assert_close(slope, grad(detached)(X), atol=1e-5, rtol=1e-4)
 
 
 def test_label_shares_turn_minus_one_into_no_target():

@@ -40,13 +40,10 @@ class Block(nn.Module):
 
 
 def positions(frames: int, width: int, like: Tensor) -> Tensor:
-    """Returns sinusoidal positions (T, H), by place in the sequence and not by its content.
-
-    The first is all zeros (cos - 1), so that a lone token is the same in a longer, padded batch.
-    """
+    """Returns sinusoidal positions (T, H), by place in the sequence and not by its content."""
     place = torch.arange(frames, device=like.device)[:, None]
     rate = torch.exp(
         torch.arange(0, width, 2, device=like.device) * (-math.log(10_000.0) / max(width, 1))
     )
     angle = place * rate  # (T, H / 2)
-    return torch.cat([angle.sin(), angle.cos() - 1], -1)[:, :width].to(like.dtype)
+    return torch.cat([angle.sin(), angle.cos()], -1)[:, :width].to(like.dtype)

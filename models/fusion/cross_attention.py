@@ -22,13 +22,10 @@ class CrossAttention(Fusion):
     deep_encoders = False
 
     def build(self) -> None:
-        """Makes one stack of blocks a modality, and the layer over their averages."""
+        """Makes the blocks, L a modality, and the layer over the averages."""
         config, many = self.config, len(self.names)
-        self.stacks = nn.ModuleList(
-            nn.ModuleList(
-                Block(config.hidden, config.heads, config.dropout) for _ in range(config.layers)
-            )
-            for _ in range(many)
+        self.blocks = nn.ModuleList(  # modality by modality
+            Block(config.hidden, config.heads, config.dropout) for _ in range(many * config.layers)
         )
         self.mix = nn.Linear(many * config.hidden, config.hidden)
         self.fused_width = config.hidden
@@ -50,13 +47,13 @@ class CrossAttention(Fusion):
             real.append(mask)
             alone.append(masked_mean(token, mask))
         seen = []
-        for i, stack in enumerate(self.stacks):
+        for i in range(len(tokens)):
             others = [k for k in range(len(tokens)) if k != i] or [i]
             source = torch.cat([tokens[k] for k in others], 1)
             mask = torch.cat([real[k] for k in others], 1)
             x = tokens[i]
-            for block in stack:
-                x = block(x, mask, source)
+            for layer in range(self.config.layers):
+                x = self.blocks[i * self.config.layers + layer](x, mask, source)
             seen.append(masked_mean(F.layer_norm(x, x.shape[-1:]), real[i]))
         fused = self.drop(F.gelu(self.mix(torch.cat(seen, -1))))
         return self.read(torch.stack(alone), fused, {})
@@ -71,6 +68,7 @@ class CrossAttention(Fusion):
         mask = mask & present[:, None]
         x = torch.where(mask[..., None], x, 0.0)
         h = self.drop(F.gelu(self.encoders.first[i](F.layer_norm(x, x.shape[-1:]))))
+        # a lone token too: a row of one frame must be the same in a longer, padded batch
         h = h + positions(frames, self.config.hidden, h)
         first = torch.arange(frames, device=x.device) == 0  # (T,)
         there = mask.any(1, keepdim=True)
