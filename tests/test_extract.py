@@ -396,3 +396,14 @@ def test_encoders_that_are_not_set_are_an_error_in_one_sentence():
     with pytest.raises(EncoderError, match=r"^No encoder is set"):
         open_encoders(config)
     assert Extraction().done == 0
+
+
+def test_a_full_store_is_only_read(table, tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path)
+    extract_rows(table[:24], {"speech": Fake()}, store, progress=False)
+
+    def forbidden(*_):
+        raise PermissionError
+
+    monkeypatch.setattr("semi.features.store.Shelf.locked", forbidden)
+    assert extract_rows(table[:24], {"speech": Fake()}, store, progress=False).cached == 24

@@ -309,3 +309,9 @@ def test_encoder_json_says_what_made_the_numbers(shelf):
     about = json.loads((shelf.folder / "encoder.json").read_text())
     assert about["modality"] == "speech" and about["identity"] == IDENTITY
     assert shelf.folder.name == f"speech-{about['key'][:16]}"
+
+
+def test_a_store_that_cannot_be_written_is_an_error_that_says_where_to_go(tmp_path):
+    (tmp_path / "store").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=r"cannot be written \(.*\); set features.store to a fold"):
+        FeatureStore(tmp_path / "store").shelf("speech", IDENTITY).locked()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AudioError, EncoderError, SemiError
-from .merge import Failure, Shard, read_quarantine
+from .merge import Failure, Shard, leftovers, read_quarantine
 from .progress import Progress
 from .shards import Pending, PlanGone, Worker, begin, cut
 from .sources import Source
@@ -56,7 +56,10 @@ def fill(
     """
     keys, rows = source.first_rows()
     sizes = np.zeros(len(keys))
-    lacking = np.flatnonzero(shelf.open().find(keys) < 0)
+    snapshot = shelf.open()
+    lacking = np.flatnonzero(snapshot.find(keys) < 0)
+    if not len(lacking) and not leftovers(shelf) and not (shelf.folder / "pending").exists():
+        return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(workers) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
     kind = KINDS[source.kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -52,7 +53,11 @@ class FileKeys:
             return list(pool.map(self._key, paths))
 
     def save(self) -> None:
-        """Adds what was learned to the memory file."""
+        """Adds what was learned to the memory file; one that cannot be written only costs time."""
+        with contextlib.suppress(OSError):
+            self._save()
+
+    def _save(self) -> None:
         if self.memory is None:
             return
         if not self._new and not any(self.memory.parent.glob(f".{self.memory.name}.*.tmp")):

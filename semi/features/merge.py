@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import StoreError
 from .files import Lock, file_sha256, sync_folder, temporary, write_whole
 from .keys import KEY
-from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark
+from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark, read_json
 
 
 @dataclass
@@ -107,17 +107,26 @@ def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
 
 def tidy(shelf: Shelf) -> None:
     """Removes what killed processes left half written; the caller holds the shelf's lock."""
-    about = shelf.folder / "store.json"
-    current = json.loads(about.read_text("utf-8")) if about.exists() else {}
-    keep = {current[part]["name"] for part in ("data", "index") if part in current}
-    for path in shelf.folder.iterdir():
-        half = path.name.startswith(".") and path.name.endswith(".tmp")
-        stray = path.name.startswith(("data-", "index-")) and path.name not in keep
-        if half and path.is_dir():
+    for path in leftovers(shelf):
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif half or stray:
+        else:
             with contextlib.suppress(OSError):  # a reader on Windows may still hold it
                 path.unlink()
+
+
+def leftovers(shelf: Shelf) -> list[Path]:
+    """Returns what does not belong to the current state, of writers that died or are at work."""
+    about = shelf.folder / "store.json"
+    current = read_json(about) if about.exists() else {}
+    keep = {current[part]["name"] for part in ("data", "index") if part in current}
+    found = []
+    for path in shelf.folder.glob("*"):
+        half = path.name.startswith(".") and path.name.endswith(".tmp")
+        stray = path.name.startswith(("data-", "index-")) and path.name not in keep
+        if half or stray:
+            found.append(path)
+    return found
 
 
 def read_quarantine(shelf: Shelf) -> dict[str, str]:

@@ -6,7 +6,8 @@ import sys
 import time
 from typing import TextIO
 
-EVERY_SECONDS = 15.0  # between plain lines
+EVERY_SECONDS = 15.0  # between plain lines, at the least
+EVERY_SHARE = 0.05
 
 
 class Progress:
@@ -21,6 +22,7 @@ class Progress:
         self.show = show and total >= 1
         self._began = self._spoke = time.monotonic()
         self._first: float | None = None
+        self._said = 0.0
         self._bar = None
 
     def __enter__(self) -> Progress:
@@ -61,8 +63,11 @@ class Progress:
         if self._bar is not None:
             words = f"{rate:,.0f} {self.unit}/s" if rate else ""
             self._bar.update(self._task, completed=self.done, rate=words)
-        elif now - self._spoke >= EVERY_SECONDS:
-            self._spoke = now
+        elif (
+            now - self._spoke >= EVERY_SECONDS
+            and self.done - self._said >= EVERY_SHARE * self.total
+        ):
+            self._spoke, self._said = now, self.done
             left = f", about {(self.total - self.done) / rate:,.0f} s left" if rate else ""
             share = 100 * self.done / self.total
             self._line(

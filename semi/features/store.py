@@ -103,7 +103,14 @@ class Shelf:
 
         Makes the folder if there is none.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / ".lock").touch()
+        except OSError as error:
+            raise StoreError(
+                f"The feature store at {self.folder} cannot be written ({error.strerror}); set "
+                "features.store to a folder where you may write"
+            ) from error
         return locked(self.folder / ".lock")
 
     def describe(self) -> None:
