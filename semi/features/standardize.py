@@ -57,7 +57,7 @@ class Standardizer:
         new, groups = cls._begin(rows, config, speakers)
         for m, name in enumerate(features.names):
             use = rows & features.present[:, m]
-            new._fit_one(name, features.values[name][use], groups[use])
+            new._fit_one(name, _take(features.values[name], use), _take(groups, use))
         return new
 
     def apply(self, features: Features, speakers: Sequence[str | None] | None = None) -> Features:
@@ -236,6 +236,11 @@ def _numbers(names: Sequence[str], order: Sequence[str]) -> Tensor:
     """Returns each name's place in `order` (n,) int64, -1 where it has none."""
     place = {name: i for i, name in enumerate(order)}
     return torch.tensor([place.get(name, -1) for name in names], dtype=torch.long)
+
+
+def _take(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns the rows where `mask` is true, without a copy when that is all."""
+    return values if bool(mask.all()) else values[mask]
 
 
 def _moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
