@@ -28,6 +28,7 @@ class Problem:
     fold: Tensor  # (n,) int64 out-of-fold part of each gold row
     group: np.ndarray  # (N,) speaker or other group of each row
     classes: list[str]
+    external: Tensor | None = None  # (V, N, C) probabilities of voters from anywhere else
 
     @property
     def dims(self) -> dict[str, int]:

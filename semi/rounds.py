@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pseudo_label.selection import Gold, Pool, Selection, cap_mass, select
+from pseudo_label.selection import Selection, cap_mass, select
 
 from .ensemble import Ensemble
 from .evaluation import bootstrap, score
+from .pools import graph_features, pool_of
 from .probes import contrast_probe
 from .problem import Problem
 from .teaching import Teaching, teach
@@ -52,6 +53,10 @@ class RoundState:
     se: float  # its standard error (grouped bootstrap)
     accepted: bool = True
     verdict: str = ""
+
+
+# (problem, state of the teacher, config, coverage, number of the round) -> see `choose`
+Pick = Callable[[Problem, RoundState, Any, float, int], tuple[Picked, Tensor]]
 
 
 class Recorder(Protocol):
@@ -171,30 +176,19 @@ def choose(
     problem: Problem, state: RoundState, config: Any, rate: float, number: int
 ) -> tuple[Picked, Tensor]:
     """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
-    teaching, tie, prior = state.teaching, problem.tie(), problem.prior()
-    here = problem.present[problem.pool]
+    features = graph_features(problem, config.select)
     parts: list[Selection] = []
-    for k, logits in enumerate(teaching.pool_logits):
-        kept = problem.fold != k  # chain k must not even be judged on the gold it holds out
-        by_head = teaching.voter.by_head(logits)  # (H, P, C)
-        many = len(by_head) > 1
-        pool = Pool(
-            probs=teaching.voter.vote(by_head, here),
-            prior=prior,
-            tie=tie,
+    for k in range(problem.folds + 1):
+        pool = pool_of(
+            problem,
+            state.teaching,
+            k,
+            config.select,
             rate=rate,
-            round=number,
-            classes=problem.classes,
-            by_modality=by_head[1:] if many else None,
-            present=here if many else None,
-            gold=Gold(
-                probs=teaching.oof[kept],
-                label=problem.label[problem.gold][kept],
-                by_modality=teaching.oof_heads[1:, kept] if many else None,
-                group=problem.group_code(problem.gold[kept]),
-            ),
-            group=problem.group_code(problem.pool),
+            number=number,
             state=state.picked.state[k] if state.picked else {},
+            ensemble=state.ensemble,
+            features=features,
         )
         parts.append(select(pool, config.select))
     weight = [
@@ -308,6 +302,7 @@ def run_rounds(
     recorder: Recorder | None = None,
     on_step: Callable[[int], OnStep | None] = lambda number: None,
     on_round: Callable[[RoundState], None] = lambda state: None,
+    pick: Pick | None = None,
 ) -> Outcome:
     """Returns the outcome of warm start, rounds and gate; finished rounds are read back.
 
@@ -317,6 +312,7 @@ def run_rounds(
         recorder: keeps finished rounds; None keeps them in memory only.
         on_step: given a round number (-1 = pre-training), returns its step callback or None.
         on_round: called with every judged round, read back or new.
+        pick: what chooses a round's pseudo-labels in place of `choose`.
     """
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
@@ -340,7 +336,7 @@ def run_rounds(
         rate = coverage_at(config, taken, halved)
         state = recorder.load(number) if recorder else None
         if state is None:
-            picked, target = choose(problem, current, config, rate, number)
+            picked, target = (pick or choose)(problem, current, config, rate, number)
             moved = changed_share(picked, current.picked)
             if not picked.chosen[-1].any() or moved < config.rounds.min_change:
                 stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"

@@ -1,0 +1,115 @@
+"""What a selection rule is shown: the pool as one chain's teacher sees it, and gold beside it.
+
+Letters: G chains (last one holds nothing out), E members of a chain, H heads, P pool rows, n gold
+rows, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pseudo_label.selection import Gold, Pool
+
+from .ensemble import Ensemble
+from .features.principal import principal
+from .problem import Problem
+from .teaching import Teaching, Voter
+
+WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
+WITH_MEMBERS = ("ups", "gmm_split")  # rules that look at the spread of the members
+GRAPH_DIMS = 128  # wider features are cut to this many principal components for the graph
+
+
+def pool_of(
+    problem: Problem,
+    teaching: Teaching,
+    chain: int,
+    config: Any,
+    *,
+    rate: float,
+    number: int,
+    state: dict[str, Tensor],
+    ensemble: Ensemble | None = None,
+    features: Tensor | None = None,
+) -> Pool:
+    """Returns the pool as the teacher of `chain` sees it; no gold row it holds out is in it.
+
+    Args:
+        problem: the data.
+        teaching: what the last accepted round says.
+        chain: number of the chain.
+        config: section `select`.
+        rate: coverage asked of the round.
+        number: number of the round to come.
+        state: what the chain's rule returned in the last accepted round.
+        ensemble: the models of that round; needed where `needs_members(config)`.
+        features: (N, D) of all rows; see `graph_features`.
+    """
+    here = problem.present[problem.pool]
+    by_head = teaching.voter.by_head(teaching.pool_logits[chain])  # (H, P, C)
+    many = len(by_head) > 1
+    kept = problem.fold != chain  # it must not even be judged on the gold it holds out
+    gold_rows = problem.gold[kept]
+    members = None
+    if needs_members(config) and ensemble is not None:
+        members = member_probs(problem, ensemble, teaching.voter, chain)
+    return Pool(
+        probs=teaching.voter.vote(by_head, here),
+        prior=problem.prior(),
+        tie=problem.tie(),
+        rate=rate,
+        round=number,
+        classes=problem.classes,
+        by_modality=by_head[1:] if many else None,
+        present=here if many else None,
+        members=members,
+        external=None if problem.external is None else problem.external[:, problem.pool],
+        gold=Gold(
+            probs=teaching.oof[kept],
+            label=problem.label[gold_rows],
+            by_modality=teaching.oof_heads[1:, kept] if many else None,
+            features=None if features is None else features[gold_rows],
+            group=problem.group_code(gold_rows),
+        ),
+        features=None if features is None else features[problem.pool],
+        group=problem.group_code(problem.pool),
+        state=state,
+    )
+
+
+def needs_members(config: Any) -> bool:
+    """Says whether the rule, or the agreement before it, asks every member by itself."""
+    voting = config.agreement.mode != "off" or config.rule == "agreement"
+    return config.rule in WITH_MEMBERS or (voting and "members" in config.agreement.over)
+
+
+@torch.no_grad()
+def member_probs(problem: Problem, ensemble: Ensemble, voter: Voter, chain: int) -> Tensor:
+    """Returns (E, P, C): the calibrated vote of each member of one chain on the pool."""
+    size = ensemble.count // (problem.folds + 1)
+    mine = ensemble.select(slice(chain * size, (chain + 1) * size))
+    rows = problem.pool
+    here = problem.present[rows]
+    said = mine.predict_logits({m: v[rows] for m, v in problem.values.items()}, here)
+    heads = torch.stack([said.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
+    return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
+
+
+def graph_features(problem: Problem, config: Any) -> Tensor | None:
+    """Returns (N, D) features for rules that compare rows, or None where the rule does not.
+
+    Every modality has the same say, whatever its width; beyond GRAPH_DIMS columns the principal
+    components of training rows stand for them.
+    """
+    if config.rule not in WITH_FEATURES:
+        return None
+    parts = [v / max(v.shape[1], 1) ** 0.5 for v in problem.values.values()]
+    joined = torch.cat(parts, 1)
+    if joined.shape[1] <= GRAPH_DIMS:
+        return joined
+    train = torch.cat([problem.gold, problem.pool])
+    axes, _ = principal(joined[train], GRAPH_DIMS)
+    return joined @ axes.to(joined)
