@@ -446,3 +446,21 @@ def test_rows_takes_two_views_run_as_one_batch_apart():
     whole = model(both, torch.cat([present, present]))
     close(whole.rows(0, 9), model(inputs, present))
     close(whole.rows(9, 18), model(other, present))
+
+
+def test_rows_keeps_temperatures_whole_even_in_a_batch_of_three():
+    model = small("contrastive").eval()
+    inputs, present = batch(rows=3)
+    out = model(inputs, present).rows(0, 1)
+    assert out.projections["log_scale"].shape == (3,)
+    assert out.projections["shared"].shape == (1, 3, 8)
+
+
+def test_deeper_encoder_layers_are_residual():
+    deep, flat = small("concat", depth=3).eval(), small("concat").eval()
+    deep.load_state_dict(flat.state_dict(), strict=False)
+    for layer in deep.encoders.deep:
+        for p in layer.parameters():
+            p.data.zero_()  # each adds gelu(0) = 0
+    inputs, present = batch()
+    close(deep(inputs, present), flat(inputs, present))
