@@ -90,9 +90,10 @@ def class_mix(classes: Sequence[str], shares: Mapping[str, Sequence]) -> Figure:
 
 def rounds(numbers: Sequence[int], metrics: Mapping[str, tuple[Sequence, Sequence, Sequence]]):
     """Draws metrics over the rounds: name -> (values, low, high); an interval may be missing."""
-    figure, axes = _axes((5.2, 3.2), "round", "score")
+    figure, axes = _axes((4.2, 3.6), "round", "score in %")
     for (name, (values, low, high)), color in zip(metrics.items(), _cycle(), strict=False):
-        x, y, lo, hi = (_floats(v) for v in (numbers, values, low, high))
+        x = _floats(numbers)
+        y, lo, hi = (100 * _floats(v) for v in (values, low, high))
         axes.plot(x, y, marker="o", markersize=4, color=color, label=name, linewidth=1.5)
         if np.isfinite(lo).any():
             axes.fill_between(x, lo, hi, color=color, alpha=0.13, linewidth=0)

@@ -128,11 +128,12 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
 def jsonable(value: Any) -> Any:
     """Returns the value made of dict, list, str, int, finite float, bool and None only."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(k): jsonable(v) for k, v in value.items()}
-    if hasattr(value, "tolist"):  # numpy arrays and scalars, tensors
-        value = value.tolist()
+    to_list = getattr(value, "tolist", None)  # numpy arrays and scalars, tensors
+    if to_list is not None:
+        value = to_list()
     if isinstance(value, (list, tuple, set, frozenset)):
         return [
             jsonable(v) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)

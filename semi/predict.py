@@ -60,7 +60,8 @@ class Predictor:
             store: feature store to read from and add to; None = a temporary one.
             progress: show a bar while features are extracted.
         """
-        table = audio if hasattr(audio, "columns") else utterances(audio, texts)
+        given: Any = audio
+        table = given if hasattr(given, "columns") else utterances(given, texts)
         with ExitStack() as stack:
             if store is None:
                 # a stored feature is found again by its content, so a temporary store is only slow
@@ -193,7 +194,7 @@ def predict(
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)
-    lost = int(answers["label"].isna().sum())
+    lost = int(answers["label"].isna().to_numpy().sum())
     more = f", {lost} of them without a label (see the column note)" if lost else ""
     return f"{output}: {len(answers)} utterances{more}"
 

@@ -163,9 +163,9 @@ def _figures(record: dict) -> list[dict]:
     found = []
     bins = record.get("reliability") or []
     if bins:
-        columns = ([b.get(k) for b in bins] for k in ("confidence", "accuracy", "rows"))
+        x, y, n = ([b.get(k) for b in bins] for k in ("confidence", "accuracy", "rows"))
         ece = (record.get("metrics_oof") or {}).get("ece")
-        found.append(("Calibration on out-of-fold gold", figures.reliability(*columns, ece)))
+        found.append(("Calibration on out-of-fold gold", figures.reliability(x, y, n, ece)))
     for key, title, what in (
         ("risk_coverage", "Risk and coverage on out-of-fold gold", "error rate"),
         ("curve", "Pseudo-labels against hidden gold", "share that is right"),

@@ -97,9 +97,9 @@ class _Reader:
             and not (yt.is_optional(hint) and yt.is_null(node))
         ):
             node = yt.text_node(text)
-        for part in reversed(parts):
-            node = yaml.MappingNode("tag:yaml.org,2002:map", [(yt.text_node(part), node)])
-        self.mapping(schema, self.config, node, "", COMMAND_LINE)
+        for part in reversed(parts[1:]):
+            node = yt.map_node(part, node)
+        self.mapping(schema, self.config, yt.map_node(parts[0], node), "", COMMAND_LINE)
 
     def mapping(self, cls: type, target: Any, node: yaml.MappingNode, prefix: str, source: str):
         """Applies the keys of one section."""

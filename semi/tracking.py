@@ -104,7 +104,7 @@ class Tracker:
         """Adds a text."""
         self._rounds.add_text(tag, markdown, self.number)
 
-    def embeddings(self, name: str, matrix: Any, labels: Mapping[str, Sequence]) -> None:
+    def embeddings(self, name: str, matrix: Any, labels: Mapping[str, Any]) -> None:
         """Adds (N, D) points to the projector with the columns of `labels`, one value a row."""
         folder = self.folder / ROUNDS / "projector" / _name(self.number) / name
         points = matrix.tolist() if hasattr(matrix, "tolist") else list(matrix)
@@ -120,9 +120,7 @@ class Tracker:
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(self.folder / "hparams", ignore_errors=True)
-        plain = {
-            k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in settings.items()
-        }
+        plain = {k: v if type(v) in (int, float, str) else str(v) for k, v in settings.items()}
         scores = {k: float(v) for k, v in metrics.items() if v is not None}
         writer = SummaryWriter(str(self.folder))
         writer.add_hparams(plain, scores, run_name="hparams")

@@ -152,6 +152,11 @@ def text_node(text: str) -> yaml.ScalarNode:
     return yaml.ScalarNode("tag:yaml.org,2002:str", text, style="'")
 
 
+def map_node(key: str, value: yaml.Node) -> yaml.MappingNode:
+    """Returns the node of `key: value`."""
+    return yaml.MappingNode("tag:yaml.org,2002:map", [(text_node(key), value)])
+
+
 def null_node() -> yaml.ScalarNode:
     """Returns a node that holds null."""
     return yaml.ScalarNode("tag:yaml.org,2002:null", "null")

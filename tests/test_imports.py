@@ -20,7 +20,7 @@ FLOORS = [
     {"run", "training", "teaching", "checking", "report"},
     {"probes", "pools"},
     {"rounds", "ledger", "round_report", "recorder", "model_dir", "progress", "show"},
-    {"predict", "evaluate_run", "self_training", "demo"},
+    {"predict", "evaluate_run", "self_training", "demo", "estimator"},
     {"cli", "__main__", "__init__"},
 ]
 BELOW_CONFIG = ("data", "features")  # config.py composes their sections' dataclasses
