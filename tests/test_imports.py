@@ -15,15 +15,14 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = [
     {"errors"},
     {"files", "evaluation", "intervals", "yaml_text", "figures"},
-    {"settings", "training_config", "words", "tracking"},
+    {"settings", "training_config", "finetune_config", "words", "tracking"},
     {"data", "features", "config", "learning", "ensemble", "problem", "objective"},
     {"run", "training", "teaching", "checking", "report"},
     {"probes", "pools"},
     {"rounds", "ledger", "round_report", "recorder", "model_dir", "progress", "show"},
-    {"predict", "evaluate_run", "self_training", "demo", "estimator"},
+    {"predict", "evaluate_run", "self_training", "demo", "estimator", "finetune_data"},
     {"cli", "__main__", "__init__"},
 ]
-BELOW_CONFIG = ("data", "features")  # config.py composes their sections' dataclasses
 
 
 def modules(package):
