@@ -121,7 +121,7 @@ def test_what_cannot_be_read_has_no_label_and_says_why(run, sounds):
     assert np.isnan(answers["confidence"][0]) and answers["note"][0]
     assert lines(answers)[0].endswith(f"broken.wav  -  ({answers['note'][0]})")
     with_text = load(run).predict([sounds / "broken.wav"], ["ja"])
-    assert with_text["label"][0] in CLASSES and with_text["note"][0] == answers["note"][0]
+    assert with_text["label"][0] in CLASSES and with_text["note"][0].startswith("unreadable: ")
     nothing = load(run).predict([None], [None])
     assert nothing["note"][0] == "nothing to go by"
 
