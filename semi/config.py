@@ -18,6 +18,7 @@ from .data.config import DataConfig
 from .errors import ConfigError
 from .features.config import FeaturesConfig
 from .files import write_text
+from .finetune_config import FinetuneConfig
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 from .yaml_text import documented_yaml, to_yaml
 
@@ -35,6 +36,7 @@ NOT_IN_SIGNATURE = (
     "data.workers",
     "features.store",
     "encoders.speech.batch_seconds",
+    "finetune",  # another command's
 )
 
 
@@ -97,6 +99,8 @@ class Config:
     """Which rows of the pool become pseudo-labelled, with which label and weight."""
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     """The rounds of self-training and the gate that each must pass."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """Adapting the encoders beforehand (`semi finetune`); `semi train` never reads this."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""
@@ -157,7 +161,11 @@ def check(config: Config) -> Config:
 
 def signature(config: Config) -> dict[str, object]:
     """Returns dotted key -> value of every setting that can change a run's result."""
-    return {k: v for k, v in _leaves(config, "") if k not in NOT_IN_SIGNATURE}
+    return {
+        key: value
+        for key, value in _leaves(config, "")
+        if key not in NOT_IN_SIGNATURE and key.partition(".")[0] not in NOT_IN_SIGNATURE
+    }
 
 
 def save(config: Config, path: str | Path) -> None:

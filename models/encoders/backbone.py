@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .pruning import TokenPruner, Tokens
 
@@ -53,6 +54,7 @@ class Backbone(nn.Module):
     longest: int  # samples the positions reach; longer audio must be cut
     multiple: int  # padded batches are a multiple of this wide, so that shapes repeat
     layers: Any  # transformers' own modules, a ModuleList
+    checkpointing = False  # True: a layer is computed again for its gradient, not remembered
 
     @abstractmethod
     def prepare(self, wave: torch.Tensor) -> torch.Tensor:
@@ -106,16 +108,30 @@ class Backbone(nn.Module):
         positions = self.relative_positions(hidden.shape[1])
         yield 0, LayerState(hidden, tokens)
         for index in range(last):
-            layer = self.layers[index]
-            middle = self.attend(layer, hidden, tokens.attention_bias(hidden.dtype), positions)
-            hidden = middle.hidden
-            if pruner is not None:
-                q, k, v = middle.q, middle.k, middle.v
-                hidden, tokens = pruner.prune(index, hidden, tokens, q, k, v, middle.out_weight)
-            hidden = self.feed_forward(layer, hidden)
-            if index + 1 == self.depth:
-                hidden = self.finish(hidden)
+            if self.checkpointing and torch.is_grad_enabled():
+                arguments = (index, hidden, tokens, positions, pruner)
+                hidden, tokens = checkpoint(self._layer, *arguments, use_reentrant=False)
+            else:
+                hidden, tokens = self._layer(index, hidden, tokens, positions, pruner)
             yield index + 1, LayerState(hidden, tokens)
+
+    def _layer(
+        self,
+        index: int,
+        hidden: torch.Tensor,
+        tokens: Tokens,
+        positions: torch.Tensor | None,
+        pruner: TokenPruner | None,
+    ) -> tuple[torch.Tensor, Tokens]:
+        """Returns the states (B, N, D) after layer `index` (0-based) and what they stand for."""
+        layer = self.layers[index]
+        middle = self.attend(layer, hidden, tokens.attention_bias(hidden.dtype), positions)
+        hidden = middle.hidden
+        if pruner is not None:
+            q, k, v = middle.q, middle.k, middle.v
+            hidden, tokens = pruner.prune(index, hidden, tokens, q, k, v, middle.out_weight)
+        hidden = self.feed_forward(layer, hidden)
+        return (self.finish(hidden) if index + 1 == self.depth else hidden), tokens
 
 
 def self_attention(

@@ -147,7 +147,7 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
     `loader` names a class below `transformers`. Where weights are missing transformers fills in
     random numbers and warns; here that is an error.
     """
-    with _explained(source), _quiet():
+    with _explained(source), quiet():
         module, _, name = f"transformers.{loader}".rpartition(".")
         model, info = getattr(import_module(module), name).from_pretrained(
             source.folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -165,7 +165,7 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
 
 def load_tokenizer(source: Source) -> Any:
     """Returns the model's tokenizer."""
-    with _explained(source), _quiet():
+    with _explained(source), quiet():
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
@@ -215,7 +215,7 @@ def _blames_torchaudio(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Mutes transformers' loading report and bar: what matters in them is raised as an error."""
     from transformers.utils import logging
 
