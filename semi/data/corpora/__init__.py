@@ -2,34 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError, nearest
+from .aihub import read_aihub
 from .emodb import read_emodb
+from .iemocap import read_iemocap
+from .kemdy19 import read_kemdy19
+from .kemdy20 import read_kemdy20
+from .meld import read_meld
+from .mer2024 import read_mer2024
+from .ravdess import read_ravdess
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# name -> function(folder) returning the table and notes on what was decided; extend it freely
-CORPORA: dict[str, Callable[[Path], tuple[pd.DataFrame, list[str]]]] = {"emodb": read_emodb}
+# name -> function(folder, *, options: str) giving the table and notes on what was found, dropped
+# and why; its keywords are the options of the command line. Extend it freely.
+CORPORA: dict[str, Callable[..., tuple[pd.DataFrame, list[str]]]] = {
+    "aihub": read_aihub,
+    "emodb": read_emodb,
+    "iemocap": read_iemocap,
+    "kemdy19": read_kemdy19,
+    "kemdy20": read_kemdy20,
+    "meld": read_meld,
+    "mer2024": read_mer2024,
+    "ravdess": read_ravdess,
+}
 
 
-def corpus_manifest(name: str, folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the manifest table of the corpus `name` in `folder`, and notes on it."""
+def corpus_manifest(
+    name: str, folder: str | Path, **options: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the manifest table of the corpus `name` in `folder`, and notes on it.
+
+    `options` are the keywords of the corpus's reader, such as tags="strip" for kemdy20.
+    """
     if name not in CORPORA:
         known = ", ".join(sorted(CORPORA))
         raise ManifestError(
             f"unknown corpus '{name}'{nearest(name, CORPORA)}; known are {known}. For other data "
             "write a CSV with the columns id, audio, text, label, speaker"
         )
+    known = corpus_options(name)
+    for option in options:
+        if option not in known:
+            told = ", ".join(f"{k}={v}" for k, v in known.items())
+            raise ManifestError(
+                f"{name} has no option '{option}'{nearest(option, known)}; "
+                + (f"its options and their defaults are {told}" if known else "it has none")
+            )
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise ManifestError(
             f"{folder}: no such folder; give the folder that holds the {name} files"
         )
-    return CORPORA[name](root)
+    return CORPORA[name](root, **options)
+
+
+def corpus_options(name: str) -> dict[str, Any]:
+    """Returns {option: default} of a corpus's reader."""
+    parameters = inspect.signature(CORPORA[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def parse_options(words: Sequence[str]) -> dict[str, str]:
+    """Returns {option: value} of words such as tags=strip."""
+    options = {}
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not equals or not option:
+            raise ManifestError(f"'{word}': options of a corpus are written option=value")
+        if option in options:
+            raise ManifestError(f"the option {option} is given twice")
+        options[option] = value
+    return options
 
 
 def bundled_emodb() -> Path:

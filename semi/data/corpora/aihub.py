@@ -1,0 +1,123 @@
+"""AI Hub 'emotional dialogue speech': one sentence a recording, a situation and five raters.
+
+CSV (CP949) with wav_id, 발화문 (sentence), 상황 (situation), then N번 감정 and N번 감정세기
+(emotion and strength) of each rater, 나이 (age), 성별 (sex); sounds <wav_id>.wav. aihub.or.kr
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ManifestError
+from .emotions import Spelling, add_votes, winners
+from .files import SOUNDS, Tree, examples, number, one_of, plain, read_rows, tally, to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RATER = re.compile(r"(\d+)번감정(세기)?")
+SEX = {"female": "f", "여": "f", "여성": "f", "여자": "f", "f": "f"}
+SEX |= {"male": "m", "남": "m", "남성": "m", "남자": "m", "m": "m"}
+
+
+def read_aihub(
+    folder: Path, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of every CSV beneath `folder` and notes.
+
+    `label`: situation (what the speaker was asked to express) or raters (most votes). A rater of
+    strength s counts s + 1 votes. Emotions are spelled as in KEMDy: the two can be put together.
+    """
+    one_of("label", label, ("situation", "raters"))
+    one_of("votes", votes, ("raters", "none"))
+    one_of("missing", missing, ("drop", "keep"))
+    tree, spelling = Tree(folder), Spelling()
+    sheets = _sheets(tree)
+    sounds = tree.stems(SOUNDS)
+    records: dict[str, dict[str, Any]] = {}
+    silent, twice, ties, notes = [], [], 0, []
+    for path, rows in sheets:
+        head = [plain(cell) for cell in rows[0]]
+        raters = _raters(head)
+        column = {name: head.index(name) for name in ("wavid", "발화문", "상황") if name in head}
+        if label == "situation" and "상황" not in column:
+            raise ManifestError(f"{path.name}: no column 상황 (situation); use label=raters")
+        for row in rows[1:]:
+            row = row + [""] * (len(head) - len(row))
+            name = re.sub(r"\.wav$", "", row[column["wavid"]], flags=re.IGNORECASE)
+            if not name or name in records:
+                twice.append(name)
+                continue
+            sound = sounds.get(name.lower())
+            if sound is None:
+                silent.append(name)
+                if missing == "drop":
+                    continue
+            counts: dict[str, float] = {}
+            for emotion, strength in raters:
+                weight = number(row[strength]) if strength is not None else 0.0
+                add_votes(counts, spelling.names(row[emotion]), max(0.0, weight) + 1.0
+                          if weight == weight else 1.0)  # fmt: skip
+            said = spelling.label(row[column["상황"]]) if label == "situation" else winners(counts)
+            ties += ";" in (said or "")
+            records[name] = {
+                "id": name,
+                "audio": str(sound) if sound else None,
+                "text": " ".join(row[column["발화문"]].split()) or None
+                if "발화문" in column else None,
+                "label": said,
+                "votes": counts if votes == "raters" and counts else None,
+                "gender": SEX.get(row[head.index("성별")].lower()) if "성별" in head else None,
+                "age": row[head.index("나이")] or None if "나이" in head else None,
+                "split": None,
+                "language": "ko",
+                "part": path.stem,
+            }  # fmt: skip
+        notes.append(f"{path.name}: {len(rows) - 1} rows, {len(raters)} raters")
+    if not records:
+        raise ManifestError(
+            f"{folder}: {len(silent)} rows, but no sound of any, such as {silent[0]}.wav"
+            if silent else f"{folder}: the CSVs hold no rows"
+        )  # fmt: skip
+    table = to_table(list(records.values()))
+    counts_of = Counter(x for x in table["label"].dropna() if ";" not in x)
+    notes = [f"{len(table)} utterances; labels ({label}): {tally(counts_of)}", *notes]
+    if ties:
+        notes.append(f"{ties} labels are ties, kept as 'a;b'; data.ties says what becomes of them")
+    if silent:
+        done = "are dropped" if missing == "drop" else "stay with their text alone"
+        notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
+    if twice:
+        notes.append(f"{len(twice)} rows repeat a wav_id and are left out ({examples(twice)})")
+    notes += spelling.notes()
+    notes.append(
+        "speakers are not named, so no split can keep them apart: results flatter the model; "
+        "sentences may repeat, which semi check reports"
+    )
+    return table, notes
+
+
+def _sheets(tree: Tree) -> list[tuple[Path, list[list[str]]]]:
+    """Returns the CSVs that have a column wav_id, whatever they are called."""
+    found = []
+    for path, _ in tree.matching(r".*\.(csv|tsv)"):
+        rows = read_rows(path)
+        if rows and "wavid" in [plain(cell) for cell in rows[0]]:
+            found.append((path, rows))
+    if not found:
+        raise ManifestError(
+            f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv"
+        )
+    return found
+
+
+def _raters(head: list[str]) -> list[tuple[int, int | None]]:
+    """Returns each rater's columns of emotion and strength; the blanks in the names vary."""
+    where: dict[int, list[int | None]] = {}
+    for j, name in enumerate(head):
+        if match := RATER.fullmatch(name):
+            where.setdefault(int(match[1]), [None, None])[bool(match[2])] = j
+    return [(e, s) for e, s in (where[n] for n in sorted(where)) if e is not None]

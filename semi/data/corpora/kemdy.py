@@ -1,0 +1,112 @@
+"""What KEMDy19 and KEMDy20 share: ratings, sounds and transcripts joined by segment id."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ManifestError
+from .emotions import Spelling
+from .files import SOUNDS, Tree, examples, one_of, read_text, tally, to_table
+from .transcripts import strip_tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGNALS = ("eda", "temp", "ibi")
+
+
+def check_options(tags: str, votes: str, missing: str) -> None:
+    """Raises ManifestError where an option that both corpora have is set to something else."""
+    one_of("tags", tags, ("keep", "strip"))
+    one_of("votes", votes, ("raters", "none"))
+    one_of("missing", missing, ("drop", "keep"))
+
+
+def join_files(
+    tree: Tree, records: list[dict[str, Any]], *, tags: str, missing: str, signal_stem: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the records with audio, text and signal files, and notes; each id stays once.
+
+    `signal_stem` is the record's key that names its recordings of biosignals.
+    """
+    sounds, texts = tree.stems(SOUNDS), tree.stems((".txt",))
+    signals = {kind: tree.stems((".csv",), under=kind) for kind in SIGNALS}
+    out: dict[str, dict[str, Any]] = {}
+    twice, silent, wordless, tags_only = [], [], [], 0
+    for record in records:
+        name = record["id"]
+        if name in out:
+            twice.append(name)
+            continue
+        sound, words = sounds.get(name.lower()), texts.get(name.lower())
+        if sound is None:
+            silent.append(name)
+            if missing == "drop" or words is None:
+                continue
+        if words is None:
+            wordless.append(name)
+        text = read_text(words) if words is not None else None
+        if text and tags == "strip":
+            text = strip_tags(text)
+            tags_only += not text
+        stem = record.pop(signal_stem).lower()
+        paths = {kind: files.get(stem) for kind, files in signals.items() if files}
+        record |= {kind: _filled(path) for kind, path in paths.items()}
+        out[name] = {"audio": str(sound) if sound else None, "text": text or None} | record
+    if not out:
+        raise ManifestError(
+            f"{tree.folder}: {len(records)} rated utterances, but no sound of any of them, such "
+            f"as {records[0]['id']}.wav; give the folder that holds both annotation and wav"
+        )
+    notes = []
+    if silent:
+        done = "are dropped" if missing == "drop" else "stay with their transcript alone"
+        notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
+    if wordless:
+        notes.append(f"{len(wordless)} utterances have no transcript ({examples(wordless)})")
+    if tags_only:
+        notes.append(f"{tags_only} transcripts held tags alone and count as missing")
+    if twice:
+        notes.append(f"{len(twice)} rows repeat an id and are left out ({examples(twice)})")
+    known = {record["id"].lower() for record in records}
+    unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
+    if unrated:
+        notes.append(f"{len(unrated)} sounds have no rating and are left out ({examples(unrated)})")
+    return [out[name] for name in sorted(out)], notes
+
+
+def _filled(path: Path | None) -> str | None:
+    """Returns the path of a recording that holds anything: some files of the corpora are empty."""
+    return str(path) if path is not None and os.path.getsize(path) > 0 else None
+
+
+def finish(
+    records: list[dict[str, Any]], spelling: Spelling, votes: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of the records and notes on labels and splits."""
+    if votes == "none":
+        records = [record | {"votes": None} for record in records]
+    table = to_table(records)
+    counts: Counter[str] = Counter(label for label in table["label"] if isinstance(label, str))
+    ties = {label: counts.pop(label) for label in list(counts) if ";" in label}
+    without = len(table) - sum(counts.values()) - sum(ties.values())
+    notes = [
+        f"{len(table)} utterances of {table['speaker'].nunique()} speakers in "
+        f"{table['session'].nunique()} sessions; labels: {tally(counts)}"
+    ]
+    if ties:
+        notes.append(
+            f"{sum(ties.values())} labels are ties of equally many raters, kept as 'a;b'; "
+            "data.ties says what becomes of them"
+        )
+    if without:
+        notes.append(f"{without} utterances have no label")
+    notes += spelling.notes()
+    notes.append(
+        "two speakers share a session, and short answers repeat everywhere: split with "
+        "data.group=session data.allow_leaks=[text]"
+    )
+    return table, notes

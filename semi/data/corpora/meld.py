@@ -1,0 +1,113 @@
+"""MELD: dialogues from the series Friends, official split in three files of sentences.
+
+train|dev|test_sent_emo.csv; dia<D>_utt<U>.mp4 (or sound of that name) in train_splits,
+dev_splits_complete and output_repeated_splits_test. https://github.com/declare-lab/MELD
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ManifestError
+from .files import SOUNDS, Tree, examples, one_of, read_records, tally, to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+FILMS = (*SOUNDS, ".mp4")
+FOLDER = {  # words in the folders of the three parts; the test's own name wins over 'train'
+    "test": ("test",),
+    "dev": ("dev", "val"),
+    "train": ("train",),
+}
+# MELD keeps quotes and dashes as Windows-1252 bytes that were read as Latin-1.
+QUOTES = {code: bytes([code]).decode("cp1252") for code in (0x85, *range(0x91, 0x98))}
+
+
+def read_meld(folder: Path, *, missing: str = "keep") -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of MELD with its official split, and notes.
+
+    `missing` says what becomes of sentences without sound, where there is any: keep (text alone)
+    or drop.
+    """
+    one_of("missing", missing, ("keep", "drop"))
+    tree = Tree(folder)
+    found = tree.matching(r"(train|dev|val|test)_sent_emo.*\.csv")
+    if not found:
+        raise ManifestError(
+            f"{folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath it; "
+            "give the folder of MELD"
+        )
+    sounds = _sounds(tree)
+    records: dict[str, dict[str, Any]] = {}
+    twice, silent, strange = [], [], Counter()
+    for path, match in found:
+        split = {"val": "dev"}.get(match[1].lower(), match[1].lower())
+        for row in read_records(path):
+            dialogue, turn = row.get("dialogueid", ""), row.get("utteranceid", "")
+            name = f"{split}_dia{dialogue}_utt{turn}"
+            if not dialogue or not turn or name in records:
+                twice.append(name)
+                continue
+            sound = sounds.get((split, f"dia{dialogue}_utt{turn}"))
+            if sound is None:
+                silent.append(name)
+                if sounds and missing == "drop":
+                    continue
+            label = row.get("emotion", "").lower()
+            if label not in LABELS:
+                strange[label] += 1
+            text = " ".join(row.get("utterance", "").translate(QUOTES).split())
+            records[name] = {
+                "id": name,
+                "audio": str(sound) if sound else None,
+                "text": text or None,
+                "label": label if label in LABELS else None,
+                "speaker": row.get("speaker") or None,
+                "dialogue": f"{split}_dia{dialogue}",
+                "split": split,
+                "language": "en",
+                "sentiment": row.get("sentiment") or None,
+                "season": row.get("season") or None,
+                "episode": row.get("episode") or None,
+            }
+    table = to_table(list(records.values()))
+    parts = tally(Counter(table["split"].tolist()))
+    labels = tally(Counter(table["label"].dropna().tolist()))
+    notes = [f"{len(table)} utterances ({parts}); labels: {labels}"]
+    if twice:
+        notes.append(f"{len(twice)} rows repeat a dialogue's utterance and are left out")
+    if strange:
+        notes.append(f"unknown emotions count as no label: {tally(strange)}")
+    if not sounds:
+        notes.append("no sound beneath the folder: texts alone")
+    elif silent:
+        done = "are dropped" if missing == "drop" else "stay with their text alone"
+        notes.append(f"{len(silent)} utterances without sound {done} ({examples(silent)})")
+    notes.append(
+        "the official split shares speakers and short sentences: use it with data.group=dialogue "
+        "data.allow_leaks=[speaker,text]"
+    )
+    return table, notes
+
+
+def _sounds(tree: Tree) -> dict[tuple[str, str], Path]:
+    """Returns {(split, dia0_utt0): file}: the names repeat, so the folder says the split."""
+    rank = {suffix: i for i, suffix in enumerate(FILMS)}
+    found: dict[tuple[str, str], Path] = {}
+    for path in tree.files:
+        suffix = path.suffix.lower()
+        if suffix not in rank:
+            continue
+        folders = "/".join(path.relative_to(tree.folder).parts[:-1]).lower()
+        split = next((s for s, words in FOLDER.items() if any(w in folders for w in words)), None)
+        stem = path.stem.lower().removeprefix("final_videos_test")
+        if split is None:
+            continue
+        key = (split, stem)
+        if key not in found or rank[suffix] < rank[found[key].suffix.lower()]:
+            found[key] = path
+    return found
