@@ -56,14 +56,17 @@ def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
 def _manifest_arguments(parser: Parser) -> None:
     parser.add_argument("corpus", help="name of a published corpus, such as emodb")
     parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")
+    parser.add_argument("words", nargs="*", metavar="option=value",
+                        help="options of the corpus, such as tags=strip; a wrong one lists them "
+                             "all")  # fmt: skip
     parser.add_argument("-o", "--output", default="manifest.csv", help="default: manifest.csv")
 
 
 def _manifest(args: Arguments) -> None:
-    from .data.corpora import corpus_manifest
+    from .data.corpora import corpus_manifest, parse_options
     from .data.manifest import write_manifest
 
-    table, notes = corpus_manifest(args.corpus, args.folder)
+    table, notes = corpus_manifest(args.corpus, args.folder, **parse_options(args.words))
     write_manifest(table, args.output)
     _say(*notes, f"{args.output}: {len(table)} utterances")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 GROUP_KINDS = ("speaker", "session", "dialogue")
+FOLD_METHODS = ("grouped", "contiguous")
 LEAK_KINDS = ("utterance", "audio", "text", "speaker", "session")
 
 
@@ -30,6 +31,15 @@ class DataConfig:
     """Share of rows held out as test, whole groups at a time, where no split column says it."""
     test_groups: list[str] = field(default_factory=list)
     """Groups (speakers, sessions ...) held out as test by name; replaces test_fraction."""
+    test_fold: int | None = None
+    """Holds out part k of `test_folds` as test (1 is the first), instead of a share; null: none."""
+    test_folds: int = 5
+    """Parts that `test_fold` counts in."""
+    fold_method: str = "grouped"
+    """Parts and folds are grouped (whole groups, classes even) or contiguous (slices of the table).
+
+    Contiguous slices cut through sessions: for comparison with published figures only.
+    """
     group: str = "auto"
     """Never on two sides: speaker, session, dialogue, none, or auto (the first of them known)."""
     allow_leaks: list[str] = field(default_factory=list)
@@ -48,6 +58,15 @@ class DataConfig:
         if self.group not in ("auto", *GROUP_KINDS, "none"):
             kinds = ", ".join(("auto", *GROUP_KINDS, "none"))
             raise ValueError(f"group must be one of {kinds}, got '{self.group}'")
+        if self.fold_method not in FOLD_METHODS:
+            known = " or ".join(FOLD_METHODS)
+            raise ValueError(f"fold_method must be {known}, got '{self.fold_method}'")
+        if self.test_folds < 2:
+            raise ValueError(f"test_folds must be at least 2, got {self.test_folds}")
+        if self.test_fold is not None and not 1 <= self.test_fold <= self.test_folds:
+            raise ValueError(f"test_fold must be in 1..{self.test_folds}, got {self.test_fold}")
+        if self.test_fold is not None and self.test_groups:
+            raise ValueError("test_fold and test_groups cannot both be set; keep one")
         for kind in self.allow_leaks:
             if kind not in LEAK_KINDS:
                 raise ValueError(f"allow_leaks may name {', '.join(LEAK_KINDS)}, got '{kind}'")

@@ -76,7 +76,9 @@ def make_splits(manifest: Manifest, config: DataConfig, *, folds: int, seed: int
         notes.append(note)
     fold = np.full(len(table), -1)
     train = np.flatnonzero(role == "labeled")
-    fold[train], fold_notes = assign_folds(label[train], group[train], folds, seed, kind)
+    fold[train], fold_notes = assign_folds(
+        label[train], group[train], folds, seed, kind, config.fold_method
+    )
     notes += [_named(note, manifest.classes) for note in fold_notes]
     target[(role == "pool") | (role == "unused")] = 0.0
     splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
@@ -178,6 +180,14 @@ def _sides(
         held = np.isin(group.astype(str), [str(g) for g in config.test_groups])
         side[held] = "test"
         notes.append(f"test: {held.sum()} rows of {kind} {', '.join(map(str, config.test_groups))}")
+    elif config.test_fold is not None:
+        method, parts = config.fold_method, config.test_folds
+        side[side != "unlabeled"] = "train"
+        rows = np.flatnonzero((side == "train") & ((label >= 0) | (method == "contiguous")))
+        fold, told = assign_folds(label[rows], group[rows], parts, seed, kind, method)
+        side[rows[fold == config.test_fold - 1]] = "test"
+        notes += [_named(note, manifest.classes) for note in told]
+        notes.append(f"test: {(side == 'test').sum()} rows, part {config.test_fold} of {parts}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
         shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
