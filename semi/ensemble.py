@@ -44,7 +44,8 @@ class Ensemble:
         self.params = params  # name -> (E, ...)
         self.buffers = buffers  # name -> (E, ...)
         # The template only lends its forward; its own values are never used.
-        self.template = build_fusion(config, self.dims, classes)
+        with torch.random.fork_rng(devices=[]):
+            self.template = build_fusion(config, self.dims, classes)
 
     @classmethod
     def create(

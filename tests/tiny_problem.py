@@ -1,54 +1,60 @@
-"""A made-up problem of two views and three classes that trains in a second."""
+"""A small two-view problem made of random numbers: for invariants, never for quality."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from models.fusion import ContrastConfig, FusionConfig
-from semi.learning import LearningConfig
+from noise import NoiseConfig
+from pseudo_label import SelectionConfig
 from semi.problem import Problem
-from semi.training_config import RoundsConfig, TrainConfig
-
-CLASSES = ["calm", "glad", "sad"]
+from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
 
 
-def tiny_problem(*, gold=24, pool=60, test=30, views=("speech", "text"), seed=0, spread=1.0):
-    """Returns Gaussian classes; rows are gold, then pool, then test; ten speakers."""
+def tiny_problem(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1.0, views=2):
+    """Returns a problem whose classes are `spread` apart in every view; 6 speakers."""
     rng = np.random.default_rng(seed)
     n = gold + pool + test
-    label = np.arange(n) % 3
+    label = np.arange(n) % classes
+    speaker = np.array([f"s{(i // classes) % 6}" for i in range(n)])
     values = {}
-    for view in views:
-        centre = rng.normal(size=(3, 6))
-        x = centre[label] + spread * rng.normal(size=(n, 6))
-        values[view] = torch.from_numpy(x.astype(np.float32))
-    label = torch.from_numpy(label)
-    target = torch.zeros(n, 3)
-    target[:gold] = torch.nn.functional.one_hot(label[:gold], 3).float()
+    for name, width in (("speech", 12), ("text", 8))[:views]:
+        centre = spread * rng.normal(size=(classes, width))
+        values[name] = torch.from_numpy(
+            (centre[label] + rng.normal(size=(n, width))).astype(np.float32)
+        )
     rows = torch.arange(n)
+    target = torch.zeros(n, classes)
+    target[:gold] = torch.nn.functional.one_hot(torch.from_numpy(label[:gold]), classes).float()
     return Problem(
         ids=np.array([f"u{i:04d}" for i in range(n)]),
         values=values,
-        present=torch.ones(n, len(views), dtype=torch.bool),
+        present=torch.ones(n, len(values), dtype=torch.bool),
         target=target,
-        label=label,
+        label=torch.from_numpy(label),
         gold=rows[:gold],
         pool=rows[gold : gold + pool],
         dev=rows[:0],
         test=rows[gold + pool :],
-        fold=torch.arange(gold) // 3 % 2,
-        group=np.array([f"s{i // 3 % 10}" for i in range(n)]),
-        classes=list(CLASSES),
+        fold=torch.arange(gold) // classes % folds,
+        group=speaker,
+        classes=[f"c{i}" for i in range(classes)],
     )
 
 
-def tiny_learning(*, steps=5, members=2, max_rounds=1, **select):
-    """Returns settings small enough for a test."""
-    learning = LearningConfig(
-        model=FusionConfig(hidden=8, projection=4),
-        contrast=ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0),
-        train=TrainConfig(folds=2, members=members, steps=steps, batch=16),
-        rounds=RoundsConfig(max_rounds=max_rounds),
+def tiny_config(**sections):
+    """Returns sections small enough for a test; `sections` replace single ones."""
+    config = SimpleNamespace(
+        seed=0,
+        model=FusionConfig(hidden=16, projection=8, dropout=0.1),
+        train=TrainConfig(steps=10, batch=16, members=2, folds=3),
+        noise=NoiseConfig(),
+        contrast=ContrastConfig(pretrain_steps=4, pretrain_batch=32),
+        vote=VoteConfig(),
+        select=SelectionConfig(coverage=[0.5, 0.7]),
+        rounds=RoundsConfig(max_rounds=2),
     )
-    for name, value in select.items():
-        setattr(learning.select, name, value)
-    return learning
+    for name, value in sections.items():
+        setattr(config, name, value)
+    return config

@@ -1,0 +1,175 @@
+"""The laws of the rounds: gold stays, zero rounds is supervised, the gate says no to poison."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_problem import tiny_config, tiny_problem
+
+import semi.rounds as rounds
+from pseudo_label import SelectionConfig
+from semi.ledger import merge_rounds, round_rows
+from semi.round_report import round_record
+from semi.rounds import STOPPED, lessons_of, run_rounds, warm_start
+from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
+
+
+def test_zero_rounds_equals_supervised_training():
+    problem = tiny_problem()
+    config = tiny_config(rounds=RoundsConfig(max_rounds=0))
+    outcome = run_rounds(problem, config)
+    learned = rounds.learned_start(problem, config)
+    supervised = warm_start(problem, config, learned)
+    assert outcome.final.number == 0
+    assert outcome.final.ensemble is not None and supervised.ensemble is not None
+    for name, value in supervised.ensemble.params.items():
+        assert torch.equal(value, outcome.final.ensemble.params[name])
+
+
+def test_given_labels_never_change_and_only_pool_rows_are_added():
+    problem, config = tiny_problem(), tiny_config()
+    gold = problem.target.clone()
+    outcome = run_rounds(problem, config)
+    assert torch.equal(problem.target, gold)
+    assert outcome.stopped in STOPPED
+    for state in outcome.states[1:]:
+        assert state.picked.chosen.shape == (problem.folds + 1, len(problem.pool))
+        target = torch.ones(problem.folds + 1, len(problem.pool), 3) / 3
+        lessons = lessons_of(problem, state.picked, target)
+        assert set(lessons.pseudo.tolist()) <= set(problem.pool.tolist())
+        assert lessons.weight[:, problem.test].sum() == 0
+        assert torch.equal(lessons.target[-1, problem.gold], problem.target[problem.gold])
+
+
+def test_no_metric_moves_when_hidden_gold_and_test_labels_do():
+    problem, config = tiny_problem(), tiny_config()
+    one = run_rounds(problem, config)
+    spoilt = dataclasses.replace(problem, label=problem.label.clone())
+    spoilt.label[problem.pool] = 0
+    spoilt.label[problem.test] = 0
+    two = run_rounds(spoilt, config)
+    assert [s.metric for s in one.states] == [s.metric for s in two.states]
+    assert torch.equal(one.final.teaching.oof, two.final.teaching.oof)
+
+
+def test_a_feature_that_gives_test_labels_away_changes_nothing_out_of_fold():
+    problem, config = tiny_problem(), tiny_config(rounds=RoundsConfig(max_rounds=0))
+    leaky = dataclasses.replace(problem, values=dict(problem.values))
+    leaky.values["text"] = problem.values["text"].clone()
+    leaky.values["text"][problem.test, 0] = problem.label[problem.test].float()
+    assert run_rounds(leaky, config).final.metric == run_rounds(problem, config).final.metric
+
+
+def test_pseudo_labels_of_a_fold_come_from_models_that_never_saw_its_gold():
+    problem, config = tiny_problem(), tiny_config()
+    config.train = dataclasses.replace(config.train, imbalance="none")
+    config.contrast.pretrain_steps = 0
+    config.vote = VoteConfig(method="fused", calibration="none")
+    held = problem.gold[problem.fold == 0]
+    spoilt = dataclasses.replace(
+        problem, target=problem.target.clone(), label=problem.label.clone()
+    )
+    spoilt.target[held] = problem.target[held].roll(1, dims=1)
+    spoilt.label[held] = spoilt.target[held].argmax(1)
+    one, two = (run_rounds(p, config).states[1].picked for p in (problem, spoilt))
+    assert torch.equal(one.label[0], two.label[0])
+    assert torch.equal(one.chosen[0], two.chosen[0])
+    assert not torch.equal(one.label[-1], two.label[-1])
+
+
+def poisoned(monkeypatch):
+    """Makes every selection name a wrong class for all rows."""
+    honest = rounds.choose
+
+    def wrong(problem, state, config, rate, number):
+        picked, _ = honest(problem, state, config, 1.0, number)
+        label = (problem.label[problem.pool] + 1) % len(problem.classes)
+        picked.label[:] = label
+        picked.chosen[:] = True
+        picked.weight[:] = 2.0
+        target = torch.nn.functional.one_hot(label, len(problem.classes)).float()
+        return picked, target.expand(len(picked.label), -1, -1).clone()
+
+    monkeypatch.setattr(rounds, "choose", wrong)
+
+
+def test_a_poisoned_round_is_rolled_back_and_the_warm_start_ships(monkeypatch):
+    problem = tiny_problem(spread=2.0)
+    config = tiny_config(train=TrainConfig(steps=40, batch=16, members=1, folds=3))
+    poisoned(monkeypatch)
+    outcome = run_rounds(problem, config)
+    assert [s.accepted for s in outcome.states] == [True, False, False]
+    assert outcome.stopped == "gate"
+    assert outcome.final.number == 0
+    assert outcome.states[2].coverage == outcome.states[1].coverage / 2  # halved, tried once more
+    assert "rolled back: out-of-fold macro_f1" in outcome.states[1].verdict
+
+
+def test_nothing_confident_enough_stops_with_no_change():
+    config = tiny_config(select=SelectionConfig(rule="threshold", threshold=0.9999))
+    outcome = run_rounds(tiny_problem(spread=0.1), config)
+    assert (outcome.stopped, outcome.final.number) == ("no_change", 0)
+
+
+def test_an_empty_pool_is_supervised_training():
+    problem = tiny_problem()
+    problem = dataclasses.replace(problem, pool=problem.pool[:0])
+    outcome = run_rounds(problem, tiny_config())
+    assert (outcome.stopped, len(outcome.states)) == ("all_labeled", 1)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_rows_with_a_missing_modality_take_part(views):
+    problem = tiny_problem(views=views)
+    if views == 2:
+        problem.present[::3, 1] = False
+        problem.values["text"][::3] = float("nan")
+    outcome = run_rounds(problem, tiny_config())
+    assert all(np.isfinite(s.metric) for s in outcome.states)
+    assert torch.isfinite(outcome.final.teaching.oof).all()
+
+
+def test_votes_with_fixed_weights_are_those_of_the_configuration():
+    problem = tiny_problem()
+    config = tiny_config(vote=VoteConfig(method="fixed", weights={"speech": 0.7, "fused": 0.7}))
+    voter = warm_start(problem, config, {}).teaching.voter
+    assert dict(zip(voter.heads, voter.weights.tolist(), strict=True)) == {
+        "fused": 0.5, "speech": 0.5, "text": 0.0
+    }  # fmt: skip
+    config.vote = VoteConfig(method="fixed", weights={"sound": 1.0})
+    with pytest.raises(ValueError, match=r"vote\.weights names sound, but the heads are fused, sp"):
+        warm_start(problem, config, {})
+
+
+def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history():
+    problem, config = tiny_problem(), tiny_config()
+    outcome = run_rounds(problem, config)
+    parts, before = [], outcome.states[0]
+    for state in outcome.states[1:]:
+        parts.append(round_rows(problem, state, before, "class_topk"))
+        before = state if state.accepted else before
+    ledger = merge_rounds(parts)
+    assert len(ledger) == len(parts) * len(problem.pool)
+    assert not ledger.duplicated(["id", "round"]).any()
+    probs = ledger[[f"p_{c}" for c in problem.classes]].to_numpy()
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-4)
+    assert (ledger.loc[~ledger["chosen"], "weight"] == 0).all()
+    assert (
+        ledger.loc[ledger["accepted"], "last_round"] == ledger["round"][ledger["accepted"]]
+    ).all()
+    never = ledger["first_round"] == -1
+    assert not ledger.loc[never, "accepted"].any()
+    assert {"vote_speech", "vote_text", "reason", "threshold", "flips"} <= set(ledger.columns)
+
+
+def test_a_round_record_measures_gold_rows_only():
+    problem, config = tiny_problem(), tiny_config()
+    outcome = run_rounds(problem, config)
+    for state in outcome.states:
+        record = round_record(problem, state, config)
+        assert record["metrics_oof"]["rows"] == len(problem.gold)
+        assert record["metrics_dev"] is None
+        if state.ensemble is not None:
+            assert record["metrics_test"]["rows"] == len(problem.test)
+    assert record["pseudo"]["checked"] == record["added"]

@@ -1,0 +1,183 @@
+"""A whole run on real speech: what it writes, and that a kill at any moment changes nothing."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import semi
+from semi.data.corpora import bundled_emodb
+from semi.errors import ManifestError, RunError
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "data.allow_leaks=[text]",
+    "data.labeled_fraction=0.5",
+    "encoders.text.model=none",
+    "features.standardize=speaker",
+    "model.hidden=8",
+    "model.projection=4",
+    "contrast.pretrain_steps=3",
+    "train.folds=2",
+    "train.members=2",
+    "train.steps=8",
+    "train.batch=8",
+    "rounds.max_rounds=2",
+    "rounds.accept_se=9",
+    "threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """Returns a manifest of 72 real recordings of 6 speakers and 3 emotions, and a filled store."""
+    folder = tmp_path_factory.mktemp("speech")
+    table = pd.read_csv(bundled_emodb(), dtype=str)
+    table = table[table["label"].isin(["anger", "sadness", "neutral"])]
+    table = table[table["speaker"].isin(sorted(table["speaker"].unique())[:6])]
+    table = table.groupby(["speaker", "label"]).head(4)
+    table["audio"] = [str(bundled_emodb().parent / a) for a in table["audio"]]
+    table.to_csv(folder / "manifest.csv", index=False)
+    semi.extract(settings(folder, "warm"), progress=False)
+    return folder
+
+
+def settings(folder, name, *words):
+    return semi.load_config(
+        None,
+        [
+            f"name={name}",
+            f"runs_dir={folder / 'runs'}",
+            f"data.manifest={folder / 'manifest.csv'}",
+            f"features.store={folder / 'store'}",
+            *SMALL,
+            *words,
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(speech):
+    return semi.self_train(settings(speech, "whole"), progress=False)
+
+
+def files_of(path):
+    """Returns the hash of what a run's numbers are kept in."""
+    names = ["ledger.csv", "splits.csv", "result.json", "model/model.safetensors"]
+    names += [f"round-{r:02d}/round.json" for r in range(3)]
+    return {
+        n: hashlib.sha256((path / n).read_bytes()).hexdigest()
+        for n in names
+        if (path / n).is_file()
+    }
+
+
+def test_a_run_leaves_everything_a_reader_needs(finished):
+    path = finished.path
+    for name in ("config.yaml", "manifest.sha256", "splits.csv", "quarantine.csv", "ledger.csv",
+                 "ledger.parquet", "metrics.jsonl", "result.json", "report.html",
+                 "model/model.json"):  # fmt: skip
+        assert (path / name).is_file(), name
+    assert list((path / "tb").rglob("events.out.tfevents.*"))
+    assert finished.rounds == 2
+    result = json.loads((path / "result.json").read_text())
+    assert result["sentence"] == finished.sentence
+    assert f"{finished.rounds} rounds" in finished.sentence
+    assert finished.stopped in ("max_rounds", "no_change", "all_labeled", "gate")
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(speech, finished):
+    again = semi.self_train(settings(speech, "again", "tracking=false"), progress=False)
+    assert files_of(again.path) == files_of(finished.path)
+    other = semi.self_train(settings(speech, "other", "seed=1", "tracking=false"), progress=False)
+    assert files_of(other.path)["ledger.csv"] != files_of(finished.path)["ledger.csv"]
+
+
+def test_no_test_speaker_is_ever_in_the_ledger(finished):
+    splits = pd.read_csv(finished.path / "splits.csv", dtype=str)
+    ledger = pd.read_csv(finished.path / "ledger.csv", dtype={"id": str})
+    assert set(ledger["id"]) == set(splits.loc[splits["role"] == "pool", "id"])
+    learned = splits[splits["role"].isin(["labeled", "pool"])]
+    held = splits[splits["role"] == "test"]
+    assert not set(learned["group"]) & set(held["group"])
+    assert len(held)
+
+
+def test_evaluation_from_the_model_directory_equals_the_round_that_ships(finished):
+    record = json.loads(
+        (finished.path / f"round-{finished.best_round:02d}" / "round.json").read_text()
+    )
+    for split, key in (("test", "metrics_test"), ("oof", "metrics_oof")):
+        found = semi.evaluate(finished.path, split=split).metrics
+        assert found["confusion"] == record[key]["confusion"]
+        assert found["macro_f1"] == pytest.approx(record[key]["macro_f1"])
+
+
+def test_a_finished_run_resumed_stays_as_it_is(speech, finished):
+    before = files_of(finished.path)
+    again = semi.self_train(settings(speech, "whole"), resume=True, progress=False)
+    assert files_of(again.path) == before
+    with pytest.raises(RunError, match="already holds a finished run"):
+        semi.self_train(settings(speech, "whole"), progress=False)
+
+
+PROGRAM = """
+import sys, semi
+config = semi.load_config(sys.argv[1])
+print("begun", flush=True)
+semi.self_train(config, resume=True, progress=False)
+"""
+
+
+def test_killed_at_random_moments_a_run_ends_in_the_same_ledger(speech, finished, tmp_path):
+    from semi.config import save
+
+    config = settings(speech, "killed")
+    save(config, tmp_path / "killed.yaml")
+    chance, kills = random.Random(0), 0
+    path = speech / "runs" / "killed"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    while True:
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.yaml")]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        process.stdout.readline()
+        if kills < 3:
+            time.sleep(chance.uniform(0.2, 4.0))
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        told = process.communicate()[1].decode()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, told
+    assert kills == 3
+    assert files_of(path) == files_of(finished.path)
+    assert not list(path.rglob(".tmp-*"))
+
+
+def test_a_run_whose_gold_cannot_be_read_says_so(tmp_path):
+    lines = ["id,audio,text,label,speaker"]
+    for i in range(12):
+        bad = tmp_path / f"{i}.wav"
+        bad.write_bytes(b"no sound")
+        lines.append(f"{i},{bad},,{'ab'[i % 2]},{i % 4}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(semi.SemiError) as told:
+        semi.self_train(settings(tmp_path, "bad"), progress=False)
+    assert "none of which has usable speech" in str(told.value)
+
+
+def test_an_unacknowledged_leak_stops_before_anything_is_written(speech):
+    config = settings(speech, "leaky", "data.allow_leaks=[]")
+    with pytest.raises(ManifestError, match="allow_leaks"):
+        semi.self_train(config, progress=False)
+    assert not (speech / "runs" / "leaky").exists()

@@ -1,0 +1,135 @@
+"""The batched training program: equal to training each member alone, and blind to held-out gold."""
+
+import dataclasses
+
+import pytest
+import torch
+from tiny_problem import tiny_config, tiny_problem
+
+from models.fusion import ContrastConfig, FusionConfig, build_fusion
+from noise import NoiseConfig
+from semi.ensemble import Ensemble
+from semi.rounds import fresh_ensemble, lessons_of
+from semi.training import clip_members, fit, learning_rate
+from semi.training_config import TrainConfig
+
+PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
+
+
+def trained(problem, config, ensemble=None, **lessons):
+    given = lessons_of(problem, None, None)
+    given = dataclasses.replace(given, **lessons)
+    start = ensemble or fresh_ensemble(problem, config, {})
+    return fit(start, given, config.train, config.noise, config.contrast, seed=config.seed)
+
+
+@pytest.mark.parametrize("contrast", [PLAIN, ContrastConfig()])
+def test_all_members_at_once_equal_one_after_another(contrast):
+    problem = tiny_problem()
+    config = tiny_config(model=FusionConfig(hidden=16, projection=8, dropout=0.0))
+    config.contrast = contrast
+    together = trained(problem, config)
+    given = lessons_of(problem, None, None)
+    start = fresh_ensemble(problem, config, {})
+    for member in range(together.count):
+        chain = member // config.train.members
+        alone = dataclasses.replace(
+            given,
+            target=given.target[[chain]],
+            weight=given.weight[[chain]],
+        )
+        # the last chain's targets are those of all gold rows, whatever the chain
+        one = fit(
+            start.select([member]), alone, config.train, config.noise, contrast, seed=config.seed
+        )
+        for name, value in one.params.items():
+            torch.testing.assert_close(value[0], together.params[name][member], rtol=0, atol=1e-5)
+
+
+def test_clipping_never_mixes_members():
+    grads = [torch.tensor([[3.0, 4.0], [0.3, 0.4]]), torch.zeros(2, 5)]
+    clip_members(grads, 1.0)
+    torch.testing.assert_close(grads[0], torch.tensor([[0.6, 0.8], [0.3, 0.4]]), atol=1e-5, rtol=0)
+
+
+def test_a_chain_never_sees_the_labels_of_its_own_fold():
+    problem, config = tiny_problem(), tiny_config(contrast=ContrastConfig())
+    config.train = dataclasses.replace(config.train, imbalance="none")
+    before = trained(problem, config)
+    held = problem.gold[problem.fold == 0]
+    spoilt = dataclasses.replace(problem, target=problem.target.clone())
+    spoilt.target[held] = problem.target[held].roll(1, dims=1)
+    after = trained(spoilt, config)
+    members = config.train.members
+    for name, value in before.params.items():
+        torch.testing.assert_close(value[:members], after.params[name][:members], rtol=0, atol=0)
+    head = before.params["head.weight"]
+    assert not torch.equal(head[members:], after.params["head.weight"][members:])
+
+
+def test_the_same_seed_gives_the_same_bits_and_the_start_stays_untouched():
+    problem, config = tiny_problem(), tiny_config()
+    start = fresh_ensemble(problem, config, {})
+    kept = {k: v.clone() for k, v in start.params.items()}
+    one, two = trained(problem, config, start), trained(problem, config, start)
+    assert all(torch.equal(v, two.params[k]) for k, v in one.params.items())
+    assert all(torch.equal(v, start.params[k]) for k, v in kept.items())
+
+
+def test_training_leaves_the_global_generator_where_it_was():
+    before = torch.random.get_rng_state()
+    trained(tiny_problem(), tiny_config())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("imbalance", ["none", "oversample", "class_weight", "logit_adjust"])
+def test_training_learns_separable_classes(imbalance):
+    problem = tiny_problem(spread=3.0)
+    config = tiny_config(train=TrainConfig(steps=60, batch=16, members=1, imbalance=imbalance))
+    config.noise = NoiseConfig(modality_dropout=0.0)
+    model = trained(problem, config)
+    values = {m: v[problem.test] for m, v in problem.values.items()}
+    said = model.predict_logits(values, problem.present[problem.test]).fused.mean(0).argmax(1)
+    assert (said == problem.label[problem.test]).float().mean() > 0.8
+
+
+def test_two_imbalance_corrections_are_refused():
+    with pytest.raises(ValueError, match=r"imbalance must be exactly one of .*two corrections"):
+        TrainConfig(imbalance="oversample+class_weight")
+
+
+def test_learning_rate_warms_up_and_ends_near_zero():
+    config = TrainConfig(lr=1.0, warmup=0.1)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] < 1e-3
+
+
+def test_an_ensemble_predicts_what_its_modules_predict_alone():
+    config = FusionConfig(hidden=8, projection=4)
+    dims = {"speech": 5, "text": 3}
+    ensemble = Ensemble.create(config, dims, 4, count=3, seed=7)
+    values = {m: torch.randn(6, d) for m, d in dims.items()}
+    present = torch.ones(6, 2, dtype=torch.bool)
+    present[2, 1] = False
+    said = ensemble.predict_logits(values, present, chunk=4)
+    again = Ensemble.from_state(ensemble.spec(), ensemble.tensors())
+    assert torch.equal(again.predict_logits(values, present, chunk=4).fused, said.fused)
+    for e in range(3):
+        torch.manual_seed(7 * 100_003 + e)
+        module = build_fusion(config, dims, 4).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(module(values, present).logits, said.fused[e])
+
+
+def test_a_prediction_depends_on_its_own_row_only():
+    problem, config = tiny_problem(), tiny_config()
+    model = trained(problem, config)
+    rows = problem.test
+    values = {m: v[rows] for m, v in problem.values.items()}
+    whole = model.predict_logits(values, problem.present[rows]).fused
+    for i in range(0, len(rows), 7):
+        one = {m: v[i : i + 1] for m, v in values.items()}
+        alone = model.predict_logits(one, problem.present[rows[i : i + 1]]).fused
+        torch.testing.assert_close(alone[:, 0], whole[:, i], rtol=0, atol=1e-5)
