@@ -68,7 +68,7 @@ def chain_logits(
         out = ensemble.predict_logits({m: v[rows] for m, v in values.items()}, present[rows])
         heads = []
         for logits in out.heads().values():
-            member = logits.float().log_softmax(-1)
+            member = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             member = member.unflatten(0, (chains, ensemble.count // chains))  # (G, E/G, r, C)
             heads.append(member.logsumexp(1) - torch.tensor(float(member.shape[1])).log())
         parts.append(torch.stack(heads, 1))

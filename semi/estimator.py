@@ -1,0 +1,300 @@
+"""`SelfTrainingEstimator`: the rounds behind scikit-learn's interface.
+
+>>> from semi.estimator import SelfTrainingEstimator
+>>> model = SelfTrainingEstimator(random_state=0).fit(X, y)  # y == -1 where unlabelled
+>>> model.predict_proba(X_new), model.transduction_, model.termination_condition_
+
+Letters: N rows, D columns, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from models.fusion import ContrastConfig, FusionConfig
+from pseudo_label import SelectionConfig
+
+from .data.folds import assign_folds
+from .ensemble import Ensemble
+from .learning import LearningConfig
+from .problem import Problem
+from .rounds import Outcome, run_rounds
+from .teaching import answer
+from .training_config import RoundsConfig, TrainConfig
+
+UNLABELED = -1
+NARROW = 32  # views of fewer columns get anchors
+ANCHORS = (1.0, -1.0) * 4  # constant columns: without them the model's layer norm would see only
+# the direction of a row and not its length, which of few columns is most of what there is
+FLAT = 1e-12  # a column whose deviation is below this share of its mean is left unscaled
+
+
+class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
+    """Gated self-training on a table of numbers; `y == -1` marks unlabelled rows.
+
+    One class cannot be learned, so -1 beside a single other number is a label: the -1/+1 coding.
+
+    A round is kept only if labelled rows, judged by models that did not see them, do not object;
+    otherwise the supervised model ships. Probabilities are calibrated on the same rows.
+
+    Args:
+        rule: selection rule, a key of `pseudo_label.RULES`.
+        coverage: share of the unlabelled rows asked for in rounds 1, 2, ...; the last repeats.
+        max_rounds: rounds after the supervised start; 0 = supervised training only.
+        precision_target: take only what labelled rows certify to be this precise; None = no cap.
+        folds: out-of-fold parts of the labelled rows; fewer where there are fewer rows.
+        members: models of each fold that differ in their random start.
+        steps: optimiser steps of a round.
+        hidden: width of the model.
+        lr: peak learning rate of AdamW.
+        contrast_steps: steps of label-free contrastive training beforehand; 0 = no contrast at all.
+        views: widths of consecutive groups of columns that are views of the same row, such as
+            {"speech": 512, "text": 384}; None = one view.
+        standardize: scale every column to mean 0 and deviation 1 over all rows given to `fit`.
+        metric: what labelled rows are judged by: macro_f1, waf, uar or accuracy.
+        accept_se: a round may fall this many standard errors below the best and still go on.
+        device: cpu, cuda or cuda:<number>.
+        random_state: seed; None = another one at every fit.
+
+    Attributes:
+        classes_: (C,) the labels, sorted.
+        transduction_: (N,) given labels and the pseudo-labels of the round that ships; -1 = none.
+        labeled_iter_: (N,) 0 = given, t = pseudo-labelled since accepted round t, -1 = never.
+        termination_condition_: max_rounds, no_change, all_labeled or gate.
+        n_iter_: rounds tried, rolled-back ones included.
+        best_iter_: round whose model ships; 0 = the supervised start.
+        scores_: out-of-fold metric on labelled rows of every round, the start first.
+        n_features_in_: number of columns.
+    """
+
+    def __init__(
+        self,
+        rule="class_topk",
+        *,
+        coverage=(0.3, 0.45, 0.6),
+        max_rounds=3,
+        precision_target=None,
+        folds=5,
+        members=1,
+        steps=200,
+        hidden=64,
+        lr=2e-3,
+        contrast_steps=0,
+        views=None,
+        standardize=True,
+        metric="macro_f1",
+        accept_se=1.0,
+        device="cpu",
+        random_state=None,
+    ):
+        self.rule = rule
+        self.coverage = coverage
+        self.max_rounds = max_rounds
+        self.precision_target = precision_target
+        self.folds = folds
+        self.members = members
+        self.steps = steps
+        self.hidden = hidden
+        self.lr = lr
+        self.contrast_steps = contrast_steps
+        self.views = views
+        self.standardize = standardize
+        self.metric = metric
+        self.accept_se = accept_se
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None):
+        """Trains on labelled and unlabelled rows; returns self.
+
+        Args:
+            X: (N, D) numbers: array, data frame or tensor.
+            y: (N,) labels, -1 where unlabelled (text labels in an array of dtype object).
+            groups: (N,) speakers or the like; rows of one never stand on two sides of a fold.
+        """
+        X, y = _validate(self, _plain(X), _plain(y), reset=True)
+        labeled = _labeled(y)
+        check_classification_targets(y[labeled])
+        self.classes_, code = np.unique(y[labeled], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "training needs labelled rows of two classes or more, y has 1 class: "
+                f"{self.classes_[0]}"
+            )
+        config = self._learning()
+        label = np.full(len(y), UNLABELED)
+        label[labeled] = code
+        self._fit_scaling(X)
+        problem = self._problem(X, label, labeled, _groups(groups, len(y)), config)
+        outcome = run_rounds(problem, config)
+        self._keep(outcome, problem, y)
+        return self
+
+    def predict_proba(self, X):
+        """Returns calibrated probabilities (N, C), columns as in `classes_`."""
+        check_is_fitted(self)
+        X, _ = _validate(self, _plain(X), None, reset=False)
+        values = self._values(X, torch.float64)  # a row's answer must not hang on its batch mates
+        present = torch.ones(len(X), len(values), dtype=torch.bool, device=self.device)
+        said = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
+        probs = said.probs.double().cpu().numpy()
+        return probs / probs.sum(1, keepdims=True)
+
+    def predict(self, X):
+        """Returns the likeliest label of every row (N,)."""
+        probs = self.predict_proba(X)
+        return self.classes_[probs.argmax(1)]
+
+    def _learning(self) -> LearningConfig:
+        """Returns the settings of the rounds; a value out of range is named."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        contrast = ContrastConfig(pretrain_steps=self.contrast_steps)
+        if not self.contrast_steps:
+            contrast = ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0)
+        coverage = [float(c) for c in np.atleast_1d(self.coverage)]
+        return LearningConfig(
+            seed=seed,
+            model=FusionConfig(hidden=self.hidden, projection=max(1, self.hidden // 2)),
+            contrast=contrast,
+            train=TrainConfig(
+                folds=self.folds, members=self.members, steps=self.steps, lr=self.lr
+            ),
+            select=SelectionConfig(
+                rule=self.rule, coverage=coverage, precision_target=self.precision_target
+            ),
+            rounds=RoundsConfig(
+                max_rounds=self.max_rounds, metric=self.metric, accept_se=self.accept_se
+            ),
+        )  # fmt: skip
+
+    def _fit_scaling(self, X: np.ndarray) -> None:
+        self._mean, self._std = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.standardize:
+            self._mean, deviation = X.mean(0), X.std(0)
+            self._std = np.where(deviation <= FLAT * np.abs(self._mean), 1.0, deviation)
+        widths = {"x": X.shape[1]} if self.views is None else dict(self.views)
+        if sum(widths.values()) != X.shape[1] or min(widths.values()) < 1:
+            told = ", ".join(f"{name}: {width}" for name, width in widths.items())
+            raise ValueError(
+                f"views must be widths that add up to the {X.shape[1]} columns of X, got {{{told}}}"
+            )
+        self._widths = widths
+
+    def _values(self, X: np.ndarray, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Returns view -> (N, D_v), scaled; narrow views with anchors."""
+        scaled = (X - self._mean) / self._std
+        if self.standardize:
+            scaled = scaled.clip(-5.0, 5.0)
+        tensor = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device, dtype)
+        parts = dict(zip(self._widths, tensor.split(list(self._widths.values()), 1), strict=True))
+        anchors = tensor.new_tensor(ANCHORS).expand(len(X), -1)
+        return {
+            name: torch.cat([part, anchors], 1) if part.shape[1] < NARROW else part
+            for name, part in parts.items()
+        }
+
+    def _problem(self, X, label, labeled, group, config) -> Problem:
+        gold, pool = np.flatnonzero(labeled), np.flatnonzero(~labeled)
+        folds = config.train.folds
+        fold, _ = assign_folds(label[gold], group[gold], folds, config.seed, "group")
+        target = torch.zeros(len(X), len(self.classes_))
+        target[gold, label[gold]] = 1.0
+        values, where = self._values(X, torch.float32), self.device
+        none = torch.zeros(0, dtype=torch.int64, device=where)
+        return Problem(
+            ids=np.array([str(i) for i in range(len(X))]),
+            values=values,
+            present=torch.ones(len(X), len(values), dtype=torch.bool, device=where),
+            target=target.to(where),
+            label=torch.from_numpy(label).to(where),
+            gold=torch.from_numpy(gold).to(where),
+            pool=torch.from_numpy(pool).to(where),
+            dev=none,
+            test=none,
+            fold=torch.from_numpy(fold).to(where),
+            group=group,
+            classes=[str(c) for c in self.classes_],
+        )
+
+    def _keep(self, outcome: Outcome, problem: Problem, y: np.ndarray) -> None:
+        """Keeps the model that ships and the account of the rounds."""
+        final = outcome.final
+        if final.ensemble is None:
+            raise RuntimeError("the round that ships has no model")
+        self._ensemble, self._voter = final.ensemble, final.teaching.voter
+        self._chains = problem.folds + 1
+        self.termination_condition_ = outcome.stopped
+        self.n_iter_, self.best_iter_ = len(outcome.states) - 1, final.number
+        self.scores_ = np.array([state.metric for state in outcome.states])
+        self.transduction_ = y.copy()
+        self.labeled_iter_ = np.full(len(y), UNLABELED)
+        self.labeled_iter_[problem.gold.cpu().numpy()] = 0
+        if final.picked is None:
+            return
+        pool = problem.pool.cpu().numpy()
+        mine = final.picked.chosen[-1].cpu().numpy()
+        label = final.picked.label[-1].cpu().numpy()
+        self.transduction_[pool[mine]] = self.classes_[label[mine]]
+        first = np.full(len(pool), UNLABELED)
+        for state in outcome.states[1 : final.number + 1]:
+            if state.accepted and state.picked is not None:
+                chosen = state.picked.chosen[-1].cpu().numpy()
+                first = np.where(chosen & (first < 0), state.number, first)
+        self.labeled_iter_[pool[mine]] = first[mine]
+
+
+def _exact(ensemble: Ensemble) -> Ensemble:
+    """Returns the ensemble in float64, where a row's answer does not hang on its batch mates."""
+    params = {k: v.double() for k, v in ensemble.params.items()}
+    buffers = {k: v.double() if v.is_floating_point() else v for k, v in ensemble.buffers.items()}
+    return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, params, buffers)
+
+
+def _plain(table: Any) -> Any:
+    """Returns a tensor as an array; everything else as it is."""
+    return table.detach().cpu().numpy() if isinstance(table, torch.Tensor) else table
+
+
+def _validate(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+    """Returns X as float64 (N, D) and y as an array (N,), checked by scikit-learn."""
+    kind = {"dtype": np.float64, "order": "C", "reset": reset}
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:  # scikit-learn < 1.6
+        check = estimator._validate_data
+    else:
+
+        def check(*args, **words):
+            return validate_data(estimator, *args, **words)
+
+    return check(X, y, **kind) if reset else (check(X, **kind), None)
+
+
+def _labeled(y: np.ndarray) -> np.ndarray:
+    """Returns which rows are labelled (N,) bool: all whose entry is not -1."""
+    if y.dtype.kind in "US":
+        return np.ones(len(y), dtype=bool)
+    labeled = np.array([entry != UNLABELED for entry in y.tolist()], dtype=bool)
+    if not labeled.any():
+        raise ValueError("y has no labelled row: every entry is -1")
+    if y.dtype.kind in "if" and len(np.unique(y[labeled])) == 1:
+        return np.ones(len(y), dtype=bool)  # -1 and +1: the usual coding of two classes
+    return labeled
+
+
+def _groups(groups: Any, rows: int) -> np.ndarray:
+    """Returns each row's group as text (N,); without groups every row is one of its own."""
+    if groups is None:
+        return np.array([str(i) for i in range(rows)])
+    given = np.asarray(_plain(groups))
+    if given.shape != (rows,):
+        raise ValueError(f"groups must have one entry for each of the {rows} rows of X, got shape "
+                         f"{given.shape}")  # fmt: skip
+    return given.astype(str)
