@@ -113,7 +113,7 @@ def predictions(x: np.ndarray, frame: pd.DataFrame) -> np.ndarray:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     folds = GroupKFold(min(5, frame.speaker.nunique()))
     return cross_val_predict(model, x, frame.label, groups=frame.speaker, cv=folds)
 
