@@ -2,6 +2,7 @@
 
 # pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
 # pyright: reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def join_files(
     unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
     if unrated:
         notes.append(f"{len(unrated)} sounds have no rating and are left out ({examples(unrated)})")
-    return [out[name] for name in sorted(out)], notes
+    return list(out.values()), notes  # in the order of the talk
 
 
 def _filled(path: Path | None) -> str | None:

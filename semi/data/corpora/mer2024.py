@@ -46,7 +46,7 @@ def read_mer2024(
     labels, notes = _labels(tree)
     words = _transcripts(tree, text, notes)
     sounds = {path.stem: path for path in tree.stems(SOUNDS).values()}
-    arrays = _features(tree)
+    arrays = _features(tree, notes)
     given = {name for corpus in labels.values() for name in corpus}
     here = {name for found in (sounds, *arrays.values()) for name in found} - given
     if pool == "yes":
@@ -117,13 +117,13 @@ def _labels(tree: Tree) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]
             return {name: corpora[name] for name in order}, [f"labels from {path.name}"]
     found: dict[str, dict[str, dict[str, Any]]] = {}
     files = []
-    for path, _ in tree.matching(r".*label.*\.csv|.*train.*\.csv|.*test.*\.csv"):
+    for path, _ in tree.matching(r".*\.csv"):
         records = read_records(path)
         head = records[0] if records else {}
         name, emotion = (_column(head, wanted) for wanted in (NAMES, EMOTIONS))
         if name is None or emotion is None:
             continue
-        corpus = re.search(r"test\d*", path.stem.lower())
+        corpus = re.search(r"(?<![a-z])test\d*", path.stem.lower())
         rows = found.setdefault(f"{corpus[0]}_corpus" if corpus else "train_corpus", {})
         for r in records:
             if r[name]:
@@ -167,12 +167,23 @@ def _stem(name: str) -> str:
     return re.sub(r"\.(wav|mp4|avi|npy|flac)$", "", name.strip(), flags=re.IGNORECASE)
 
 
-def _features(tree: Tree) -> dict[str, dict[str, Path]]:
+def _features(tree: Tree, notes: list[str]) -> dict[str, dict[str, Path]]:
     """Returns {feature folder: {name: array file}} of utterance and frame features."""
     found: dict[str, dict[str, Path]] = {}
+    scattered = set()
     for path in tree.files:
-        if path.suffix == ".npy" and FEATURES.fullmatch(path.parent.name):
+        if path.suffix != ".npy":
+            continue
+        if FEATURES.fullmatch(path.parent.name):
             found.setdefault(path.parent.name, {})[path.stem] = path
+        elif FEATURES.fullmatch(path.parent.parent.name):
+            scattered.add(path.parent)
+    if scattered:
+        shown = examples(sorted(map(str, scattered)), 1)
+        notes.append(
+            f"{len(scattered)} utterances keep their features as one file a frame, which are not "
+            f"read; stack each folder into one .npy (T, D) ({shown})"
+        )
     return dict(sorted(found.items()))
 
 

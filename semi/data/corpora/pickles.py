@@ -109,7 +109,9 @@ def read_npz(path: Path) -> dict[str, Any]:
             f"numbers ({error}); nothing in it was run. Save the labels as a CSV with the columns "
             "name, discrete"
         ) from None
-    except (zipfile.BadZipFile, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can break off anywhere
         raise ManifestError(f"{path.name}: not a readable .npz file ({error})") from None
     return out
 

@@ -1,0 +1,77 @@
+"""Held-out parts by number: the published contiguous slices, and whole groups."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from semi.data.config import DataConfig
+from semi.data.folds import contiguous_folds
+from semi.data.manifest import load_manifest
+from semi.data.splits import make_splits
+from semi.errors import ManifestError
+
+ACCEPTED = ["speaker", "session"]
+
+
+def load(tmp_path, **columns):
+    rng = np.random.default_rng(0)
+    n = 103
+    frame = pd.DataFrame(
+        {
+            "id": [f"u{i:03d}" for i in range(n)],
+            "text": [f"sentence {i}" for i in range(n)],
+            "label": np.array(["a", "b", "c"])[rng.integers(0, 3, n)],
+            "speaker": [f"s{i // 8}" for i in range(n)],
+            "session": [f"d{i // 16}" for i in range(n)],
+            **columns,
+        }
+    )
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    return load_manifest(tmp_path / "m.csv")
+
+
+def test_published_sizes_of_the_five_slices():
+    for rows, sizes in (
+        (13_462, [2692, 2692, 2693, 2692, 2693]),  # KEMDy20
+        (20_554, [4110, 4111, 4111, 4111, 4111]),  # KEMDy19, both sheets
+    ):
+        fold = contiguous_folds(rows, 5)
+        assert np.bincount(fold).tolist() == sizes and (np.diff(fold) >= 0).all()
+
+
+@pytest.mark.parametrize("method", ["grouped", "contiguous"])
+def test_the_parts_are_each_held_out_once(tmp_path, method):
+    manifest = load(tmp_path, split=["test"] * 103)  # the column does not count
+    held = np.zeros(103, dtype=int)
+    for part in range(1, 6):
+        config = DataConfig(
+            test_fold=part, fold_method=method, group="session", allow_leaks=ACCEPTED
+        )
+        splits = make_splits(manifest, config, folds=3, seed=0)
+        test = splits.role == "test"
+        assert (splits.role[~test] == "labeled").all()
+        if method == "grouped":
+            assert not set(splits.group[test]) & set(splits.group[~test])
+        else:
+            assert np.ptp(np.flatnonzero(test)) + 1 == test.sum()
+            assert (np.diff(splits.fold[~test]) >= 0).all()
+        held += test
+    assert (held == 1).all()
+
+
+def test_defect_001_6_slices_that_cut_a_session_are_a_leak_to_be_accepted(tmp_path):
+    manifest = load(tmp_path)
+    config = DataConfig(test_fold=2, fold_method="contiguous")
+    with pytest.raises(ManifestError, match=r"(?s)speaker: .* dev/test rows"):
+        make_splits(manifest, config, folds=3, seed=0)
+
+
+def test_settings_that_cannot_be_used_are_named():
+    for message, settings in {
+        r"fold_method must be grouped or contiguous, got 'random'": {"fold_method": "random"},
+        r"test_fold must be in 1\.\.5, got 6": {"test_fold": 6},
+        r"test_folds must be at least 2, got 1": {"test_folds": 1},
+        "test_fold and test_groups cannot both be set": {"test_fold": 1, "test_groups": ["a"]},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            DataConfig(**settings)
