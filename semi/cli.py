@@ -143,6 +143,45 @@ def _report(args: Arguments) -> None:
     _say(str(write_report(args.run)))
 
 
+def _convert_arguments(parser: Parser) -> None:
+    parser.add_argument("checkpoint", help=".pt file of fairseq, s3prl or torchaudio")
+    parser.add_argument("folder", help="new Hugging Face folder")
+
+
+def _convert(args: Arguments) -> None:
+    from models.encoders.fairseq import convert
+
+    folder = convert(args.checkpoint, args.folder)
+    _say(f"{folder}: use it with encoders.speech.model={folder}")
+
+
+def _prune_report_arguments(parser: Parser) -> None:
+    _takes_settings(parser)
+    parser.add_argument("--utterances", type=int, default=500, help="sample size, default 500")
+    parser.add_argument("--methods", nargs="+", default=["merge", "topk_merge", "stride"],
+                        help="of token pruning; default merge topk_merge stride")  # fmt: skip
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.7, 0.5],
+                        help="keep rates; default 0.7 0.5")  # fmt: skip
+    parser.add_argument("--layers", nargs="+", type=int, default=[],
+                        help="pruning layers, 0-based; default L/4 and L/2")  # fmt: skip
+
+
+def _prune_report(args: Arguments) -> None:
+    from .prune_report import prune_report
+
+    report = prune_report(
+        _config(args), utterances=args.utterances, methods=args.methods, keep_rates=args.keep,
+        layers=args.layers,
+    )  # fmt: skip
+    _say(str(report))
+
+
+def _finetune(args: Arguments) -> None:
+    from .finetune import finetune
+
+    _say(str(finetune(_config(args), resume=args.resume)))
+
+
 VERBS: dict[str, Verb] = {
     "manifest": Verb("make the table of utterances of a published corpus",
                      _manifest_arguments, _manifest),
@@ -156,6 +195,12 @@ VERBS: dict[str, Verb] = {
     "predict": Verb("label audio files, texts or a manifest with a run's model",
                     _predict_arguments, _predict),
     "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
+    "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
+                    _convert_arguments, _convert),
+    "prune-report": Verb("what token pruning would cost and bring on your own audio",
+                         _prune_report_arguments, _prune_report),
+    "finetune": Verb("adapt the encoders to the gold training rows",
+                     _train_arguments, _finetune, "resume with: {line} --resume"),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",
                  _takes_settings, _demo, "start again with: {line}"),
 }  # fmt: skip

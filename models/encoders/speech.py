@@ -63,6 +63,13 @@ class SpeechEncoder:
             speech_model(config.model, config.revision), config, device=device, precision=precision
         )
 
+    def variant(self, config: SpeechConfig) -> SpeechEncoder:
+        """Returns an encoder of the same weights, in memory once, with other settings."""
+        device = str(self.device)
+        other = SpeechEncoder(self.model, config, device=device, precision=self.precision)
+        other.__dict__["backbone"] = self.backbone
+        return other
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one utterance's result: (D,), or (L, D) for views."""

@@ -47,7 +47,7 @@ class TextEncoder:
         self.device = torch.device(device)
         self.precision = precision
         self.model_config = hub.load_config(source)
-        self.depth, self.width = _size(self.model_config, source)
+        self.depth, self.width = text_size(self.model_config, source)
         self.layers = resolve_layers(config.layers, self.depth)
 
     @classmethod
@@ -140,11 +140,7 @@ class TextEncoder:
     @cached_property
     def longest(self) -> int:
         """Tokens a text may have: `max_tokens`, or what the model's positions reach."""
-        reach = getattr(self.model_config, "max_position_embeddings", None) or sys.maxsize
-        for name, module in self.model.named_modules():
-            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
-                reach -= module.padding_idx + 1  # RoBERTa and its kin count from there
-        return min(self.config.max_tokens, reach)
+        return min(self.config.max_tokens, position_reach(self.model))
 
     def _pad(self, rows: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
         """Returns the tokenizer's rows as (B, T) tensors on the device."""
@@ -157,7 +153,16 @@ class TextEncoder:
         return padded
 
 
-def _size(config: Any, source: hub.Source) -> tuple[int, int]:
+def position_reach(model: Any) -> int:
+    """Returns how many tokens a text model's positions reach."""
+    reach = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
+            reach -= module.padding_idx + 1  # RoBERTa and its kin count from there
+    return reach
+
+
+def text_size(config: Any, source: hub.Source) -> tuple[int, int]:
     """Returns the number of layers and the width of a text model."""
     depth = getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None)
     width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)

@@ -23,7 +23,7 @@ from .lora import add_lora, merge_lora
 from .padding import normalized, pad_rows
 from .pruning import TokenPruner, supports_pruning
 from .speech_models import make_backbone, speech_model
-from .text import _size
+from .text import position_reach, text_size
 
 
 class Trainable(nn.Module):
@@ -168,7 +168,7 @@ class TrainableText(Trainable):
         super().__init__()
         source = hub.find(config.model, config.revision, setting="encoders.text.model")
         self.config, self.folder = config, source.folder
-        depth, width = _size(hub.load_config(source), source)
+        depth, width = text_size(hub.load_config(source), source)
         self.tokenizer = hub.load_tokenizer(source)
         self.model = hub.load_weights(source, "AutoModel")
         if self.model.config.is_encoder_decoder:
@@ -176,8 +176,11 @@ class TrainableText(Trainable):
                 f"encoders.text.model={config.model} is an encoder-decoder, which finetune cannot "
                 "adapt; choose a BERT-like encoder, or set finetune.text=none"
             )
+        self.longest = min(config.max_tokens, position_reach(self.model))
         if checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            new = getattr(self.model, "activation_checkpointing_enable", None)  # transformers >= 5
+            enable = new or self.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         lists = [m for m in self.model.modules() if isinstance(m, nn.ModuleList)]
         self.layers = next(m for m in lists if len(m) == depth)
         self.used = resolve_layers(config.layers, depth)
@@ -187,10 +190,9 @@ class TrainableText(Trainable):
     def vectors(self, batch: list[str], pruning: TokenPruner | None = None) -> Tensor:
         """Returns (B, width) of texts; see Trainable. There is nothing to prune here."""
         device = next(self.parameters()).device
-        longest = min(self.config.max_tokens, self.tokenizer.model_max_length)
         inputs = self.tokenizer(
             [self.config.prefix + text for text in batch],
-            truncation=True, max_length=longest, padding=True, return_tensors="pt",
+            truncation=True, max_length=self.longest, padding=True, return_tensors="pt",
         ).to(device)  # fmt: skip
         out = self.model(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
