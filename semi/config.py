@@ -19,6 +19,7 @@ from .errors import ConfigError
 from .features.config import FeaturesConfig
 from .files import write_text
 from .finetune_config import FinetuneConfig
+from .task_config import TaskConfig, task_problems
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 from .yaml_text import documented_yaml, to_yaml
 
@@ -85,6 +86,8 @@ class Config:
     """What turns an utterance into embeddings, one encoder a modality."""
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     """The store of embeddings and their standardisation."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What is predicted of an utterance: a class, several, valence and arousal, or both."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noisy views of the embeddings that training sees."""
     model: FusionConfig = field(default_factory=FusionConfig)
@@ -187,7 +190,8 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         if models == {"none"}:
             told = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
             found.append(("encoders", told))
-    return found
+    task = sections.get("task")
+    return found if task is None else found + task_problems(task, sections)
 
 
 def _device_problems(device: str) -> list[str]:

@@ -8,6 +8,7 @@ from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 
+from .task_config import TaskConfig
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 
 
@@ -17,6 +18,8 @@ class LearningConfig:
 
     seed: int = 0
     """The one seed."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What is predicted of an utterance."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noisy views of the embeddings that training sees."""
     model: FusionConfig = field(default_factory=FusionConfig)

@@ -6,12 +6,18 @@ one forward pass of 2B rows. No boolean indexing and no host reads in here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group_means
+from models.fusion.supervised import supervised_terms
+from models.losses.regression import ccc_mse
+
+from .learning_losses import LOSSES, Stakes, binary_cross_entropy
+from .task_config import TaskConfig
+from .training_config import TrainConfig
 
 
 @dataclass
@@ -25,27 +31,32 @@ class Batch:
     contrasting: bool = True  # False leaves the contrastive terms out
 
 
+@dataclass
+class Aims:
+    """What the classification and regression losses are; the same at every step."""
+
+    train: TrainConfig
+    stakes: Stakes
+    task: TaskConfig = field(default_factory=TaskConfig)
+    classify: bool = True  # False: contrastive pre-training, no labels are looked at
+
+
 class Objective(nn.Module):
     """Holds the model so that one functional call sees its parameters in every term."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        contrast: ContrastConfig,
-        *,
-        head_weight: float,
-        noisy_share: float,
-        classify: bool,
-    ) -> None:
+    def __init__(self, model: nn.Module, contrast: ContrastConfig, aims: Aims) -> None:
         super().__init__()
         self.model = model
         self.contrast = contrast
-        self.head_weight = head_weight
-        self.noisy_share = noisy_share
-        self.classify = classify  # False: contrastive pre-training, no labels are looked at
+        self.aims = aims
 
     def forward(
-        self, batch: Batch, target: Tensor, weight: Tensor, known: Tensor
+        self,
+        batch: Batch,
+        target: Tensor,
+        weight: Tensor,
+        known: Tensor,
+        extra: dict[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the scalar loss and its parts by name.
 
@@ -54,17 +65,27 @@ class Objective(nn.Module):
             target: (B, C) soft targets of this member's fold.
             weight: (B,) row weights of this member's fold; 0 = not a training row of it.
             known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
+            extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
+                unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
         loss = out.logits.new_zeros(())
-        if self.classify:
-            loss, parts = self._classification(out, batch, target, weight)
+        rows = self._rows(weight) if self.aims.classify else None
+        if rows is not None and self.aims.task.classes_weight > 0:
+            loss, parts = self._classification(out, batch, target, rows)
+        if "affect" in extra and rows is not None:
+            parts["affect"] = self._affect(out, extra["affect"], weight)
+            loss = loss + self.aims.task.affect_weight * parts["affect"]
         auxiliary = getattr(self.model, "auxiliary", None)
         if auxiliary is not None:
-            for name, value in auxiliary(out, batch.inputs, batch.present).items():
+            for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
                 parts[f"aux/{name}"] = value
                 loss = loss + value
+        if "gold" in extra:
+            for name, value in self._by_class(out, batch, extra["gold"], weight).items():
+                parts[f"contrast/{name}"] = value
+                loss = loss + getattr(self.contrast, name) * value
         terms = self._contrast(out, batch, known)
         if terms:
             total = torch.stack(list(group_means(terms).values())).sum()
@@ -72,23 +93,43 @@ class Objective(nn.Module):
             loss = loss + batch.contrast * total
         return loss, {"loss": loss, **parts}
 
-    def _classification(self, out, batch, target, weight):
-        """Cross-entropy of the fused head and of each modality's head, clean and noisy rows."""
-        share = self.noisy_share
-        rows = torch.cat([(1 - share) * weight, share * weight])  # (2B,)
+    def _rows(self, weight: Tensor) -> Tensor:
+        """Returns the weights (2B,) of the clean and the noisy rows."""
+        share = self.aims.train.noisy_share
+        return torch.cat([(1 - share) * weight, share * weight])
+
+    def _classification(self, out, batch, target, rows):
+        """Loss of the fused head and of each modality's head, clean and noisy rows."""
         both = torch.cat([target, target])  # (2B, C)
+        aims, stakes = self.aims, self.aims.stakes
+        measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
+        scale, head_weight = aims.task.classes_weight, aims.train.head_weight
 
-        def entropy(logits: Tensor, rows: Tensor) -> Tensor:
-            nll = -(both * (logits + batch.adjust).log_softmax(-1)).sum(-1)  # (2B,)
-            return (rows * nll).sum()
-
-        fused = entropy(out.logits, rows)
+        fused = measure(out.logits + batch.adjust, both, rows, stakes)
         parts, loss = {"fused": fused}, fused
-        if self.head_weight > 0 and len(out.modality_logits) > 1:
+        if head_weight > 0 and len(out.modality_logits) > 1:
             for i, (name, logits) in enumerate(out.modality_logits.items()):
-                parts[name] = entropy(logits, rows * batch.present[:, i])
-                loss = loss + self.head_weight * parts[name]
-        return loss, parts
+                here = rows * batch.present[:, i]
+                parts[name] = measure(logits + batch.adjust, both, here, stakes)
+                loss = loss + head_weight * parts[name]
+        return (loss if scale == 1 else scale * loss), parts
+
+    def _affect(self, out: FusionOutput, target: Tensor, weight: Tensor) -> Tensor:
+        """1 - CCC + MSE of valence and arousal, clean and noisy views apart: CCC is of a batch."""
+        share, half = self.aims.train.noisy_share, len(target)
+        mse = self.aims.task.mse_weight
+        clean = ccc_mse(out.affect[:half], target, weight, mse_weight=mse)
+        noisy = ccc_mse(out.affect[half:], target, weight, mse_weight=mse)
+        return (1 - share) * clean + share * noisy
+
+    def _by_class(self, out, batch, gold: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Supervised contrast of the clean rows, within and between modalities."""
+        half = len(gold)
+        terms = supervised_terms(
+            out.rows(0, half), gold, batch.present[:half], (weight > 0).to(weight.dtype),
+            tau=self.contrast.tau,
+        )  # fmt: skip
+        return {k: v for k, v in terms.items() if getattr(self.contrast, k) > 0}
 
     def _contrast(self, out: FusionOutput, batch: Batch, known: Tensor) -> dict[str, Tensor]:
         """Losses of the switched-on pairs; rows known to share a class are no negatives."""

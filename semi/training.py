@@ -15,10 +15,13 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import ContrastConfig
-from noise import Corruption, NoiseConfig, modality_dropout
+from noise import Corruption, NoiseConfig, draw_mix, modality_dropout
 
+from .affect_scale import affect_scale, unscale_affect
 from .ensemble import Ensemble
-from .objective import Batch, Objective
+from .learning_losses import Stakes
+from .objective import Aims, Batch, Objective
+from .task_config import TaskConfig
 from .training_config import TrainConfig
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -33,10 +36,11 @@ class Lessons:
 
     values: dict[str, Tensor]  # modality -> (N, D_m), standardised
     present: Tensor  # (N, M) bool
-    target: Tensor  # (G, N, C) rows sum to 1 where weight > 0
+    target: Tensor  # (G, N, C) rows sum to 1 where weight > 0; 0 and 1 for several labels a row
     weight: Tensor  # (G, N) 0 = not a training row of this chain
     gold: Tensor  # (n,) int64 rows with given labels
     pseudo: Tensor  # (p,) int64 rows that at least one chain pseudo-labelled; may be empty
+    affect: Tensor | None = None  # (G, N, 2) valence and arousal to learn, NaN = unknown
 
 
 def class_balance(target: Tensor, power: float) -> Tensor:
@@ -46,11 +50,20 @@ def class_balance(target: Tensor, power: float) -> Tensor:
     return factor / factor.mean()
 
 
-def _draws(lessons: Lessons, config: TrainConfig, generator: torch.Generator) -> Tensor:
+def _gold_shares(lessons: Lessons, task: TaskConfig) -> Tensor:
+    """Returns (n, C) class shares of the gold rows; the last chain holds none of them out."""
+    every = lessons.target[-1, lessons.gold]
+    return every / every.sum(1, keepdim=True).clamp(min=1e-6) if task.multi else every
+
+
+def _draws(
+    lessons: Lessons, config: TrainConfig, generator: torch.Generator, task: TaskConfig
+) -> Tensor:
     """Returns (steps, B) row indices: gold rows, then as many pseudo-labelled rows if any."""
     gold, pseudo = lessons.gold, lessons.pseudo
-    size = min(config.batch, max(2 * len(gold), 8))
-    every = lessons.target[-1, gold]  # the last chain holds nothing out
+    # the concordance of few rows is biased, so affect is learned from whole batches
+    size = config.batch if task.affect else min(config.batch, max(2 * len(gold), 8))
+    every = _gold_shares(lessons, task)
     chance = torch.ones(len(gold), device=gold.device)
     if config.imbalance == "oversample":
         chance = class_balance(every, config.imbalance_power)
@@ -80,10 +93,12 @@ def _row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp
     return torch.cat([gold, weight[:, size:] * scale], 1)
 
 
-def _correction(lessons: Lessons, config: TrainConfig) -> tuple[Tensor, Tensor]:
+def _correction(
+    lessons: Lessons, config: TrainConfig, task: TaskConfig
+) -> tuple[Tensor, Tensor]:
     """Returns the (N,) loss factor of each row and the (C,) logit adjustment of the one choice."""
     factor = torch.ones_like(lessons.weight[0])
-    every = lessons.target[-1, lessons.gold]  # (n, C)
+    every = _gold_shares(lessons, task)
     adjust = torch.zeros_like(every[:1].sum(0))
     if config.imbalance == "class_weight":
         factor[lessons.gold] = class_balance(every, config.imbalance_power)
@@ -130,9 +145,47 @@ def noisy_batch(
     inputs = {}
     for name, all_rows in lessons.values.items():
         x = all_rows[rows]
-        inputs[name] = torch.cat([x, corrupt[name](x, generator=generator)])
+        noisy = corrupt[name](x, generator=generator)
+        if x.dim() == 3:  # frames: padding (NaN) stays padding
+            noisy = torch.where(x.isnan(), x, noisy)
+        inputs[name] = torch.cat([x, noisy])
     dropped = modality_dropout(present, noise.modality_dropout, generator=generator)
     return inputs, torch.cat([present, dropped])
+
+
+@dataclass
+class Step:
+    """The rows of one step as one chain after the other sees them."""
+
+    inputs: dict[str, Tensor]  # modality -> (2B, D_m)
+    present: Tensor  # (2B, M)
+    target: Tensor  # (G, B, C)
+    weight: Tensor  # (G, B)
+    affect: Tensor | None  # (G, B, 2)
+
+
+def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
+    """Returns the step with every row blended with a partner, features and targets alike.
+
+    Only rows that have the same modalities are blended. A row whose partner is no training row of
+    a chain (a held-out label) leaves the loss of that chain.
+    """
+    rows = step.target.shape[1]
+    mix = draw_mix(rows, alpha, generator, step.present.device)
+    here = step.present[:rows]  # of the clean rows: nothing is hidden there
+    alike = (here == here[mix.partner]).all(1)
+    mix.share = torch.where(alike, mix.share, 1.0)
+    inputs = {m: torch.cat([mix(x[:rows]), mix(x[rows:])]) for m, x in step.inputs.items()}
+    share = mix.share[:, None]
+
+    def blend(x: Tensor) -> Tensor:
+        other = torch.where(share < 1, x[:, mix.partner], 0.0)  # an unknown (NaN) stays there
+        return share * x + (1 - share) * other
+
+    alone = mix.share == 1
+    weight = step.weight * ((step.weight[:, mix.partner] > 0) | alone)
+    affect = None if step.affect is None else blend(step.affect)
+    return Step(inputs, step.present, blend(step.target), weight, affect)
 
 
 def fit(
@@ -146,6 +199,7 @@ def fit(
     on_step: OnStep | None = None,
     probe: Probe | None = None,
     classify: bool = True,
+    task: TaskConfig | None = None,
 ) -> Ensemble:
     """Returns the ensemble trained on the lessons; the one given is left as it was.
 
@@ -157,27 +211,28 @@ def fit(
     steps = config.steps
     generator = torch.Generator(device=device).manual_seed(seed)
     params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
+    task = task or TaskConfig()
+    counts = lessons.target[-1, lessons.gold].sum(0)
+    stakes = Stakes(counts, config.focal_gamma, config.ldam_margin)
     objective = Objective(
-        ensemble.template.train(),
-        contrast,
-        head_weight=config.head_weight,
-        noisy_share=config.noisy_share,
-        classify=classify,
+        ensemble.template.train(), contrast, Aims(config, stakes, task, classify)
     )
     corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
     optimizer = _optimizer(params, config)
     chains, classes = lessons.target.shape[0], lessons.target.shape[2]
     repeat = ensemble.count // chains
-    rows = _draws(lessons, config, generator)  # (steps, B)
+    rows = _draws(lessons, config, generator, task)  # (steps, B)
     size = rows.shape[1] // 2 if len(lessons.pseudo) else rows.shape[1]
-    factor, adjust = _correction(lessons, config)
-    smooth = config.label_smoothing
+    factor, adjust = _correction(lessons, config, task)
+    smooth, spread = config.label_smoothing, 2 if task.multi else classes
+    by_class = classify and contrast.intra + contrast.inter > 0
+    scale = None if lessons.affect is None else affect_scale(lessons)
 
-    def member(p, b, batch, target, weight, known):
+    def member(p, b, batch, target, weight, known, extra):
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
-        return functional_call(objective, state, (batch, target, weight, known))
+        return functional_call(objective, state, (batch, target, weight, known, extra))
 
-    run = vmap(member, in_dims=(0, 0, None, 0, 0, 0), randomness="different")
+    run = vmap(member, in_dims=(0, 0, None, 0, 0, 0, 0), randomness="different")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
         for step in range(steps):
@@ -190,12 +245,27 @@ def fit(
             weight = _row_weights(lessons, at, size, factor, ramp)
             target = lessons.target[:, at]
             known = torch.where(lessons.weight[:, at] > 0, target.argmax(-1), -1)
-            target = target * (1 - smooth) + smooth / classes
+            if task.kind != "single":
+                known = known if task.kind == "joint" else _sure(known, target, task)
+            affect = None
+            if lessons.affect is not None and scale is not None:
+                affect = (lessons.affect[:, at] - scale.mean) / scale.std
+            target = target * (1 - smooth) + smooth / spread
+            if noise.mixup_alpha > 0 and classify:
+                step_rows = Step(inputs, present, target, weight, affect)
+                step_rows = mixed(step_rows, noise.mixup_alpha, generator)
+                inputs, target, affect = step_rows.inputs, step_rows.target, step_rows.affect
+                weight = step_rows.weight
+            extra = {} if affect is None else {"affect": affect}
+            if by_class:
+                own = torch.arange(known.shape[1], device=device) < size  # gold, no pseudo-labels
+                extra["gold"] = torch.where(own, known, -1)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
             share = share if classify else 1.0
             batch = Batch(inputs, present, adjust.new_tensor(share), adjust, share > 0)
             each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
-            loss, parts = run(params, ensemble.buffers, batch, *each)
+            extra = {k: t.repeat_interleave(repeat, 0) for k, t in extra.items()}
+            loss, parts = run(params, ensemble.buffers, batch, *each, extra)
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             if config.clip > 0:
@@ -206,7 +276,15 @@ def fit(
                 seen |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
                 on_step(step, {"lr": lr} | seen)
     done = {k: v.detach() for k, v in params.items()}
+    if scale is not None:
+        done = unscale_affect(done, scale, repeat)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def _sure(known: Tensor, target: Tensor, task: TaskConfig) -> Tensor:
+    """Returns the class of rows with one label only; affect alone knows no classes."""
+    alone = (target.sum(-1) - 1).abs() < 1e-3
+    return torch.where(alone & task.multi, known, -1)
 
 
 def pretrain(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 IMBALANCE = ("none", "oversample", "class_weight", "logit_adjust")
 GATE_METRICS = ("macro_f1", "waf", "uar", "accuracy")
+TASK_METRICS = ("micro_f1", "sample_f1", "ccc")  # of several labels a row; of valence and arousal
+LOSS_NAMES = ("cross_entropy", "focal", "soft_f1", "ldam")
 VOTES = ("fused", "uniform", "fitted", "fixed")
 
 
@@ -40,6 +42,12 @@ class TrainConfig:
     """ONE correction of class imbalance: none | oversample | class_weight | logit_adjust."""
     imbalance_power: float = 0.5
     """oversample, class_weight: rows count n_class**-power; logit_adjust: the factor tau."""
+    loss: str = "cross_entropy"
+    """Classification loss: cross_entropy | focal | soft_f1 (macro-F1 of the batch) | ldam."""
+    focal_gamma: float = 2.0
+    """focal: how strongly rows that are already right fade; 0 = cross-entropy."""
+    ldam_margin: float = 0.5
+    """ldam: margin of the rarest class, in logits; others get margin (n_c / n_min)**-0.25."""
     head_weight: float = 0.3
     """Weight of each modality's own classification loss beside the fused one."""
     noisy_share: float = 0.5
@@ -64,6 +72,12 @@ class TrainConfig:
             f"imbalance must be exactly one of {', '.join(IMBALANCE)} (two corrections at once "
             f"over-correct), got {self.imbalance!r}",
         )
+        _check(
+            self.loss in LOSS_NAMES,
+            f"loss must be one of {', '.join(LOSS_NAMES)}, got {self.loss!r}",
+        )
+        for name in ("focal_gamma", "ldam_margin"):
+            _check(getattr(self, name) >= 0, f"{name} must be >= 0, got {getattr(self, name)}")
         _check(self.head_weight >= 0, f"head_weight must be >= 0, got {self.head_weight}")
         _check(0 <= self.noisy_share <= 1, f"noisy_share must be in [0, 1], got {self.noisy_share}")
 
@@ -75,7 +89,10 @@ class RoundsConfig:
     max_rounds: int = 3
     """Rounds after the warm start; 0 = supervised training only."""
     metric: str = "macro_f1"
-    """Gold out-of-fold metric the gate looks at: macro_f1 | waf | uar | accuracy."""
+    """Gold out-of-fold metric the gate looks at: macro_f1 | waf | uar | accuracy.
+
+    Also micro_f1 | sample_f1 (task.kind multi_label) and ccc (affect and joint).
+    """
     accept_se: float = 1.0
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
     retry: bool = True
@@ -89,8 +106,8 @@ class RoundsConfig:
         """Raises ValueError naming the first field out of range."""
         _check(self.max_rounds >= 0, f"max_rounds must be >= 0, got {self.max_rounds}")
         _check(
-            self.metric in GATE_METRICS,
-            f"metric must be one of {', '.join(GATE_METRICS)}, got {self.metric!r}",
+            self.metric in GATE_METRICS + TASK_METRICS,
+            f"metric must be one of {', '.join(GATE_METRICS + TASK_METRICS)}, got {self.metric!r}",
         )
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
         _check(self.keep in ("best", "last"), f"keep must be 'best' or 'last', got {self.keep!r}")

@@ -88,9 +88,13 @@ class ContrastConfig:
     """Steps of contrastive training on labelled and unlabelled rows before any label is used."""
     pretrain_batch: int = 256
     """Rows a step of contrastive pre-training compares."""
+    intra: float = 0.0
+    """Weight of the contrast by class within each modality, on given labels only; 0 = off."""
+    inter: float = 0.0
+    """Weight of the contrast by class between modalities, on given labels only; 0 = off."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "weight_end", "pretrain_steps"):
+        for name in ("weight", "weight_end", "pretrain_steps", "intra", "inter"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0.01 < self.tau < 1:

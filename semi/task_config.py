@@ -1,0 +1,140 @@
+"""Settings of the task (`task`): what a row's answer is, and which settings fit that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("single", "multi_label", "affect", "joint")
+AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
+MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
+
+
+@dataclass
+class TaskConfig:
+    """What is predicted of an utterance."""
+
+    kind: str = "single"
+    """single (one class) | multi_label (any number) | affect (valence, arousal) | joint (both)."""
+    class_weight: float = 1.0
+    """joint: weight of the classification losses."""
+    affect_weight: float = 1.0
+    """affect, joint: weight of the regression loss 1 - CCC + mse_weight MSE (scaled targets)."""
+    mse_weight: float = 0.1
+    """affect, joint: weight of the squared error beside 1 - CCC; it fixes the scale early."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the first field out of range."""
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'")
+        for name in ("class_weight", "affect_weight", "mse_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.kind in ("affect", "joint") and self.affect_weight == 0:
+            raise ValueError(f"affect_weight must be above 0 where kind is {self.kind}, got 0")
+
+    @property
+    def affect(self) -> bool:
+        """True where valence and arousal are predicted."""
+        return self.kind in ("affect", "joint")
+
+    @property
+    def multi(self) -> bool:
+        """True where a row may have several labels."""
+        return self.kind == "multi_label"
+
+    @property
+    def classes_weight(self) -> float:
+        """Weight of the classification losses of this kind of task."""
+        return {"affect": 0.0, "joint": self.class_weight}.get(self.kind, 1.0)
+
+
+def task_of(config: Any) -> TaskConfig:
+    """Returns the section `task` of a configuration, the default where it has none."""
+    return getattr(config, "task", None) or TaskConfig()
+
+
+def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns (key, sentence) of settings that do not fit the task; sections may be missing."""
+    found: list[tuple[str, str]] = []
+
+    def need(key: str, ok: bool, sentence: str) -> None:
+        if not ok:
+            found.append((key, sentence))
+
+    train, rounds, select = (sections.get(k) for k in ("train", "rounds", "select"))
+    model, kind = sections.get("model"), task.kind
+    if model is not None:
+        need(
+            "model.affect",
+            not model.affect or task.affect,
+            f"a head for valence and arousal is learned by task.kind affect or joint, not {kind}",
+        )
+    if train is not None and kind != "single":
+        need(
+            "train.loss",
+            kind == "joint" or train.loss == "cross_entropy",
+            f"task.kind {kind} has one loss of its own (multi_label: binary cross-entropy on "
+            f"logits; affect: CCC); leave cross_entropy, got {train.loss}",
+        )
+        need(
+            "train.imbalance",
+            task.kind == "joint"
+            or train.imbalance == "none"
+            or (task.multi and train.imbalance != "logit_adjust"),
+            "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
+            f"got {train.imbalance} with task.kind {kind}",
+        )
+    if train is not None and task.affect:
+        rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))
+        need(
+            "train.batch",
+            train.batch >= rows,
+            f"must be at least {rows} for task.kind {kind}, so that {AFFECT_ROWS} rows are left "
+            f"without the held-out fold (CCC over fewer is biased), got {train.batch}",
+        )
+    if rounds is not None:
+        fits = {"multi_label": MULTI_METRICS, "affect": ("ccc",)}.get(kind)
+        if kind == "joint":
+            need(
+                "rounds.metric",
+                rounds.metric != "sample_f1",
+                "sample_f1 is a metric of task.kind multi_label",
+            )
+        elif fits is None:
+            need(
+                "rounds.metric",
+                rounds.metric not in ("ccc", "micro_f1", "sample_f1"),
+                f"{rounds.metric} is no metric of task.kind single",
+            )
+        else:
+            need(
+                "rounds.metric",
+                rounds.metric in fits,
+                f"must be {' or '.join(fits)} for task.kind {kind}, got {rounds.metric}",
+            )
+    if select is not None and rounds is not None and rounds.max_rounds:
+        if task.multi:
+            need(
+                "select.rule",
+                select.rule == "threshold",
+                "task.kind multi_label takes rows whose every class is decided at "
+                f"select.threshold: set select.rule=threshold, got {select.rule} "
+                "(or rounds.max_rounds=0)",
+            )
+        if kind == "affect":
+            need(
+                "select.rule",
+                select.rule == "ups",
+                "task.kind affect takes the rows on whose value the members differ least: set "
+                f"select.rule=ups, got {select.rule} (or rounds.max_rounds=0)",
+            )
+    if task.kind == "affect" and train is not None and rounds is not None and rounds.max_rounds:
+        need(
+            "train.members",
+            train.members >= 2,
+            "must be at least 2 for rounds of task.kind affect: the spread of the members is "
+            f"what they go by, got {train.members}",
+        )
+    return found
