@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from corpus_trees import put, wav
+from corpus_trees import kemdy20, put, wav
 
 from semi.data.config import DataConfig
 from semi.data.corpora import corpus_manifest
@@ -168,6 +168,28 @@ def test_aihub_reads_mixed_case_labels_and_the_strengths_of_the_raters(tmp_path)
     assert raters["label"].tolist() == ["sad", "happy;neutral"]
     with pytest.raises(ManifestError, match="no CSV with a column wav_id"):
         corpus_manifest("aihub", tmp_path / "5차년도_2차")
+
+
+def test_two_corpora_become_one_table_with_one_spelling(tmp_path):
+    first, _ = corpus_manifest("kemdy20", kemdy20(tmp_path / "k"))
+    write_manifest(first, tmp_path / "k" / "kemdy20.csv")  # its audio is relative to that folder
+    folder = aihub(tmp_path / "a")
+    add = str(tmp_path / "k" / "kemdy20.csv")
+    both, notes = corpus_manifest("aihub", folder, add=add)
+    assert len(both) == 8 and told(notes, "6 rows of kemdy20.csv come first")
+    write_manifest(both, tmp_path / "both.csv")
+    config = DataConfig(ties="votes")
+    manifest = load_manifest(tmp_path / "both.csv", config)
+    table = manifest.table.set_index("id")
+    assert set(manifest.classes) == {"angry", "disgust", "happy", "neutral", "sad"}
+    assert table["source"].value_counts().to_dict() == {"kemdy20": 6, "aihub": 2}
+    assert table.loc["5e2588", "votes"] == {"sad": 6.0, "neutral": 3.0}
+    tie = table.loc["Sess01_script01_User002M_001"]
+    assert tie["votes"] == {"neutral": 5.0, "happy": 5.0} and tie["valence"] == 3.5
+    with pytest.raises(ManifestError, match="6 ids are in both"):
+        corpus_manifest("kemdy20", tmp_path / "k", add=add)
+    with pytest.raises(ManifestError, match=r"gone\.csv: no such manifest"):
+        corpus_manifest("aihub", folder, add="gone.csv")
 
 
 @pytest.mark.parametrize("name", ["meld", "iemocap", "ravdess", "mer2024", "aihub", "kemdy19"])

@@ -11,6 +11,7 @@ from ...errors import ManifestError, nearest
 from .aihub import read_aihub
 from .emodb import read_emodb
 from .iemocap import read_iemocap
+from .join import join_manifest
 from .kemdy19 import read_kemdy19
 from .kemdy20 import read_kemdy20
 from .meld import read_meld
@@ -39,7 +40,8 @@ def corpus_manifest(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns the manifest table of the corpus `name` in `folder`, and notes on it.
 
-    `options` are the keywords of the corpus's reader, such as tags="strip" for kemdy20.
+    `options` are the keywords of the corpus's reader, such as tags="strip" for kemdy20, and for
+    every corpus add="other.csv", a manifest whose rows are put before these.
     """
     if name not in CORPORA:
         known = ", ".join(sorted(CORPORA))
@@ -53,20 +55,26 @@ def corpus_manifest(
             told = ", ".join(f"{k}={v}" for k, v in known.items())
             raise ManifestError(
                 f"{name} has no option '{option}'{nearest(option, known)}; "
-                + (f"its options and their defaults are {told}" if known else "it has none")
+                + f"its options and their defaults are {told}"
             )
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise ManifestError(
             f"{folder}: no such folder; give the folder that holds the {name} files"
         )
-    return CORPORA[name](root, **options)
+    add = options.pop("add", "")
+    table, notes = CORPORA[name](root, **options)
+    if add:
+        table, note = join_manifest(table, add, name)
+        notes = [*notes, note]
+    return table, notes
 
 
 def corpus_options(name: str) -> dict[str, Any]:
-    """Returns {option: default} of a corpus's reader."""
+    """Returns {option: default} of a corpus."""
     parameters = inspect.signature(CORPORA[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    own = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {**own, "add": ""}
 
 
 def parse_options(words: Sequence[str]) -> dict[str, str]:

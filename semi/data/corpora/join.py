@@ -1,0 +1,52 @@
+"""Putting corpora into one table: the option add=other.csv of every corpus."""
+
+# pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ManifestError
+from ..tables import read_table
+from .files import examples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.DataFrame, str]:
+    """Returns the rows of the manifest at `path` and then those of `table`, and a note.
+
+    Column `source` says where a row comes from: the file's stem, or `name`.
+    """
+    import pandas as pd
+
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ManifestError(f"add={path}: no such manifest; write it with semi manifest first")
+    other = read_table(path, path.read_bytes()).frame
+    if "id" not in other:
+        raise ManifestError(f"add={path}: no column id; write it with semi manifest first")
+    shared = set(other["id"]) & set(table["id"])
+    if shared:
+        raise ManifestError(
+            f"add={path}: {len(shared)} ids are in both ({examples(sorted(shared))}); is it the "
+            "same corpus?"
+        )
+    folder = os.path.abspath(path.parent)
+    if "audio" in other:
+        other["audio"] = [os.path.join(folder, p) if p else None for p in other["audio"].tolist()]
+    if "votes" in other:
+        cells = other["votes"].tolist()
+        votes = [json.loads(v) if isinstance(v, str) and v.strip() else v or None for v in cells]
+        other["votes"] = pd.Series(votes, dtype=object)
+    for part, source in ((other, path.stem), (table, name)):
+        if "source" not in part:
+            part["source"] = source
+    both = pd.concat([other.astype(object), table.astype(object)], ignore_index=True)
+    both = both.astype(object).where(both.notna() & (both != ""), None)
+    return both, f"{len(other)} rows of {path.name} come first; column source tells them apart"
