@@ -6,48 +6,21 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from .errors import SemiError, nearest
-
-Parser = argparse.ArgumentParser
-Arguments = argparse.Namespace
-
-
-@dataclass
-class Verb:
-    """One command: what it says about itself, what it takes, what it calls."""
-
-    help: str
-    add_arguments: Callable[[Parser], object]
-    run: Callable[[Arguments], object]
-    again: str = ""  # how to go on after Ctrl-C; {line} is the command line
-
-
-def _takes_settings(parser: Parser) -> None:
-    parser.add_argument(
-        "words", nargs="*", metavar="config.yaml | key=value",
-        help="a YAML file and settings that win over it; every key: configs/default.yaml",
-    )  # fmt: skip
-
-
-def _takes_run(parser: Parser) -> None:
-    parser.add_argument("run", help="folder of a run, such as runs/demo")
+from .run_verbs import RUN_VERBS
+from .verbs import Arguments, Parser, Verb
+from .verbs import say as _say
+from .verbs import split as _split
+from .verbs import takes_run as _takes_run
+from .verbs import takes_settings as _takes_settings
 
 
 def _config(args: Arguments):
     from .config import load_config
 
     return load_config(*_split(args.words))
-
-
-def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Returns the YAML file among the words, if any, and the settings."""
-    files = [w for w in words if "=" not in w]
-    if len(files) > 1:
-        raise SemiError(f"one YAML file at most, got {' and '.join(files)}; settings are key=value")
-    return (files[0] if files else None), [w for w in words if "=" in w]
 
 
 # --- the verbs ------------------------------------------------------------------------------------
@@ -201,6 +174,7 @@ VERBS: dict[str, Verb] = {
                          _prune_report_arguments, _prune_report),
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
+    **RUN_VERBS,
     "demo": Verb("train on the bundled real speech, offline, on the CPU",
                  _takes_settings, _demo, "start again with: {line}"),
 }  # fmt: skip
@@ -304,8 +278,3 @@ def _parse(argv: list[str]) -> Arguments:
         else:
             parser.error(f"'{word}' is not an option of semi {args.verb}; see semi {args.verb} -h")
     return args
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line)

@@ -15,14 +15,17 @@ PARTS = ("models", "noise", "pseudo_label")
 # A package stands for all its modules: data/, features/.
 FLOORS = [
     {"errors"},
-    {"files", "evaluation", "intervals", "yaml_text", "figures"},
-    {"settings", "training_config", "finetune_config", "words", "tracking"},
+    {"files", "evaluation", "intervals", "yaml_text", "figures", "verbs"},
+    {"settings", "training_config", "finetune_config", "words", "tracking", "answers"},
     {"data", "features", "config", "learning", "ensemble", "problem", "objective"},
     {"run", "training", "teaching", "checking", "report"},
     {"probes", "pools"},
     {"rounds", "ledger", "round_report", "recorder", "model_dir", "progress", "show"},
     {"predict", "evaluate_run", "self_training", "demo", "estimator", "fidelity"},
     {"finetune", "finetune_*", "prune_*"},  # a family of rooms, one command each
+    {"finished", "latency"},
+    {"ensembling", "comparison", "compare", "submit", "distill", "search", "export"},
+    {"ablate", "run_verbs"},
     {"cli", "__main__", "__init__"},
 ]
 

@@ -1,0 +1,138 @@
+"""What `semi compare` found, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .words import percent, table
+
+METRICS = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+FEW = 10  # resampled groups below which no interval is to be believed
+
+
+@dataclass
+class Comparison:
+    """The rows of `semi compare`; each a flat record, the columns of the CSV."""
+
+    rows: list[dict[str, Any]]
+    skipped: list[str]  # what was named and is not a finished run, and why
+    threads: int
+    pairs: list[dict[str, Any]] = field(default_factory=list)  # differences to the first run
+    metric: str = "macro_f1"  # the one that Holm's correction looks at
+
+    def __str__(self) -> str:
+        """Returns the tables in words."""
+        cautions = self._cautions()
+        return "\n".join([
+            *self._protocol(), *self._scores(), *self._costs(), *self._pairs(),
+            *(["", *cautions] if cautions else []),
+            *(["", *(f"skipped {s}" for s in self.skipped)] if self.skipped else []),
+        ])  # fmt: skip
+
+    def _cautions(self) -> list[str]:
+        """Returns what a sceptical reader must be told."""
+        told = []
+        for split in ("test", "oof"):
+            units = {r[f"{split}_units"] for r in self.rows if r.get(f"{split}_units")}
+            few = sorted(u for u in units if int(u.split()[0]) < FEW)
+            if few:
+                told.append(
+                    f"Caution: {split} has only {' / '.join(few)}; intervals and p-values over so "
+                    "few are too narrow to show anything."
+                )
+        for name in ("manifest", "classes"):
+            if len({r[name] for r in self.rows}) > 1:
+                told.append(f"Caution: the runs differ in {name}; their scores do not compare.")
+        if len({(r["test_rows"], r["test_key"]) for r in self.rows}) > 1:
+            told.append("Caution: the runs have different test rows; their scores do not compare.")
+        for r in self.rows:
+            if r["unreadable_test_rows"]:
+                told.append(
+                    f"{r['run']} cannot read {r['unreadable_test_rows']} test rows; they count as "
+                    "answered with the same probability for every class."
+                )
+            if r.get("leaks_allowed"):
+                told.append(f"{r['run']} accepts leaks between its splits: {r['leaks_allowed']}.")
+        return told
+
+    def _protocol(self) -> list[str]:
+        head = ["run", "manifest", "split", "gold", "pool", "test", "rule", "rounds"]
+        body = [
+            [r["run"], r["manifest"][:8], r["split_kind"], *(str(r[k]) for k in (
+                "gold_rows", "pool_rows", "test_rows")), r["rule"], r["rounds"]]
+            for r in self.rows
+        ]  # fmt: skip
+        return [table(head, body), ""]
+
+    def _scores(self) -> list[str]:
+        lines = []
+        for split, told in (("test", "held-out test"), ("oof", "out-of-fold training")):
+            here = [r for r in self.rows if r[f"{split}_rows"]]
+            if not here:
+                continue
+            body = [
+                [r["run"],
+                 *(percent(r[f"{split}_{m}"], r[f"{split}_{m}_low"], r[f"{split}_{m}_high"])
+                   for m in METRICS),
+                 percent(r[f"{split}_recall_std"])]
+                for r in here
+            ]  # fmt: skip
+            counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in here))
+            groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in here))
+            lines += [
+                f"In % on {counts} gold {told} rows, 95 % intervals over {groups}:",
+                "",
+                table(["run", *METRICS.values(), "recall std"], body),
+                "",
+            ]
+        return lines
+
+    def _costs(self) -> list[str]:
+        body = [
+            [r["run"], _count(r["parameters"]), _count(r["head_parameters"]), _ms(r["model_ms"]),
+             _ms(r["end_to_end_ms"])]
+            for r in self.rows if r["head_parameters"] is not None
+        ]  # fmt: skip
+        if not body:
+            return []
+        head = ["run", "parameters", "of the head", "model ms", "end to end ms"]
+        many = f"{self.threads} CPU threads" if self.threads != 1 else "1 CPU thread"
+        notes = [f"{r['run']}: {r['cost_note']}" for r in self.rows if r["cost_note"]]
+        return [
+            f"Size, and milliseconds per utterance at batch 1 (medians, runs by turns, {many}):",
+            "", table(head, body), *notes,
+        ]  # fmt: skip
+
+    def _pairs(self) -> list[str]:
+        if not self.pairs:
+            return []
+        name = METRICS[self.metric]
+        body = [
+            [p["run"], *(_difference(p, m) for m in METRICS), f"{p['p_value']:.3f}",
+             f"{p['p_holm']:.3f}", f"{p['mcnemar_p']:.3f}", f"{p['mcnemar_p_holm']:.3f}"]
+            for p in self.pairs
+        ]  # fmt: skip
+        first = self.pairs[0]
+        return [
+            "",
+            f"Difference to {first['against']} on the same {first['rows']} test rows, in points, "
+            f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
+            f"{name}, and of McNemar's exact test of accuracy (which takes rows as independent), "
+            f"each also after Holm's correction for {len(self.pairs)} comparisons:",
+            "",
+            table(["run", *METRICS.values(), "p", "p Holm", "McNemar", "McN. Holm"], body),
+        ]
+
+
+def _difference(pair: dict, name: str) -> str:
+    value, low, high = (100 * pair[k] for k in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,126 @@
+"""A finished run opened again with all it was made of: its data, its teaching and its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .answers import Answers, read_external, write_answers
+from .data.manifest import Manifest, load_manifest
+from .data.splits import make_splits
+from .errors import RunError
+from .files import read_json, read_tensors
+from .model_dir import Model, load_model
+from .problem import Problem
+from .recorder import STATE, VOTER
+from .run import Run
+from .self_training import Prepared, prepare
+from .teaching import Teaching, Voter, answer, read_teaching
+
+PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
+ENSEMBLE = "ensemble.json"
+
+
+@dataclass
+class Finished:
+    """What a run was made of, on the CPU."""
+
+    run: Run
+    result: dict  # result.json
+    manifest: Manifest
+    ready: Prepared
+    teaching: Teaching  # of the round that ships
+    model: Model
+    role: np.ndarray  # (N,) as drawn, before unreadable rows were taken out
+    fold: np.ndarray  # (N,) as drawn
+
+    @property
+    def problem(self) -> Problem:
+        """The tensors of the run."""
+        return self.ready.problem
+
+
+def result_of(run: Run) -> dict:
+    """Returns result.json, or raises RunError where the run is not finished."""
+    result = read_json(run.path / "result.json")
+    if result is None:
+        raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
+    return result
+
+
+def reopen(path: str | Path) -> Finished:
+    """Returns a finished run with its features; reads the store, extracts what it lacks."""
+    run = Run.open(path)
+    result, config = result_of(run), run.config
+    config.device = "cpu"
+    manifest = load_manifest(config.data.manifest, config.data)
+    run.bind_manifest(manifest.sha256)
+    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    role, fold = splits.role.copy(), splits.fold.copy()
+    ready = prepare(config, manifest, splits, progress=False)
+    folder = run.round_dir(result["best_round"])
+    tensors = read_tensors(folder / STATE)
+    voter = Voter.from_state(read_json(folder / VOTER)["voter"])
+    teaching = read_teaching(ready.problem, voter, tensors["oof_logits"], tensors["pool_logits"])
+    return Finished(run, result, manifest, ready, teaching, load_model(path), role, fold)
+
+
+@torch.no_grad()
+def say(done: Finished) -> Answers:
+    """Returns the probabilities of every row: out-of-fold on gold, of the model elsewhere."""
+    problem, model = done.problem, done.model
+    told = answer(model.ensemble, model.voter, problem.values, problem.present, model.chains)
+    probs = told.probs.double()
+    probs[problem.gold] = done.teaching.oof.double()
+    probs[~problem.present.any(1)] = float("nan")
+    return Answers(
+        name=done.run.path.name,
+        ids=problem.ids,
+        classes=problem.classes,
+        probs=probs.numpy(),
+        role=done.role,
+        label=problem.label.numpy(),
+        group=problem.group,
+        fold=done.fold,
+        manifest=done.manifest.sha256,
+    )
+
+
+def answers_of(path: str | Path) -> Answers:
+    """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
+    path = Path(path)
+    kept = path / PROBS
+    if (said := read_json(path / ENSEMBLE)) is not None:
+        import pandas as pd
+
+        return Answers.from_table(path.name, pd.read_parquet(kept), said["manifest"])
+    run = Run.open(path)
+    result_of(run)
+    finished = (path / "result.json").stat().st_mtime_ns
+    if kept.is_file() and kept.stat().st_mtime_ns >= finished:
+        import pandas as pd
+
+        sha256 = (path / "manifest.sha256").read_text().strip()
+        return Answers.from_table(path.name, pd.read_parquet(kept), sha256)
+    answers = say(reopen(path))
+    write_answers(kept, answers)
+    return answers
+
+
+def members_of(paths: list[str]) -> list[Answers]:
+    """Returns the answers of runs, ensembles and files of probabilities; a run must come first."""
+    if Path(paths[0]).is_file():
+        raise RunError(f"{paths[0]} is a file; name a run first, files of probabilities after it")
+    first = answers_of(paths[0])
+    found = [first]
+    for path in paths[1:]:
+        found.append(read_external(path, first) if Path(path).is_file() else answers_of(path))
+    names: dict[str, int] = {}
+    for one, path in zip(found, paths, strict=True):  # two folders may share their last name
+        names[one.name] = names.get(one.name, 0) + 1
+        if names[one.name] > 1:
+            one.name = str(path)
+    return found

@@ -1,0 +1,89 @@
+"""The commands on finished runs and on recipes: ensemble, compare, ablate, submit, ..."""
+
+from __future__ import annotations
+
+from .errors import SemiError
+from .verbs import Arguments, Parser, Verb, say, split, takes_run, takes_settings
+
+
+def _takes_runs(parser: Parser, what: str) -> None:
+    parser.add_argument("runs", nargs="+", help=what)
+
+
+def _ensemble_arguments(parser: Parser) -> None:
+    _takes_runs(parser, "finished runs on one manifest with the same splits; after the first one "
+                        "also ensembles and probabilities as .npz, .csv")  # fmt: skip
+    parser.add_argument("--weights", default="fitted", metavar="fitted|uniform|0.6,0.4",
+                        help="fitted on gold out-of-fold and shrunk to equal (default), equal, or "
+                             "one number a member")  # fmt: skip
+    parser.add_argument("-o", "--output", default="ensemble", metavar="NAME",
+                        help="folder beside the first run; default: ensemble")  # fmt: skip
+
+
+def _ensemble(args: Arguments) -> None:
+    from .ensembling import ensemble
+
+    weights = args.weights
+    if weights not in ("fitted", "uniform"):
+        try:
+            weights = [float(w) for w in weights.split(",")]
+        except ValueError:
+            raise SemiError(
+                f"--weights must be fitted, uniform or numbers such as 0.6,0.4; got '{weights}'"
+            ) from None
+    say(str(ensemble(args.runs, weights=weights, output=args.output)))
+
+
+def _compare_arguments(parser: Parser) -> None:
+    _takes_runs(parser, "folders; what is no finished run or ensemble is skipped and named")
+    parser.add_argument("--paired", action="store_true",
+                        help="test every run against the first on the same test rows")  # fmt: skip
+    parser.add_argument("--metric", default="macro_f1",
+                        help="of the p-value: macro_f1 (default), waf, uar, accuracy")  # fmt: skip
+    parser.add_argument("--no-latency", action="store_true", help="measure no time")
+    parser.add_argument("-o", "--output", help="write every column as a table (.csv, .parquet)")
+
+
+def _compare(args: Arguments) -> None:
+    from .compare import compare
+
+    say(str(compare(args.runs, paired=args.paired, output=args.output, metric=args.metric,
+                    latency=not args.no_latency)))  # fmt: skip
+
+
+def _ablate_arguments(parser: Parser) -> None:
+    takes_settings(parser)
+    parser.add_argument("--vary", nargs="+", required=True, metavar="KEY=V1,V2",
+                        help="changes to the recipe, one at a time")  # fmt: skip
+    parser.add_argument("-o", "--output", help="write the comparison as a table (.csv, .parquet)")
+
+
+def _ablate(args: Arguments) -> None:
+    from .ablate import ablate
+
+    say(str(ablate(*split(args.words), args.vary, output=args.output)))
+
+
+def _submit_arguments(parser: Parser) -> None:
+    takes_run(parser)
+    parser.add_argument("--manifest", help="rows to label; default: the test rows of the run")
+    parser.add_argument("-o", "--output", default="submission.csv",
+                        help="default: submission.csv")  # fmt: skip
+
+
+def _submit(args: Arguments) -> None:
+    from .submit import submit
+
+    say(str(submit(args.run, args.output, manifest=args.manifest, progress=True)))
+
+
+RUN_VERBS: dict[str, Verb] = {
+    "ensemble": Verb("mix finished runs into one vote, with weights given or fitted",
+                     _ensemble_arguments, _ensemble),
+    "compare": Verb("one table over finished runs: protocol, scores, size, speed, significance",
+                    _compare_arguments, _compare),
+    "ablate": Verb("train a recipe and single changes to it, and compare them",
+                   _ablate_arguments, _ablate, "what is trained stays trained; go on with: {line}"),
+    "submit": Verb("write name,discrete of every test utterance for a challenge",
+                   _submit_arguments, _submit),
+}  # fmt: skip
