@@ -78,4 +78,4 @@ def merge_rounds(parts: list[pd.DataFrame]) -> pd.DataFrame:
     for name in ("first_round", "last_round"):
         ledger[name] = ledger[name].fillna(-1).astype(np.int64)
     rest = [c for c in ledger.columns if c not in ORDER]
-    return ledger[[*ORDER, *rest]]
+    return ledger.reindex(columns=[*ORDER, *rest])

@@ -17,9 +17,10 @@ class Problem:
     """Everything a round reads; built from a manifest, from arrays, or by the benchmark."""
 
     ids: np.ndarray  # (N,) str
-    values: dict[str, Tensor]  # modality -> (N, D_m), standardised, zeros where missing
+    # modality -> (N, D_m), standardised, zeros where missing; or (N, T, D_m), NaN = no frame
+    values: dict[str, Tensor]
     present: Tensor  # (N, M) bool
-    target: Tensor  # (N, C) gold distribution on gold rows, zeros elsewhere
+    target: Tensor  # (N, C) gold distribution (several labels: 0 or 1) on gold rows, else zeros
     label: Tensor  # (N,) int64 true class where known, also HIDDEN gold; -1 unknown. Reports only.
     gold: Tensor  # (n,) int64 rows whose labels may be learned from
     pool: Tensor  # (P,) int64 rows to pseudo-label
@@ -29,11 +30,13 @@ class Problem:
     group: np.ndarray  # (N,) speaker or other group of each row
     classes: list[str]
     external: Tensor | None = None  # (V, N, C) probabilities of voters from anywhere else
+    affect: Tensor | None = None  # (N, 2) valence and arousal, NaN unknown; hidden ones for reports
+    multi: Tensor | None = None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
 
     @property
     def dims(self) -> dict[str, int]:
         """Width of each modality."""
-        return {m: v.shape[1] for m, v in self.values.items()}
+        return {m: v.shape[-1] for m, v in self.values.items()}
 
     @property
     def folds(self) -> int:
@@ -52,9 +55,9 @@ class Problem:
 
     def tie(self) -> Tensor:
         """Returns (P,) int64 fixed hashes of the pool's ids: ties never depend on row order."""
-        import pandas as pd
+        from pandas.util import hash_array
 
-        hashed = pd.util.hash_array(self.ids[self.pool.cpu().numpy()].astype(object))
+        hashed = hash_array(self.ids[self.pool.cpu().numpy()].astype(object))
         return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
 
     def group_code(self, rows: Tensor) -> Tensor:

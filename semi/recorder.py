@@ -147,4 +147,5 @@ def _picked(tensors: dict[str, Tensor], problem: Problem, record: dict) -> Picke
             _, k, name = key.split(".", 2)
             chains[int(k)][name] = value
     names = ("chosen", "label", "weight", "probs", "threshold", "reason")
-    return Picked(*(tensors[f"picked.{n}"] for n in names), chains, record.get("notes", []))
+    kept = {name: tensors[f"picked.{name}"] for name in names}
+    return Picked(**kept, state=chains, notes=record.get("notes", []))

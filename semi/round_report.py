@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pseudo_label.reliability import risk_coverage
+
 from .evaluation import bootstrap, pseudo_report, score
 from .problem import Problem
 from .rounds import RoundState
@@ -51,6 +53,15 @@ def reliability(probs: np.ndarray, label: np.ndarray) -> list[dict]:
     ]
 
 
+def risk_curve(probs: np.ndarray, label: np.ndarray) -> list[dict]:
+    """Returns the error rate among the most confident share of gold rows, at 20 shares."""
+    if not len(label):
+        return []
+    coverage, risk = risk_coverage(probs.max(1), probs.argmax(1) == label)
+    at = np.unique(np.ceil(np.linspace(0.05, 1, 20) * len(label)).astype(int)) - 1
+    return [{"coverage": float(coverage[i]), "risk": float(risk[i])} for i in at]
+
+
 def _on(problem: Problem, state: RoundState, rows: Tensor, seed: int) -> dict | None:
     """Returns metrics on gold rows outside training (test or dev), or None."""
     rows = rows[problem.label[rows] >= 0]
@@ -82,6 +93,7 @@ def round_record(problem: Problem, state: RoundState, config: Any) -> dict:
         "metrics_test": _on(problem, state, problem.test, config.seed),
         "calibration": state.teaching.voter.state_dict(),
         "reliability": reliability(oof, label),
+        "risk_coverage": risk_curve(oof, label),
         "class_mix": None,
         "pseudo": None,
         "notes": picked.notes if picked is not None else [],

@@ -34,7 +34,7 @@ from .training_config import GATE_METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = dict(zip(GATE_METRICS, ("macro-F1", "WAF", "UAR", "accuracy"), strict=True))
+NAMES: dict[str, str] = dict(zip(GATE_METRICS, ("macro-F1", "WAF", "UAR", "accuracy"), strict=True))
 
 
 @dataclass
@@ -165,18 +165,12 @@ def splits_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
 def _follow(
     tracker: Tracker, bars: RoundProgress, number: int
 ) -> Callable[[int, dict[str, float]], None]:
-    """Returns the step callback of a round: -1 is pre-training, shown with round 0."""
-    begun = tracker.number == 0 and tracker.open
-    if number == -1 or number > 0 or not begun:
-        tracker.begin_round(max(number, 0))
-    prefix = "pretrain" if number == -1 else "loss"
+    """Returns the step callback of a round; -1 is pre-training."""
+    tracker.begin_round(number)
 
     def on_step(step: int, values: dict[str, float]) -> None:
         bars.step(number, step)
-        named = {k if k.startswith(("probe/", "lr")) else f"{prefix}/{k}": v
-                 for k, v in values.items()}  # fmt: skip
-        if number == -1:
-            named = {k if k.startswith(prefix) else f"{prefix}/{k}": v for k, v in named.items()}
+        named = {k if k.startswith(("probe/", "lr")) else f"loss/{k}": v for k, v in values.items()}
         tracker.step(step, named)
 
     return on_step

@@ -19,6 +19,8 @@ ROUNDS = "rounds"  # the TensorBoard run whose step is the round
 class Tracker:
     """Writes below one folder: `rounds` (step = round), `round-00`, `round-01` ... (step = step).
 
+    Number -1 is what comes before all rounds; its curves go to `pretraining`.
+
     So TensorBoard lays the loss curves of all rounds over each other. Beginning a round first
     removes what an interrupted attempt at it (or at a later one) wrote: no point appears twice.
 
@@ -171,14 +173,15 @@ def open_tracker(folder: str | Path, *, enabled: bool = True) -> Tracker:
 
 
 def _name(number: int) -> str:
-    return f"round-{number:02d}"
+    return f"round-{number:02d}" if number >= 0 else "pretraining"
 
 
 def _stale(folder: Path, number: int) -> list[Path]:
     """Returns what belongs to round `number` or a later one."""
     named = [*folder.glob("round-*"), *(folder / ROUNDS / "projector").glob("round-*")]
     named += (folder / ROUNDS).glob("events.out.tfevents.*.round-*")
-    return [p for p in named if int(p.name.rpartition("round-")[2]) >= number]
+    stale = [p for p in named if int(p.name.rpartition("round-")[2]) >= number]
+    return stale if number >= 0 else [*stale, *folder.glob(_name(number))]
 
 
 def _cell(value: Any) -> str:
