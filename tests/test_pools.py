@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_problem import tiny_learning, tiny_problem
+from tiny_learning import tiny_learning, tiny_problem
 
 from pseudo_label import RULES
 from semi.pools import GRAPH_DIMS, graph_features, member_probs, needs_members, pool_of
