@@ -35,9 +35,7 @@ def affect_scale(lessons: Lessons) -> AffectScale:
     return AffectScale(mean, torch.where(std > 1e-6, std, 1.0))
 
 
-def unscale_affect(
-    params: dict[str, Tensor], scale: AffectScale, repeat: int
-) -> dict[str, Tensor]:
+def unscale_affect(params: dict[str, Tensor], scale: AffectScale, repeat: int) -> dict[str, Tensor]:
     """Returns the parameters whose affect head answers on the manifest's own scale.
 
     y = std (W h + b) + mean is again a linear layer, so nothing has to be kept beside the model.

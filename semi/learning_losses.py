@@ -48,9 +48,7 @@ def ldam_loss(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> T
 
     On plain logits, hence without the factor 30 that the paper's cosines need.
     """
-    return ldam(
-        logits, target, stakes.counts, rows, margin=stakes.margin, scale=1.0
-    ) * rows.sum()
+    return ldam(logits, target, stakes.counts, rows, margin=stakes.margin, scale=1.0) * rows.sum()
 
 
 LOSSES: dict[str, Loss] = {

@@ -31,7 +31,9 @@ class Problem:
     classes: list[str]
     external: Tensor | None = None  # (V, N, C) probabilities of voters from anywhere else
     affect: Tensor | None = None  # (N, 2) valence and arousal, NaN unknown; hidden ones for reports
-    multi: Tensor | None = None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
+    multi: Tensor | None = (
+        None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
+    )
 
     @property
     def dims(self) -> dict[str, int]:

@@ -7,12 +7,13 @@ the gold rows it holds out stay unseen in every round; the last chain holds noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from models.fusion import FusionConfig
 from pseudo_label.selection import Selection, cap_mass, select
 
 from .ensemble import Ensemble
@@ -20,6 +21,7 @@ from .evaluation import bootstrap, score
 from .pools import graph_features, pool_of
 from .probes import contrast_probe
 from .problem import Problem
+from .task_config import task_of
 from .teaching import Teaching, teach
 from .training import Lessons, OnStep, Probe, fit, pretrain
 
@@ -38,6 +40,7 @@ class Picked:
     reason: Tensor  # (P,) int8 of the last chain
     state: list[dict[str, Tensor]]  # rule state of each chain
     notes: list[str] = field(default_factory=list)
+    affect: Tensor | None = None  # (G, P, 2) valence and arousal to learn beside
 
 
 @dataclass
@@ -89,13 +92,18 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
+def model_of(config: Any) -> FusionConfig:
+    """Returns the settings of the model, with the heads that the task needs."""
+    return replace(config.model, affect=True) if task_of(config).affect else config.model
+
+
 def learned_start(
     problem: Problem, config: Any, on_step: OnStep | None = None
 ) -> dict[str, Tensor]:
     """Returns the tensors (M, ...) that label-free contrastive pre-training has moved."""
     rows = torch.cat([problem.gold, problem.pool])
     fresh = Ensemble.create(
-        config.model,
+        model_of(config),
         problem.dims,
         len(problem.classes),
         count=config.train.members,
@@ -138,7 +146,7 @@ def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) ->
     """
     chains = problem.folds + 1
     ensemble = Ensemble.create(
-        config.model,
+        model_of(config),
         problem.dims,
         len(problem.classes),
         count=chains * config.train.members,
@@ -169,13 +177,25 @@ def lessons_of(problem: Problem, picked: Picked | None, target: Tensor | None) -
         every[:, problem.pool] = target.to(every)
         weight[:, problem.pool] = picked.weight.to(weight)
         pseudo = problem.pool[picked.chosen.any(0)]
-    return Lessons(problem.values, problem.present, every, weight, problem.gold, pseudo)
+    affect = None
+    if problem.affect is not None:
+        affect = torch.full_like(problem.affect, torch.nan).repeat(chains, 1, 1)
+        affect[:, problem.gold] = problem.affect[problem.gold]
+        if picked is not None and picked.affect is not None:
+            affect[:, problem.pool] = picked.affect.to(affect)
+    return Lessons(problem.values, problem.present, every, weight, problem.gold, pseudo, affect)
 
 
 def choose(
     problem: Problem, state: RoundState, config: Any, rate: float, number: int
 ) -> tuple[Picked, Tensor]:
     """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
+    task = task_of(config)
+    if task.kind in ("multi_label", "affect"):
+        from .task_rounds import choose_affect, choose_several
+
+        take = choose_several if task.multi else choose_affect
+        return take(problem, state, config, rate)
     features = graph_features(problem, config.select)
     parts: list[Selection] = []
     for k in range(problem.folds + 1):
@@ -205,6 +225,7 @@ def choose(
         last.reason,
         [p.state for p in parts],
         last.notes,
+        affect=state.teaching.affect.pool if state.teaching.affect is not None else None,
     )
     return picked, torch.stack([p.target for p in parts])
 
@@ -214,6 +235,10 @@ def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, flo
     rows = problem.gold.cpu().numpy()
     probs, label = teaching.oof.cpu().numpy(), problem.label[problem.gold].cpu().numpy()
     name = config.rounds.metric
+    if name == "ccc" or task_of(config).multi:
+        from .task_rounds import judge_task
+
+        return judge_task(problem, teaching, config)
     value = getattr(score(probs, label, problem.classes), name)
     se = bootstrap(probs, label, problem.group[rows], name, seed=config.seed).se
     return float(value), float(se)
@@ -221,7 +246,7 @@ def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, flo
 
 def _finish(problem, config, number, ensemble, picked, coverage) -> RoundState:
     """Returns the state of a trained round: its teaching and the gate's metric."""
-    teaching = teach(problem, ensemble, config.vote)
+    teaching = teach(problem, ensemble, config.vote, task_of(config))
     value, se = judge(problem, teaching, config)
     return RoundState(number, ensemble, teaching, picked, coverage, value, se)
 
@@ -238,6 +263,7 @@ def warm_start(
         config.contrast,
         seed=config.seed,
         on_step=on_step,
+        task=task_of(config),
     )
     state = _finish(problem, config, 0, ensemble, None, 0.0)
     state.verdict = "warm start on gold only"
@@ -263,6 +289,7 @@ def student(
         config.contrast,
         seed=config.seed,
         on_step=on_step,
+        task=task_of(config),
     )
     return _finish(problem, config, number, ensemble, picked, rate)
 
@@ -287,6 +314,17 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
         f"{word}: out-of-fold {name} {state.metric:.3f} {sign} {floor:.3f} "
         f"(best {best.metric:.3f} - {config.rounds.accept_se:g} SE of {best.se:.3f})"
     )
+
+
+def ships(states: list[RoundState], keep: str) -> RoundState:
+    """Returns the round whose model ships; never one below the warm start on gold out-of-fold.
+
+    Rounds differ by less than the noise of a few dozen gold rows, so the highest of them is mostly
+    luck, while later rounds have learned from more: `latest` takes the last accepted one that is
+    not below the warm start, `best` the highest.
+    """
+    fit = [s for s in states if s.accepted and s.metric >= states[0].metric]
+    return fit[-1] if keep == "latest" else max(fit, key=lambda s: (s.metric, s.number))
 
 
 def coverage_at(config: Any, taken: int, halved: bool) -> float:
@@ -317,6 +355,7 @@ def run_rounds(
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
         wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
         learned = learned_start(problem, config, on_step(-1)) if wanted else {}
         if recorder:
             recorder.save_pretrained(learned)
@@ -356,4 +395,4 @@ def run_rounds(
             stopped = "gate"
             break
         halved = True
-    return Outcome(states, best if config.rounds.keep == "best" else current, stopped)
+    return Outcome(states, ships(states, config.rounds.keep), stopped)

@@ -93,9 +93,7 @@ def _row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp
     return torch.cat([gold, weight[:, size:] * scale], 1)
 
 
-def _correction(
-    lessons: Lessons, config: TrainConfig, task: TaskConfig
-) -> tuple[Tensor, Tensor]:
+def _correction(lessons: Lessons, config: TrainConfig, task: TaskConfig) -> tuple[Tensor, Tensor]:
     """Returns the (N,) loss factor of each row and the (C,) logit adjustment of the one choice."""
     factor = torch.ones_like(lessons.weight[0])
     every = _gold_shares(lessons, task)
@@ -214,9 +212,7 @@ def fit(
     task = task or TaskConfig()
     counts = lessons.target[-1, lessons.gold].sum(0)
     stakes = Stakes(counts, config.focal_gamma, config.ldam_margin)
-    objective = Objective(
-        ensemble.template.train(), contrast, Aims(config, stakes, task, classify)
-    )
+    objective = Objective(ensemble.template.train(), contrast, Aims(config, stakes, task, classify))
     corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
     optimizer = _optimizer(params, config)
     chains, classes = lessons.target.shape[0], lessons.target.shape[2]
