@@ -188,11 +188,6 @@ def sentence_of(outcome: Outcome, metric: str) -> str:
             f"The warm start ships (out-of-fold {name} {100 * start.metric:.1f}): "
             + ("no round was tried." if not tried else "no round did better on gold.")
         )
-    if final.metric < start.metric:
-        return told + (
-            f"Round {final.number} ships although it is BELOW the warm start on gold out-of-fold: "
-            f"{scores} (standard error {100 * start.se:.1f})."
-        )
     within = " - within one standard error, so not a proven gain" if (
         final.metric - start.metric < start.se
     ) else ""  # fmt: skip

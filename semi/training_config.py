@@ -97,8 +97,8 @@ class RoundsConfig:
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
-    keep: str = "best"
-    """What ships: best (highest gold out-of-fold metric) or last (the last accepted round)."""
+    keep: str = "latest"
+    """latest (last accepted round not below the warm start out-of-fold) | best (the highest)."""
     min_change: float = 0.02
     """Stop when a smaller share of the selection changed since the round before."""
 
@@ -110,7 +110,9 @@ class RoundsConfig:
             f"metric must be one of {', '.join(GATE_METRICS + TASK_METRICS)}, got {self.metric!r}",
         )
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
-        _check(self.keep in ("best", "last"), f"keep must be 'best' or 'last', got {self.keep!r}")
+        _check(
+            self.keep in ("latest", "best"), f"keep must be 'latest' or 'best', got {self.keep!r}"
+        )
         _check(0 <= self.min_change < 1, f"min_change must be in [0, 1), got {self.min_change}")
 
 

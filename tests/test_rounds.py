@@ -173,3 +173,14 @@ def test_a_round_record_measures_gold_rows_only():
         if state.ensemble is not None:
             assert record["metrics_test"]["rows"] == len(problem.test)
     assert record["pseudo"]["checked"] == record["added"]
+
+
+@pytest.mark.parametrize(("keep", "number"), [("latest", 3), ("best", 1)])
+def test_what_ships_is_never_below_the_warm_start_on_gold(keep, number):
+    metrics = [(0.5, True), (0.7, True), (0.9, False), (0.6, True), (0.4, True)]
+    states = [
+        rounds.RoundState(i, None, None, None, 0.3, metric, 0.1, accepted)
+        for i, (metric, accepted) in enumerate(metrics)
+    ]
+    assert rounds.ships(states, keep).number == number
+    assert rounds.ships([*states[:1], *states[-1:]], keep).number == 0
