@@ -15,6 +15,7 @@ from pseudo_label import SelectionConfig
 
 from . import settings
 from .data.config import DataConfig
+from .distill_config import DistillConfig
 from .errors import ConfigError
 from .features.config import FeaturesConfig
 from .files import write_text
@@ -38,6 +39,7 @@ NOT_IN_SIGNATURE = (
     "features.store",
     "encoders.speech.batch_seconds",
     "finetune",  # another command's
+    "distill.teacher",  # teacher.json holds the hash of its model
 )
 
 
@@ -104,6 +106,8 @@ class Config:
     """The rounds of self-training and the gate that each must pass."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     """Adapting the encoders beforehand (`semi finetune`); `semi train` never reads this."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """A student of a finished run (`semi distill`); `semi train` never reads this."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""

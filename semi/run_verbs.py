@@ -77,6 +77,37 @@ def _submit(args: Arguments) -> None:
     say(str(submit(args.run, args.output, manifest=args.manifest, progress=True)))
 
 
+def _distill_arguments(parser: Parser) -> None:
+    takes_run(parser)
+    takes_settings(parser)
+    parser.add_argument("--resume", action="store_true", help="go on where it was interrupted")
+
+
+def _distill(args: Arguments) -> None:
+    from .config import load_config
+    from .distill import distill
+    from .run import Run
+    from .words import run_words
+
+    path, words = split(args.words)
+    manifest = Run.open(args.run).config.data.manifest  # a student's YAML need not name it
+    config = load_config(path, [*words, f"data.manifest={manifest}"])
+    say(run_words(distill(args.run, config, resume=args.resume).path))
+
+
+def _export_arguments(parser: Parser) -> None:
+    takes_run(parser)
+    parser.add_argument("-o", "--output", required=True,
+                        help="model.pt2 (torch.export) or model.onnx: features in, probabilities "
+                             "out; probs.npz or probs.csv: what it says of every row")  # fmt: skip
+
+
+def _export(args: Arguments) -> None:
+    from .export import export
+
+    say(str(export(args.run, args.output)))
+
+
 RUN_VERBS: dict[str, Verb] = {
     "ensemble": Verb("mix finished runs into one vote, with weights given or fitted",
                      _ensemble_arguments, _ensemble),
@@ -86,4 +117,8 @@ RUN_VERBS: dict[str, Verb] = {
                    _ablate_arguments, _ablate, "what is trained stays trained; go on with: {line}"),
     "submit": Verb("write name,discrete of every test utterance for a challenge",
                    _submit_arguments, _submit),
+    "distill": Verb("train a student on gold and on what a finished run says of all rows",
+                    _distill_arguments, _distill, "resume with: {line} --resume"),
+    "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
+                   _export_arguments, _export),
 }  # fmt: skip

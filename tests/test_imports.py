@@ -16,15 +16,25 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = [
     {"errors"},
     {"files", "evaluation", "intervals", "yaml_text", "figures", "verbs"},
-    {"settings", "training_config", "finetune_config", "words", "tracking", "answers"},
+    {
+        "settings",
+        "training_config",
+        "finetune_config",
+        "distill_config",
+        "words",
+        "tracking",
+        "answers",
+    },
     {"data", "features", "config", "learning", "ensemble", "problem", "objective"},
     {"run", "training", "teaching", "checking", "report"},
     {"probes", "pools"},
     {"rounds", "ledger", "round_report", "recorder", "model_dir", "progress", "show"},
     {"predict", "evaluate_run", "self_training", "demo", "estimator", "fidelity"},
-    {"finetune", "finetune_*", "prune_*"},  # a family of rooms, one command each
+    # families of rooms, one command each
+    {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
     {"finished", "latency"},
-    {"ensembling", "comparison", "compare", "submit", "distill", "search", "export"},
+    {"ensembling", "comparison", "compare", "submit", "search", "export", "teacher"},
+    {"distill"},
     {"ablate", "run_verbs"},
     {"cli", "__main__", "__init__"},
 ]

@@ -1,0 +1,28 @@
+"""Settings of `semi distill`: how much a student believes its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class DistillConfig:
+    """A student of another run's model; used by `semi distill` alone."""
+
+    teacher: str = ""
+    """Run folder of the teacher; written down by `semi distill`."""
+    temperature: float = 2.0
+    """The teacher's probabilities are flattened to softmax(log p / T) before they are learned."""
+    alpha: float = 0.5
+    """Share of the given label in a gold row's target; the rest is the teacher's."""
+    pool_weight: float = 1.0
+    """Weight of a pool row beside a gold row's 1 (select.mass_cap bounds them all together)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the first field out of range."""
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be in [0, 1], got {self.alpha}")
+        if not self.pool_weight >= 0:
+            raise ValueError(f"pool_weight must be >= 0, got {self.pool_weight}")
