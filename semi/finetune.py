@@ -109,7 +109,7 @@ def _train(
     begin, history = _load(checkpoint, learner, optimizer, signature)
     target = torch.from_numpy(rows.target).to(device)
     label = torch.from_numpy(rows.label.astype(np.int64)).to(device)
-    model = shared(learner, world, device)
+    model: Any = shared(learner, world, device)
     open_ = [p for p in learner.parameters() if p.requires_grad]
     reader = Reader(rows, config)
     feed = batches(reader, config, begin * about.accumulate, rank=rank, world=world)
@@ -181,7 +181,8 @@ def _watch(learner: Learner, reader: Reader, config: Config, step: int) -> float
 def _pruner(step: int, learner: Learner, config: Config):
     if "speech" not in learner.encoders:
         return None
-    depth = len(learner.encoders["speech"].layers)
+    speech: Any = learner.encoders["speech"]
+    depth = len(speech.layers)
     return pruner_at(step, config.encoders.speech.pruning, depth, config.finetune)
 
 
@@ -293,7 +294,8 @@ def _load(path: Path, learner: Learner, optimizer: Any, signature: dict) -> tupl
 
 def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> None:
     """Writes the adapted folders, each whole, with the utterances they have learned from."""
-    for name, encoder in learner.encoders.items():
+    encoders: Any = learner.encoders
+    for name, encoder in encoders.items():
         with write_dir(target / name) as folder:
             encoder.save(folder)
             write_table(folder / ROWS, rows.table[["id"]].iloc[rows.train])

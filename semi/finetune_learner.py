@@ -83,7 +83,11 @@ def objective(
         counted = gather_with_grad(heard[name]).sum().clamp(min=1)
         loss = loss + world * (per_row * heard[name]).sum() / counted / len(out)
     if config.contrast:
-        first, second = (gather_with_grad(projected.float()) for _, projected in out.values())
+        first, second = (
+            gather_with_grad(projected.float())
+            for _, projected in out.values()
+            if projected is not None
+        )
         both = [gather_with_grad(h) for h in heard.values()]
         labels = gather_with_grad(label)
         same = (labels[:, None] == labels[None]) & (labels[:, None] >= 0)
@@ -98,7 +102,8 @@ def make_optimizer(learner: Learner, config: FinetuneConfig) -> torch.optim.Adam
     """Returns AdamW with rates that fall by layer; each group remembers its peak as `peak`."""
     decay = {"decay": config.layer_decay, "weight_decay": config.weight_decay}
     groups: list[dict[str, Any]] = []
-    for encoder in learner.encoders.values():
+    encoders: Any = learner.encoders
+    for encoder in encoders.values():
         layers = encoder.layers[: max(encoder.used)]
         groups += layer_decay_groups(encoder, layers, lr=config.lr, **decay)
     for module in (learner.heads, learner.projections):

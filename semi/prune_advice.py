@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .evaluation import confusion, metrics_from_confusion, paired_bootstrap
 from .fidelity import centred_cosine, linear_cka, neighbour_overlap, neighbours, out_of_fold
-from .intervals import paired_bootstrap
 from .prune_measure import Measured
 from .prune_settings import Setting
 
@@ -117,11 +117,8 @@ def _score(row: Row, before, after, here: np.ndarray, gold: Gold) -> None:
     row.change, row.change_low, row.change_high = (
         points * v for v in (change.value, change.low, change.high)
     )
-    from sklearn.metrics import f1_score
-
-    row.macro_f1 = 100 * float(
-        f1_score(codes, mine, labels=range(len(classes)), average="macro", zero_division=0)
-    )
+    table = confusion(codes, mine, columns)
+    row.macro_f1 = points * float(metrics_from_confusion(table)["macro_f1"])
 
 
 def failures(rows: list[Row]) -> list[str]:

@@ -10,10 +10,12 @@ import torch
 from tiny_speech import NAMES, encoder, tiny, waves
 
 from models.encoders import PruningConfig, SpeechConfig, build_speech_encoder
+from models.encoders.padding import upload
 from models.encoders.speech import SpeechEncoder
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WHISPER = SHARED / "models" / "whisper-base-encoder"
+CPU = torch.device("cpu")
 LENGTHS = (5_000, 16_000, 399, 9_123, 640, 12_345, 401, 16_001)
 
 
@@ -226,3 +228,34 @@ def test_what_lies_on_padding_never_enters_the_moments():
     joined = join_moments(parts)
     torch.testing.assert_close(joined.mean[0], x[0].mean(0))
     torch.testing.assert_close(joined.variance[0], x[0].var(0, correction=0))
+
+
+@pytest.mark.parametrize("name", ["hubert-base", "hubert-large", "wav2vec2-base", "data2vec-audio"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_front_end_stored_frames_first_gives_the_same_numbers(name, precision, monkeypatch):
+    batch = waves(16_000, 5_000)
+    settings = {"layers": [0, 3], "combine": "views", "layout": "padded"}
+    stored = encoder(tiny(name), precision, **settings)
+    assert stored.backbone.frames_first
+    monkeypatch.setattr(type(stored.backbone), "store_frames_first", lambda self: None)
+    plain = encoder(tiny(name), precision, **settings)
+    assert not plain.backbone.frames_first
+    atol = 1e-5 if precision == "fp32" else 0.1
+    torch.testing.assert_close(stored.encode(batch), plain.encode(batch), atol=atol, rtol=1e-4)
+
+
+def test_sounds_go_to_a_device_in_one_piece_and_come_out_as_they_were():
+    pieces = waves(700, 3, 1_000)
+    for device in ("cpu", "meta"):
+        given = upload(pieces, torch.device(device))
+        assert [tuple(w.shape) for w in given] == [(700,), (3,), (1_000,)]
+    assert all(np.array_equal(p, w) for p, w in zip(pieces, upload(pieces, CPU), strict=True))
+
+
+def test_a_variant_shares_the_weights_and_equals_an_encoder_of_its_own():
+    batch, model = waves(16_000, 5_000), tiny("whisper")
+    config = SpeechConfig(model="test", layers=[2])
+    one = encoder(model)
+    other = one.variant(config)
+    assert other.backbone is one.backbone and other.layers == [2]
+    torch.testing.assert_close(other.encode(batch), encoder(model, layers=[2]).encode(batch))

@@ -48,6 +48,7 @@ class Backbone(nn.Module):
     after the final LayerNorm.
     """
 
+    config: Any  # transformers' own
     depth: int  # number of layers
     width: int  # D
     shortest: int  # samples; a shorter clip is padded with zeros to this

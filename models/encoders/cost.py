@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .backbone import Backbone
 from .flops import encoder_flops, frontend_flops
 from .pruning import PruningConfig
@@ -19,7 +21,8 @@ def operations(
         last: layers that run.
         pruning: token pruning, None for none.
     """
-    config, width = backbone.config, backbone.width
+    config: Any = backbone.config
+    width = backbone.width
     samples = max(samples, backbone.shortest)
     if config.model_type == "whisper":
         tokens = -(-samples // 320)

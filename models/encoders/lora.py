@@ -17,7 +17,7 @@ def add_lora(model: Any, *, rank: int, alpha: float, dropout: float = 0.0) -> An
     Everything else in the model is frozen. `merge_lora` gives the plain model back.
     """
     try:
-        import peft
+        import peft  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise EncoderUnavailable(
             "finetune with lora needs the library peft, which is not installed: "

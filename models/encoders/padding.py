@@ -32,8 +32,8 @@ def masked_group_norm(
     frame (pooled cosine down to 0.83) even with an attention mask; over the valid frames only, a
     padded row equals the row alone.
     """
-    if mask is None:
-        return norm(x)
+    if mask is None:  # 4-D: with frames stored first it is normalised where it lies
+        return norm(x.unsqueeze(2)).squeeze(2)
     valid = mask[:, None].to(torch.float32)  # (B, 1, T)
     share = valid / valid.sum(-1, keepdim=True)
     y = x.float()
@@ -70,6 +70,17 @@ def cut_long(wave: np.ndarray, longest: int, sample_rate: int = 16_000) -> list[
         pieces.append(wave[start:stop])
         start = stop
     return [*pieces, wave[start:]]
+
+
+def upload(pieces: list[np.ndarray], device: torch.device) -> list[torch.Tensor]:
+    """Returns the waves (S,) on the device, in one transfer that nothing waits for."""
+    if device.type == "cpu":
+        return [torch.from_numpy(piece) for piece in pieces]
+    joined = torch.from_numpy(np.concatenate(pieces))
+    if device.type == "cuda":
+        joined = joined.pin_memory()
+    lengths = [len(piece) for piece in pieces]
+    return list(joined.to(device, non_blocking=True).split(lengths))
 
 
 def token_budget(lengths: list[int], budget: int, multiple: int = 1) -> list[list[int]]:

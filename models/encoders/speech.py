@@ -18,9 +18,10 @@ from ..pooling import Moments, combine_layers, join_moments, masked_moments, vec
 from .backbone import Backbone, LayerState
 from .config import SpeechConfig, resolve_layers
 from .numerics import DTYPES, exact_float32, fold_weight_norm
-from .padding import cut_long, normalized, pad_rows, token_budget
+from .padding import cut_long, normalized, pad_rows, token_budget, upload
 from .pruning import TokenPruner, supports_pruning
 from .speech_models import SpeechModel, make_backbone, speech_model
+from .wav2vec import Wav2VecBackbone
 
 SAMPLE_RATE = 16_000
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
@@ -96,6 +97,8 @@ class SpeechEncoder:
     def backbone(self) -> Backbone:
         """The network, read on first use: a full feature store never loads it."""
         backbone = fold_weight_norm(make_backbone(self.model.load()))
+        if self.device.type == "cpu" and isinstance(backbone, Wav2VecBackbone):
+            backbone.store_frames_first()
         return backbone.to(self.device, DTYPES[self.precision]).eval()
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
@@ -173,10 +176,10 @@ class SpeechEncoder:
     def _layers(self, pieces: list[np.ndarray], use: Callable[[LayerState], T]) -> list[T]:
         """Returns `use` of each layer asked for, applied as the layer is produced."""
         backbone = self.backbone
-        rows = []
-        for piece in pieces:
-            wave = torch.from_numpy(piece).to(self.device)
-            rows.append(backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0)))))
+        rows = [
+            backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0))))
+            for wave in upload(pieces, self.device)
+        ]
         lengths = [row.shape[-1] for row in rows]
         padded = pad_rows(rows, backbone.multiple).to(DTYPES[self.precision])
         used: dict[int, T] = {}

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from ..pooling import combine_layers, masked_moments
 from . import hub
-from .backbone import Backbone
 from .config import SpeechConfig, TextConfig, resolve_layers
 from .lora import add_lora, merge_lora
 from .padding import normalized, pad_rows
@@ -112,8 +111,8 @@ class TrainableSpeech(Trainable):
             if not possible:
                 raise ValueError(f"encoders.speech.pruning: {reason}")
         self.about = about
-        self.model = about.load()
-        self.backbone: Backbone = make_backbone(self.model)
+        self.model: Any = about.load()
+        self.backbone: Any = make_backbone(self.model)
         self.backbone.checkpointing = checkpointing
         self.layers = self.backbone.layers
         self.used = resolve_layers(config.layers, about.depth)
@@ -170,7 +169,7 @@ class TrainableText(Trainable):
         self.config, self.folder = config, source.folder
         depth, width = text_size(hub.load_config(source), source)
         self.tokenizer = hub.load_tokenizer(source)
-        self.model = hub.load_weights(source, "AutoModel")
+        self.model: Any = hub.load_weights(source, "AutoModel")
         if self.model.config.is_encoder_decoder:
             raise ValueError(
                 f"encoders.text.model={config.model} is an encoder-decoder, which finetune cannot "
