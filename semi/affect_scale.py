@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .training import Lessons
 
 HEAD = "affect_head"
 
@@ -22,12 +18,12 @@ class AffectScale:
     std: Tensor  # (G, 1, 2), 1 where nothing varies
 
 
-def affect_scale(lessons: Lessons) -> AffectScale:
-    """Returns the scale of every chain; gold rows that it holds out play no part."""
-    if lessons.affect is None:
-        raise ValueError("these lessons hold no valence and arousal")
-    value = lessons.affect[:, lessons.gold]  # (G, n, 2)
-    known = ~value.isnan() & (lessons.weight[:, lessons.gold] > 0)[..., None]
+def affect_scale(value: Tensor, weight: Tensor) -> AffectScale:
+    """Returns the scale of every chain from gold values (G, n, 2), NaN = unknown.
+
+    Rows that a chain holds out, of weight (G, n) 0, play no part.
+    """
+    known = ~value.isnan() & (weight > 0)[..., None]
     count = known.sum(1, keepdim=True).clamp(min=1)
     mean = torch.where(known, value, 0.0).sum(1, keepdim=True) / count
     square = torch.where(known, value - mean, 0.0).square().sum(1, keepdim=True) / count

@@ -12,10 +12,12 @@ import numpy as np
 from .errors import RunError
 from .files import read_json
 from .run import Run
+from .task_metrics import AFFECT
 from .words import percent, table
 
 SPLITS = ("test", "dev", "oof")
 NAMES = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+MULTI_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Evaluation:
         unit = next(iter(intervals.values()), {})
         over = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
         what = "out-of-fold training" if self.split == "oof" else self.split
+        if "f1" not in m or "sample_f1" in m:
+            return task_words(self.run, what, m, over)
         parts = [f"{self.run}: {m['rows']} gold {what} rows{over}", ""]
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
@@ -64,8 +68,8 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
     opened = Run.open(run)
-    if split == "oof":
-        metrics, classes = _out_of_fold(opened)
+    if split == "oof" or opened.config.task.kind in ("multi_label", "affect"):
+        metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
     from .predict import load
     from .round_report import measured
@@ -96,12 +100,46 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     return Evaluation(str(run), split, manifest.classes, metrics)
 
 
-def _out_of_fold(run: Run) -> tuple[dict, list[str]]:
+def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
+    """Returns what the run itself measured when the round that ships was judged."""
     result = read_json(run.path / "result.json")
     if result is None:
         raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
     record = read_json(run.round_dir(result["best_round"]) / "round.json")
-    return record["metrics_oof"], record["metrics_oof"]["classes"]
+    metrics = record[f"metrics_{split}"]
+    if metrics is None:
+        raise RunError(f"{run.path} has no gold row in the split {split}")
+    return metrics, metrics.get("classes", [])
+
+
+def task_words(run: str, what: str, metrics: dict, over: str) -> str:
+    """Returns the scores of several labels a row, or of valence and arousal."""
+    intervals = metrics.get("intervals") or {}
+    scores = [
+        [name, percent(metrics[key], *_ends(intervals.get(key)))]
+        for key, name in MULTI_NAMES.items()
+        if key in metrics
+    ]
+    for name in AFFECT:
+        found = (metrics.get("affect") or {}).get(name)
+        if found:
+            ends = _ends((found.get("intervals") or {}).get("ccc"))
+            scores.append([f"{name} CCC", percent(found["ccc"], *ends)])
+            scores.append([f"{name} Pearson", percent(found["pearson"])])
+            scores.append([f"{name} RMSE", f"{found['rmse']:.3f}"])
+    parts = [f"{run}: {metrics['rows']} gold {what} rows{over}", "", table(["score", "%"], scores)]
+    if "f1" in metrics:
+        rows = [
+            [c, *(percent(metrics[k][i]) for k in ("precision", "recall", "f1")),
+             str(metrics["support"][i])]
+            for i, c in enumerate(metrics["classes"])
+        ]  # fmt: skip
+        parts += ["", table(["class", "precision", "recall", "F1", "rows"], rows)]
+    return "\n".join(parts)
+
+
+def _ends(interval: dict | None) -> tuple[float | None, float | None]:
+    return (interval or {}).get("low"), (interval or {}).get("high")
 
 
 def _data(run: Run):

@@ -9,11 +9,20 @@ from pseudo_label.pool import REASONS
 
 from .problem import Problem
 from .rounds import RoundState
+from .task_config import TaskConfig
+from .task_metrics import AFFECT
+from .task_report import several_words
 
 ORDER = ["id", "round", "chosen", "accepted", "label", "weight", "reason", "rule", "threshold"]
 
 
-def round_rows(problem: Problem, state: RoundState, before: RoundState, rule: str) -> pd.DataFrame:
+def round_rows(
+    problem: Problem,
+    state: RoundState,
+    before: RoundState,
+    rule: str,
+    task: TaskConfig | None = None,
+) -> pd.DataFrame:
     """Returns a round's (P, columns) table as known when the round was judged.
 
     Args:
@@ -21,14 +30,16 @@ def round_rows(problem: Problem, state: RoundState, before: RoundState, rule: st
         state: the judged round, number >= 1.
         before: the round whose models were the teacher.
         rule: name of the selection rule.
+        task: what is predicted; None = one class a row.
     """
-    picked, teaching = state.picked, before.teaching
+    picked, teaching, task = state.picked, before.teaching, task or TaskConfig()
     if picked is None:
         raise ValueError("round 0 has no ledger: it learned from gold alone")
     rows = problem.pool.cpu().numpy()
     raw = teaching.pool_logits[-1]  # (H, P, C), the chain that ships
     by_head = teaching.voter.by_head(raw).cpu().numpy()
-    probs, before_calibration = picked.probs.cpu().numpy(), raw[0].exp().cpu().numpy()
+    likely = raw[0].sigmoid() if task.multi else raw[0].exp()
+    probs, before_calibration = picked.probs.cpu().numpy(), likely.cpu().numpy()
     chosen = picked.chosen[-1].cpu().numpy()
     label = picked.label[-1].cpu().numpy()
     names = np.array(problem.classes, dtype=object)
@@ -45,8 +56,20 @@ def round_rows(problem: Problem, state: RoundState, before: RoundState, rule: st
         "threshold": picked.threshold.cpu().numpy()[label].round(6),
         "confidence": probs.max(1).round(6) if probs.size else np.zeros(0),
     }
+    if task.multi:
+        table["label"] = several_words(probs, problem.classes)
+        table["confidence"] = np.maximum(probs, 1 - probs).min(1).round(6)
+    if task.affect and teaching.affect is not None:
+        for i, name in enumerate(AFFECT):
+            table[name] = teaching.affect.pool[-1, :, i].cpu().numpy().round(6)
+            spread = teaching.affect.pool_spread[-1, :, i]
+            table[f"{name}_spread"] = spread.cpu().numpy().round(6)
+    if task.kind == "affect":  # classes are only what folds were drawn by
+        return pd.DataFrame(table | {"label": None, "threshold": np.nan}).drop(columns="confidence")
     for i, head in enumerate(teaching.voter.heads):
         vote = names[by_head[i].argmax(1)] if len(rows) else np.zeros(0, dtype=object)
+        if task.multi:
+            vote = several_words(by_head[i], problem.classes)
         sure = by_head[i].max(1).round(6) if len(rows) else np.zeros(0)
         if i:  # a modality that a row lacks has no vote
             vote = np.where(present[:, i - 1], vote, None)

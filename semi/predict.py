@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ManifestError, SemiError
 from .files import write_table
+from .task_config import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .model_dir import Model
 
 NOTHING = "nothing to go by"
+AFFECT = ("valence", "arousal")
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Predictor:
@@ -111,6 +113,7 @@ class Predictor:
         import numpy as np
         import pandas as pd
 
+        from .task_report import several_words
         from .teaching import answer
 
         model = self.model
@@ -120,12 +123,24 @@ class Predictor:
         probs = said.probs.cpu().numpy().astype(float)
         ids = table["id"].astype(str).tolist()
 
+        why = [notes.get(i, "" if ok else NOTHING) for i, ok in zip(ids, usable, strict=True)]
+
         def vote(p, here) -> tuple[list, list]:
             """Returns label and confidence per row, None where the row cannot vote."""
+            if model.voter.multi:  # 'a;b'; as sure as of the least sure of its classes
+                words = several_words(p, model.classes)
+                label = [w if ok else None for w, ok in zip(words, here, strict=True)]
+                return label, np.where(here, np.maximum(p, 1 - p).min(1), np.nan).tolist()
             label = [str(names[k]) if ok else None for k, ok in zip(p.argmax(1), here, strict=True)]
             return label, np.where(here, p.max(1), np.nan).tolist()
 
         columns: dict[str, Any] = {"id": ids}
+        if said.affect is not None:
+            affect = said.affect.cpu().numpy().astype(float)
+            columns |= {a: np.where(usable, affect[:, i], np.nan) for i, a in enumerate(AFFECT)}
+        if task_of(model.config).kind == "affect":
+            columns["note"] = why
+            return pd.DataFrame(columns, index=table.index)
         columns["label"], columns["confidence"] = vote(probs, usable)
         for k, name in enumerate(model.classes):
             columns[f"p_{name}"] = np.where(usable, probs[:, k], np.nan)
@@ -135,9 +150,7 @@ class Predictor:
             here = features.present[:, features.names.index(head)].cpu().numpy()
             label, sure = vote(said.by_head[h].cpu().numpy().astype(float), here)
             columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
-        columns["note"] = [
-            notes.get(i, "" if ok else NOTHING) for i, ok in zip(ids, usable, strict=True)
-        ]
+        columns["note"] = why
         return pd.DataFrame(columns, index=table.index)
 
 
@@ -194,7 +207,8 @@ def predict(
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)
-    lost = int(answers["label"].isna().to_numpy().sum())
+    told = "label" if "label" in answers else AFFECT[0]
+    lost = int(answers[told].isna().to_numpy().sum())
     more = f", {lost} of them without a label (see the column note)" if lost else ""
     return f"{output}: {len(answers)} utterances{more}"
 
@@ -204,6 +218,11 @@ def lines(answers: pd.DataFrame) -> list[str]:
     heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
     found = []
     for row in answers.to_dict("records"):
+        affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
+        if "label" not in row:
+            told = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"
+            found.append(f"{row['id']}  {told}")
+            continue
         if row["label"] is None or row["label"] != row["label"]:
             found.append(f"{row['id']}  -  ({row['note']})")
             continue
@@ -212,7 +231,7 @@ def lines(answers: pd.DataFrame) -> list[str]:
             for h in heads
             if isinstance(row[f"{h}_label"], str)
         ]
-        votes += [row["note"]] if row["note"] else []
+        votes += affect + ([row["note"]] if row["note"] else [])
         told = f"  ({', '.join(votes)})" if votes else ""
         found.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{told}")
     return found

@@ -20,9 +20,11 @@ from .problem import Problem
 from .round_report import round_record
 from .rounds import Picked, RoundState
 from .run import Run
-from .teaching import Voter, read_teaching
+from .task_config import task_of
+from .teaching import AffectTeaching, Voter, read_teaching
 
 STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
+AFFECT = ("oof", "pool", "pool_spread")
 
 
 class RunRecorder:
@@ -71,6 +73,9 @@ class RunRecorder:
             accepted=record["accepted"],
             verdict=record["verdict"],
         )
+        if "affect.oof" in tensors:
+            parts = (tensors[f"affect.{name}"] for name in AFFECT)
+            state.teaching.affect = AffectTeaching(*parts)
         self._follow(state)
         return state
 
@@ -92,7 +97,8 @@ class RunRecorder:
             write_json(folder / RECORD, record)
             if state.number and self.before is not None:
                 rule = self.config.select.rule
-                rows = round_rows(self.problem, state, self.before, rule)
+                task = task_of(self.config)
+                rows = round_rows(self.problem, state, self.before, rule, task)
                 write_table(folder / LEDGER, rows)
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
@@ -119,6 +125,8 @@ def _tensors(state: RoundState) -> dict[str, Tensor]:
         "oof_logits": state.teaching.oof_logits,
         "pool_logits": state.teaching.pool_logits,
     }
+    if state.teaching.affect is not None:
+        found |= {f"affect.{name}": getattr(state.teaching.affect, name) for name in AFFECT}
     if state.picked is not None:
         picked = state.picked
         for name in ("chosen", "label", "weight", "probs", "threshold", "reason"):

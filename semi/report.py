@@ -15,7 +15,8 @@ from .words import SCORES, SPLITS, percent, round_records, scored, verdict
 
 TEMPLATE = "report.html.j2"
 SHOWN = 200  # quarantined files listed; the rest is counted
-METRICS = {"accuracy": "accuracy", **SCORES, "ece": "calibration error", "aurc": "AURC"}
+METRICS = {"accuracy": "accuracy", **SCORES, "ece": "calibration error", "aurc": "AURC",
+           "sample_f1": "F1 per row", "ccc": "CCC"}  # fmt: skip
 
 
 def write_report(run: str | Path) -> Path:
@@ -145,12 +146,24 @@ def _part(record: dict, key: str, told: str) -> dict:
     return {
         "title": told,
         "rows": m.get("rows"),
-        "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None],
+        "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None]
+        + _affect(m),
         "notes": sorted({i["note"] for i in (m.get("intervals") or {}).values() if i.get("note")}),
         "classes": classes,
         "per_class": rows if m.get("f1") else [],
         "confusion": list(zip(classes, cells, strict=False)),
     }
+
+
+def _affect(metrics: dict) -> list[tuple[str, str]]:
+    """Returns CCC with its interval, Pearson's r and RMSE of valence and arousal."""
+    found = []
+    for name, m in (metrics.get("affect") or {}).items():
+        if m.get("rows", 0) >= 2:
+            found.append((f"{name}: CCC", scored(m, "ccc")))
+            found.append((f"{name}: Pearson's r", percent(m["pearson"])))
+            found.append((f"{name}: RMSE", f"{m['rmse']:.3f}"))
+    return found
 
 
 def _at(metrics: dict, key: str, index: int) -> Any:

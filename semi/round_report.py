@@ -13,6 +13,8 @@ from pseudo_label.reliability import risk_coverage
 from .evaluation import bootstrap, pseudo_report, score
 from .problem import Problem
 from .rounds import RoundState
+from .task_config import task_of
+from .task_report import measured_task, picked_affect, picked_several
 from .teaching import Answer, answer
 
 INTERVALS = ("accuracy", "waf", "macro_f1", "uar")
@@ -62,22 +64,22 @@ def risk_curve(probs: np.ndarray, label: np.ndarray) -> list[dict]:
     return [{"coverage": float(coverage[i]), "risk": float(risk[i])} for i in at]
 
 
-def _on(problem: Problem, state: RoundState, rows: Tensor, seed: int) -> dict | None:
+def _on(problem: Problem, state: RoundState, rows: Tensor, config: Any) -> dict | None:
     """Returns metrics on gold rows outside training (test or dev), or None."""
     rows = rows[problem.label[rows] >= 0]
     said = shipped_answer(problem, state, rows)
     if said is None:
         return None
-    group = problem.group[rows.cpu().numpy()]
-    label = problem.label[rows].cpu().numpy()
-    return measured(said.probs.cpu().numpy(), label, group, problem.classes, seed)
+    affect = None if said.affect is None else said.affect.cpu().numpy()
+    return measured_task(problem, config, rows, said.probs.cpu().numpy(), affect, measured)
 
 
 def round_record(problem: Problem, state: RoundState, config: Any) -> dict:
     """Returns the JSON-able account of a judged round; every metric is on gold rows."""
     gold = problem.gold.cpu().numpy()
     label, oof = problem.label[problem.gold].cpu().numpy(), state.teaching.oof.cpu().numpy()
-    picked = state.picked
+    picked, task, affect = state.picked, task_of(config), state.teaching.affect
+    values = None if affect is None else affect.oof.cpu().numpy()
     record = {
         "round": state.number,
         "rule": config.select.rule if picked is not None else None,
@@ -88,18 +90,19 @@ def round_record(problem: Problem, state: RoundState, config: Any) -> dict:
         "accepted": state.accepted,
         "verdict": state.verdict,
         "gate": {"metric": config.rounds.metric, "value": state.metric, "se": state.se},
-        "metrics_oof": measured(oof, label, problem.group[gold], problem.classes, config.seed),
-        "metrics_dev": _on(problem, state, problem.dev, config.seed),
-        "metrics_test": _on(problem, state, problem.test, config.seed),
+        "metrics_oof": measured_task(problem, config, problem.gold, oof, values, measured),
+        "metrics_dev": _on(problem, state, problem.dev, config),
+        "metrics_test": _on(problem, state, problem.test, config),
         "calibration": state.teaching.voter.state_dict(),
-        "reliability": reliability(oof, label),
+        "reliability": reliability(oof, label) if task.kind in ("single", "joint") else [],
         "risk_coverage": risk_curve(oof, label),
         "class_mix": None,
         "pseudo": None,
         "notes": picked.notes if picked is not None else [],
     }
     if picked is not None:
-        record |= _selection_facts(problem, picked)
+        facts = {"multi_label": picked_several, "affect": picked_affect}
+        record |= facts.get(task.kind, _selection_facts)(problem, picked)
     return record
 
 

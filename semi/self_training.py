@@ -12,8 +12,8 @@ import torch
 
 from . import config as settings
 from .data.leaks import leak_report
-from .data.manifest import Manifest, load_manifest
-from .data.splits import Splits, make_splits
+from .data.manifest import Manifest
+from .data.splits import Splits
 from .errors import ManifestError
 from .features.extract import Extraction, Limits, extract_rows, open_encoders
 from .features.standardize import Standardizer
@@ -28,13 +28,15 @@ from .report import write_report
 from .rounds import Outcome, RoundState, run_rounds
 from .run import Run
 from .show import show_round
+from .tasks import problem_of_task, read_data
 from .tracking import Tracker, open_tracker
-from .training_config import GATE_METRICS
+from .training_config import GATE_METRICS, TASK_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAMES: dict[str, str] = dict(zip(GATE_METRICS, ("macro-F1", "WAF", "UAR", "accuracy"), strict=True))
+NAMES |= dict(zip(TASK_METRICS, ("micro-F1", "F1 per row", "CCC"), strict=True))
 
 
 @dataclass
@@ -76,8 +78,7 @@ def self_train(
     settings.check(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    manifest = load_manifest(config.data.manifest, config.data)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    manifest, splits = read_data(config)
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         ready = prepare(config, manifest, splits, progress=progress)
@@ -124,6 +125,7 @@ def prepare(
     features = standardizer.apply(features, speakers)
     ids = manifest.table["id"].to_numpy()
     problem = build_problem(ids, features, splits, manifest.classes, config.device)
+    problem = problem_of_task(problem, manifest, config)
     leaks = [str(leak) for leak in leak_report(manifest, splits).found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
@@ -243,7 +245,8 @@ def _finish(
         f"hparam/{part}_{m}": found.get(m)
         for part, found in (("oof", metrics["metrics_oof"]), ("test", metrics["metrics_test"]))
         if found
-        for m in GATE_METRICS
+        for m in GATE_METRICS + TASK_METRICS
+        if m in GATE_METRICS or found.get(m) is not None
     }
     tracker.hparams(settings.signature(config), scores)
     write_report(run.path)

@@ -13,7 +13,7 @@ from .problem import Problem
 from .rounds import RoundState
 from .tracking import NoTracker, Tracker
 
-SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc")
+SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
 POINTS = 2000  # rows shown in the projector
 CLIPS = 2  # most and least confident picks to listen to, each
 
@@ -27,17 +27,21 @@ def show_round(
     for part, name in (("oof", "metrics_oof"), ("dev", "metrics_dev"), ("test", "metrics_test")):
         found = record[name]
         if found:
-            tracker.metrics({f"{part}/{score}": found[score] for score in SCORES})
-            tracker.confusion(f"{part}/confusion", found["confusion"], problem.classes)
+            tracker.metrics({f"{part}/{s}": found[s] for s in SCORES if found.get(s) is not None})
+            if found.get("confusion"):
+                tracker.confusion(f"{part}/confusion", found["confusion"], problem.classes)
     bins = record["reliability"]
-    columns = ([b[k] for b in bins] for k in ("confidence", "accuracy", "rows"))
-    tracker.calibration("oof/calibration", *columns, ece=record["metrics_oof"]["ece"])
+    if bins:
+        columns = ([b[k] for b in bins] for k in ("confidence", "accuracy", "rows"))
+        tracker.calibration("oof/calibration", *columns, ece=record["metrics_oof"]["ece"])
     tracker.metrics(
         {"round/added": record["added"], "round/accepted": float(record["accepted"]),
          "round/coverage_asked": record["coverage_asked"]}
     )  # fmt: skip
-    _show_projector(tracker, problem, state)
-    if state.picked is not None:
+    classes = record["metrics_oof"].get("classes")  # none where only valence and arousal count
+    if classes:
+        _show_projector(tracker, problem, state)
+    if classes and state.picked is not None:
         _show_picks(tracker, problem, state, record, table)
     tracker.end_round()
 
@@ -51,12 +55,13 @@ def _show_picks(tracker, problem, state, record, table) -> None:
     mix = {"added": list(record["class_mix"].values()), "gold": gold.tolist()}
     tracker.class_mix("pool/class_mix", problem.classes, mix)
     if record["pseudo"]:
-        curve = record["pseudo"]["curve"]
-        tracker.coverage(
-            "pool/precision_by_coverage",
-            [c["coverage"] for c in curve],
-            [c["precision"] for c in curve],
-        )
+        curve = record["pseudo"].get("curve")
+        if curve:
+            tracker.coverage(
+                "pool/precision_by_coverage",
+                [c["coverage"] for c in curve],
+                [c["precision"] for c in curve],
+            )
         tracker.metrics(
             {"pool/precision": record["pseudo"]["precision"],
              "pool/coverage": record["pseudo"]["coverage"]}

@@ -58,13 +58,29 @@ def task_of(config: Any) -> TaskConfig:
 def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns (key, sentence) of settings that do not fit the task; sections may be missing."""
     found: list[tuple[str, str]] = []
+    kind = task.kind
 
     def need(key: str, ok: bool, sentence: str) -> None:
         if not ok:
             found.append((key, sentence))
 
+    data = sections.get("data")
+    if data is not None:
+        need(
+            "data.ties",
+            not task.multi or data.ties == "votes",
+            "must be votes for task.kind multi_label: a tie is a row of several labels, got "
+            f"{data.ties}",
+        )
+    contrast = sections.get("contrast")
+    if contrast is not None:
+        need(
+            "contrast.intra",
+            kind != "affect" or contrast.intra + contrast.inter == 0,
+            "contrast by class (intra, inter) needs classes, which task.kind affect has not",
+        )
     train, rounds, select = (sections.get(k) for k in ("train", "rounds", "select"))
-    model, kind = sections.get("model"), task.kind
+    model = sections.get("model")
     if model is not None:
         need(
             "model.affect",

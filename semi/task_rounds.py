@@ -15,7 +15,7 @@ from pseudo_label.pool import BELOW, CHOSEN, UNCERTAIN
 from pseudo_label.selection import cap_mass
 
 from .problem import Problem
-from .rounds import Picked, RoundState
+from .round_state import Picked, RoundState
 from .task_metrics import YES, mean_ccc, multi_measured
 from .teaching import Teaching
 

@@ -222,7 +222,9 @@ def fit(
     factor, adjust = _correction(lessons, config, task)
     smooth, spread = config.label_smoothing, 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
-    scale = None if lessons.affect is None else affect_scale(lessons)
+    scale = None
+    if lessons.affect is not None:
+        scale = affect_scale(lessons.affect[:, lessons.gold], lessons.weight[:, lessons.gold])
 
     def member(p, b, batch, target, weight, known, extra):
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}

@@ -61,12 +61,13 @@ def verdict(record: dict) -> str:
 def rounds_table(records: Sequence[dict]) -> str:
     """Returns the table of rounds: rows added, verdict, scores on gold rows with intervals."""
     key = next((k for k in SPLITS if any(r.get(k) for r in records)), "metrics_oof")
+    names = columns(next((r[key] for r in records if r.get(key)), {}))
     rows = [
         [
             str(r.get("round", "")),
             verdict(r),
             str(r.get("added") or "-"),
-            *(scored(r.get(key), name) for name in SCORES),
+            *(scored(r.get(key), name) for name in names),
         ]
         for r in records
     ]
@@ -75,7 +76,15 @@ def rounds_table(records: Sequence[dict]) -> str:
     unit = next(iter((measured.get("intervals") or {}).values()), {})
     how = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
     title = f"Scores in % on {rows_told}gold {SPLITS[key]}{how}:"
-    return title + "\n\n" + table(["round", "verdict", "added", *SCORES.values()], rows, left=2)
+    return title + "\n\n" + table(["round", "verdict", "added", *names.values()], rows, left=2)
+
+
+def columns(metrics: dict) -> dict[str, str]:
+    """Returns the scores that a table shows, by their names: those that the task has."""
+    if "sample_f1" in metrics:
+        return {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+    names = SCORES if "waf" in metrics or "ccc" not in metrics else {}
+    return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
 
 
 def run_words(run: str | Path) -> str:

@@ -19,16 +19,37 @@ FLOORS = [
     {
         "settings",
         "training_config",
+        "task_config",
+        "task_metrics",
         "finetune_config",
         "distill_config",
         "words",
         "tracking",
         "answers",
     },
-    {"data", "features", "config", "learning", "ensemble", "problem", "objective"},
-    {"run", "training", "teaching", "checking", "report"},
-    {"probes", "pools"},
-    {"rounds", "ledger", "round_report", "recorder", "model_dir", "progress", "show"},
+    {
+        "data",
+        "features",
+        "config",
+        "learning",
+        "ensemble",
+        "problem",
+        "objective",
+        "learning_losses",
+        "affect_scale",
+    },
+    {"run", "training", "teaching", "checking", "report", "tasks", "task_report"},
+    {"probes", "pools", "round_state"},
+    {
+        "task_rounds",
+        "rounds",
+        "ledger",
+        "round_report",
+        "recorder",
+        "model_dir",
+        "progress",
+        "show",
+    },
     {"predict", "evaluate_run", "self_training", "demo", "estimator", "fidelity"},
     # families of rooms, one command each
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
@@ -179,8 +200,13 @@ def test_the_top_of_the_library_is_small():
     errors = {n for n in semi.__all__ if n.endswith("Error")}
     assert "SemiError" in errors and len(errors) == 7
     assert set(semi.__all__) - errors == {
-        "Config", "evaluate", "extract", "load", "load_config", "self_train"
-    }  # fmt: skip
+        "Config",
+        "evaluate",
+        "extract",
+        "load",
+        "load_config",
+        "self_train",
+    }
     with pytest.raises(AttributeError, match="module 'semi' has no attribute 'trian'"):
         semi.trian  # noqa: B018
 
@@ -189,10 +215,15 @@ def test_a_foreign_package_of_a_common_name_is_named(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("")
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-         "import semi"],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\nimport semi",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: semi needs its own package 'models' in ")

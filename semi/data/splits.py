@@ -43,11 +43,14 @@ class Splits:
         return int(self.fold.max()) + 1 if len(self.fold) else 0
 
 
-def make_splits(manifest: Manifest, config: DataConfig, *, folds: int, seed: int) -> Splits:
+def make_splits(
+    manifest: Manifest, config: DataConfig, *, folds: int, seed: int, several: bool = False
+) -> Splits:
     """Returns the side, gold and fold of every row; the same seed gives the same splits.
 
     A `split` column is respected; without one whole groups are held out as test. ManifestError if
     training has no gold for some class, or if something leaks that data.allow_leaks does not name.
+    With `several` labels a row, tied rows are gold on every side.
     """
     import numpy as np
 
@@ -60,6 +63,7 @@ def make_splits(manifest: Manifest, config: DataConfig, *, folds: int, seed: int
     role = np.where(label >= 0, "labeled", "pool").astype(object)
     role[(side == "unlabeled")] = "pool"
     tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
+    tied &= not several
     for name in ("dev", "test"):
         here = side == name
         role[here] = np.where((label >= 0) & ~tied, name, "unused")[here]

@@ -1,0 +1,94 @@
+"""What a manifest says for each kind of task: several labels a row, valence and arousal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .data.manifest import Manifest, load_manifest
+from .data.splits import Splits, make_splits
+from .errors import ManifestError
+from .task_config import task_of
+from .task_metrics import AFFECT
+
+if TYPE_CHECKING:
+    from .problem import Problem
+
+
+def read_data(config: Any) -> tuple[Manifest, Splits]:
+    """Returns the manifest and the splits of a configuration, as its task reads them."""
+    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config)
+    folds, seed, several = config.train.folds, config.seed, task_of(config).multi
+    return manifest, make_splits(manifest, config.data, folds=folds, seed=seed, several=several)
+
+
+def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:
+    """Returns the manifest whose labels say which rows are gold for the task.
+
+    Where only valence and arousal count, a row is gold if it has one of them, and its "label" is
+    low or high by the median: folds and held-out rows are drawn as evenly as for classes. Nothing
+    else reads that label.
+    """
+    if task_of(config).kind != "affect":
+        return manifest
+    strata = np.full(len(manifest), "", dtype=object)
+    for name in AFFECT:
+        value = manifest.table[name].to_numpy(dtype=float)
+        known = ~np.isnan(value)
+        if not known.any():
+            continue
+        word = np.where(value > np.median(value[known]), f"high {name}", f"low {name}")
+        joined = np.array([", ".join(filter(None, p)) for p in zip(strata, word, strict=True)])
+        strata = np.where(known, joined, strata)
+    classes = sorted(set(strata) - {""})
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{manifest.path}: task.kind affect needs rows that differ in valence or arousal; "
+            "fill these columns with numbers"
+        )
+    table = manifest.table.copy()
+    table["label"] = [s or None for s in strata]
+    table["votes"] = None
+    return replace(manifest, table=table, classes=classes)
+
+
+def several_labels(manifest: Manifest) -> np.ndarray:
+    """Returns (N, C) float32: 1 for each label of a row, NaN rows where nothing is known.
+
+    A tie 'a;b', or several winners of the raters' votes, are several labels.
+    """
+    index = {name: i for i, name in enumerate(manifest.classes)}
+    found = np.full((len(manifest), len(index)), np.nan, dtype=np.float32)
+    pairs = zip(manifest.table["label"].tolist(), manifest.table["votes"].tolist(), strict=True)
+    for row, (label, votes) in enumerate(pairs):
+        names = [label] if isinstance(label, str) else []
+        if not names and isinstance(votes, dict):
+            most = max(votes.get(name, 0.0) for name in index)
+            names = [name for name in index if most > 0 and votes.get(name, 0.0) == most]
+        if names:
+            found[row] = 0.0
+            found[row, [index[name] for name in names]] = 1.0
+    return found
+
+
+def problem_of_task(problem: Problem, manifest: Manifest, config: Any) -> Problem:
+    """Returns the problem with the targets that the task needs; other tasks get it as it is."""
+    task = task_of(config)
+    if task.multi:
+        several = torch.from_numpy(several_labels(manifest)).to(problem.device)
+        target = torch.zeros_like(problem.target)
+        target[problem.gold] = several[problem.gold]
+        problem = replace(problem, target=target, multi=several)
+    if task.affect:
+        value = manifest.table[list(AFFECT)].to_numpy(dtype=np.float32)
+        affect = torch.from_numpy(value.copy()).to(problem.device)
+        if bool(affect[problem.gold].isnan().all()):
+            raise ManifestError(
+                f"{manifest.path}: task.kind {task.kind} learns valence and arousal, but no "
+                "labelled training row has either; fill these columns or set task.kind=single"
+            )
+        problem = replace(problem, affect=affect)
+    return problem
