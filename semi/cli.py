@@ -155,6 +155,33 @@ def _finetune(args: Arguments) -> None:
     _say(str(finetune(_config(args), resume=args.resume)))
 
 
+def _benchmark(args: Arguments) -> None:
+    from .bench_config import load_bench
+    from .benchmark import benchmark
+
+    folder = benchmark(load_bench(*_split(args.words)))
+    _say((folder / "summary.md").read_text(encoding="utf-8"), f"{folder}: every run in runs.csv")
+
+
+def _select_arguments(parser: Parser) -> None:
+    _takes_run(parser)
+    parser.add_argument("words", nargs="*", metavar="key=value",
+                        help="settings of the selection, such as rule=margin")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true",
+                        help="show what would be added; nothing is ever added here")  # fmt: skip
+
+
+def _select(args: Arguments) -> None:
+    from .dry_run import dry_run
+
+    if not args.dry_run:
+        raise SemiError(
+            "semi select only looks: add --dry-run; to train with a rule, "
+            "semi train ... select.rule=..."
+        )
+    _say(str(dry_run(args.run, args.words)))
+
+
 VERBS: dict[str, Verb] = {
     "manifest": Verb("make the table of utterances of a published corpus",
                      _manifest_arguments, _manifest),
@@ -167,6 +194,10 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("score a run on gold held-out rows", _evaluate_arguments, _evaluate),
     "predict": Verb("label audio files, texts or a manifest with a run's model",
                     _predict_arguments, _predict),
+    "select": Verb("show what a rule would add to a run, and how right that should be",
+                   _select_arguments, _select),
+    "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
+                      _takes_settings, _benchmark, "go on with: {line}"),
     "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
     "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
                     _convert_arguments, _convert),
