@@ -194,8 +194,32 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         if models == {"none"}:
             told = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
             found.append(("encoders", told))
+    found += _frames_problems(sections)
     task = sections.get("task")
     return found if task is None else found + task_problems(task, sections)
+
+
+def keeps_frames(encoders: EncodersConfig) -> bool:
+    """Says whether any modality keeps its frames (pooling: frames)."""
+    sections = (encoders.speech, encoders.text, *encoders.extra.values())
+    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+
+
+def _frames_problems(sections: dict) -> list[tuple[str, str]]:
+    encoders, model, noise = (sections.get(k) for k in ("encoders", "model", "noise"))
+    if encoders is None or not keeps_frames(encoders):
+        return []
+    found: list[tuple[str, str]] = []
+    if model is not None and model.kind != "cross_attention":
+        told = (
+            f"{model.kind} only averages frames, so pooling=frames would be a slower pooling=mean; "
+            "set model.kind=cross_attention or pooling=mean"
+        )
+        found.append(("model.kind", told))
+    if noise is not None and noise.mixup_alpha > 0:
+        told = "sequences of different lengths cannot be blended; set it to 0 or pooling=mean"
+        found.append(("noise.mixup_alpha", told))
+    return found
 
 
 def _device_problems(device: str) -> list[str]:

@@ -98,6 +98,8 @@ class Ensemble:
             chunk: rows per pass, which bounds the memory.
         """
         template = self.template.eval()
+        frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
+        chunk = max(1, chunk // frames)
 
         def one(params, buffers, inputs, here):
             out = functional_call(template, (params, buffers), (inputs, here))

@@ -106,7 +106,8 @@ def graph_features(problem: Problem, config: Any) -> Tensor | None:
     """
     if config.rule not in WITH_FEATURES:
         return None
-    parts = [v / max(v.shape[1], 1) ** 0.5 for v in problem.values.values()]
+    views = [v.nanmean(1).nan_to_num() if v.dim() == 3 else v for v in problem.values.values()]
+    parts = [v / max(v.shape[1], 1) ** 0.5 for v in views]
     joined = torch.cat(parts, 1)
     if joined.shape[1] <= GRAPH_DIMS:
         return joined

@@ -77,9 +77,11 @@ class Predictor:
         """Returns the standardised features of N rows, and per id what could not be read."""
         import torch
 
+        from .config import keeps_frames
         from .features.extract import Limits, extract_rows, open_encoders
+        from .features.sequences import sequences
         from .features.store import FeatureStore
-        from .features.table import Features, load_features
+        from .features.table import Features, load_features, load_frames
         from .model_dir import same_encoder
 
         model, data = self.model, self.model.config.data
@@ -92,20 +94,22 @@ class Predictor:
         for name in used:
             same_encoder(name, model.identities[name], encoders[name].identity())
         dims, n = model.ensemble.dims, len(table)
-        width = {m: len(p.mean) for m, p in model.standardizer.profiles.items()}
-        found = Features({}, torch.zeros(n, 0, dtype=torch.bool))
-        if used:
-            found = load_features(table, {n: encoders[n] for n in used}, shelf, **settings)
-        values = {m: found.values.get(m, torch.zeros(n, width[m])) for m in dims}
-        here = [
-            found.present[:, found.names.index(m)] if m in found.names else torch.zeros(n).bool()
-            for m in dims
-        ]
-        raw = Features(values, torch.stack(here, 1), list(dims))
+        profiles = model.standardizer.profiles
+        width = {m: len(profiles[m].mean) for m in dims}
         speakers = table["speaker"].tolist() if "speaker" in table else None
         notes: dict[str, str] = {}
         for lost in done.quarantine:
             notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), lost.reason]))
+        found = Features({}, torch.zeros(n, 0, dtype=torch.bool))
+        mine = {n: encoders[n] for n in used}
+        if used and keeps_frames(model.config.encoders):
+            frames = load_frames(table, mine, shelf, **settings)
+            frames = model.standardizer.apply_frames(frames, speakers)
+            found = sequences(frames, model.config.features.max_frames)
+            return _in_order(found, dims, n), notes
+        if used:
+            found = load_features(table, mine, shelf, **settings)
+        raw = _in_order(found, width, n)
         return model.standardizer.apply(raw, speakers), notes
 
     def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
@@ -152,6 +156,20 @@ class Predictor:
             columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
         columns["note"] = why
         return pd.DataFrame(columns, index=table.index)
+
+
+def _in_order(found: Features, widths: dict[str, int], n: int) -> Features:
+    """Returns the features with every modality of the model, absent where nothing was found."""
+    import torch
+
+    from .features.table import Features
+
+    values = {m: found.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
+    here = [
+        found.present[:, found.names.index(m)] if m in found.names else torch.zeros(n).bool()
+        for m in widths
+    ]
+    return Features(values, torch.stack(here, 1), list(widths))
 
 
 def utterances(

@@ -11,7 +11,7 @@ from models.fusion.diagnostics import effective_rank, uniformity
 from noise import Corruption, NoiseConfig
 
 from .ensemble import Ensemble
-from .training import Probe
+from .training import Probe, noisy_view
 
 ROWS = 256
 
@@ -40,7 +40,7 @@ def contrast_probe(
     rows = rows[some]
     clean = {m: v[rows] for m, v in values.items()}
     corrupt = Corruption(noise, device=rows.device)
-    noisy = {m: corrupt(v, generator=generator) for m, v in clean.items()}
+    noisy = {m: noisy_view(v, corrupt, generator) for m, v in clean.items()}
     here = present[rows]
 
     @torch.no_grad()

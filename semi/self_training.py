@@ -16,9 +16,10 @@ from .data.manifest import Manifest
 from .data.splits import Splits
 from .errors import ManifestError
 from .features.extract import Extraction, Limits, extract_rows, open_encoders
+from .features.sequences import sequences
 from .features.standardize import Standardizer
 from .features.store import FeatureStore
-from .features.table import load_features
+from .features.table import Frames, load_features, load_frames
 from .files import write_json, write_table
 from .model_dir import Model, save_model
 from .problem import Problem, build_problem
@@ -117,12 +118,23 @@ def prepare(
     limits = Limits(config.data.min_seconds, config.data.max_seconds)
     shared = {"limits": limits, "workers": config.data.workers}
     extraction = extract_rows(manifest.table, encoders, store, progress=progress, **shared)
-    features = load_features(manifest.table, encoders, store, **shared)
+    sequence = settings.keeps_frames(config.encoders)
+    frames: dict[str, Frames] = {}
+    if sequence:
+        frames = load_frames(manifest.table, encoders, store, **shared)
+        features = sequences(frames, config.features.max_frames)
+    else:
+        features = load_features(manifest.table, encoders, store, **shared)
     notes = [*splits.notes, *_drop_unusable(features.present.any(1).numpy(), splits)]
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
-    standardizer = Standardizer.fit(features, learn, config.features, speakers)
-    features = standardizer.apply(features, speakers)
+    if sequence:
+        standardizer = Standardizer.fit_frames(frames, learn, config.features, speakers)
+        scaled = standardizer.apply_frames(frames, speakers)
+        features = sequences(scaled, config.features.max_frames)
+    else:
+        standardizer = Standardizer.fit(features, learn, config.features, speakers)
+        features = standardizer.apply(features, speakers)
     ids = manifest.table["id"].to_numpy()
     problem = build_problem(ids, features, splits, manifest.classes, config.device)
     problem = problem_of_task(problem, manifest, config)

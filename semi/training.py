@@ -131,6 +131,12 @@ def clip_members(grads: list[Tensor], limit: float) -> None:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
 
 
+def noisy_view(x: Tensor, corrupt: Corruption, generator: torch.Generator) -> Tensor:
+    """Returns the noisy twin of `x`; where a sequence has no frame (NaN) it still has none."""
+    noisy = corrupt(x, generator=generator)
+    return torch.where(x.isnan(), x, noisy) if x.dim() == 3 else noisy
+
+
 def noisy_batch(
     lessons: Lessons,
     rows: Tensor,
@@ -143,10 +149,7 @@ def noisy_batch(
     inputs = {}
     for name, all_rows in lessons.values.items():
         x = all_rows[rows]
-        noisy = corrupt[name](x, generator=generator)
-        if x.dim() == 3:  # frames: padding (NaN) stays padding
-            noisy = torch.where(x.isnan(), x, noisy)
-        inputs[name] = torch.cat([x, noisy])
+        inputs[name] = torch.cat([x, noisy_view(x, corrupt[name], generator)])
     dropped = modality_dropout(present, noise.modality_dropout, generator=generator)
     return inputs, torch.cat([present, dropped])
 

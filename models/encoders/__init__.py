@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .base import ArrayBatch, ArrayProblem, Encoder, EncoderUnavailable
 from .config import ArrayConfig, SpeechConfig, TextConfig
 from .pruning import PruningConfig
@@ -33,6 +35,12 @@ def build_speech_encoder(
     _check_precision(precision)
     if config.model == "none":
         return None
+    if config.reverse:
+        from .reversed import ReversedSpeech
+
+        plain = replace(config, reverse=False)
+        inner = build_speech_encoder(plain, device=device, precision=precision, root=root)
+        return ReversedSpeech(inner)
     if config.model == "acoustic":
         from .acoustic import AcousticEncoder
 

@@ -35,6 +35,8 @@ class SpeechConfig:
     """Audio seconds per padded batch, padding included; changes speed and memory, not results."""
     layout: str = "auto"
     """auto (rows on a CPU) | rows (un-padded, one by one) | padded (length-sorted batches)."""
+    reverse: bool = False
+    """Play every wave backwards first: another view of it, for an ensemble."""
     pruning: PruningConfig = field(default_factory=PruningConfig)
     """Token pruning inside the encoder."""
 
@@ -42,6 +44,8 @@ class SpeechConfig:
         _check_choice("combine", self.combine, COMBINE)
         _check_choice("pooling", self.pooling, POOLING)
         _check_choice("layout", self.layout, LAYOUTS)
+        if self.reverse and self.model == "precomputed":
+            raise ValueError("reverse needs waves, but model is precomputed: set reverse=false")
         if not 1.0 <= self.chunk_seconds <= 30.0:
             raise ValueError(f"chunk_seconds must be in [1, 30], got {self.chunk_seconds}")
         if self.batch_seconds <= 0:

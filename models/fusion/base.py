@@ -84,7 +84,8 @@ class Fusion(nn.Module):
     ) -> FusionOutput:
         """Returns scores and vectors of `inputs` name -> (B, D) or (B, T, D), `present` (B, M).
 
-        `masks` name -> (B, T) bool marks real frames; this class averages them first.
+        `masks` name -> (B, T) bool marks real frames; without it frames that begin with NaN are
+        none. This class averages them first.
         """
         h = self.encoders(self.vectors(inputs, masks), present)
         return self.finish(h, present.transpose(0, 1)[..., None])
@@ -111,7 +112,8 @@ class Fusion(nn.Module):
         for name in self.names:
             x = inputs[name]
             if x.dim() == 3:
-                x = masked_mean(x, None if masks is None else masks.get(name))
+                mask = None if masks is None else masks.get(name)
+                x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
             out.append(x)
         return out
 

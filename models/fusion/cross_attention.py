@@ -64,7 +64,7 @@ class CrossAttention(Fusion):
         """Returns tokens (B, T, H) and which are real (B, T), of modality `i`'s `x` (B, T, D)."""
         frames = x.shape[1]
         if mask is None:
-            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+            mask = ~x[..., 0].isnan()  # NaN stands where a row has no frame any more
         mask = mask & present[:, None]
         x = torch.where(mask[..., None], x, 0.0)
         h = self.drop(F.gelu(self.encoders.first[i](F.layer_norm(x, x.shape[-1:]))))

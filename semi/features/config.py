@@ -19,6 +19,8 @@ class FeaturesConfig:
     """Standardised values are cut at +- this; 0 = never."""
     pca: int | None = None
     """Keep this many principal components of each modality, fitted on training rows; null = all."""
+    max_frames: int = 32
+    """pooling: frames: longer sequences are averaged down to this many frames (memory: N x T x D)."""
     speaker_shrink: float = 5.0
     """Speaker statistics lean on the global ones as if this many rows of those had been seen."""
 
@@ -34,5 +36,7 @@ class FeaturesConfig:
             raise ValueError(f"clamp must be >= 0 (0 = never), got {self.clamp}")
         if self.pca is not None and self.pca < 1:
             raise ValueError(f"pca must be >= 1 or null, got {self.pca}")
+        if self.max_frames < 1:
+            raise ValueError(f"max_frames must be >= 1, got {self.max_frames}")
         if not self.speaker_shrink >= 0:
             raise ValueError(f"speaker_shrink must be >= 0, got {self.speaker_shrink}")
