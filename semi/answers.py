@@ -42,7 +42,7 @@ class Answers:
     @property
     def answered(self) -> np.ndarray:
         """Where there is an answer (N,) bool."""
-        return ~np.isnan(self.probs).any(1)
+        return np.asarray(np.isfinite(self.probs).all(axis=1))
 
     def filled(self) -> np.ndarray:
         """Returns the probabilities; a row that cannot be read says every class alike."""
@@ -73,11 +73,11 @@ class Answers:
             name=name,
             ids=table["id"].to_numpy(dtype=str),
             classes=classes,
-            probs=table[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64),
+            probs=table[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64, copy=True),
             role=table["role"].to_numpy(dtype=str),
-            label=table["label"].map(number, "ignore").fillna(-1).to_numpy(dtype=np.int64),
+            label=np.array([number.get(name, -1) for name in table["label"]], dtype=np.int64),
             group=table["group"].to_numpy(dtype=str),
-            fold=table["fold"].to_numpy(dtype=np.int64),
+            fold=table["fold"].to_numpy(np.int64, copy=True),
             manifest=manifest,
         )
 

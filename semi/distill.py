@@ -31,7 +31,8 @@ from .data.splits import make_splits
 from .errors import RunError
 from .evaluation import paired_bootstrap
 from .files import read_json, write_json, write_table
-from .finished import result_of
+from .finished import refuse_other_tasks, result_of
+from .intervals import COUNT_METRICS
 from .model_dir import TENSORS, Model, find_model, save_model
 from .problem import Problem
 from .progress import RoundProgress
@@ -61,6 +62,7 @@ def distill(
     """
     config = _student_config(teacher, config)
     settings.check(config)
+    refuse_other_tasks(config, f"the student {config.name}")
     if config.threads:
         torch.set_num_threads(config.threads)
     manifest = load_manifest(config.data.manifest, config.data)
@@ -185,7 +187,7 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Problem,
     ids = problem.ids[problem.pool.cpu().numpy()]
     sources = range(chains) if same else [len(labels.pool) - 1] * chains
     pool = np.stack([_rows_of(ids, labels.pool_ids, labels.pool[k]) for k in sources])  # (G, P, C)
-    said = ~np.isnan(pool).any(2)
+    said = np.asarray(np.isfinite(pool).all(axis=2))
     flat = np.where(said[..., None], soften(pool, sharp.temperature), 1 / pool.shape[2])
     plain = np.where(said[..., None], pool, 1 / pool.shape[2])
     chosen = torch.from_numpy(said).to(device) & (sharp.pool_weight > 0)
@@ -258,7 +260,7 @@ def _sentence(
 ) -> str:
     """Returns what teaching brought, against the same student on gold alone; and the teacher."""
     metric = config.rounds.metric
-    name, own = NAMES[metric], result_of(Run.open(teacher))
+    name, own = NAMES.get(metric, metric), result_of(Run.open(teacher))
     told = (
         f"The student taught by {teacher} ships: out-of-fold {name} {100 * taught.metric:.1f} "
         f"against {100 * alone.metric:.1f} of the same student on gold alone (standard error "
@@ -269,7 +271,7 @@ def _sentence(
         told += f" and {100 * own['final']:.1f} of the teacher"
     rows = problem.test[problem.label[problem.test] >= 0]
     mine, base = shipped_answer(problem, taught, rows), shipped_answer(problem, alone, rows)
-    if mine is None or base is None:
+    if mine is None or base is None or metric not in COUNT_METRICS:
         return told + "."
     at = rows.cpu().numpy()
     gap = paired_bootstrap(

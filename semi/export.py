@@ -20,7 +20,7 @@ from .answers import write_answers
 from .errors import RunError, SemiError
 from .features.tensors import Features
 from .files import replacing
-from .finished import answers_of
+from .finished import answers_of, refuse_other_tasks
 from .model_dir import Model, load_model
 from .teaching import answer
 
@@ -56,6 +56,8 @@ class Exported:
 
 class Shipped(nn.Module):
     """A trained model as one plain module: (each modality (B, D), present (B, M)) -> (B, C)."""
+
+    weights: Tensor  # (H,) of the vote
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -127,8 +129,7 @@ def export(run: str | Path, output: str | Path) -> Exported:
             "is exported"
         )
     model = load_model(run)
-    if getattr(model.voter, "multi", False):
-        raise RunError("a model of several labels a row cannot be exported yet")
+    refuse_other_tasks(model.config, run)
     module = Shipped(model).eval()
     inputs, present = _examples(module)
     with replacing(output) as temporary:
@@ -191,8 +192,8 @@ def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path:
 def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Path) -> Tensor:
     """Writes an ONNX file and returns what ONNX Runtime says with it."""
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
+        import onnxruntime  # type: ignore[import-not-found]
+        import onnxscript  # type: ignore[import-not-found]  # noqa: F401
     except ImportError as error:
         raise SemiError(
             f"ONNX needs the extra packages ({error.name} is missing): pip install "

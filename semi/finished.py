@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .answers import Answers, read_external, write_answers
+from .config import Config
 from .data.manifest import Manifest, load_manifest
 from .data.splits import make_splits
 from .errors import RunError
@@ -18,6 +19,7 @@ from .problem import Problem
 from .recorder import STATE, VOTER
 from .run import Run
 from .self_training import Prepared, prepare
+from .task_config import task_of
 from .teaching import Teaching, Voter, answer, read_teaching
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
@@ -51,10 +53,21 @@ def result_of(run: Run) -> dict:
     return result
 
 
+def refuse_other_tasks(config: Config, name: str | Path) -> None:
+    """Raises RunError unless the run gives every utterance one label."""
+    kind = task_of(config).kind
+    if kind not in ("single", "joint"):
+        raise RunError(
+            f"{name} has task.kind={kind}; semi evaluate and semi predict know it, but ensembles, "
+            "comparisons, students, searches and exports are for one label an utterance"
+        )
+
+
 def reopen(path: str | Path) -> Finished:
     """Returns a finished run with its features; reads the store, extracts what it lacks."""
     run = Run.open(path)
     result, config = result_of(run), run.config
+    refuse_other_tasks(config, path)
     config.device = "cpu"
     manifest = load_manifest(config.data.manifest, config.data)
     run.bind_manifest(manifest.sha256)

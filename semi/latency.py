@@ -6,7 +6,7 @@ Runs are timed by turns, so that whatever else the machine does hits all of them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def measure(runs: list[str], tables: list[Any], *, repeats: int = REPEATS) -> li
     ]
 
 
-def _by_turns(calls: list[Callable[[], int] | None], repeats: int) -> list[float | None]:
+def _by_turns(calls: Sequence[Callable[[], int] | None], repeats: int) -> list[float | None]:
     """Returns the median milliseconds per utterance; a call returns how many it did."""
     seen: list[list[float]] = [[] for _ in calls]
     for turn in range(WARM + repeats):

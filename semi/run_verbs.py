@@ -108,6 +108,22 @@ def _export(args: Arguments) -> None:
     say(str(export(args.run, args.output)))
 
 
+def _search_arguments(parser: Parser) -> None:
+    parser.add_argument("recipe", help="YAML file of the recipe")
+    parser.add_argument("space", help="YAML file of what may vary: 'model.hidden: [64, 128]', "
+                                      "'train.lr: {low: 1e-4, high: 1e-2, log: true}'")  # fmt: skip
+    parser.add_argument("words", nargs="*", metavar="key=value", help="settings of every trial")
+    parser.add_argument("--trials", type=int, default=20, help="in all; default 20")
+    parser.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
+
+
+def _search(args: Arguments) -> None:
+    from .search import search
+
+    say(str(search(args.recipe, args.space, args.words, trials=args.trials,
+                   sampler=args.sampler)))  # fmt: skip
+
+
 RUN_VERBS: dict[str, Verb] = {
     "ensemble": Verb("mix finished runs into one vote, with weights given or fitted",
                      _ensemble_arguments, _ensemble),
@@ -119,6 +135,8 @@ RUN_VERBS: dict[str, Verb] = {
                    _submit_arguments, _submit),
     "distill": Verb("train a student on gold and on what a finished run says of all rows",
                     _distill_arguments, _distill, "resume with: {line} --resume"),
+    "search": Verb("try settings of the warm start on gold out-of-fold rows (needs Optuna)",
+                   _search_arguments, _search, "finished trials stay; go on with: {line}"),
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
 }  # fmt: skip

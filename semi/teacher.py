@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .errors import RunError
 from .files import replacing
 from .finished import Finished, reopen
 from .teaching import answer
@@ -50,8 +49,6 @@ def soft_labels(path: str | Path) -> SoftLabels:
 def _say(done: Finished) -> SoftLabels:
     problem, teaching, model = done.problem, done.teaching, done.model
     voter = teaching.voter
-    if getattr(voter, "multi", False):
-        raise RunError("a teacher of several labels a row cannot be distilled yet")
     here = problem.present[problem.pool]
     chains = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
     values = {m: v[problem.pool] for m, v in problem.values.items()}

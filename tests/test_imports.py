@@ -23,6 +23,7 @@ FLOORS = [
         "task_metrics",
         "finetune_config",
         "distill_config",
+        "search_space",
         "words",
         "tracking",
         "answers",

@@ -1,0 +1,103 @@
+"""What a search may change: read from YAML, checked before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, nearest
+
+# What is judged must stay the same; what the warm start does not read cannot be searched.
+SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
+REFUSED = {"train.folds": "it changes the rows that every trial is judged on"}
+RANGE = ("low", "high", "log")
+
+
+@dataclass
+class Parameter:
+    """One setting: some choices, or a range."""
+
+    key: str
+    choices: list[str] = field(default_factory=list)  # as they are written after key=
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False  # whole numbers only
+
+    def distribution(self) -> Any:
+        """Returns the distribution that Optuna draws from."""
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+
+def read_space(path: str | Path, known: list[str]) -> list[Parameter]:
+    """Returns the parameters of a YAML file; ConfigError with every problem in it.
+
+    Args:
+        path: lines `key: [a, b]` or `key: {low: 1e-4, high: 1e-2, log: true}`.
+        known: every dotted key there is.
+    """
+    import yaml
+
+    try:
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict) or not given:
+        raise ConfigError(
+            f"{path} must hold lines such as 'train.lr: {{low: 1e-4, high: 1e-2, log: true}}' or "
+            "'model.hidden: [64, 128]'"
+        )
+    found, problems = [], []
+    for key, value in given.items():
+        try:
+            found.append(_parameter(str(key), value, known))
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    if problems:
+        raise ConfigError("\n  ".join([f"{len(problems)} problem(s) in {path}:", *problems]))
+    return found
+
+
+def word(key: str, value: Any) -> str:
+    """Returns a setting as it is written on the command line."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _parameter(key: str, value: Any, known: list[str]) -> Parameter:
+    if key not in known:
+        raise ValueError(f"no such setting{nearest(key, known)}")
+    if key in REFUSED:
+        raise ValueError(f"cannot be searched: {REFUSED[key]}")
+    if key.partition(".")[0] not in SECTIONS:
+        raise ValueError(
+            "cannot be searched: trials are warm starts judged on the same gold rows; the sections "
+            f"that may vary are {', '.join(SECTIONS)}"
+        )
+    if isinstance(value, list):
+        if len(value) < 2:
+            raise ValueError(f"needs at least two choices, got {value}")
+        texts = [v if isinstance(v, str) else json.dumps(v) for v in value]
+        return Parameter(key, choices=texts)
+    if isinstance(value, dict) and {"low", "high"} <= value.keys() <= set(RANGE):
+        low, high = float(value["low"]), float(value["high"])  # YAML reads 1e-4 as a text
+        whole = all(isinstance(value[k], int) for k in ("low", "high"))
+        if not low < high:
+            raise ValueError(f"low must be less than high, got {low:g} and {high:g}")
+        if value.get("log") and low <= 0:
+            raise ValueError(f"low must be positive where log is true, got {low:g}")
+        return Parameter(key, low=low, high=high, log=bool(value.get("log")), whole=whole)
+    raise ValueError(f"give [choices] or {{low, high, log}}, got {value!r}")

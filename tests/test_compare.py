@@ -1,0 +1,99 @@
+"""The comparison of runs: same rows or none, sizes and times, p-values that count how many."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from two_runs import runs, settings, write_manifest  # noqa: F401
+
+import semi
+from semi.ablate import variants
+from semi.cli import main
+from semi.compare import compare, holm
+from semi.errors import RunError
+
+
+def test_holm_steps_down_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    rng = np.random.default_rng(0)
+    p = rng.random(6)
+    assert (np.array(holm(p)) >= p).all()
+    assert np.argsort(p)[0] == np.argsort(holm(p), kind="stable")[0]
+
+
+def test_the_table_holds_protocol_scores_size_and_speed(runs, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "c.csv"
+    (tmp_path / "empty").mkdir()
+    words = [*runs, str(tmp_path / "empty"), "--paired", "-o", str(out)]
+    assert main(["compare", *words]) == 0
+    told = capsys.readouterr().out
+    assert f"skipped {tmp_path / 'empty'}: no run" in told
+    table = pd.read_csv(out)
+    assert list(table["run"]) == ["a", "b"]
+    for k, run in enumerate(runs):
+        row = table.iloc[k]
+        test = semi.evaluate(run).metrics
+        for name in ("accuracy", "waf", "macro_f1", "uar", "recall_std"):
+            assert row[f"test_{name}"] == pytest.approx(test[name])
+        assert row["test_waf_low"] == pytest.approx(test["intervals"]["waf"]["low"])
+        oof = semi.evaluate(run, "oof").metrics
+        assert row["oof_macro_f1"] == pytest.approx(oof["macro_f1"])
+        assert row["manifest"] == Path(run, "manifest.sha256").read_text().strip()
+        assert row["split_kind"] == "speaker" and row["gold_rows"] == oof["rows"]
+        tensors = Path(run, "model", "model.safetensors")
+        assert 0 < row["head_parameters"] * 4 < tensors.stat().st_size
+        assert row["parameters"] == row["head_parameters"]  # character n-grams have none
+        assert 0 < row["model_ms"] < row["end_to_end_ms"]
+    gap = table["test_macro_f1"][1] - table["test_macro_f1"][0]
+    assert table["paired_macro_f1"][1] == pytest.approx(gap)
+    assert np.isnan(table["paired_macro_f1"][0])
+    assert "Caution: test has only 2 groups" in told
+
+
+def test_a_run_is_no_different_from_itself(runs, tmp_path):  # noqa: F811
+    import shutil
+
+    shutil.copytree(runs[0], tmp_path / "copy")
+    done = compare([runs[0], str(tmp_path / "copy")], paired=True, latency=False)
+    pair = done.pairs[0]
+    assert pair["macro_f1"] == pair["macro_f1_low"] == pair["macro_f1_high"] == 0
+    assert pair["p_value"] == pair["mcnemar_p"] == 1
+    assert done.rows[0]["model_ms"] is None
+
+
+def test_runs_with_other_test_rows_are_not_paired(runs, tmp_path):  # noqa: F811
+    write_manifest(tmp_path, seed=2)
+    config = settings(tmp_path, "far", "rounds.max_rounds=0")
+    far = str(semi.self_train(config, progress=False).path)
+    with pytest.raises(RunError, match="far used another manifest"):
+        compare([runs[0], far], paired=True, latency=False)
+    told = str(compare([runs[0], far], latency=False))
+    assert "Caution: the runs differ in manifest" in told
+    with pytest.raises(RunError, match="none of these is a finished run"):
+        compare([str(tmp_path)])
+    Path(far, "result.json").unlink()
+    assert "unfinished run" in compare([runs[0], far], latency=False).skipped[0]
+
+
+def test_variants_are_single_changes():
+    assert variants(["a=1,2", "b.c=[1,2]"]) == ["a=1", "a=2", "b.c=[1,2]"]
+    with pytest.raises(RunError, match="got 'a'"):
+        variants(["a"])
+
+
+def test_an_ablation_trains_what_is_missing_and_pairs_it(runs, capsys):  # noqa: F811
+    folder = Path(runs[0]).parents[1]
+    yaml = folder / "ablate.yaml"
+    yaml.write_text(Path(runs[0], "config.yaml").read_text())
+    before = Path(runs[0], "ledger.csv").read_text()
+    words = ["ablate", str(yaml), "name=a", "--vary", "rounds.max_rounds=0"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "a+rounds.max_rounds=0" in out and "Difference to a" in out
+    assert Path(runs[0], "ledger.csv").read_text() == before
+    child = folder / "runs" / "a+rounds.max_rounds=0" / "result.json"
+    assert json.loads(child.read_text())["rounds"] == 0
