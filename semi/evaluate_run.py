@@ -68,7 +68,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
     opened = Run.open(run)
-    if split == "oof" or opened.config.task.kind in ("multi_label", "affect"):
+    if split == "oof" or opened.config.task.kind not in ("single", "joint"):
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
     from .predict import load

@@ -101,8 +101,8 @@ def round_record(problem: Problem, state: RoundState, config: Any) -> dict:
         "notes": picked.notes if picked is not None else [],
     }
     if picked is not None:
-        facts = {"multi_label": picked_several, "affect": picked_affect}
-        record |= facts.get(task.kind, _selection_facts)(problem, picked)
+        facts = picked_affect if task.kind == "affect" else _selection_facts
+        record |= (picked_several if task.multi else facts)(problem, picked)
     return record
 
 

@@ -162,7 +162,7 @@ def choose(
 ) -> tuple[Picked, Tensor]:
     """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
     task = task_of(config)
-    if task.kind in ("multi_label", "affect"):
+    if task.multi or task.kind == "affect":
         from .task_rounds import choose_affect, choose_several
 
         take = choose_several if task.multi else choose_affect

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("single", "multi_label", "affect", "joint")
+KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
 
@@ -16,7 +16,10 @@ class TaskConfig:
     """What is predicted of an utterance."""
 
     kind: str = "single"
-    """single (one class) | multi_label (any number) | affect (valence, arousal) | joint (both)."""
+    """single | multi_label (any number of classes) | affect (valence, arousal) | joint.
+
+    joint is single and affect together, joint_multi_label is multi_label and affect.
+    """
     class_weight: float = 1.0
     """joint: weight of the classification losses."""
     affect_weight: float = 1.0
@@ -31,23 +34,24 @@ class TaskConfig:
         for name in ("class_weight", "affect_weight", "mse_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if self.kind in ("affect", "joint") and self.affect_weight == 0:
+        if self.affect and self.affect_weight == 0:
             raise ValueError(f"affect_weight must be above 0 where kind is {self.kind}, got 0")
 
     @property
     def affect(self) -> bool:
         """True where valence and arousal are predicted."""
-        return self.kind in ("affect", "joint")
+        return self.kind in ("affect", "joint", "joint_multi_label")
 
     @property
     def multi(self) -> bool:
         """True where a row may have several labels."""
-        return self.kind == "multi_label"
+        return self.kind in ("multi_label", "joint_multi_label")
 
     @property
     def classes_weight(self) -> float:
         """Weight of the classification losses of this kind of task."""
-        return {"affect": 0.0, "joint": self.class_weight}.get(self.kind, 1.0)
+        single = {"single": 1.0, "multi_label": 1.0, "affect": 0.0}
+        return single.get(self.kind, self.class_weight)
 
 
 def task_of(config: Any) -> TaskConfig:
@@ -85,7 +89,7 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
         need(
             "model.affect",
             not model.affect or task.affect,
-            f"a head for valence and arousal is learned by task.kind affect or joint, not {kind}",
+            f"a head for valence and arousal is learned by task.kind affect or joint, not by {kind}",
         )
     if train is not None and kind != "single":
         need(
@@ -111,7 +115,8 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             f"without the held-out fold (CCC over fewer is biased), got {train.batch}",
         )
     if rounds is not None:
-        fits = {"multi_label": MULTI_METRICS, "affect": ("ccc",)}.get(kind)
+        fits = {"affect": ("ccc",), "multi_label": MULTI_METRICS}.get(kind)
+        fits = (*MULTI_METRICS, "ccc") if kind == "joint_multi_label" else fits
         if kind == "joint":
             need(
                 "rounds.metric",
@@ -135,7 +140,7 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             need(
                 "select.rule",
                 select.rule == "threshold",
-                "task.kind multi_label takes rows whose every class is decided at "
+                "task.kind multi_label takes the rows whose every class is decided at "
                 f"select.threshold: set select.rule=threshold, got {select.rule} "
                 "(or rounds.max_rounds=0)",
             )

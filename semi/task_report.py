@@ -27,11 +27,12 @@ def measured_task(
         single: `measured` of one class a row.
     """
     task, group = task_of(config), problem.group[rows.cpu().numpy()]
+    found: dict[str, Any]
     if task.multi and problem.multi is not None:
         truth = problem.multi[rows].cpu().numpy()
-        return multi_measured(probs, truth, group, problem.classes, config.seed)
-    if task.kind == "affect":
-        found: dict[str, Any] = {"rows": len(rows)}
+        found = multi_measured(probs, truth, group, problem.classes, config.seed)
+    elif task.kind == "affect":
+        found = {"rows": len(rows)}
     else:
         label = problem.label[rows].cpu().numpy()
         found = single(probs, label, group, problem.classes, config.seed)

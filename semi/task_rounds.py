@@ -65,6 +65,7 @@ def choose_several(
         torch.where(chosen[-1], CHOSEN, BELOW).to(torch.int8),
         [{} for _ in range(problem.folds + 1)],
         [f"{int(chosen[-1].sum())} rows have every class decided at the threshold"],
+        affect=None if state.teaching.affect is None else state.teaching.affect.pool,
     )
     return picked, target
 

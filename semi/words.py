@@ -82,7 +82,8 @@ def rounds_table(records: Sequence[dict]) -> str:
 def columns(metrics: dict) -> dict[str, str]:
     """Returns the scores that a table shows, by their names: those that the task has."""
     if "sample_f1" in metrics:
-        return {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+        names = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+        return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
     names = SCORES if "waf" in metrics or "ccc" not in metrics else {}
     return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
 

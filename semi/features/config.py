@@ -20,7 +20,7 @@ class FeaturesConfig:
     pca: int | None = None
     """Keep this many principal components of each modality, fitted on training rows; null = all."""
     max_frames: int = 32
-    """pooling: frames: longer sequences are averaged down to this many frames (memory: N x T x D)."""
+    """pooling: frames: longer sequences are averaged down to this many (memory: N x T x D)."""
     speaker_shrink: float = 5.0
     """Speaker statistics lean on the global ones as if this many rows of those had been seen."""
 
