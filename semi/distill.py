@@ -26,6 +26,7 @@ from pseudo_label.pool import CHOSEN, UNCERTAIN
 from pseudo_label.selection import cap_mass
 
 from . import config as settings
+from .comparison import FEW
 from .data.manifest import load_manifest
 from .data.splits import make_splits
 from .errors import RunError
@@ -279,6 +280,7 @@ def _sentence(
         problem.group[at], metric, seed=config.seed,
     )  # fmt: skip
     unproven = "" if gap.low > 0 or gap.high < 0 else ", so no difference is shown"
+    unproven = ", too few to show anything" if gap.units < FEW else unproven
     return told + (
         f"; on {len(rows)} test rows the difference to gold alone is {100 * gap.value:+.1f} "
         f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] over {gap.units} {gap.unit}{unproven}."

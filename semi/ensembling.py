@@ -16,6 +16,7 @@ import torch
 from pseudo_label.voting import fit_weights, soft_vote
 
 from .answers import Answers, refuse_other_rows, write_answers
+from .comparison import FEW
 from .errors import RunError
 from .evaluation import paired_bootstrap
 from .files import write_dir, write_json
@@ -197,6 +198,8 @@ def _paired(one: Answers, best: Answers, split: str) -> dict[str, Any]:
 def _gain(split: str, gain: dict) -> str:
     low, high = 100 * gain["low"], 100 * gain["high"]
     proven = "" if low > 0 or high < 0 else "; the interval holds 0, so no difference is shown"
+    if gain["units"] < FEW:
+        proven = f"; {gain['units']} {gain['unit']} are too few to show anything"
     return (
         f"On {NAMES[split]}: {SCORES[PAIRED]} {100 * gain['value']:+.1f} [{low:+.1f}, {high:+.1f}] "
         f"against {gain['against']}, the best member by out-of-fold {SCORES[PAIRED]}{proven}."

@@ -55,7 +55,8 @@ FLOORS = [
     # families of rooms, one command each
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
     {"finished", "latency"},
-    {"ensembling", "comparison", "compare", "submit", "search", "export", "teacher"},
+    {"comparison"},
+    {"ensembling", "compare", "submit", "search", "export", "teacher"},
     {"distill"},
     {"ablate", "run_verbs"},
     {"cli", "__main__", "__init__"},
