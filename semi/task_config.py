@@ -89,7 +89,7 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
         need(
             "model.affect",
             not model.affect or task.affect,
-            f"a head for valence and arousal is learned by task.kind affect or joint, not by {kind}",
+            f"valence and arousal are learned by task.kind affect or joint, not by {kind}",
         )
     if train is not None and kind != "single":
         need(

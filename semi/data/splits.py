@@ -71,7 +71,10 @@ def make_splits(
         if lost:
             notes.append(f"{lost} rows of {name} have no single label and are not used at all")
     _keep_pool_apart(role, side, kind, group, known, config, notes)
-    _check_classes(manifest, label, role, scored)
+    has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
+    if several:
+        has = (target > 0) & (target == target.max(1, keepdims=True))
+    _check_classes(manifest, has, role, scored)
 
     train = np.flatnonzero(role == "labeled")
     if config.labeled_fraction is not None or config.labeled_count is not None:
@@ -240,9 +243,12 @@ def _keep_pool_apart(
 
 
 def _check_classes(
-    manifest: Manifest, label: np.ndarray, role: np.ndarray, scored: np.ndarray
+    manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
 ) -> None:
-    """Raises ManifestError unless training has gold rows of every one of two classes or more."""
+    """Raises ManifestError unless training has gold rows of every one of two classes or more.
+
+    `has` (N, C) bool says which classes a row is of.
+    """
     where, classes = manifest.path, manifest.classes
     train = role == "labeled"
     if not train.any():
@@ -258,8 +264,8 @@ def _check_classes(
         )
     lacking = []
     for index, name in enumerate(classes):
-        if not (train & (label == index)).any():
-            held = int((label == index).sum())
+        if not (train & has[:, index]).any():
+            held = int(has[:, index].sum())
             lacking.append(f"'{name}' ({held} rows elsewhere)" if held else f"'{name}' (no row)")
     if lacking:
         first = lacking[0].split("'")[1]

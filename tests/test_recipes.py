@@ -1,0 +1,182 @@
+"""Every recipe of the five systems runs end to end on a little real speech, offline."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpus_trees import kemdy20
+from test_corpora_mer import HUBERT, mer
+
+import semi
+from semi.data.corpora import bundled_emodb, corpus_manifest
+from semi.data.manifest import load_manifest, write_manifest
+from semi.distill import distill
+from semi.evaluate_run import evaluate
+from semi.features.extract import extract_rows, open_encoders
+from semi.features.store import FeatureStore
+from semi.features.table import load_features
+from semi.predict import lines
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+ETRI = [f"etri_{m}_{t}" for m in ("text", "speech", "concat", "add")
+        for t in ("class", "affect", "total")]  # fmt: skip
+EMO = [f"emo_ensemble_{v}" for v in ("speech", "reversed", "text30", "text50", "text70")]
+STUDENTS = ["multi_still_multimodal", "multi_still_text", "multi_still_speech"]
+TINY = [
+    "model.hidden=8", "train.steps=3", "train.members=1", "train.folds=2", "rounds.max_rounds=0",
+    "tracking=false", "threads=1", "data.workers=1", "data.classes=[]", "features.max_frames=6",
+]  # fmt: skip
+FEELING = {"anger": (1.8, 4.4), "sadness": (2.0, 1.7), "neutral": (3.1, 2.6)}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Returns a folder with a manifest of 36 recordings, three of them ties, and biosignals."""
+    folder = tmp_path_factory.mktemp("recipes")
+    table = pd.read_csv(bundled_emodb(), dtype=str)
+    table = table[table["label"].isin(list(FEELING))]
+    table = table[table["speaker"].isin(sorted(table["speaker"].unique())[:4])]
+    table = table.groupby(["speaker", "label"]).head(3).sort_values("id").reset_index(drop=True)
+    table["audio"] = [str(bundled_emodb().parent / a) for a in table["audio"]]
+    rng = np.random.default_rng(0)
+    feeling = np.array([FEELING[label] for label in table["label"]])
+    feeling = feeling + rng.normal(0, 0.3, feeling.shape)
+    table["valence"], table["arousal"] = feeling.T
+    table.loc[5, ["valence", "arousal"]] = np.nan
+    table.loc[[2, 11, 20], "label"] = "anger;sadness"
+    table["votes"] = [json.dumps({x: 5 for x in label.split(";")} | {"neutral": 2})
+                      for label in table["label"]]  # fmt: skip
+    table.to_csv(folder / "manifest.csv", index=False)
+    (folder / "bio").mkdir()
+    ids = table["id"].to_numpy(dtype=str)[4:]
+    np.savez(folder / "bio" / "bio.npz", id=ids, x=rng.normal(size=(len(ids), 20)))
+    return folder
+
+
+def recipe(home, name, *words, manifest="manifest.csv"):
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    offline = []
+    if "speech:\n    model: none" not in text:
+        offline += ["encoders.speech.model=acoustic", "encoders.speech.layers=[]"]
+    if "text:\n    model: none" not in text:
+        offline += ["encoders.text.model=char-ngram", "encoders.text.pooling=mean"]
+    where = [f"runs_dir={home / 'runs'}", f"features.store={home / 'store'}",
+             f"data.manifest={home / manifest}"]  # fmt: skip
+    return semi.load_config(CONFIGS / f"{name}.yaml", [*where, *TINY, *offline, *words])
+
+
+def run(home, name, *words, **more):
+    return semi.self_train(recipe(home, name, *words, **more), progress=False)
+
+
+def record(result):
+    return json.loads((result.path / f"round-{result.best_round:02d}" / "round.json").read_text())
+
+
+@pytest.mark.parametrize("name", ETRI)
+def test_each_of_the_twelve_etri_recipes_runs(home, name):
+    result = run(home, name, "data.test_fold=2")
+    m = record(result)["metrics_test"]
+    kind = name.rpartition("_")[2]
+    assert ("sample_f1" in m) == (kind != "affect")
+    assert ("ccc" in m) == (kind != "class")
+    if kind != "affect":
+        assert len(m["f1"]) == 3 and {"low", "high"} <= set(m["intervals"]["micro_f1"])
+    if kind != "class":
+        assert set(m["affect"]) == {"valence", "arousal"}
+        assert {"ccc", "pearson", "rmse"} <= set(m["affect"]["arousal"])
+    assert "micro-F1" in str(evaluate(result.path)) or kind == "affect"
+    report = (result.path / "report.html").read_text()
+    assert ("arousal: CCC" in report) == (kind != "class")
+    said = semi.load(result.path).predict(texts=["ja"]) if "text" in name else None
+    assert said is None or lines(said)[0].startswith("text 1")
+
+
+@pytest.mark.parametrize("name", EMO)
+def test_each_member_of_the_emo_ensemble_runs(home, name):
+    result = run(home, name, "data.ties=drop")
+    assert result.metrics["metrics_test"]["rows"] > 0
+
+
+def test_speech_heard_backwards_is_other_speech(home):
+    saved = []
+    for name in ("emo_ensemble_speech", "emo_ensemble_reversed"):
+        config = recipe(home, name, f"name={name}_features")
+        manifest = load_manifest(config.data.manifest, config.data)
+        encoders, store = open_encoders(config), FeatureStore(home / "store")
+        extract_rows(manifest.table, encoders, store, progress=False)
+        saved.append(load_features(manifest.table, encoders, store).values["speech"])
+    assert saved[0].shape == saved[1].shape
+    assert not np.allclose(saved[0], saved[1])
+
+
+def test_lmr_cl_runs_with_rows_that_lack_biosignals(home):
+    words = ["data.group=speaker", "data.test_groups=[]"]
+    result = run(home, "lmr_cl", *words, "data.ties=drop")
+    m = record(result)
+    assert m["metrics_test"]["rows"] > 0 and m["metrics_oof"]["confusion"]
+    assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "bio"}
+
+
+def test_multi_still_teacher_learns_votes_from_frames_and_predicts_alike(home):
+    result = run(home, "multi_still_teacher")
+    model = semi.load(result.path)
+    table = load_manifest(home / "manifest.csv").table.head(3)
+    whole = model.predict(table, store=home / "store")
+    alone = model.predict(table.iloc[[1]], store=home / "store")
+    columns = [c for c in whole if c.startswith("p_")]
+    np.testing.assert_allclose(whole[columns].iloc[1], alone[columns].iloc[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_each_student_of_multi_still_is_taught(home, name):
+    teacher = home / "runs" / "multi_still_teacher"
+    if not teacher.is_dir():
+        run(home, "multi_still_teacher")
+    result = distill(teacher, recipe(home, name), progress=False)
+    assert (result.path / "model" / "model.json").is_file()
+
+
+def test_mer2024_semi_runs_rounds_on_the_layout_of_mertools(tmp_path):
+    table, _ = corpus_manifest("mer2024", mer(tmp_path / "mer", real_tests=True))
+    write_manifest(table, tmp_path / "mer.csv")
+    words = [
+        "encoders.speech.model=precomputed", f"encoders.speech.column={HUBERT}",
+        "encoders.extra.video.column=clip-vit-large-patch14-UTT", "contrast.pretrain_steps=2",
+        "rounds.max_rounds=1", "select.threshold=0.1",
+        "select.per_class={worried: 0.1, surprise: 0.1}", "rounds.accept_se=9",
+    ]  # fmt: skip
+    result = run(tmp_path, "mer2024_semi", *words, manifest="mer.csv")
+    ledger = pd.read_csv(result.path / "ledger.csv")
+    assert ledger["chosen"].all() and set(ledger["id"]) == {"pool_1", "pool_2"}
+    assert {"vote_speech", "vote_text", "vote_video"} <= set(ledger)
+
+
+def test_a_tree_of_kemdy20_goes_through_reader_and_recipe(tmp_path):
+    table, _ = corpus_manifest("kemdy20", kemdy20(tmp_path / "k"), biosignals=str(tmp_path / "b"))
+    write_manifest(table, tmp_path / "k.csv")
+    words = ["data.test_fold=2", "train.batch=128", "name=kemdy"]
+    result = run(tmp_path, "etri_concat_total", *words, manifest="k.csv")
+    assert record(result)["metrics_oof"]["rows"] >= 3
+
+
+def test_rounds_of_several_labels_and_of_affect_pseudo_label_the_pool(home):
+    half = ["data.labeled_fraction=0.5", "rounds.max_rounds=1", "rounds.accept_se=99"]
+    several = run(
+        home, "etri_concat_class", "name=several", *half, "select.rule=threshold",
+        "select.threshold=0.5", "data.test_fold=2",
+    )  # fmt: skip
+    ledger = pd.read_csv(several.path / "ledger.csv")
+    assert ledger["chosen"].any() and not ledger["chosen"].all()
+    assert set(";".join(ledger["label"]).split(";")) <= set(FEELING)
+    facts = json.loads((several.path / "round-01" / "round.json").read_text())
+    assert 0 <= facts["pseudo"]["precision"] <= 1
+    affect = run(
+        home, "etri_speech_affect", "name=affect", *half, "select.rule=ups", "train.members=2",
+        "train.batch=128", "data.test_fold=2",
+    )  # fmt: skip
+    ledger = pd.read_csv(affect.path / "ledger.csv")
+    assert ledger["chosen"].any() and {"valence", "arousal_spread"} <= set(ledger)
+    assert "p_anger" not in ledger and ledger["label"].isna().all()
