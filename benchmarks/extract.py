@@ -88,7 +88,9 @@ def plain(model: Any, about: Any, waves: list[np.ndarray], batch: int, device: s
         padding = {"padding": True} if batch > 1 and not whisper else {}
         inputs = extractor(part, sampling_rate=16_000, return_tensors="pt", **padding).to(device)
         with torch.no_grad():
-            states = model(**inputs, output_hidden_states=True).hidden_states
+            out = model(**inputs, output_hidden_states=True)
+        # HuBERT-large's last of them lacks the final LayerNorm; the same numbers as ours are wanted
+        states = (*out.hidden_states[:-1], out.last_hidden_state)
         summed = torch.stack(states)[-LAST:].sum(0)  # (B, T, D)
         if "attention_mask" in inputs:
             frames = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(1))

@@ -12,6 +12,7 @@ from tiny_speech import NAMES, encoder, tiny, waves
 from models.encoders import PruningConfig, SpeechConfig, build_speech_encoder
 from models.encoders.padding import upload
 from models.encoders.speech import SpeechEncoder
+from models.encoders.wav2vec import normalized_convolution
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WHISPER = SHARED / "models" / "whisper-base-encoder"
@@ -259,3 +260,22 @@ def test_a_variant_shares_the_weights_and_equals_an_encoder_of_its_own():
     other = one.variant(config)
     assert other.backbone is one.backbone and other.layers == [2]
     torch.testing.assert_close(other.encode(batch), encoder(model, layers=[2]).encode(batch))
+
+
+@pytest.mark.parametrize(("offset", "swing"), [(0.0, 0.1), (0.5, 0.01), (0.9, 1e-3)])
+def test_the_first_norm_is_exact_whatever_the_offset_of_the_wave(offset, swing):
+    backbone = encoder(tiny("hubert-base")).backbone
+    layer = backbone.convolutions[0]
+    torch.manual_seed(1)
+    wave = offset + swing * torch.randn(2, 12_000)
+    wave[1, 7_000:] = 0.0
+    conv, norm = layer.conv.double(), layer.layer_norm.double()
+    with torch.no_grad():
+        exact = [norm(conv(w[None, None].double()))[0] for w in (wave[0], wave[1, :7_000])]
+        layer.float()
+        mask = torch.arange(2_399)[None] < torch.tensor([[2_399], [1_399]])
+        both = normalized_convolution(layer.conv, layer.layer_norm, wave, mask).transpose(1, 2)
+        alone = normalized_convolution(layer.conv, layer.layer_norm, wave[:1], None)
+    for row, wanted in zip(both, exact, strict=True):
+        torch.testing.assert_close(row[:, : wanted.shape[1]].double(), wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(alone[0].T, both[0], atol=1e-6, rtol=1e-5)

@@ -32,8 +32,8 @@ def masked_group_norm(
     frame (pooled cosine down to 0.83) even with an attention mask; over the valid frames only, a
     padded row equals the row alone.
     """
-    if mask is None:  # 4-D: with frames stored first it is normalised where it lies
-        return norm(x.unsqueeze(2)).squeeze(2)
+    if mask is None:
+        return norm(x)
     valid = mask[:, None].to(torch.float32)  # (B, 1, T)
     share = valid / valid.sum(-1, keepdim=True)
     y = x.float()

@@ -65,13 +65,12 @@ class Wav2VecBackbone(Backbone):
         x = rows[:, None]  # (B, 1, S)
         for index, layer in enumerate(self.convolutions):
             norm = getattr(layer, "layer_norm", None)
-            x = convolve_frames(layer.conv, x) if self.frames_first else layer.conv(x)
             if index == 0 and isinstance(norm, nn.GroupNorm):
-                stride, kernel = self.config.conv_stride[0], self.config.conv_kernel[0]
-                inside = [(n - kernel) // stride + 1 for n in lengths]
-                x = masked_group_norm(x, norm, length_mask(inside, x.shape[-1], x.device))
-            elif norm is not None:
-                x = norm(x.transpose(1, 2)).transpose(1, 2)
+                x = self._first(layer.conv, norm, x, lengths)
+            else:
+                x = convolve_frames(layer.conv, x) if self.frames_first else layer.conv(x)
+                if norm is not None:
+                    x = norm(x.transpose(1, 2)).transpose(1, 2)
             x = layer.activation(x)
         hidden = self.projection(x.transpose(1, 2))  # (B, T, D)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
@@ -82,6 +81,17 @@ class Wav2VecBackbone(Backbone):
         if not self.norm_first:
             hidden = self.encoder.layer_norm(hidden)
         return self.encoder.dropout(hidden), frames
+
+    def _first(
+        self, conv: nn.Conv1d, norm: nn.GroupNorm, x: torch.Tensor, lengths: list[int]
+    ) -> torch.Tensor:
+        """Returns the first convolution of the waves (B, 1, S), normalised over valid frames."""
+        (stride,), (kernel,) = conv.stride, conv.kernel_size
+        inside = [(n - kernel) // stride + 1 for n in lengths]
+        mask = length_mask(inside, (x.shape[-1] - kernel) // stride + 1, x.device)
+        if not self.frames_first:
+            return masked_group_norm(conv(x), norm, mask)
+        return normalized_convolution(conv, norm, x[:, 0], mask).transpose(1, 2)
 
     def _positions(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Returns the convolutional positions (B, T, D), as if nothing but zeros followed a row."""
@@ -141,6 +151,31 @@ def convolve_frames(conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
         windows = x[:, 0].unfold(-1, kernel, stride)  # (B, T, kernel)
         return F.linear(windows, weight[:, 0], conv.bias).transpose(1, 2)
     return F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), conv.bias, (1, stride)).squeeze(2)
+
+
+def normalized_convolution(
+    conv: nn.Conv1d, norm: nn.GroupNorm, waves: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Returns the group norm of conv(waves), (B, T, D), without ever holding conv(waves).
+
+    A channel is w.x over windows x of the wave, so its mean over time is w.m and its variance
+    w.S.w with m and S the windows' mean and covariance: the norm only rescales w. S is taken in
+    float64, which is exact enough for waves with any offset (summing squares of the channels, as
+    PyTorch does for this memory layout, is not).
+    """
+    (stride,), (kernel,) = conv.stride, conv.kernel_size
+    windows = waves.unfold(-1, kernel, stride).double()  # (B, T, K)
+    valid = windows.new_ones(windows.shape[:2]) if mask is None else mask.double()
+    valid = valid[..., None]  # (B, T, 1)
+    count = valid.sum(1, keepdim=True)
+    windows = windows - (windows * valid).sum(1, keepdim=True) / count
+    inside = windows * valid
+    covariance = inside.transpose(1, 2) @ inside / count  # (B, K, K)
+    weight = conv.weight[:, 0].double()  # (D, K)
+    variance = torch.einsum("dk,bkl,dl->bd", weight, covariance, weight)
+    scale = norm.weight.double() * torch.rsqrt(variance + norm.eps)  # (B, D)
+    weight = (weight * scale[..., None]).to(waves.dtype)  # (B, D, K)
+    return torch.baddbmm(norm.bias, windows.to(waves.dtype), weight.transpose(1, 2))
 
 
 def gate_positions(attention: Any, hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
