@@ -259,8 +259,7 @@ def fit(
                 weight = step_rows.weight
             extra = {} if affect is None else {"affect": affect}
             if by_class:
-                own = torch.arange(known.shape[1], device=device) < size  # gold, no pseudo-labels
-                extra["gold"] = torch.where(own, known, -1)
+                extra["gold"] = given_labels(known, size)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
             share = share if classify else 1.0
             batch = Batch(inputs, present, adjust.new_tensor(share), adjust, share > 0)
@@ -280,6 +279,12 @@ def fit(
     if scale is not None:
         done = unscale_affect(done, scale, repeat)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def given_labels(known: Tensor, size: int) -> Tensor:
+    """Returns the labels (G, B) of the first `size` rows of a step, the gold ones; -1 elsewhere."""
+    gold = torch.arange(known.shape[1], device=known.device) < size
+    return torch.where(gold, known, -1)
 
 
 def _sure(known: Tensor, target: Tensor, task: TaskConfig) -> Tensor:

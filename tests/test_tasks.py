@@ -1,0 +1,341 @@
+"""Several labels a row, valence and arousal, losses by configuration, mixup and sequences."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from tiny_problem import tiny_config, tiny_problem
+
+from models.fusion import ContrastConfig, FusionConfig
+from noise import NoiseConfig, draw_mix
+from pseudo_label import SelectionConfig
+from semi.affect_scale import affect_scale
+from semi.config import load_config
+from semi.errors import ConfigError
+from semi.features.sequences import sequences
+from semi.features.tensors import Frames
+from semi.learning_losses import LOSSES, Stakes, binary_cross_entropy
+from semi.problem import Problem
+from semi.rounds import fresh_ensemble, lessons_of, run_rounds
+from semi.task_config import TaskConfig
+from semi.task_metrics import affect_measured, multi_measured
+from semi.teaching import answer, chain_affect, chain_logits
+from semi.training import Step, fit, given_labels, mixed
+from semi.training_config import LOSS_NAMES, RoundsConfig, TrainConfig
+
+QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
+PLAIN = ContrastConfig(
+    modality=False, rest=False, noise=False, weight=0, weight_end=0, pretrain_steps=0
+)
+
+
+def with_affect(problem: Problem, noise=0.3) -> Problem:
+    """Returns the problem whose classes differ in valence and arousal, on a scale of 1 to 5."""
+    generator = torch.Generator().manual_seed(1)
+    value = torch.stack([problem.label + 1.0, 5 - 0.8 * problem.label], 1)
+    value = value + noise * torch.randn(value.shape, generator=generator)
+    value[::13] = torch.nan
+    return dataclasses.replace(problem, affect=value)
+
+
+def with_several(problem: Problem) -> Problem:
+    """Returns the problem in which every third row is also of the next class."""
+    several = torch.nn.functional.one_hot(problem.label, len(problem.classes)).float()
+    several[::3] = (several[::3] + several[::3].roll(1, 1)).clamp(max=1)
+    target = torch.zeros_like(several)
+    target[problem.gold] = several[problem.gold]
+    return dataclasses.replace(problem, target=target, multi=several)
+
+
+def settings(kind, *, rounds=0, steps=120, **train):
+    metric = {"affect": "ccc", "joint": "ccc"}.get(kind, "macro_f1")
+    config = tiny_config(
+        noise=QUIET,
+        contrast=PLAIN,
+        train=TrainConfig(steps=steps, members=2, folds=3, imbalance="none", **train),
+        rounds=RoundsConfig(max_rounds=rounds, metric=metric),
+    )
+    config.task = TaskConfig(kind)
+    return config
+
+
+# --- losses ---
+
+
+def test_the_losses_are_those_that_the_settings_name():
+    assert tuple(LOSSES) == LOSS_NAMES
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "binary"])
+def test_a_row_of_weight_0_has_no_influence_on_any_loss(name):
+    loss = LOSSES.get(name, binary_cross_entropy)
+    torch.manual_seed(0)
+    logits, rows = torch.randn(6, 3), torch.tensor([1.0, 0.5, 1.0, 0.0, 2.0, 0.0])
+    target = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1, 2]), 3).float()
+    stakes = Stakes(torch.tensor([4.0, 2.0, 1.0]))
+    other, moved = logits.clone(), target.clone()
+    other[3], moved[5] = 9.0, torch.tensor([1.0, 0, 0])
+    assert loss(logits, target, rows, stakes) == loss(other, moved, rows, stakes)
+    assert loss(logits, target, rows, stakes) != loss(logits, target, rows.roll(1), stakes)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_learns_separable_classes(name):
+    problem, config = tiny_problem(spread=3.0), settings("single", loss=name, steps=80)
+    assert run_rounds(problem, config).final.metric > 0.8
+
+
+def test_a_wrong_loss_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"loss must be one of cross_entropy, focal, soft_f1, lda"):
+        TrainConfig(loss="hinge")
+
+
+def test_contrast_by_class_reads_no_held_out_label():
+    problem, config = tiny_problem(), settings("single", steps=3, head_weight=0.0)
+    config.contrast = dataclasses.replace(PLAIN, intra=0.5, inter=0.5)
+    lessons = lessons_of(problem, None, None)
+    held = problem.gold[problem.fold == 0]
+    target = lessons.target.clone()
+    target[:, held] = target[:, held].roll(1, dims=2)
+    spoilt = dataclasses.replace(lessons, target=target)
+    off = settings("single", steps=3, head_weight=0.0)
+    before, after, without = (
+        fit(fresh_ensemble(problem, c, {}), given, c.train, QUIET, c.contrast, seed=0).params
+        for c, given in ((config, lessons), (config, spoilt), (off, lessons))
+    )
+    name = "encoders.first.0.weight"
+    assert torch.equal(before[name][:2], after[name][:2])
+    assert not torch.equal(before[name][2:], after[name][2:])
+    assert not torch.equal(before[name], without[name])
+
+
+def test_contrast_by_class_reads_no_pseudo_label():
+    known = torch.tensor([[0, 2, 1, 1], [-1, 2, 1, 0]])
+    assert given_labels(known, 2).tolist() == [[0, 2, -1, -1], [-1, 2, -1, -1]]
+
+
+# --- mixup ---
+
+
+def test_mixup_blends_features_and_targets_alike_and_keeps_held_out_labels_out():
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
+    present = torch.ones(16, 1, dtype=torch.bool)
+    present[3] = False
+    target = torch.nn.functional.one_hot(torch.arange(8) % 4, 4).float().repeat(2, 1, 1)
+    weight = torch.ones(2, 8)
+    weight[0, :4] = 0  # held out of chain 0
+    step = Step({"speech": torch.cat([x, 2 * x])}, present, target, weight, None)
+    done = mixed(step, 1.0, torch.Generator().manual_seed(0))
+    mix = draw_mix(8, 1.0, torch.Generator().manual_seed(0))
+    alone = (mix.partner == 3) | (torch.arange(8) == 3)  # nothing to blend a missing row with
+    share = torch.where(alone, 1.0, mix.share)[:, None]
+    wanted = share * x + (1 - share) * x[mix.partner]
+    torch.testing.assert_close(done.inputs["speech"], torch.cat([wanted, 2 * wanted]))
+    torch.testing.assert_close(done.target, share * target + (1 - share) * target[:, mix.partner])
+    kept = (mix.partner >= 4) | alone  # chain 0 may not learn from a blend with a held-out label
+    kept[:4] = False
+    assert (done.weight[0] > 0).tolist() == kept.tolist() and 0 < kept.sum() < 4
+    assert (done.weight[1] == 1).all()
+
+
+def test_mixup_trains():
+    problem, config = tiny_problem(spread=3.0), settings("single")
+    config.noise = dataclasses.replace(QUIET, mixup_alpha=0.4)
+    assert run_rounds(problem, config).final.metric > 0.8
+
+
+# --- several labels a row ---
+
+
+def test_several_labels_are_learned_voted_and_measured():
+    problem, config = with_several(tiny_problem(spread=3.0)), settings("multi_label")
+    final = run_rounds(problem, config).final
+    assert final.metric > 0.7
+    values = {m: v[problem.test] for m, v in problem.values.items()}
+    said = answer(final.ensemble, final.teaching.voter, values, problem.present[problem.test], 4)
+    counts = (said.probs >= 0.5).sum(1)
+    assert counts.max() >= 2  # more than one label can be given
+    assert not torch.allclose(said.probs.sum(1), torch.ones(len(counts)))
+
+
+def test_calibration_of_several_labels_is_saved_whole():
+    problem, config = with_several(tiny_problem()), settings("multi_label", steps=5)
+    voter = run_rounds(problem, config).final.teaching.voter
+    again = type(voter).from_state(voter.state_dict())
+    logits = torch.randn(len(voter.heads), 5, 3)
+    assert again.multi and torch.equal(again.by_head(logits), voter.by_head(logits))
+
+
+def test_scores_of_several_labels_equal_scikit_learns():
+    rng = np.random.default_rng(0)
+    truth, probs = (rng.random((60, 4)) < 0.4).astype(int), rng.random((60, 4))
+    truth[:3], probs[:2] = 0, 0.1
+    group = np.arange(60) % 6
+    found = multi_measured(probs, truth, group, list("abcd"), 0)
+    said = (probs >= 0.5).astype(int)
+    for name, average in (("macro_f1", "macro"), ("micro_f1", "micro"), ("sample_f1", "samples")):
+        # a row without any label that is given none is right; scikit-learn asks what it counts
+        expected = f1_score(
+            truth, said, average=average, zero_division=1 if average == "samples" else 0
+        )
+        assert found[name] == pytest.approx(expected)
+        interval = found["intervals"][name]
+        assert interval["low"] <= found[name] <= interval["high"] and interval["units"] == 6
+
+
+def test_rounds_of_several_labels_take_decided_rows_only_up_to_the_coverage():
+    problem = with_several(tiny_problem(spread=3.0))
+    config = settings("multi_label", rounds=1)
+    config.select = SelectionConfig(rule="threshold", threshold=0.7, coverage=[0.4])
+    config.rounds.accept_se = 99
+    state = run_rounds(problem, config).states[1]
+    chosen = state.picked.chosen[-1]
+    assert 0 < chosen.sum() <= np.ceil(0.4 * len(problem.pool))
+    sure = torch.maximum(state.picked.probs, 1 - state.picked.probs)[chosen]
+    assert (sure >= 0.7).all()
+    assert (state.picked.weight[-1][~chosen] == 0).all()
+
+
+# --- valence and arousal ---
+
+
+@pytest.mark.parametrize("kind", ["affect", "joint"])
+def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
+    problem, config = with_affect(tiny_problem(spread=3.0)), settings(kind, batch=96, steps=200)
+    final = run_rounds(problem, config).final
+    assert final.metric > 0.7
+    values = {m: v[problem.test] for m, v in problem.values.items()}
+    said = answer(final.ensemble, final.teaching.voter, values, problem.present[problem.test], 4)
+    known = ~problem.affect[problem.test].isnan()
+    error = (said.affect - problem.affect[problem.test])[known].abs().mean()
+    assert error < 0.6
+
+
+def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
+    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5)
+    spoilt = dataclasses.replace(problem, affect=problem.affect.clone())
+    held = problem.gold[problem.fold == 0]
+    spoilt.affect[held] += 100.0
+    one, two = (
+        fit(fresh_ensemble(p, config, {}), lessons_of(p, None, None), config.train, QUIET, PLAIN,
+            seed=0, task=config.task)
+        for p in (problem, spoilt)
+    )  # fmt: skip
+    for name, value in one.params.items():
+        assert torch.equal(value[:2], two.params[name][:2]), name
+    assert not torch.equal(one.params["affect_head.bias"][2:], two.params["affect_head.bias"][2:])
+
+
+def test_hidden_and_test_values_change_nothing_that_is_learned():
+    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5, rounds=1)
+    config.select = SelectionConfig(rule="ups", coverage=[0.5])
+    spoilt = dataclasses.replace(problem, affect=problem.affect.clone())
+    spoilt.affect[problem.pool] = -7.0
+    spoilt.affect[problem.test] = 9.0
+    one, two = (run_rounds(p, config) for p in (problem, spoilt))
+    assert [s.metric for s in one.states] == [s.metric for s in two.states]
+    assert len(one.states) == 2 and one.states[1].picked.chosen.any()
+
+
+def test_the_scale_of_a_chain_is_of_its_training_rows():
+    value = torch.tensor([[1.0, 2.0], [3.0, float("nan")], [100.0, 6.0]]).expand(2, -1, -1)
+    weight = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    scale = affect_scale(value, weight)
+    torch.testing.assert_close(scale.mean[0, 0], torch.tensor([2.0, 2.0]))
+    torch.testing.assert_close(scale.std[0, 0], torch.tensor([1.0, 1.0]))  # one value: left as is
+    torch.testing.assert_close(scale.mean[1, 0, 1], torch.tensor(4.0))
+
+
+def test_picked_values_spread_over_the_whole_range():
+    problem = with_affect(tiny_problem(pool=90, spread=3.0))
+    config = settings("affect", batch=96, rounds=1)
+    config.select = SelectionConfig(rule="ups", coverage=[0.3])
+    config.rounds.accept_se = 99
+    outcome = run_rounds(problem, config)
+    teacher, picked = outcome.states[0].teaching.affect, outcome.states[1].picked
+    said, chosen = teacher.pool[-1, :, 0], picked.chosen[-1]
+    third = len(said) // 3
+    order = said.argsort()
+    for part in (order[:third], order[-third:]):
+        assert chosen[part].float().mean() > 0.15
+    assert torch.equal(picked.affect[-1], teacher.pool[-1])
+
+
+def test_affect_metrics_hold_their_definitions_and_intervals():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(3, 1, (200, 2))
+    said = 0.8 * truth + rng.normal(0, 0.5, truth.shape)
+    truth[:5, 0] = np.nan
+    found = affect_measured(said, truth, np.arange(200) % 10, 0)
+    p, t = said[5:, 0], truth[5:, 0]
+    ccc = 2 * np.cov(p, t, bias=True)[0, 1] / (p.var() + t.var() + (p.mean() - t.mean()) ** 2)
+    assert found["valence"]["ccc"] == pytest.approx(ccc)
+    interval = found["valence"]["intervals"]["ccc"]
+    assert interval["low"] < ccc < interval["high"] and interval["value"] == pytest.approx(ccc)
+
+
+# --- what does not fit is refused ---
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["task.kind=both"], "kind must be one of single, multi_label, affect"),
+        (["task.kind=multi_label"], "data.ties: must be votes for task.kind multi_label"),
+        (["task.kind=multi_label", "data.ties=votes", "train.loss=focal"], "train.loss: task.kind"),
+        (["task.kind=affect"], "train.imbalance: must be none for affect"),
+        (["task.kind=affect"], "rounds.metric: must be ccc for task.kind affect"),
+        (["task.kind=joint", "train.batch=64"], "train.batch: must be at least 80"),
+        (["model.affect=true"], "valence and arousal are learned by task.kind affect or joint"),
+        (["rounds.metric=ccc"], "ccc is no metric of task.kind single"),
+        (["encoders.speech.pooling=frames"], "contrastive only averages frames"),
+        (["encoders.speech.reverse=true", "encoders.speech.model=precomputed"], "reverse needs wa"),
+        (["contrast.intra=-1"], "intra must be >= 0"),
+    ],
+)
+def test_settings_that_do_not_fit_the_task_are_refused_in_a_sentence(words, told):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, ["data.manifest=m.csv", *words])
+    assert told in str(error.value)
+
+
+# --- sequences ---
+
+
+def test_long_sequences_are_averaged_down_and_short_ones_padded_with_nan():
+    values = torch.arange(14.0)[:, None].repeat(1, 2)
+    packed = Frames(values, torch.tensor([0, 10, 13, 13, 14]), torch.tensor([1, 1, 0, 1]).bool())
+    made = sequences({"speech": packed}, 5)
+    x = made.values["speech"]
+    assert x.shape == (4, 5, 2)
+    torch.testing.assert_close(x[0, :, 0], torch.tensor([0.5, 2.5, 4.5, 6.5, 8.5]))
+    assert x[1].isnan().all(1).tolist() == [False] * 3 + [True] * 2
+    assert x[2].isnan().all() and not made.present[2, 0]
+    assert sequences({"speech": packed}, 1).values["speech"].shape == (4, 2)
+
+
+def test_training_and_prediction_on_sequences_ignore_the_padding():
+    problem, config = tiny_problem(spread=3.0), settings("single", steps=40)
+    config.model = FusionConfig(kind="cross_attention", hidden=16)
+    config.noise = NoiseConfig()
+    frames = problem.values["speech"][:, None].repeat(1, 3, 1)
+    frames[::2, 2] = torch.nan
+    short = dataclasses.replace(problem, values={**problem.values, "speech": frames})
+    padding = torch.full_like(frames, torch.nan)
+    long = dataclasses.replace(
+        problem, values={**problem.values, "speech": torch.cat([frames, padding], 1)}
+    )
+    final = run_rounds(short, config).final
+    assert final.metric > 0.8
+    one, two = (chain_logits(final.ensemble, p.values, p.present, chains=4) for p in (short, long))
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+
+
+def test_chain_affect_without_rows_is_empty():
+    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=2)
+    ensemble = fresh_ensemble(problem, config, {})
+    none = {m: v[:0] for m, v in problem.values.items()}
+    mean, spread = chain_affect(ensemble, none, problem.present[:0], 4)
+    assert mean.shape == spread.shape == (4, 0, 2)
