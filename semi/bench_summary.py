@@ -123,7 +123,9 @@ def _reading(lines: list[Line]) -> list[str]:
         + (f", {few} of fewer than {MIN_RUNS} runs and so without a verdict." if few else ".")
     )
     harm = [f"{x.arm} ({x.dataset}, {x.budget})" for x in worse]
-    told.append("- Worse than the reference: " + ("; ".join(harm) if harm else "none") + ".")
+    told.append(
+        "- Distinguishably worse than the reference: " + ("; ".join(harm) if harm else "none") + "."
+    )
     for arm in dict.fromkeys(x.arm for x in rules):
         mine = [x for x in rules if x.arm == arm]
         corpora = list(dict.fromkeys(x.dataset for x in mine))
@@ -147,7 +149,7 @@ def _reading(lines: list[Line]) -> list[str]:
         told.append(
             f"- Poisoned rounds (wrong labels) shipped in {100 * shipped:.0f} % of runs; "
             + (f"worse than supervised in {len(harmed)} of {len(poisoned)} tables."
-               if harmed else "nowhere worse than supervised.")
+               if harmed else "in no table distinguishably worse than supervised.")
         )  # fmt: skip
     if ours and not any(x.verdict() == "better" for x in ours):
         told.append("- No rule of ours is distinguishable from supervised training as a gain.")

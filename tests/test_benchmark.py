@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from tiny_learning import tiny_learning, tiny_problem
+from two_runs import settings, write_manifest
 
 from semi.bench_answers import coded, decoded, read_runs
 from semi.bench_arms import Starts, poison, rounds_arm, shuffled_arm, sklearn_arm, supervised_arm
@@ -226,6 +227,19 @@ def test_a_layer_is_chosen_by_name_or_a_third_of_the_way_up(features):
         speech("speech.9")
     with pytest.raises(ConfigError, match=r"no array 'speach'; did you mean 'speech'\?"):
         speech("speach")
+
+
+def test_a_manifest_with_its_encoders_is_a_corpus_too(tmp_path):
+    write_manifest(tmp_path)
+    run = settings(tmp_path, "a", "features.standardize=speaker")
+    (tmp_path / "run.yaml").write_text(to_yaml(run))
+    config = DatasetConfig(config=str(tmp_path / "run.yaml"))
+    corpus = load_corpus("texts", config)
+    assert corpus.classes == ["anger", "calm", "joy"] and len(corpus) == 90
+    assert set(corpus.group) == {f"s{i}" for i in range(7)}
+    split = outer(corpus, outer_splits(corpus, 3)[0], 0)
+    problem = problem_of(corpus, split, 12, draw=0, folds=2, seed=0)
+    assert list(problem.dims) == ["text"] and len(problem.gold) == 12
 
 
 # --- arms ----------------------------------------------------------------------------------------
