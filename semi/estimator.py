@@ -262,7 +262,7 @@ def _plain(table: Any) -> Any:
     return table.detach().cpu().numpy() if isinstance(table, torch.Tensor) else table
 
 
-def _validate(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+def _validate(estimator: Any, X: Any, y: Any, *, reset: bool) -> Any:
     """Returns X as float64 (N, D) and y as an array (N,), checked by scikit-learn."""
     kind = {"dtype": np.float64, "order": "C", "reset": reset}
     try:
