@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 import torch
 
 from . import config as settings
+from . import finetune_checkpoint as checkpoints
 from .config import Config
 from .errors import ConfigError, RunError
 from .evaluation import score
 from .features.extract import explained
 from .features.progress import Progress
-from .files import jsonable, write_dir, write_json, write_table, write_tensors
+from .files import write_dir, write_json, write_table
 from .finetune_data import GoldRows, Reader, batches, gold_rows
 from .finetune_learner import (
     Learner,
@@ -105,8 +105,8 @@ def _train(
     """Runs the steps, from the checkpoint on where there is one; returns how it went."""
     about, device = config.finetune, next(learner.parameters()).device
     optimizer = make_optimizer(learner, about)
-    signature = _signature(config, rows)
-    begin, history = _load(checkpoint, learner, optimizer, signature)
+    signature = checkpoints.signature(config, rows)
+    begin, history = checkpoints.load(checkpoint, learner, optimizer, signature)
     target = torch.from_numpy(rows.target).to(device)
     label = torch.from_numpy(rows.label.astype(np.int64)).to(device)
     model: Any = shared(learner, world, device)
@@ -154,7 +154,7 @@ def _train(
                     now["watch_macro_f1"] = _watch(learner, reader, config, done)
                 history.append(now)
                 if rank == 0 and done < about.steps:
-                    _save(checkpoint, learner, optimizer, signature, done, history)
+                    checkpoints.save(checkpoint, learner, optimizer, signature, done, history)
     if reader.unreadable:
         rows.notes.append(f"{len(reader.unreadable)} sounds could not be read and were left out")
     return history
@@ -241,55 +241,6 @@ def _check_target(target: Path, checkpoint: Path, parts: list[str], resume: bool
             f"{target} holds an unfinished adaptation; continue it with --resume, choose another "
             "name=..., or delete the folder"
         )
-
-
-def _signature(config: Config, rows: GoldRows) -> dict[str, Any]:
-    """Returns all that the numbers follow from."""
-    encoders = {name: asdict(getattr(config.encoders, name)) for name in ("speech", "text")}
-    return jsonable({
-        "seed": config.seed, "precision": config.precision, "manifest": rows.sha256,
-        "rows": rows.ids, "finetune": asdict(config.finetune), "encoders": encoders,
-    })  # fmt: skip
-
-
-def _save(
-    path: Path, learner: Learner, optimizer: Any, signature: dict, step: int, history: list
-) -> None:
-    """Writes what learns and AdamW's moments as safetensors, the rest as JSON in its header."""
-    tensors = {}
-    for name, parameter in learner.named_parameters():
-        if parameter.requires_grad:
-            tensors[f"weight/{name}"] = parameter
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}/{name}"] = torch.as_tensor(value)
-    state = {"step": step, "history": history, "signature": signature}
-    write_tensors(path, tensors, {"state": json.dumps(jsonable(state))})
-
-
-def _load(path: Path, learner: Learner, optimizer: Any, signature: dict) -> tuple[int, list]:
-    """Returns the step and history of a checkpoint, its tensors put in place; 0 without one."""
-    if not path.exists():
-        return 0, []
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        state = json.loads(file.metadata()["state"])
-        changed = [k for k, v in signature.items() if state["signature"].get(k) != v]
-        if changed:
-            raise RunError(
-                f"{path.parent} was begun with other settings ({', '.join(changed)} differ); "
-                "resume with the same, choose another name=..., or delete the folder"
-            )
-        for name, parameter in learner.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            with torch.no_grad():
-                parameter.copy_(file.get_tensor(f"weight/{name}"))
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = file.get_tensor(f"{key}/{name}")
-                where = "cpu" if key == "step" else parameter.device
-                optimizer.state[parameter][key] = value.to(where)
-    return state["step"], state["history"]
 
 
 def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> None:

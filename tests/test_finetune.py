@@ -219,18 +219,18 @@ def weights(folder):
 
 def test_a_killed_adaptation_resumes_to_the_same_weights(configure, monkeypatch, tmp_path):
     whole = finetune(configure(name="whole"), progress=False)
-    import semi.finetune as module
+    import semi.finetune_checkpoint as module
 
-    real, config = module._save, configure(name="cut")
+    real, config = module.save, configure(name="cut")
 
     def save_and_die(*args):
         real(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_save", save_and_die)
+    monkeypatch.setattr(module, "save", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         finetune(config, progress=False)
-    monkeypatch.setattr(module, "_save", real)
+    monkeypatch.setattr(module, "save", real)
     with pytest.raises(RunError, match="unfinished adaptation; continue it with --resume"):
         finetune(config, progress=False)
     with pytest.raises(RunError, match=r"begun with other settings \(finetune differ\)"):
