@@ -12,8 +12,9 @@ from .config import Config, ConfigProblems, load_config, to_yaml
 from .data.audio import Quarantined, check_audio
 from .data.leaks import Leaks, leak_report
 from .data.manifest import Manifest, load_manifest
-from .data.splits import Splits, make_splits
+from .data.splits import Splits
 from .errors import ConfigError, ManifestError
+from .tasks import read_data
 
 if TYPE_CHECKING:
     from .data.config import DataConfig
@@ -69,8 +70,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         config = load_config(path, overrides)
     except ConfigProblems as problems:
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
-    manifest = load_manifest(config.data.manifest, config.data)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    manifest, splits = read_data(config)
     leaks = leak_report(manifest, splits)
     return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -67,7 +69,7 @@ def round_rows(
     if task.kind == "affect":  # classes are only what folds were drawn by
         return pd.DataFrame(table | {"label": None, "threshold": np.nan}).drop(columns="confidence")
     for i, head in enumerate(teaching.voter.heads):
-        vote = names[by_head[i].argmax(1)] if len(rows) else np.zeros(0, dtype=object)
+        vote: Any = names[by_head[i].argmax(1)] if len(rows) else np.zeros(0, dtype=object)
         if task.multi:
             vote = several_words(by_head[i], problem.classes)
         sure = by_head[i].max(1).round(6) if len(rows) else np.zeros(0)

@@ -116,6 +116,8 @@ class Objective(nn.Module):
 
     def _affect(self, out: FusionOutput, target: Tensor, weight: Tensor) -> Tensor:
         """1 - CCC + MSE of valence and arousal, clean and noisy views apart: CCC is of a batch."""
+        if out.affect is None:
+            raise ValueError("the model has no head for valence and arousal: set model.affect")
         share, half = self.aims.train.noisy_share, len(target)
         mse = self.aims.task.mse_weight
         clean = ccc_mse(out.affect[:half], target, weight, mse_weight=mse)

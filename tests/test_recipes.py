@@ -1,6 +1,7 @@
 """Every recipe of the five systems runs end to end on a little real speech, offline."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,31 @@ def test_mer2024_semi_runs_rounds_on_the_layout_of_mertools(tmp_path):
     ledger = pd.read_csv(result.path / "ledger.csv")
     assert ledger["chosen"].all() and set(ledger["id"]) == {"pool_1", "pool_2"}
     assert {"vote_speech", "vote_text", "vote_video"} <= set(ledger)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["task.kind=affect", "select.rule=ups", "rounds.metric=ccc"],
+        ["task.kind=joint_multi_label", "select.rule=threshold", "select.threshold=0.5"],
+        ["task.kind=joint"],
+    ],
+)
+def test_a_run_that_was_cut_off_goes_on_to_the_same_rounds(home, words):
+    name = words[0].partition("=")[2]
+    config = recipe(
+        home, "etri_speech_affect", f"name=cut_{name}", "train.members=2", "data.test_fold=2",
+        "train.batch=128", "rounds.metric=macro_f1", "data.labeled_fraction=0.5",
+        "rounds.max_rounds=1", "rounds.accept_se=99", *words,
+    )  # fmt: skip
+    whole = semi.self_train(config, progress=False)
+    ledger = pd.read_csv(whole.path / "ledger.csv")
+    shutil.rmtree(whole.path / "round-01")
+    shutil.rmtree(whole.path / "model")
+    (whole.path / "result.json").unlink()
+    again = semi.self_train(config, resume=True, progress=False)
+    pd.testing.assert_frame_equal(pd.read_csv(again.path / "ledger.csv"), ledger)
+    assert json.dumps(again.metrics) == json.dumps(whole.metrics)  # NaN equals itself as text
 
 
 def test_a_tree_of_kemdy20_goes_through_reader_and_recipe(tmp_path):

@@ -15,11 +15,17 @@ class ReversedSpeech:
 
     def __init__(self, encoder: Any) -> None:
         self.encoder: Encoder = encoder
+        self.modality: str = encoder.modality
 
     def __getattr__(self, name: str) -> Any:
         if name == "encoder":  # not built yet: a copy, an unpickled one
             raise AttributeError(name)
         return getattr(self.encoder, name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one utterance's result, that of the encoder inside."""
+        return self.encoder.shape
 
     def identity(self) -> dict[str, Any]:
         """Returns the identity of the encoder inside, and that the waves were turned."""
