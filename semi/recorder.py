@@ -70,6 +70,7 @@ class RunRecorder:
             coverage=record["coverage_asked"],
             metric=saved["metric"],
             se=saved["se"],
+            information=saved["information"],
             accepted=record["accepted"],
             verdict=record["verdict"],
         )
@@ -92,6 +93,7 @@ class RunRecorder:
                     "ensemble": spec,
                     "metric": state.metric,
                     "se": state.se,
+                    "information": state.information,
                 },
             )
             write_json(folder / RECORD, record)

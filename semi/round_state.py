@@ -39,5 +39,6 @@ class RoundState:
     coverage: float  # share of the pool asked for
     metric: float  # gold out-of-fold value the gate looks at
     se: float  # its standard error (grouped bootstrap)
+    information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
     accepted: bool = True
     verdict: str = ""

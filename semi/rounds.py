@@ -17,13 +17,13 @@ from models.fusion import FusionConfig
 from pseudo_label.selection import Selection, cap_mass, select
 
 from .ensemble import Ensemble
-from .evaluation import bootstrap, score
+from .gate import gate, information, judge, ships
 from .pools import graph_features, pool_of
 from .probes import contrast_probe
 from .problem import Problem
 from .round_state import Picked, RoundState
 from .task_config import task_of
-from .teaching import Teaching, teach
+from .teaching import teach
 from .training import Lessons, OnStep, Probe, fit, pretrain
 
 STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
@@ -201,25 +201,12 @@ def choose(
     return picked, torch.stack([p.target for p in parts])
 
 
-def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, float]:
-    """Returns the gate's metric on gold out-of-fold rows and its standard error."""
-    rows = problem.gold.cpu().numpy()
-    probs, label = teaching.oof.cpu().numpy(), problem.label[problem.gold].cpu().numpy()
-    name = config.rounds.metric
-    if name == "ccc" or task_of(config).multi:
-        from .task_rounds import judge_task
-
-        return judge_task(problem, teaching, config)
-    value = getattr(score(probs, label, problem.classes), name)
-    se = bootstrap(probs, label, problem.group[rows], name, seed=config.seed).se
-    return float(value), float(se)
-
-
 def _finish(problem, config, number, ensemble, picked, coverage) -> RoundState:
     """Returns the state of a trained round: its teaching and the gate's metric."""
     teaching = teach(problem, ensemble, config.vote, task_of(config))
     value, se = judge(problem, teaching, config)
-    return RoundState(number, ensemble, teaching, picked, coverage, value, se)
+    known = information(problem, teaching) if task_of(config).kind in ("single", "joint") else None
+    return RoundState(number, ensemble, teaching, picked, coverage, value, se, known)
 
 
 def warm_start(
@@ -273,29 +260,6 @@ def changed_share(now: Picked, before: Picked | None) -> float:
     old = before.chosen[-1]
     moved = (chosen ^ old) | (chosen & old & (now.label[-1] != before.label[-1]))
     return float(moved.sum()) / max(1, int((chosen | old).sum()))
-
-
-def gate(state: RoundState, best: RoundState, config: Any) -> None:
-    """Writes the verdict into a trained round: kept only if gold out-of-fold does not object."""
-    name, floor = config.rounds.metric, best.metric - config.rounds.accept_se * best.se
-    state.accepted = state.metric >= floor
-    word = "accepted" if state.accepted else "rolled back"
-    sign = ">=" if state.accepted else "<"
-    state.verdict = (
-        f"{word}: out-of-fold {name} {state.metric:.3f} {sign} {floor:.3f} "
-        f"(best {best.metric:.3f} - {config.rounds.accept_se:g} SE of {best.se:.3f})"
-    )
-
-
-def ships(states: list[RoundState], keep: str) -> RoundState:
-    """Returns the round whose model ships; never one below the warm start on gold out-of-fold.
-
-    Rounds differ by less than the noise of a few dozen gold rows, so the highest of them is mostly
-    luck, while later rounds have learned from more: `latest` takes the last accepted one that is
-    not below the warm start, `best` the highest.
-    """
-    fit = [s for s in states if s.accepted and s.metric >= states[0].metric]
-    return fit[-1] if keep == "latest" else max(fit, key=lambda s: (s.metric, s.number))
 
 
 def coverage_at(config: Any, taken: int, halved: bool) -> float:

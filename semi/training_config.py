@@ -24,7 +24,7 @@ class TrainConfig:
     """Out-of-fold parts of the gold rows, grouped by speaker where there are enough speakers."""
     members: int = 3
     """Models per fold that differ in their random start; their mean is the fold's model."""
-    steps: int = 200
+    steps: int = 150
     """Optimiser steps of a round."""
     batch: int = 64
     """Gold rows drawn per step (as many pseudo-labelled rows are drawn beside them)."""
@@ -95,6 +95,8 @@ class RoundsConfig:
     """
     accept_se: float = 1.0
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
+    min_information: float = 0.5
+    """A round must keep this share of the best round's information about gold (log-loss)."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
     keep: str = "latest"
@@ -112,6 +114,10 @@ class RoundsConfig:
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
         _check(
             self.keep in ("latest", "best"), f"keep must be 'latest' or 'best', got {self.keep!r}"
+        )
+        _check(
+            0 <= self.min_information <= 1,
+            f"min_information must be in [0, 1], got {self.min_information}",
         )
         _check(0 <= self.min_change < 1, f"min_change must be in [0, 1), got {self.min_change}")
 

@@ -179,8 +179,40 @@ def test_a_round_record_measures_gold_rows_only():
 def test_what_ships_is_never_below_the_warm_start_on_gold(keep, number):
     metrics = [(0.5, True), (0.7, True), (0.9, False), (0.6, True), (0.4, True)]
     states = [
-        rounds.RoundState(i, None, None, None, 0.3, metric, 0.1, accepted)
+        rounds.RoundState(i, None, None, None, 0.3, metric, 0.1, accepted=accepted)
         for i, (metric, accepted) in enumerate(metrics)
     ]
     assert rounds.ships(states, keep).number == number
     assert rounds.ships([*states[:1], *states[-1:]], keep).number == 0
+
+
+def judged(metric, information):
+    return rounds.RoundState(1, None, None, None, 0.3, metric, 0.1, information)
+
+
+@pytest.mark.parametrize(
+    ("metric", "information", "accepted", "why"),
+    [
+        (0.55, 0.9, True, "accepted: out-of-fold macro_f1 0.550 >= 0.500"),
+        (0.45, 0.9, False, "rolled back: out-of-fold macro_f1 0.450 < 0.500"),
+        (0.60, 0.3, False, "rolled back: 0.30 nats of information about gold out-of-fold, less"),
+        (0.60, 0.5, True, "accepted"),
+    ],
+)
+def test_the_gate_looks_at_the_metric_and_at_what_is_left_of_the_information(
+    metric, information, accepted, why
+):
+    state = judged(metric, information)
+    rounds.gate(state, judged(0.6, 1.0), tiny_config())
+    assert state.accepted is accepted
+    assert state.verdict.startswith(why)
+
+
+def test_information_is_zero_for_class_shares_and_falls_with_wrong_certainty():
+    problem = tiny_problem()
+    gold = problem.target[problem.gold]
+    teaching = dataclasses.make_dataclass("Said", ["oof"])
+    shares = gold.mean(0).expand_as(gold)
+    assert rounds.information(problem, teaching(shares)) == pytest.approx(0, abs=1e-6)
+    assert rounds.information(problem, teaching(gold)) == pytest.approx(np.log(3), abs=1e-4)
+    assert rounds.information(problem, teaching(gold.roll(1, 1))) < -5

@@ -84,9 +84,9 @@ class ContrastConfig:
     """Temperature the contrastive terms start from."""
     learn_tau: bool = True
     """Let each group learn its own temperature, between 0.01 and 1."""
-    pretrain_steps: int = 200
+    pretrain_steps: int = 100
     """Steps of contrastive training on labelled and unlabelled rows before any label is used."""
-    pretrain_batch: int = 256
+    pretrain_batch: int = 128
     """Rows a step of contrastive pre-training compares."""
     intra: float = 0.0
     """Weight of the contrast by class within each modality, on given labels only; 0 = off."""
