@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config, ConfigProblems, load_config, to_yaml
 from .data.audio import Quarantined, check_audio
-from .data.leaks import Leaks, leak_report
+from .data.leaks import Leaks, content_key, leak_report
 from .data.manifest import Manifest, load_manifest
 from .data.splits import Splits
 from .errors import ConfigError, ManifestError
@@ -71,7 +71,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
     except ConfigProblems as problems:
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_data(config)
-    leaks = leak_report(manifest, splits)
+    leaks = leak_report(manifest, splits, content_key)
     return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from . import config as settings
-from .data.leaks import leak_report
+from .data.leaks import content_key, leak_report
 from .data.manifest import Manifest
 from .data.splits import Splits
 from .errors import ManifestError
@@ -138,7 +138,8 @@ def prepare(
     ids = manifest.table["id"].to_numpy()
     problem = build_problem(ids, features, splits, manifest.classes, config.device)
     problem = problem_of_task(problem, manifest, config)
-    leaks = [str(leak) for leak in leak_report(manifest, splits).found.values()]
+    found = leak_report(manifest, splits, content_key).found
+    leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
 

@@ -292,3 +292,20 @@ def test_texts_are_compared_without_case_punctuation_and_unicode_form():
     assert normalise_text("  Ｇｕｔｅｎ—TAG!! ") == normalise_text("guten tag")
     assert normalise_text("한국어") == normalise_text("\u1112\u1161\u11ab국어")
     assert normalise_text("?!") == ""
+
+
+def test_one_recording_under_two_names_stops_the_run(tmp_path):
+    for i in range(40):
+        (tmp_path / f"{i}.wav").write_bytes(bytes([i]) * 8)
+    (tmp_path / "39.wav").write_bytes(bytes([0]) * 8)
+    side = ["train"] * 30 + ["test"] * 10
+    frame = table(40, 40, split=side, audio=[f"{i}.wav" for i in range(40)])
+    message = error(tmp_path, frame)
+    assert "audio: 1 of 10 dev/test rows, e.g. '0.wav' in train (u0) and test (u39)" in message
+    assert message.endswith("set data.allow_leaks=[audio]")
+
+
+def test_one_speaker_is_not_told_to_hold_out_whole_speakers(tmp_path):
+    message = error(tmp_path, table(speakers=1))
+    assert "speaker: " in message and "data.group" not in message
+    assert message.endswith("if this is known and accepted, set data.allow_leaks=[speaker]")

@@ -12,8 +12,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .audio import audio_sha256
 from .config import LEAK_KINDS
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def leak_report(
 ) -> Leaks:
     """Returns what stands on two of the sides train (labelled and pool), dev and test.
 
-    `audio_key` (such as `audio_sha256`) also finds one recording under two names; only files of
+    `audio_key` (such as `content_key`) also finds one recording under two names; only files of
     equal size on different sides are read for it.
     """
     import pandas as pd
@@ -84,6 +86,17 @@ def leak_report(
         if leak is not None:
             leaks.found[kind] = leak
     return leaks
+
+
+def content_key(path: str) -> str:
+    """Returns the SHA-256 of a file; one that has not changed is read once in a process."""
+    found = os.stat(path)
+    return _digest(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest(path: str, size: int, changed: int) -> str:
+    return audio_sha256(path)
 
 
 def normalise_text(text: str) -> str:
@@ -176,5 +189,5 @@ def _hash(path: str, audio_key: Callable[[str], str]) -> str | None:
 
     try:
         return audio_key(path)
-    except AudioError:  # it goes to quarantine at extraction
+    except (AudioError, OSError):  # it goes to quarantine at extraction
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
 from .folds import assign_folds, choose_groups, draw_labels
-from .leaks import leak_report
+from .leaks import content_key, leak_report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def make_splits(
         role[here] = np.where((label >= 0) & ~tied, name, "unused")[here]
         lost = int((here & (role == "unused")).sum())
         if lost:
-            notes.append(f"{lost} rows of {name} have no single label and are not used at all")
+            notes.append(f"{lost} rows of {name} have no label or several and are not used at all")
     _keep_pool_apart(role, side, kind, group, known, config, notes)
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
@@ -211,7 +211,9 @@ def _sides(
         held = np.isin(group.astype(str), sorted(chosen))
         side[held] = "test"
         shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
-        what = f"of {len(chosen)} {kind}s held out whole{shown}" if kind != "none" else "at random"
+        many = "s" * (len(chosen) > 1)
+        what = f"{len(chosen)} {kind}{many} held out whole{shown}"
+        what = f"of {what}" if kind != "none" else "at random"
         notes.append(f"test: {held.sum()} of {len(side)} rows, {what}, by seed {seed}")
     elif config.test_fraction == 0:
         notes.append("no row is held out as test (data.test_fraction=0)")
@@ -294,7 +296,7 @@ def _absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
 
 
 def _check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
-    leaks = leak_report(manifest, splits)
+    leaks = leak_report(manifest, splits, content_key)
     splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
     open_leaks = leaks.unacknowledged(config.allow_leaks)
     if not open_leaks:
@@ -302,7 +304,8 @@ def _check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None
     lines = "\n".join(f"  {leak}" for leak in open_leaks)
     allow = [*config.allow_leaks, *(leak.kind for leak in open_leaks)]
     kinds = {leak.kind for leak in open_leaks}
-    other = next((k for k in ("session", "speaker") if k in kinds and k != splits.group_kind), None)
+    several = {k for k in ("session", "speaker") if manifest.table[k].nunique() > 1}
+    other = next((k for k in sorted(kinds & several) if k != splits.group_kind), None)
     remedy = f"data.group={other} would hold out whole {other}s; " if other else ""
     raise ManifestError(
         f"{manifest.path}: training and held-out rows share\n{lines}\n"
