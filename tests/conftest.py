@@ -1,4 +1,4 @@
-"""Shared by all tests: one PyTorch thread, because the tensors are small and cores may be shared."""
+"""Shared by all tests: one PyTorch thread, because tensors are small and cores may be shared."""
 
 import torch
 

@@ -74,7 +74,7 @@ def test_every_method_leaves_exactly_the_count(method, rate):
 
 
 def test_schedules_over_layers():
-    assert layer_rates(PruningConfig("merge", 0.7), 12) == {3: 0.7}
+    assert layer_rates(PruningConfig("merge", 0.7), 12) == {6: 0.7}  # half the depth
     constant = PruningConfig("merge", 0.9, layer=4, schedule="constant", last_layer=6)
     assert layer_rates(constant, 12) == {4: 0.9, 5: 0.9, 6: 0.9}
     linear = PruningConfig("topk", 0.95, layer=6, schedule="linear", min_keep_rate=0.75)

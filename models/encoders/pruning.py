@@ -33,7 +33,7 @@ class PruningConfig:
     keep_rate: float = 1.0
     """Share of the tokens kept, in (0, 1]; a keep rate, never a pruning rate."""
     layer: int | None = None
-    """Layer (0-based) after whose attention tokens are first dropped; null = depth / 4."""
+    """Layer (0-based) after whose attention tokens are first dropped; null = depth / 2."""
     k_min: int = 16
     """An utterance is never shortened below this many tokens (16 tokens = 0.32 s of HuBERT)."""
     schedule: str = "one_shot"
@@ -86,7 +86,7 @@ def layer_rates(config: PruningConfig, depth: int) -> dict[int, float]:
     """Returns the keep rate of every pruning layer (0-based) of an encoder of `depth` layers."""
     if not config.active:
         return {}
-    first = depth // 4 if config.layer is None else config.layer
+    first = depth // 2 if config.layer is None else config.layer
     last = depth - 1 if config.last_layer is None else config.last_layer
     for name, layer in (("layer", first), ("last_layer", last)):
         if layer >= depth:
