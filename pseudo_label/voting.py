@@ -54,16 +54,18 @@ def fit_weights(
     y: Tensor,
     present: Tensor | None = None,
     *,
+    toward: Tensor | None = None,
     rows_per_head: float = 100.0,
     penalty: float = 0.01,
 ) -> Vote:
-    """Returns simplex weights of least NLL on out-of-fold gold, shrunk to equal ones.
+    """Returns simplex weights of least NLL on out-of-fold gold, shrunk to `toward` or equal ones.
 
     w = softmax(theta) minimises NLL(sum_h w_h p_h) + penalty |w - u|^2; then
     w <- (1 - a) u + a w with a = G / (G + rows_per_head * H).
     """
     heads, rows = probs.shape[0], len(y)
     uniform = torch.full((heads,), 1 / heads, dtype=torch.float64)
+    start = uniform if toward is None else toward.double().cpu()
     probs = probs.detach().double().cpu()
     y = y.cpu()
     present = None if present is None else present.cpu()
@@ -80,15 +82,37 @@ def fit_weights(
 
     fitted = minimise(loss, torch.zeros(heads, dtype=torch.float64))[0].softmax(0)
     keep = rows / (rows + rows_per_head * heads)
-    weights = (1 - keep) * uniform + keep * fitted
+    weights = (1 - keep) * start + keep * fitted
     return Vote(
         weights=weights.tolist(),
         fitted=fitted.tolist(),
         shrink=keep,
         nll=_vote_nll(probs, y, weights, present),
         nll_uniform=_vote_nll(probs, y, uniform, present),
-        note=f"fitted on {rows} gold rows, {keep:.0%} of the way from equal weights",
+        note=f"fitted on {rows} gold rows, {keep:.0%} of the way from "
+        + ("equal weights" if toward is None else "the weights given"),
     )
+
+
+def informed_weights(probs: Tensor, y: Tensor, present: Tensor | None = None) -> Tensor:
+    """Returns weights (H,) in proportion to what each head knows of gold, out-of-fold.
+
+    What it knows is the nats per row by which it is less surprised than class shares are; a head
+    that knows nothing (a text encoder where every text is the same) gets no vote. Equal weights
+    would give noise as much say as sense, and a few dozen gold rows are too few to fit better ones.
+    """
+    heads, classes = probs.shape[0], probs.shape[2]
+    known = torch.zeros(heads, dtype=torch.float64)
+    for h in range(heads):
+        rows = torch.ones_like(y, dtype=torch.bool) if present is None else present[:, h]
+        if not rows.any():
+            continue
+        share = torch.bincount(y[rows], minlength=classes).double() / rows.sum()
+        entropy = -(share * share.clamp(min=1e-12).log()).sum()
+        right = probs[h, rows].double().gather(1, y[rows, None])
+        known[h] = entropy + right.clamp(min=1e-6).log().mean()
+    known = torch.where(known > 0.01, known, 0.0)  # less than a hundredth of a nat is nothing
+    return known / known.sum() if known.sum() > 0 else torch.full_like(known, 1 / heads)
 
 
 def greedy_weights(

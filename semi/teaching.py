@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudo_label.calibration import Calibration, fit_calibration
-from pseudo_label.voting import fit_weights, soft_vote
+from pseudo_label.voting import fit_weights, informed_weights, soft_vote
 
 from .ensemble import Ensemble
 from .problem import Problem
@@ -184,7 +184,8 @@ def _weights(voter, probs, label, present, config: VoteConfig) -> Tensor:
             raise ValueError(f"vote.weights must be >= 0 and not all 0, got {config.weights}")
         return given / given.sum()
     here = torch.cat([torch.ones_like(present[:, :1]), present], 1)
-    return torch.tensor(fit_weights(probs, label, present=here).weights)
+    base = informed_weights(probs, label, here)
+    return torch.tensor(fit_weights(probs, label, present=here, toward=base).weights)
 
 
 def teach(

@@ -133,3 +133,21 @@ def test_logit_adjustment_is_fitted_only_where_it_gains():
     assert fit_tau(probs[:0], label[:0], prior) == 0.0
     with pytest.raises(ValueError, match="metric must be one of accuracy, macro_f1, waf, uar"):
         fit_tau(probs, label, prior, "auc")
+
+
+def test_a_head_that_knows_nothing_gets_no_vote():
+    from pseudo_label.voting import informed_weights
+
+    y = torch.arange(60) % 3
+    sense = 0.8 * torch.nn.functional.one_hot(y, 3) + 0.2 / 3
+    shares = torch.full((60, 3), 1 / 3)
+    wrong = sense.roll(1, dims=1)
+    weights = informed_weights(torch.stack([sense, shares, wrong]), y)
+    assert weights.tolist() == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
+    assert informed_weights(torch.stack([shares, wrong]), y).tolist() == [0.5, 0.5]
+    present = torch.ones(60, 3, dtype=torch.bool)
+    present[30:, 2] = False
+    both = torch.stack([sense, sense, torch.where(present[:, 2:], sense, torch.nan)])
+    assert informed_weights(both, y, present).tolist() == pytest.approx([1 / 3] * 3, abs=1e-6)
+    fitted = fit_weights(torch.stack([sense, shares, wrong]), y, toward=weights)
+    assert fitted.weights[0] > fit_weights(torch.stack([sense, shares, wrong]), y).weights[0]
