@@ -127,7 +127,7 @@ class VoteConfig:
     """How the fused head and the modality heads are combined into one probability."""
 
     method: str = "fitted"
-    """fused | uniform | fitted (on gold; shrunk to what each head knows of it) | fixed (weights)."""
+    """fused | uniform | fitted (on gold; shrunk to what each head knows) | fixed (see weights)."""
     weights: dict[str, float] = field(default_factory=dict)
     """fixed: weight per head, e.g. {speech: 0.7, text: 0.3, fused: 0.7}."""
     calibration: str = "auto"
