@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .audio import audio_sha256
+from ..errors import AudioError
+from .audio import audio_sha256, load_audio
 from .config import LEAK_KINDS
 
 if TYPE_CHECKING:
@@ -165,6 +167,10 @@ def _audio_keys(
         sides = side.groupby(size).nunique()
         suspect = size.isin(sides.index[sides > 1]) & side.notna()
         content = {path: _hash(path, audio_key) for path in paths[suspect].unique()}
+        copies = Counter(content.values())
+        for path, digest in content.items():  # two empty or silent files are broken, not a leak
+            if digest is not None and copies[digest] > 1 and not _usable(path):
+                content[path] = None
     name: dict[str, str] = {}  # content -> the first path that has it
     keys = []
     for path, start, end in zip(paths, table["start"], table["end"], strict=True):
@@ -185,9 +191,15 @@ def _size(path: str | None) -> float:
 
 
 def _hash(path: str, audio_key: Callable[[str], str]) -> str | None:
-    from ..errors import AudioError
-
     try:
         return audio_key(path)
     except (AudioError, OSError):  # it goes to quarantine at extraction
         return None
+
+
+def _usable(path: str) -> bool:
+    try:
+        load_audio(path, max_seconds=float("inf"))
+    except AudioError:
+        return False
+    return True
