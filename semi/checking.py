@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ from .data.leaks import Leaks, content_key, leak_report
 from .data.manifest import Manifest, load_manifest
 from .data.splits import Splits
 from .errors import ConfigError, ManifestError
+from .features.extract import open_encoders
 from .tasks import read_data
 
 if TYPE_CHECKING:
     from .data.config import DataConfig
 
 SHOWN = 10  # quarantined files told by name
+BUILT_IN = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")  # names, not weights
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Checked:
     splits: Splits
     leaks: Leaks
     quarantine: list[Quarantined] = field(default_factory=list)  # by their headers alone
+    notes: list[str] = field(default_factory=list)  # what was not looked at
 
     def __str__(self) -> str:
         """Returns the resolved settings as YAML, then as comments what was found."""
@@ -59,6 +63,7 @@ class Checked:
         if self.quarantine:
             lines.append(f"quarantine: {len(self.quarantine)} audio files cannot be used")
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
+        lines += self.notes
         lines.append("nothing was trained; all is well")
         told = "".join(f"# {line}\n" for text in lines for line in str(text).splitlines())
         return to_yaml(self.config) + "\n" + told.rstrip("\n")
@@ -71,8 +76,30 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
     except ConfigProblems as problems:
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_data(config)
+    notes = _open_encoders(config)
     leaks = leak_report(manifest, splits, content_key)
-    return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data))
+    return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data), notes)
+
+
+def _open_encoders(config: Config) -> list[str]:
+    """Opens the encoders that need no network, so that wrong ones are told; names the others."""
+    from models.encoders.hub import is_hub_name
+
+    config, notes = deepcopy(config), []
+    sections = {"speech": config.encoders.speech, "text": config.encoders.text}
+    for name, section in sections.items():
+        path = Path(section.model).expanduser()
+        here = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
+        if not here and is_hub_name(section.model):
+            notes.append(
+                f"encoders.{name}.model={section.model}: not looked for; the hub model is fetched "
+                "when it is first used"
+            )
+            section.model = "none"
+    kept = [s for s in sections.values() if s.model != "none"]
+    if kept or config.encoders.extra or not notes:
+        open_encoders(config)
+    return notes
 
 
 def _manifest_too(data: DataConfig | None) -> list[str]:

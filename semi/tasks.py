@@ -10,19 +10,49 @@ import torch
 
 from .data.manifest import Manifest, load_manifest
 from .data.splits import Splits, make_splits
-from .errors import ManifestError
+from .errors import ManifestError, nearest
 from .task_config import task_of
 from .task_metrics import AFFECT
 
 if TYPE_CHECKING:
     from .problem import Problem
 
+INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
+
 
 def read_data(config: Any) -> tuple[Manifest, Splits]:
     """Returns the manifest and the splits of a configuration, as its task reads them."""
     manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config)
+    _check_columns(manifest, config.encoders)
     folds, seed, several = config.train.folds, config.seed, task_of(config).multi
     return manifest, make_splits(manifest, config.data, folds=folds, seed=seed, several=several)
+
+
+def _check_columns(manifest: Manifest, encoders: Any) -> None:
+    """Raises ManifestError where an encoder would find nothing to read in any row."""
+    sections = {"speech": encoders.speech, "text": encoders.text}
+    sections |= {f"extra.{name}": section for name, section in encoders.extra.items()}
+    for name, section in sections.items():
+        model = getattr(section, "model", "precomputed")
+        if model == "none" or (model == "precomputed" and not section.column):
+            continue
+        column = section.column if model == "precomputed" else INPUTS[name]
+        setting = f"encoders.{name}.model={model}"
+        if model == "precomputed":
+            setting = f"encoders.{name}.column={column}"
+        off = f"set encoders.{name}.model=none" if name in INPUTS else f"take out encoders.{name}"
+        if column not in manifest.table:
+            known = list(manifest.table.columns)
+            where = "; an array within an .npz file is named behind its path, path=file.npz:array"
+            raise ManifestError(
+                f"{manifest.path}: no column {column}, which {setting} asks for"
+                f"{nearest(column, known)}{where if section.path else ''}; name another or {off}"
+            )
+        if manifest.table[column].isna().all():
+            raise ManifestError(
+                f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
+                f"{column}, or {off}"
+            )
 
 
 def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:

@@ -205,3 +205,39 @@ def test_manifest_of_an_unknown_corpus_names_the_known(capsys, tmp_path):
 def test_a_run_that_is_not_there(capsys, tmp_path, name):
     status, _, err = say(capsys, name, str(tmp_path / "no"), *(["a.wav"] * (name == "predict")))
     assert status == 2 and err.startswith("semi: error: ") and str(tmp_path / "no") in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "no row has audio, which encoders.speech.model=acoustic reads; fill the column "
+             "audio, or set encoders.speech.model=none"),
+        (("encoders.speech.model=precomputed", "encoders.speech.column=spech"),
+         "no column spech, which encoders.speech.column=spech asks for; did you mean 'speech'?; "
+         "name another or set encoders.speech.model=none"),
+        (("encoders.speech.model=precomputed", "encoders.speech.path=a.npz",
+          "encoders.speech.column=values"), "is named behind its path, path=file.npz:array"),
+        (("encoders.extra={face: {column: video}}",),
+         "no column video, which encoders.extra.face.column=video asks for"),
+        (("encoders.speech.model=none", "encoders.text.model=./gone"),
+         "encoders.text.model=./gone is not a folder"),
+        (("encoders.speech.model=precomputed", "encoders.speech.path=gone.npz"),
+         "path=gone.npz is neither a folder"),
+    ],
+)  # fmt: skip
+def test_check_tells_what_no_encoder_could_read(capsys, tmp_path, words, told):
+    manifest = tmp_path / "m.csv"
+    rows = [f"u{k},text {k},{'ab'[k % 2]},s{k % 5},x.npy" for k in range(24)]
+    manifest.write_text("\n".join(["id,text,label,speaker,speech", *rows]) + "\n")
+    off = () if not words or "speech" in words[0] else ("encoders.speech.model=none",)
+    status, out, err = say(capsys, "check", f"data.manifest={manifest}", *off, *words)
+    assert (status, out) == (2, "") and err.startswith("semi: error: ") and told in err
+
+
+def test_check_says_that_a_hub_model_was_not_looked_for(capsys, tmp_path):
+    manifest = tmp_path / "m.csv"
+    rows = [f"u{k},text {k},{'ab'[k % 2]},s{k % 5}" for k in range(24)]
+    manifest.write_text("\n".join(["id,text,label,speaker", *rows]) + "\n")
+    words = ["encoders.speech.model=none", "encoders.text.model=nobody/nothing"]
+    status, out, _ = say(capsys, "check", f"data.manifest={manifest}", *words)
+    assert status == 0 and "# encoders.text.model=nobody/nothing: not looked for;" in out

@@ -39,7 +39,7 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
     if path.is_dir():
         _check_folder(path, model, setting)
         return Source(model, path, {"sha256": folder_sha256(path)}, setting)
-    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+    if not is_hub_name(model):
         raise EncoderUnavailable(
             f"{setting}={model} is not a folder; give the folder that holds config.json and "
             f"model.safetensors, or a Hugging Face name such as facebook/hubert-large-ll60k"
@@ -48,6 +48,12 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
     _check_folder(folder, model, setting)
     commit = folder.name  # the hub cache keeps each commit in a folder of its name
     return Source(model, folder, {"model": model, "revision": commit}, setting)
+
+
+def is_hub_name(model: str) -> bool:
+    """Says whether a model that is no folder here would be looked for on the hub."""
+    path = Path(model).expanduser()
+    return not (path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1)
 
 
 def _check_folder(folder: Path, model: str, setting: str) -> None:

@@ -101,9 +101,10 @@ def _find(name: str, source: Source, shelf: Shelf, limits: Limits | None) -> _Fo
     if not (at >= 0).any():
         what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
         example = f" (first reason: {next(iter(reasons.values()))})" if reasons else ""
+        column = {"speech": "audio"}.get(name, name)
         raise StoreError(
-            f"The manifest {what} {name}{example}; fix the {name} column or leave the modality out "
-            f"with {_switch_off(name)}"
+            f"The manifest {what} {name}{example}; fix the {column} column or leave the modality "
+            f"out with {_switch_off(name)}"
         )
     return _Found(snapshot, at)
 
