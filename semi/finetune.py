@@ -12,6 +12,7 @@ import torch
 
 from . import config as settings
 from . import finetune_checkpoint as checkpoints
+from .adapted import ROWS
 from .config import Config
 from .errors import ConfigError, RunError
 from .evaluation import score
@@ -31,7 +32,6 @@ from .finetune_learner import (
 )
 
 NOT_PRETRAINED = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")
-ROWS = "adapted_on.csv"  # in every adapted folder: the utterances it has learned from
 
 
 @dataclass
@@ -251,17 +251,6 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
             encoder.save(folder)
             write_table(folder / ROWS, rows.table[["id"]].iloc[rows.train])
     write_json(target / "history.json", history)
-
-
-def adapted_on(folder: str | Path) -> set[str]:
-    """Returns the ids of the utterances that an adapted encoder has learned from; none if plain."""
-    import csv
-
-    path = Path(folder, ROWS)
-    if not path.is_file():
-        return set()
-    with open(path, encoding="utf-8", newline="") as file:
-        return {line[0] for line in csv.reader(file)} - {"id"}
 
 
 def _words(rows: GoldRows) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from . import config as settings
+from .adapted import encoder_notes
 from .data.leaks import content_key, leak_report
 from .data.manifest import Manifest
 from .data.splits import Splits
@@ -80,6 +81,7 @@ def self_train(
     if config.threads:
         torch.set_num_threads(config.threads)
     manifest, splits = read_data(config)
+    splits.notes += encoder_notes(config, manifest, splits)
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         ready = prepare(config, manifest, splits, progress=progress)

@@ -20,9 +20,10 @@ from models.encoders.base import EncoderUnavailable
 from models.encoders.layer_decay import layer_decay_groups
 from models.encoders.trainable import TrainableSpeech, TrainableText
 from models.losses.gather import gather_with_grad
+from semi.adapted import adapted_on, encoder_notes
 from semi.config import load_config, save
-from semi.errors import ConfigError, RunError
-from semi.finetune import adapted_on, finetune
+from semi.errors import ConfigError, ManifestError, RunError
+from semi.finetune import finetune
 from semi.finetune_config import FinetuneConfig
 from semi.finetune_data import drawn, gold_rows
 from semi.finetune_learner import pruner_at, rate_at
@@ -393,3 +394,21 @@ def test_two_processes_come_to_what_one_comes_to(configure, tmp_path):
     with pytest.raises(AssertionError):  # they have learned something
         start = weights(configure().encoders.speech.model)
         torch.testing.assert_close(start, ours, atol=1e-6, rtol=1e-5)
+
+
+def test_an_encoder_that_has_seen_test_rows_is_refused(tmp_path):
+    from types import SimpleNamespace
+
+    import pandas as pd
+
+    (tmp_path / "adapted_on.csv").write_text("id\na\nb\n")
+    section = SimpleNamespace(model=str(tmp_path))
+    plain = SimpleNamespace(model="char-ngram")
+    config = SimpleNamespace(encoders=SimpleNamespace(speech=section, text=plain))
+    manifest = SimpleNamespace(table=pd.DataFrame({"id": ["a", "b", "c"]}))
+    splits = SimpleNamespace(role=np.array(["labeled", "labeled", "test"]))
+    (note,) = encoder_notes(config, manifest, splits)
+    assert note.startswith("the speech encoder was adapted on gold rows of this manifest")
+    splits.role[1] = "test"
+    with pytest.raises(ManifestError, match=r"adapted on 1 utterances that are dev or test .* b:"):
+        encoder_notes(config, manifest, splits)

@@ -40,7 +40,7 @@ FLOORS = [
         "affect_scale",
     },
     {"run", "training", "teaching", "checking", "report", "tasks", "task_report"},
-    {"probes", "pools", "round_state", "gate"},
+    {"probes", "pools", "round_state", "gate", "adapted"},
     {
         "task_rounds",
         "rounds",
