@@ -170,8 +170,8 @@ def test_learning_rate_and_keep_rate_follow_their_cosines():
     assert pruner_at(99, pruning, 4, about) is None
     pruning.method, pruning.keep_rate = "merge", 0.5
     assert pruner_at(20, pruning, 4, about) is None
-    assert pruner_at(40, pruning, 4, about).rates == {1: pytest.approx(0.75)}
-    assert pruner_at(60, pruning, 4, about).rates == {1: 0.5}
+    assert pruner_at(40, pruning, 4, about).rates == {2: pytest.approx(0.75)}
+    assert pruner_at(60, pruning, 4, about).rates == {2: 0.5}
 
 
 def test_every_pass_draws_each_row_once_whatever_the_cut():
