@@ -124,6 +124,20 @@ def test_a_file_damaged_in_the_middle_is_refused_or_shorter_never_zero_filled(tm
             assert len(got) < 30_000 and np.abs(got[-100:]).max() > 0.01
 
 
+def test_a_wav_that_ends_early_is_refused_and_one_written_into_a_pipe_is_read(tmp_path):
+    path = save(tmp_path / "a.wav", tone(seconds=3))
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:40_000])
+    told = f"unreadable: truncated, 39956 of {len(data) - 44} bytes are there"
+    assert reason(path) == told
+    (tmp_path / "m.csv").write_text("id,audio\nu,a.wav\n")
+    found = check_audio(load_manifest(tmp_path / "m.csv"), DataConfig())
+    assert [q.reason for q in found] == [told]
+    data[40:44] = b"\xff" * 4
+    path.write_bytes(data)
+    assert len(load_audio(path)) == 48_000
+
+
 def test_an_absurdly_long_file_is_refused_by_its_header_alone(tmp_path, monkeypatch):
     path = save(tmp_path / "a.wav", tone(seconds=3))
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *a, **k: pytest.fail("decoded"))

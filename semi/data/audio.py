@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
 
 SAMPLE_RATE = 16_000
+PIPED = 0x7F000000  # a WAV length from here on stands for an unknown one
 SILENCE = 1e-4  # peak, -80 dB of full scale: three steps of 16 bits
 READABLE = "wav, flac, mp3, ogg, opus, aiff, au"
 
@@ -148,6 +149,7 @@ def _open(path: str | Path):
     import soundfile
 
     try:
+        _check_whole(path)
         return soundfile.SoundFile(os.fspath(path))
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         detail = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
@@ -159,6 +161,27 @@ def _check_length(seconds: float, minimum: float, maximum: float) -> None:
         raise AudioError(f"too long: {seconds:.1f} s, data.max_seconds is {maximum:g}")
     if seconds < minimum:
         raise AudioError(f"too short: {seconds:.3f} s, data.min_seconds is {minimum:g}")
+
+
+def _check_whole(path: str | Path) -> None:
+    """Raises AudioError for a WAV file that ends before what its header promises.
+
+    libsndfile reads such a file as a shorter sound. Writers into a pipe, which cannot know the
+    length, put a number near 2 or 4 GB; that promises nothing.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        while len(chunk := file.read(8)) == 8:
+            length, at = int.from_bytes(chunk[4:], "little"), file.tell()
+            if chunk[:4] == b"data":
+                there = size - at
+                if there < 0.99 * length and length < PIPED:
+                    raise AudioError(f"unreadable: truncated, {there} of {length} bytes are there")
+                return
+            file.seek(length + length % 2, os.SEEK_CUR)
 
 
 def _span(frames: int, rate: int, start: float | None, end: float | None, limits) -> tuple:
