@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
+
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 @contextmanager
@@ -33,8 +35,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.filename == str(temporary):  # the reader knows only the name that was asked for
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -98,12 +105,29 @@ def read_json(path: str | Path, default: Any = None) -> Any:
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
-    """Writes a table as CSV or, by the ending .parquet, as Parquet; without the index."""
+    """Writes a table without its index, as its name ends: one of TABLES."""
+    check_table(path)
+    suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
-        if Path(path).suffix == ".parquet":
+        if suffix == ".parquet":
             table.to_parquet(temporary, index=False)
+        elif suffix == ".jsonl":
+            table.to_json(temporary, orient="records", lines=True, force_ascii=False)
         else:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            delimiter = "\t" if suffix == ".tsv" else ","
+            table.to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
+
+
+def check_table(path: str | Path) -> None:
+    """Raises RunError where no table can be written, before the work that would fill it."""
+    path = Path(path)
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; name the table to write, such as {path / 'out.csv'}")
+    if path.suffix.lower() not in TABLES:
+        raise RunError(f"{path}: cannot write '{path.suffix}'; name it {', '.join(TABLES)}")
+    folder = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RunError(f"{path} cannot be written: {folder} is no folder where you may write")
 
 
 def write_tensors(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ManifestError, SemiError
-from .files import write_table
+from .files import check_table, write_table
 from .task_config import task_of
 
 if TYPE_CHECKING:
@@ -112,6 +112,14 @@ class Predictor:
         raw = _in_order(found, width, n)
         return model.standardizer.apply(raw, speakers), notes
 
+    def _reads(self) -> str:
+        """Returns what this model goes by, for a row that has something else."""
+        encoders, told = self.model.config.encoders, []
+        for name in self.model.identities:
+            model = getattr(getattr(encoders, name, None), "model", "precomputed")
+            told.append(name + " from precomputed arrays" * (model == "precomputed"))
+        return f": this model reads {' and '.join(told)}"
+
     def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
         """Returns the table of answers to standardised features (N rows)."""
         import numpy as np
@@ -127,7 +135,12 @@ class Predictor:
         probs = said.probs.cpu().numpy().astype(float)
         ids = table["id"].astype(str).tolist()
 
-        why = [notes.get(i, "" if ok else NOTHING) for i, ok in zip(ids, usable, strict=True)]
+        given = table[["audio", "text"]].notna().any(axis=1).tolist()
+        reads = self._reads()
+        why = [
+            notes.get(i, "" if ok else NOTHING + (reads if has else ""))
+            for i, ok, has in zip(ids, usable, given, strict=True)
+        ]
 
         def vote(p, here) -> tuple[list, list]:
             """Returns label and confidence per row, None where the row cannot vote."""
@@ -210,11 +223,19 @@ def predict(
     output: str | Path | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went."""
+    if output is not None:
+        check_table(output)
     predictor = load(run)
     store = None
     if manifest is None:
         table = utterances(audio, texts)
         missing = [a for a in audio if not os.path.isfile(a)]
+        folders = [a for a in missing if os.path.isdir(a)]
+        if folders:
+            raise ManifestError(
+                f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
+                " or a table of them with --manifest"
+            )
         if missing:
             raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
     elif audio or texts:
@@ -227,7 +248,10 @@ def predict(
     write_table(output, answers)
     told = "label" if "label" in answers else AFFECT[0]
     lost = int(answers[told].isna().to_numpy().sum())
-    more = f", {lost} of them without a label (see the column note)" if lost else ""
+    partly = int((answers["note"] != "").sum()) - lost
+    more = f", {lost} of them without a label" if lost else ""
+    more += f", {partly} of them without an input that cannot be used" if partly else ""
+    more += " (see the column note)" if more else ""
     return f"{output}: {len(answers)} utterances{more}"
 
 
@@ -262,7 +286,7 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
 
     config = predictor.model.config
     data = DataConfig(manifest=str(path), workers=config.data.workers)
-    table = load_manifest(path, data).table
+    table = load_manifest(path, data, gold=False).table
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     return table, store if os.path.isdir(store) else None

@@ -297,3 +297,13 @@ def test_a_hundred_thousand_rows_load_in_seconds(tmp_path):
     start = time.process_time()
     assert len(load_manifest(path)) == 100_000
     assert time.process_time() - start < 6  # about 1.5 on an idle core
+
+
+def test_a_manifest_that_is_not_there_names_the_folder_it_was_looked_for_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ManifestError) as caught:
+        load_manifest("f/m.csv")
+    assert str(caught.value) == (
+        f"f/m.csv: no such manifest in the current folder {tmp_path}; correct the path "
+        "(data.manifest), or call semi from the folder where it starts"
+    )

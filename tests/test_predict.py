@@ -1,6 +1,8 @@
 """A model directory answers as the model in memory did, anywhere, and says what it cannot read."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -151,13 +153,41 @@ def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
         ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
         (["a", "b"], ["x"], {}, "2 audio files but 1 texts; give one text per file, or none"),
         (["no.wav"], [], {}, "no such audio file: no.wav"),
+        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or a table "
+                             "of them with --manifest"),
+        (["no.wav"], [], {"output": "a.xls"},
+         "a.xls: cannot write '.xls'; name it .csv, .tsv, .parquet, .jsonl"),
         (["a"], [], {"manifest": "m.csv"}, "give either files and --text, or --manifest, not both"),
     ],
-)
-def test_sentences_about_what_is_to_be_labelled(run, audio, texts, words, sentence):
+)  # fmt: skip
+def test_sentences_about_what_is_to_be_labelled(run, audio, texts, words, sentence, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
     with pytest.raises(SemiError) as caught:
         predict(run, audio, texts, **words)
     assert str(caught.value) == sentence
+
+
+def test_labels_and_splits_of_a_manifest_do_not_matter_for_prediction(run, sounds, tmp_path):
+    rows = [
+        f"u0,{sounds}/0.wav,ja,joy,unlabeled,x?",
+        f"u1,{sounds}/broken.wav,so,,nowhere,",
+        f"u2,{sounds}/broken.wav,,,,",
+    ]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join(["id,audio,text,label,split,valence", *rows]) + "\n")
+    told = predict(run, manifest=manifest, output=tmp_path / "out.tsv")
+    assert told == (
+        f"{tmp_path}/out.tsv: 3 utterances, 1 of them without a label, 1 of them without an input "
+        "that cannot be used (see the column note)"
+    )
+    plain = predict(run, manifest=manifest).splitlines()
+    assert [line.split()[0] for line in plain] == ["u0", "u1", "u2"]
+
+
+def test_a_row_with_nothing_that_the_model_reads_says_what_it_reads(model, sounds):
+    speech = replace(model, identities={"speech": model.identities["speech"]})
+    table = Predictor(speech).predict(None, ["ja"])
+    assert table["note"].tolist() == ["nothing to go by: this model reads speech"]
 
 
 def test_the_same_file_twice_is_refused():

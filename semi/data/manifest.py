@@ -45,6 +45,7 @@ ALIASES = {  # canonical name -> other headers, compared in lower case with '_' 
     "start": ("start_seconds",),
     "end": ("end_seconds",),
 }
+GOLD = ("label", "split", "votes", "valence", "arousal")
 NOTHING = ("", "nan", "NaN", "<NA>", "N/A", "n/a", "null", "NULL", "None")
 
 
@@ -66,11 +67,14 @@ class Manifest:
         return len(self.table)
 
 
-def load_manifest(path: str | Path, config: DataConfig | None = None) -> Manifest:
+def load_manifest(
+    path: str | Path, config: DataConfig | None = None, *, gold: bool = True
+) -> Manifest:
     """Returns the checked table at `path`, or raises one ManifestError that lists every problem.
 
     Relative audio paths start from `config.audio_root`, else from the manifest's own folder; in the
-    result they are absolute. The error carries the whole list as `error.problems`.
+    result they are absolute. The error carries the whole list as `error.problems`. Without `gold`
+    labels and splits are not read: what is wrong with them does not matter for prediction.
     """
     import pandas as pd
 
@@ -84,6 +88,8 @@ def load_manifest(path: str | Path, config: DataConfig | None = None) -> Manifes
         raise ManifestError(f"{path.name}: a header but no rows; it needs one row an utterance")
     raw.columns = [str(name).strip() for name in raw.columns]
     raw = raw.rename(columns=_canonical_names(list(raw.columns)))
+    if not gold:
+        raw = raw.drop(columns=[n for n in raw if n in GOLD or n.lower().startswith("votes_")])
     rows = pd.Series(source.rows, dtype=int)
 
     table = pd.DataFrame(index=raw.index)
@@ -160,7 +166,11 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
-        raise ManifestError(f"{path}: no such manifest{near}; set data.manifest") from None
+        where = "" if path.is_absolute() else f" in the current folder {os.getcwd()}"
+        raise ManifestError(
+            f"{path}: no such manifest{where}{near}; correct the path (data.manifest), or call "
+            "semi from the folder where it starts"
+        ) from None
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
 
