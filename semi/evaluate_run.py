@@ -83,7 +83,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
         raise RunError(f"{run} has no gold row in the split {split}{told}, and always oof")
     # with every row of these speakers, because a new speaker is standardised by all of his rows
     speaker = manifest.table["speaker"]
-    mates = speaker.isin(set(speaker[gold].dropna())).to_numpy()
+    mates = speaker.isin([s for s in speaker[gold] if isinstance(s, str)]).to_numpy()
     rows = np.flatnonzero(gold | (mates & np.isin(splits.role, ("dev", "test", "unused"))))
     answers = predictor.predict(
         manifest.table.iloc[rows].reset_index(drop=True),

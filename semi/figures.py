@@ -44,10 +44,10 @@ def histogram(confidence: Sequence, chosen: Sequence | None = None) -> Figure:
     """Draws how many rows have which confidence, and which of them were chosen."""
     figure, axes = _axes((4.2, 3.2), "confidence", "rows")
     values, edges = _floats(confidence), np.linspace(0, 1, 26)
-    axes.hist(values, edges, color=GRID, edgecolor="white", label="all")
+    axes.hist(values, edges.tolist(), color=GRID, edgecolor="white", label="all")
     if chosen is not None:
         picked = values[np.asarray(chosen, bool)]
-        axes.hist(picked, edges, color=BLUE, edgecolor="white", label="chosen")
+        axes.hist(picked, edges.tolist(), color=BLUE, edgecolor="white", label="chosen")
         axes.legend(frameon=False, fontsize=8)
     axes.set_xlim(0, 1)
     return figure

@@ -59,7 +59,8 @@ class Problem:
         """Returns (P,) int64 fixed hashes of the pool's ids: ties never depend on row order."""
         from pandas.util import hash_array
 
-        hashed = hash_array(self.ids[self.pool.cpu().numpy()].astype(object))
+        ids = self.ids[self.pool.cpu().numpy()].astype(object)
+        hashed = hash_array(ids)  # pyright: ignore[reportCallIssue]
         return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
 
     def group_code(self, rows: Tensor) -> Tensor:

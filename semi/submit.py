@@ -96,8 +96,9 @@ def _rows(run: Run, path: str | Path | None) -> Any:
             raise RunError(
                 f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
             )
-    if table["id"].duplicated().any():
-        raise RunError(f"id '{table['id'][table['id'].duplicated()].iloc[0]}' occurs twice")
+    twice = table.loc[table.duplicated(["id"]), "id"].tolist()
+    if twice:
+        raise RunError(f"id '{twice[0]}' occurs twice")
     return table
 
 
