@@ -96,7 +96,7 @@ def _rows(run: Run, path: str | Path | None) -> Any:
             raise RunError(
                 f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
             )
-    twice = table.loc[table.duplicated(["id"]), "id"].tolist()
+    twice = [i for i, n in table["id"].value_counts().items() if n > 1]
     if twice:
         raise RunError(f"id '{twice[0]}' occurs twice")
     return table
