@@ -307,3 +307,29 @@ def test_a_manifest_that_is_not_there_names_the_folder_it_was_looked_for_in(tmp_
         f"f/m.csv: no such manifest in the current folder {tmp_path}; correct the path "
         "(data.manifest), or call semi from the folder where it starts"
     )
+
+
+def test_a_file_named_in_another_unicode_form_is_found(tmp_path):
+    (tmp_path / "Tu\u0308r.wav").write_bytes(b"x")  # u and dots apart, as macOS writes it
+    (tmp_path / "m.csv").write_text("id,audio\na,T\u00fcr.wav\n", encoding="utf-8")
+    found = load_manifest(tmp_path / "m.csv").table["audio"][0]
+    assert found == str(tmp_path / "Tu\u0308r.wav")
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"'])
+def test_the_line_in_which_excel_names_the_delimiter_is_no_header(tmp_path, line):
+    rows = "id;text;label\na;one, two, three;x\na;three;x\n"
+    (tmp_path / "m.csv").write_text(f"{line}\n{rows}")
+    with pytest.raises(ManifestError, match="row 4, id 'a': the id is already used in row 3"):
+        load_manifest(tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_text(f"{line}\n{rows}".replace("\na;three", "\nb;three"))
+    assert load_manifest(tmp_path / "m.csv").table["text"][0] == "one, two, three"
+
+
+def test_old_encodings_are_told_apart_and_the_guess_is_told(tmp_path):
+    german, korean = "Größe übergroß, Tür für Tür", "정말 기뻐요, 너무 슬퍼요"
+    for text, encoding, name in ((german, "cp1252", "Windows-1252"), (korean, "cp949", "CP949")):
+        (tmp_path / "m.csv").write_bytes(f'id,text\na,"{text}"\n'.encode(encoding))
+        read = load_manifest(tmp_path / "m.csv")
+        assert read.table["text"][0] == text
+        assert any(f"was read as {name} " in note for note in read.notes)

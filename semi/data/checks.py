@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,14 +152,25 @@ def find_audio(
                 listed[folder] = set(os.listdir(folder))
             except OSError:
                 listed[folder] = set()
-        out.append(path)
         if name not in listed[folder]:
+            path = _respelled(base, given) or path
+        out.append(path)
+        if name not in listed[folder] and not os.path.exists(path):
             remedy = _audio_remedy(path, folder, name, listed[folder])
             row = int(rows.iloc[index])
             problems.append(Problem(file, row, "audio", value, "no such file", remedy))
     import pandas as pd
 
     return pd.Series(out, dtype=object), problems
+
+
+def _respelled(base: str, given: str) -> str | None:
+    """Returns the file under the same letters in another Unicode form, as macOS writes them."""
+    for form in ("NFC", "NFD"):
+        path = os.path.normpath(os.path.join(base, unicodedata.normalize(form, given)))
+        if not given.isascii() and os.path.isfile(path):
+            return path
+    return None
 
 
 def _audio_remedy(path: str, folder: str, name: str, names: set[str]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
+GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
 Fault = tuple[int | None, str, str, str, str]  # row, column, value, reason, remedy
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
@@ -57,7 +58,7 @@ def decode(data: bytes, name: str) -> tuple[str, str]:
     # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
     high = len(re.findall(rb"[\x80-\xff]", data))
     single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
-    order = ["cp1252", "cp949"] if single > 0.9 * high else ["cp949"]
+    order = ["cp1252", "cp949"] if single > 0.5 * high else ["cp949"]
     return _strict(data, order, name)
 
 
@@ -86,10 +87,9 @@ def read_table(path: Path, data: bytes) -> Table:
         return _read_parquet(data, path.name)
     text, encoding = decode(data, path.name)
     table = _read_json(text, path) if suffix in JSON_LINES else _read_delimited(text, path)
-    if encoding == "cp1252":
+    if encoding in GUESSED:
         table.notes.append(
-            f"{path.name} was read as Windows-1252 (western European); save it as UTF-8 if letters "
-            "look wrong"
+            f"{path.name} was read as {GUESSED[encoding]}; save it as UTF-8 if letters look wrong"
         )
     return table
 
@@ -101,8 +101,13 @@ def _read_delimited(text: str, path: Path) -> Table:
     body = text.lstrip("\r\n")
     skipped = len(text[: len(text) - len(body)].splitlines())
     first = body.splitlines()[0]
+    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t]*', first)
+    if told:  # Excel's own way to name the delimiter, not a header
+        body = body[len(first) :].lstrip("\r\n")
+        skipped, first = skipped + 1, (body.splitlines() or [""])[0]
     plain = re.sub(r'"[^"]*"', "", first)
     delimiter = max(",;\t", key=plain.count) if any(d in plain for d in ",;\t") else ","
+    delimiter = told.group(1) if told else delimiter
     header = next(csv.reader([first], delimiter=delimiter))
     faults: list[Fault] = [
         (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
