@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,14 @@ class Run:
             raise RunError(
                 f"{path} exists and is not a run (it has no config.yaml); choose another name="
             )
-        path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written ({error.strerror}); set runs_dir to a folder where you "
+                "may write"
+            ) from None
         try:
             begun = (path / "config.yaml").is_file()  # by now the other process may have written it
             if begun and not resume:
@@ -116,6 +122,15 @@ class Run:
         """Lets other processes write here."""
         _unlock(self._lock)
         self._lock = None
+
+    def take_back(self) -> None:
+        """Removes a run that failed before anything was trained, so that its name is free again."""
+        if self.resumed or self.rounds():
+            return
+        for name in ("config.yaml", "manifest.sha256", ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file is left alone
+            self.path.rmdir()
 
     def bind_manifest(self, sha256: str) -> None:
         """Writes the manifest's hash down, or refuses to go on with another manifest."""

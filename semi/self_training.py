@@ -84,7 +84,11 @@ def self_train(
     splits.notes += encoder_notes(config, manifest, splits)
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
-        ready = prepare(config, manifest, splits, progress=progress)
+        try:
+            ready = prepare(config, manifest, splits, progress=progress)
+        except Exception:
+            run.take_back()
+            raise
         write_table(run.path / "splits.csv", splits_table(manifest, splits))
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         tracker = open_tracker(run.path / "tb", enabled=config.tracking)
@@ -127,7 +131,11 @@ def prepare(
         features = sequences(frames, config.features.max_frames)
     else:
         features = load_features(manifest.table, encoders, store, **shared)
-    notes = [*splits.notes, *_drop_unusable(features.present.any(1).numpy(), splits)]
+    notes = [
+        *splits.notes,
+        *_lacking(features),
+        *_drop_unusable(features.present.any(1).numpy(), splits),
+    ]
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
     if sequence:
@@ -144,6 +152,13 @@ def prepare(
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
+
+
+def _lacking(features: Any) -> list[str]:
+    """Returns a sentence for each modality that some rows lack or that cannot be used there."""
+    rows = len(features.present)
+    counts = zip(features.names, (~features.present).sum(0).tolist(), strict=True)
+    return [f"{count} of {rows} rows lack usable {name}" for name, count in counts if count]
 
 
 def _drop_unusable(usable: np.ndarray, splits: Splits) -> list[str]:

@@ -95,6 +95,14 @@ def run_words(run: str | Path) -> str:
     lines = ["", rounds_table(round_records(run)), ""]
     if result.get("sentence"):
         lines += [result["sentence"], ""]
+    lost = result.get("quarantined")
+    if lost:
+        files = "1 file" if lost == 1 else f"{lost} files"
+        lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
+    marks = ("warning: ", "rows lack usable", "are left out")
+    told = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
+    lines += [f"Caution: {note.removeprefix('warning: ')}." for note in told]
+    lines += [""] * bool(told)
     lines += [
         "Next:",
         f"  tensorboard --logdir {run / 'tb'}",

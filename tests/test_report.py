@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from semi.errors import RunError
-from semi.files import write_json, write_text
+from semi.files import read_json, write_json, write_text
 from semi.report import render, write_report
 from semi.words import round_records, rounds_table, run_words
 
@@ -127,3 +127,13 @@ def test_a_finished_run_tells_what_to_type_next(run):
     assert "Round 1 ships" in told
     assert f"tensorboard --logdir {run}/tb" in told
     assert f'semi predict {run} some.wav --text "what was said"' in told
+
+
+def test_a_finished_run_tells_what_it_could_not_use(run):
+    result = read_json(run / "result.json")
+    notes = ["warning: no speaker", "3 of 9 rows lack usable text", "test: by seed 0"]
+    write_json(run / "result.json", {**result, "quarantined": 2, "notes": notes})
+    told = run_words(run)
+    assert f"2 files could not be used; {run}/quarantine.csv says which and why." in told
+    assert "Caution: no speaker.\nCaution: 3 of 9 rows lack usable text.\n" in told
+    assert "by seed 0" not in told

@@ -203,8 +203,10 @@ def test_values_become_plain_json():
 
 def test_tables_and_tensors_come_back_equal(tmp_path):
     table = pd.DataFrame({"id": ["a", "b"], "p": [0.1, 1 / 3]})
-    for name in ("t.csv", "t.parquet"):
+    for name in ("t.csv", "t.parquet", "t.tsv", "t.jsonl"):
         write_table(tmp_path / name, table)
+    assert (tmp_path / "t.tsv").read_text().startswith("id\tp\na\t0.1\n")
+    assert (tmp_path / "t.jsonl").read_text().startswith('{"id":"a","p":0.1}\n')
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.csv"), table, check_exact=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table)
     base = torch.arange(6.0).view(2, 3)
@@ -218,3 +220,40 @@ def test_a_run_can_be_removed(tmp_path):
     Run.remove(tmp_path / "runs/run")
     Run.remove(tmp_path / "runs/run")
     assert not (tmp_path / "runs/run").exists()
+
+
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    table = pd.DataFrame({"id": ["a"]})
+    for name, told in (
+        ("t.xlsx", "t.xlsx: cannot write '.xlsx'; name it .csv, .tsv, .parquet, .jsonl"),
+        (".", f"{tmp_path} is a folder; name the table to write"),
+        ("file/t.csv", "t.csv cannot be written: "),
+    ):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(RunError) as caught:
+            write_table(tmp_path / name, table)
+        assert told in str(caught.value)
+    with pytest.raises(OSError) as failed, replacing(tmp_path / "a.txt") as temporary:
+        temporary.mkdir()
+        temporary.write_text("")
+    assert failed.value.filename == str(tmp_path / "a.txt")
+
+
+def test_a_folder_for_runs_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError) as caught:
+        Run.create(config(tmp_path, "name=a"))
+    assert f"{tmp_path}/runs/a cannot be written (" in str(caught.value)
+    assert str(caught.value).endswith("; set runs_dir to a folder where you may write")
+
+
+def test_a_run_that_failed_before_training_frees_its_name(tmp_path):
+    with Run.create(config(tmp_path, "name=a")) as run:
+        run.bind_manifest("0" * 64)
+        run.take_back()
+    assert not run.path.exists()
+    with Run.create(config(tmp_path, "name=a", "seed=1")):
+        pass
+    with Run.create(config(tmp_path, "name=a", "seed=1"), resume=True) as run:
+        run.take_back()
+    assert (run.path / "config.yaml").is_file()

@@ -179,6 +179,7 @@ def test_a_run_whose_gold_cannot_be_read_says_so(tmp_path):
     with pytest.raises(semi.SemiError) as told:
         semi.self_train(settings(tmp_path, "bad"), progress=False)
     assert "none of which has usable speech" in str(told.value)
+    assert not (tmp_path / "runs" / "bad").exists()  # the name is free for the next try
 
 
 def test_an_unacknowledged_leak_stops_before_anything_is_written(speech):

@@ -101,9 +101,11 @@ def _find(name: str, source: Source, shelf: Shelf, limits: Limits | None) -> _Fo
     if not (at >= 0).any():
         what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
         example = f" (first reason: {next(iter(reasons.values()))})" if reasons else ""
-        column = {"speech": "audio"}.get(name, name)
+        place = f"the column {source.kind}"
+        if source.kind not in ("audio", "text"):
+            place = f"the arrays of {name}, or their ids"
         raise StoreError(
-            f"The manifest {what} {name}{example}; fix the {column} column or leave the modality "
+            f"The manifest {what} {name}{example}; fix {place}, or leave the modality "
             f"out with {_switch_off(name)}"
         )
     return _Found(snapshot, at)
