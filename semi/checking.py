@@ -61,7 +61,8 @@ class Checked:
         if not self.leaks.found:  # an accepted one is among the notes
             lines.append(str(self.leaks))
         if self.quarantine:
-            lines.append(f"quarantine: {len(self.quarantine)} audio files cannot be used")
+            files = _plural("audio file", len(self.quarantine))
+            lines.append(f"quarantine: {len(self.quarantine)} {files} cannot be used")
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
         lines += self.notes
         lines.append("nothing was trained; all is well")
