@@ -327,8 +327,9 @@ def test_the_line_in_which_excel_names_the_delimiter_is_no_header(tmp_path, line
 
 
 def test_old_encodings_are_told_apart_and_the_guess_is_told(tmp_path):
-    german, korean = "Größe übergroß, Tür für Tür", "정말 기뻐요, 너무 슬퍼요"
-    for text, encoding, name in ((german, "cp1252", "Windows-1252"), (korean, "cp949", "CP949")):
+    german, short, korean = "Größe übergroß, Tür für Tür", "an der größten", "정말 기뻐, 슬퍼요"
+    cases = [(t, "cp1252", "Windows-1252") for t in (german, short)]
+    for text, encoding, name in [*cases, (korean, "cp949", "CP949")]:
         (tmp_path / "m.csv").write_bytes(f'id,text\na,"{text}"\n'.encode(encoding))
         read = load_manifest(tmp_path / "m.csv")
         assert read.table["text"][0] == text

@@ -58,7 +58,14 @@ def decode(data: bytes, name: str) -> tuple[str, str]:
     # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
     high = len(re.findall(rb"[\x80-\xff]", data))
     single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
-    order = ["cp1252", "cp949"] if single > 0.5 * high else ["cp949"]
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    words = sum(n > 2 for n in runs) > 0.1 * len(runs)
+    # 'öß' is a pair too, but read as CP949 it gives Chinese signs and hardly any Korean syllable.
+    read = [c for c in data.decode("cp949", "replace") if c > "\x7f" and c != "\ufffd"]
+    korean = sum("\uac00" <= c <= "\ud7a3" for c in read) > 0.5 * len(read)
+    order = ["cp949"] if words or korean else ["cp1252"]
+    if single > 0.5 * high:
+        order = ["cp1252", "cp949"]
     return _strict(data, order, name)
 
 
