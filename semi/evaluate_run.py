@@ -28,6 +28,7 @@ class Evaluation:
     split: str  # test | dev | oof
     classes: list[str]
     metrics: dict[str, Any]  # see semi.evaluation.Metrics; "intervals" beside them
+    left_out: int = 0  # gold rows without any modality that can be used, as in the run's report
 
     def __str__(self) -> str:
         """Returns the scores with intervals, the classes and the confusion matrix."""
@@ -38,6 +39,8 @@ class Evaluation:
         if "f1" not in m or "sample_f1" in m:
             return task_words(self.run, what, m, over)
         parts = [f"{self.run}: {m['rows']} gold {what} rows{over}", ""]
+        if self.left_out:
+            parts[1:1] = [f"{self.left_out} more cannot be read and are left out, as in its report"]
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
                            intervals.get(key, {}).get("high"))]
@@ -90,14 +93,15 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
         store=config.features.store if os.path.isdir(config.features.store) else None,
     )
     probs = answers[[f"p_{c}" for c in manifest.classes]].to_numpy()
-    # a row that cannot be read counts as answered with the same probability for every class
-    probs = np.where(np.isnan(probs), 1 / probs.shape[1], probs)
-    mine = gold[rows]
+    mine = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report
+    lost = int(gold.sum() - mine.sum())
+    if not mine.any():
+        raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
     metrics = measured(
         probs[mine], splits.label[rows][mine], splits.group[rows][mine], manifest.classes,
         config.seed,
     )  # fmt: skip
-    return Evaluation(str(run), split, manifest.classes, metrics)
+    return Evaluation(str(run), split, manifest.classes, metrics, lost)
 
 
 def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:

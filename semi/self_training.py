@@ -134,7 +134,7 @@ def prepare(
     notes = [
         *splits.notes,
         *_lacking(features),
-        *_drop_unusable(features.present.any(1).numpy(), splits),
+        *_drop_unusable(features, splits, extraction),
     ]
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
@@ -161,8 +161,9 @@ def _lacking(features: Any) -> list[str]:
     return [f"{count} of {rows} rows lack usable {name}" for name, count in counts if count]
 
 
-def _drop_unusable(usable: np.ndarray, splits: Splits) -> list[str]:
+def _drop_unusable(features: Any, splits: Splits, extraction: Extraction) -> list[str]:
     """Takes rows without any usable modality out of every role; returns what was done."""
+    usable = features.present.any(1).numpy()
     lost = ~usable & (splits.role != "unused")
     if not lost.any():
         return []
@@ -171,8 +172,10 @@ def _drop_unusable(usable: np.ndarray, splits: Splits) -> list[str]:
     splits.fold[lost] = -1
     gold = splits.role == "labeled"
     if not gold.any():
+        first = next((f" (first: {q.path}: {q.reason})" for q in extraction.quarantine), "")
         raise ManifestError(
-            "no labelled training row has a readable file or a text; see the quarantine list"
+            f"no labelled training row has a readable file or a text{first}; semi extract with the "
+            "same settings tells each reason"
         )
     kept = np.unique(splits.fold[gold])
     splits.fold[gold] = np.searchsorted(kept, splits.fold[gold])  # a fold may have emptied
@@ -272,7 +275,7 @@ def _finish(
         },
     )
     scores = {
-        f"hparam/{part}_{m}": found.get(m)
+        f"{part}/{m}": found.get(m)
         for part, found in (("oof", metrics["metrics_oof"]), ("test", metrics["metrics_test"]))
         if found
         for m in GATE_METRICS + TASK_METRICS

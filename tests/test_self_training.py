@@ -187,3 +187,25 @@ def test_an_unacknowledged_leak_stops_before_anything_is_written(speech):
     with pytest.raises(ManifestError, match="allow_leaks"):
         semi.self_train(config, progress=False)
     assert not (speech / "runs" / "leaky").exists()
+
+
+def test_evaluation_leaves_out_what_the_run_left_out_and_says_so(speech, tmp_path):
+    table = pd.read_csv(speech / "manifest.csv", dtype=str)
+    held = table["speaker"].isin(sorted(table["speaker"].unique())[-2:])
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    table["split"] = ["test" if h else "train" for h in held]
+    table.loc[table.index[held][:3], "audio"] = str(bad)  # the same file, on one side only
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    config = settings(speech, "lost", f"data.manifest={tmp_path / 'manifest.csv'}")
+    done = semi.self_train(config, progress=False)
+    found = semi.evaluate(done.path)
+    assert found.left_out == 3
+    assert found.metrics["confusion"] == done.metrics["metrics_test"]["confusion"]
+    assert "3 more cannot be read and are left out, as in its report" in str(found)
+    table.loc[table.index[held][:3], "audio"] = table["audio"][held].iloc[-1]
+    table.loc[table.index[~held], "audio"] = str(bad)
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    with pytest.raises(ManifestError, match=r"\(first: .*bad\.wav: unreadable: .*semi extract"):
+        config = settings(speech, "lost2", f"data.manifest={tmp_path / 'manifest.csv'}")
+        semi.self_train(config, progress=False)
