@@ -193,7 +193,8 @@ def utterances(
 
     from .data.manifest import COLUMNS
 
-    audio, texts = list(audio or []), list(texts or [])
+    audio = [audio] if isinstance(audio, (str, Path)) else list(audio or [])
+    texts = [texts] if isinstance(texts, str) else list(texts or [])
     if not audio and not texts:
         raise ManifestError("nothing to label: give audio files, --text, or --manifest table.csv")
     if audio and texts and len(audio) != len(texts):

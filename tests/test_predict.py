@@ -190,6 +190,11 @@ def test_a_row_with_nothing_that_the_model_reads_says_what_it_reads(model, sound
     assert table["note"].tolist() == ["nothing to go by: this model reads speech"]
 
 
+def test_one_file_and_one_text_need_no_list():
+    table = utterances("a.wav", "so")
+    assert (table["id"].tolist(), table["text"].tolist()) == (["a.wav"], ["so"])
+
+
 def test_the_same_file_twice_is_refused():
     with pytest.raises(ManifestError, match="the same audio file is given twice"):
         utterances(["a.wav", "a.wav"], None)
