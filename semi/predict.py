@@ -64,6 +64,8 @@ class Predictor:
         """
         given: Any = audio
         table = given if hasattr(given, "columns") else utterances(given, texts)
+        if "id" not in table:
+            raise ManifestError("the table to label has no column id; give each row a unique one")
         with ExitStack() as stack:
             if store is None:
                 # a stored feature is found again by its content, so a temporary store is only slow
@@ -135,7 +137,9 @@ class Predictor:
         probs = said.probs.cpu().numpy().astype(float)
         ids = table["id"].astype(str).tolist()
 
-        given = table[["audio", "text"]].notna().any(axis=1).tolist()
+        given = np.zeros(len(table), dtype=bool)
+        for name in {"audio", "text"} & set(table.columns):
+            given |= table[name].notna().to_numpy()
         reads = self._reads()
         why = [
             notes.get(i, "" if ok else NOTHING + (reads if has else ""))
@@ -249,7 +253,7 @@ def predict(
     write_table(output, answers)
     told = "label" if "label" in answers else AFFECT[0]
     lost = int(answers[told].isna().to_numpy().sum())
-    partly = int((answers["note"] != "").sum()) - lost
+    partly = sum(note != "" for note in answers["note"].tolist()) - lost
     more = f", {lost} of them without a label" if lost else ""
     more += f", {partly} of them without an input that cannot be used" if partly else ""
     more += " (see the column note)" if more else ""

@@ -48,7 +48,7 @@ def _check_columns(manifest: Manifest, encoders: Any) -> None:
                 f"{manifest.path}: no column {column}, which {setting} asks for"
                 f"{nearest(column, known)}{where if section.path else ''}; name another or {off}"
             )
-        if manifest.table[column].isna().all():
+        if not manifest.table[column].notna().to_numpy().any():
             raise ManifestError(
                 f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
                 f"{column}, or {off}"

@@ -190,6 +190,14 @@ def test_a_row_with_nothing_that_the_model_reads_says_what_it_reads(model, sound
     assert table["note"].tolist() == ["nothing to go by: this model reads speech"]
 
 
+def test_a_table_needs_an_id_and_whatever_else_it_has(run):
+    table = pd.DataFrame({"id": ["a", "b"], "text": ["so", None]})
+    found = load(run).predict(table)
+    assert found["label"][0] in CLASSES and found["note"].tolist() == ["", "nothing to go by"]
+    with pytest.raises(ManifestError, match="the table to label has no column id; give each row"):
+        load(run).predict(table[["text"]])
+
+
 def test_one_file_and_one_text_need_no_list():
     table = utterances("a.wav", "so")
     assert (table["id"].tolist(), table["text"].tolist()) == (["a.wav"], ["so"])
