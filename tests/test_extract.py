@@ -122,7 +122,8 @@ def uninterrupted(corpus, tmp_path_factory):
 @pytest.mark.parametrize("world", [2, 3])
 def test_any_number_of_workers_gives_the_same_store(corpus, uninterrupted, tmp_path, world):
     workers = [start(corpus, tmp_path / "s", rank, world, 0.02) for rank in range(world)]
-    assert finish(*workers) == ["25 0 2"] * world
+    told = finish(*workers)  # one that starts when the others are done finds all of it in the store
+    assert set(told) <= {"25 0 2", "0 25 2"} and "25 0 2" in told
     assert tree(tmp_path / "s") == uninterrupted
 
 
