@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _rows(run: Run, path: str | Path | None) -> Any:
             raise RunError(
                 f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
             )
-    twice = [i for i, n in table["id"].value_counts().items() if n > 1]
+    twice = [i for i, n in Counter(list(table["id"])).items() if n > 1]
     if twice:
         raise RunError(f"id '{twice[0]}' occurs twice")
     return table
