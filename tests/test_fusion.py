@@ -464,3 +464,13 @@ def test_deeper_encoder_layers_are_residual():
             p.data.zero_()  # each adds gelu(0) = 0
     inputs, present = batch()
     close(deep(inputs, present), flat(inputs, present))
+
+
+@pytest.mark.parametrize("width", [3, 64])
+def test_a_narrow_modality_keeps_its_level_and_a_wide_one_loses_it(width):
+    model = build_fusion(FusionConfig(hidden=16), {"bio": width}, 2).eval()
+    x = torch.randn(1, width)
+    louder = 2 * x + 1
+    present = torch.ones(1, 1, dtype=torch.bool)
+    one, two = (model({"bio": v}, present).logits for v in (x, louder))
+    assert torch.allclose(one, two, atol=1e-4) is (width >= 32)

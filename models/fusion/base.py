@@ -13,6 +13,17 @@ from ..heads import PerModality
 from .config import FusionConfig
 from .output import FusionOutput
 
+NARROW = 32  # inputs of fewer dimensions are not normed
+
+
+def input_norm(x: Tensor) -> Tensor:
+    """Returns inputs (..., D) with mean 0 and deviation 1 in each row, unless D is small.
+
+    A row's own mean and size are two of its D facts: nothing lost of hundreds, but most of what
+    three or twenty biosignal features say. Those come standardised per feature already.
+    """
+    return F.layer_norm(x, x.shape[-1:]) if x.shape[-1] >= NARROW else x
+
 
 class Encoders(nn.Module):
     """One pre-norm MLP per modality; a missing modality becomes its learned vector.
@@ -35,7 +46,7 @@ class Encoders(nn.Module):
         for i, layer in enumerate(self.first):
             # what stands in for a missing value may be anything, NaN included: it never enters
             x = torch.where(present[:, i, None], inputs[i], 0.0)
-            rows.append(layer(F.layer_norm(x, x.shape[-1:])))
+            rows.append(layer(input_norm(x)))
         h = F.dropout(F.gelu(torch.stack(rows)), self.dropout, self.training)  # (M, B, H)
         for layer in self.deep:
             inner = F.gelu(layer(F.layer_norm(h, h.shape[-1:])))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention_layers import Block, positions
-from .base import Fusion, masked_mean
+from .base import Fusion, input_norm, masked_mean
 from .output import FusionOutput
 
 
@@ -54,7 +54,7 @@ class CrossAttention(Fusion):
             x = tokens[i]
             for layer in range(self.config.layers):
                 x = self.blocks[i * self.config.layers + layer](x, mask, source)
-            seen.append(masked_mean(F.layer_norm(x, x.shape[-1:]), real[i]))
+            seen.append(masked_mean(input_norm(x), real[i]))
         fused = self.drop(F.gelu(self.mix(torch.cat(seen, -1))))
         return self.read(torch.stack(alone), fused, {})
 
@@ -67,7 +67,7 @@ class CrossAttention(Fusion):
             mask = ~x[..., 0].isnan()  # NaN stands where a row has no frame any more
         mask = mask & present[:, None]
         x = torch.where(mask[..., None], x, 0.0)
-        h = self.drop(F.gelu(self.encoders.first[i](F.layer_norm(x, x.shape[-1:]))))
+        h = self.drop(F.gelu(self.encoders.first[i](input_norm(x))))
         # a lone token too: a row of one frame must be the same in a longer, padded batch
         h = h + positions(frames, self.config.hidden, h)
         first = torch.arange(frames, device=x.device) == 0  # (T,)
