@@ -40,7 +40,7 @@ from .progress import RoundProgress
 from .recorder import RunRecorder
 from .report import write_report
 from .round_report import shipped_answer
-from .rounds import Picked, RoundState, learned_start, student, warm_start
+from .rounds import Picked, RoundState, learned_start, trained, warm_start
 from .run import Run
 from .self_training import NAMES, Prepared, RunResult, prepare, splits_table
 from .self_training import _follow as follow
@@ -145,7 +145,7 @@ def _two_rounds(
     taught = recorder.load(1)
     if taught is None:
         lesson, picked, target = lessons(problem, labels, config)
-        taught = student(lesson, config, learned, picked, target, 1.0, 1, on_step(1))
+        taught = trained(lesson, config, learned, 1, on_step(1), picked, target, 1.0)
         taught.verdict = (
             f"taught: out-of-fold {config.rounds.metric} {taught.metric:.3f}, on gold alone "
             f"{alone.metric:.3f}"

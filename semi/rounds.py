@@ -201,44 +201,21 @@ def choose(
     return picked, torch.stack([p.target for p in parts])
 
 
-def _finish(problem, config, number, ensemble, picked, coverage) -> RoundState:
-    """Returns the state of a trained round: its teaching and the gate's metric."""
-    teaching = teach(problem, ensemble, config.vote, task_of(config))
-    value, se = judge(problem, teaching, config)
-    known = information(problem, teaching) if task_of(config).kind in ("single", "joint") else None
-    return RoundState(number, ensemble, teaching, picked, coverage, value, se, known)
-
-
-def warm_start(
-    problem: Problem, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
-) -> RoundState:
-    """Returns round 0: the supervised model, on gold alone."""
-    ensemble = fit(
-        fresh_ensemble(problem, config, learned),
-        lessons_of(problem, None, None),
-        config.train,
-        config.noise,
-        config.contrast,
-        seed=config.seed,
-        on_step=on_step,
-        task=task_of(config),
-    )
-    state = _finish(problem, config, 0, ensemble, None, 0.0)
-    state.verdict = "warm start on gold only"
-    return state
-
-
-def student(
+def trained(
     problem: Problem,
     config: Any,
     learned: dict[str, Tensor],
-    picked: Picked,
-    target: Tensor,
-    rate: float,
     number: int,
     on_step: OnStep | None,
+    picked: Picked | None = None,
+    target: Tensor | None = None,
+    rate: float = 0.0,
 ) -> RoundState:
-    """Returns the round in which a fresh student learns gold + picked; not yet judged."""
+    """Returns a round of fresh models on gold, and on what was picked if anything; not yet judged.
+
+    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for.
+    """
+    task = task_of(config)
     ensemble = fit(
         fresh_ensemble(problem, config, learned),
         lessons_of(problem, picked, target),
@@ -247,9 +224,21 @@ def student(
         config.contrast,
         seed=config.seed,
         on_step=on_step,
-        task=task_of(config),
+        task=task,
     )
-    return _finish(problem, config, number, ensemble, picked, rate)
+    teaching = teach(problem, ensemble, config.vote, task)
+    value, se = judge(problem, teaching, config)
+    known = information(problem, teaching) if task.kind in ("single", "joint") else None
+    return RoundState(number, ensemble, teaching, picked, rate, value, se, known)
+
+
+def warm_start(
+    problem: Problem, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
+) -> RoundState:
+    """Returns round 0: the supervised model, on gold alone."""
+    state = trained(problem, config, learned, 0, on_step)
+    state.verdict = "warm start on gold only"
+    return state
 
 
 def changed_share(now: Picked, before: Picked | None) -> float:
@@ -315,7 +304,7 @@ def run_rounds(
             if not picked.chosen[-1].any() or moved < config.rounds.min_change:
                 stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
                 break
-            state = student(problem, config, learned, picked, target, rate, number, on_step(number))
+            state = trained(problem, config, learned, number, on_step(number), picked, target, rate)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)
