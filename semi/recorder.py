@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .ensemble import Ensemble
-from .files import read_json, write_json, write_table, write_tensors
+from .files import read_json, write_dir, write_json, write_table, write_tensors
 from .ledger import merge_rounds, round_rows
 from .problem import Problem
 from .round_report import round_record
@@ -45,8 +45,6 @@ class RunRecorder:
 
     def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
         """Keeps what pre-training learned; an empty dict says that there was none."""
-        from .files import write_dir
-
         with write_dir(self.run.path / "pretrained") as folder:
             write_tensors(folder / STATE, tensors)
 

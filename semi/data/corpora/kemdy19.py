@@ -3,7 +3,6 @@
 annotation/SessionNN_F_res.csv and SessionNN_M_res.csv list the same utterances: the one rates the
 actress, the other the actor, during every segment. An utterance's own label therefore stands in
 its speaker's sheet (on real sessions it is predicted far better); the other is the listener's.
-https://nanum.etri.re.kr/share/kjnoh/KEMDy19
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """KEMDy20: free talk of 80 speakers in 40 sessions, with EDA, temperature and heart beats.
 
 annotation/SessNN_eval.csv, wav/SessionNN/<id>.wav and .txt, EDA|TEMP|IBI/SessionNN/<id - 4>.csv;
-id = SessNN_scriptMM_UserXXXG_KKK. https://nanum.etri.re.kr/share/kjnoh/KEMDy20
+id = SessNN_scriptMM_UserXXXG_KKK.
 """
 
 from __future__ import annotations
