@@ -8,12 +8,12 @@ import numpy as np
 KEMDY_TEXT = "b/ 아 (웃음) 그래+ 네."
 
 
-def wav(path: Path, seconds: float = 0.3, seed: int = 0) -> Path:
+def wav(path: Path, seconds: float = 0.3, seed: int = 0, channels: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, *"/".join(path.parts[-2:]).encode()])
-    samples = (rng.normal(0, 3000, int(16_000 * seconds))).astype("<i2")
+    samples = (rng.normal(0, 3000, channels * int(16_000 * seconds))).astype("<i2")
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(channels)
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes(samples.tobytes())

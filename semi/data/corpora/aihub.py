@@ -1,4 +1,6 @@
-"""AI Hub 'emotional dialogue speech': one sentence a recording, a situation and five raters.
+"""AI Hub: 'emotional dialogue speech', and the 'emotion classification' video set.
+
+The first has one sentence a recording, a situation and five raters; the second see aihub_video.
 
 CSV (CP949) with wav_id, 발화문 (sentence), 상황 (situation), then N번 감정 and N번 감정세기
 (emotion and strength) of each rater, 나이 (age), 성별 (sex); sounds <wav_id>.wav. aihub.or.kr
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from .aihub_video import read_video, script_sheet
 from .emotions import Spelling, add_votes, winners
 from .files import SOUNDS, Tree, examples, number, one_of, plain, read_rows, tally, to_table
 
@@ -26,7 +29,9 @@ SEX |= {"male": "m", "남": "m", "남성": "m", "남자": "m", "m": "m"}
 def read_aihub(
     folder: Path, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of every CSV beneath `folder` and notes.
+    """Returns the table of every CSV with a column wav_id beneath `folder`, and notes.
+
+    Where there is none but a 스크립트.csv, that of the video set.
 
     `label`: situation (what the speaker was asked to express) or raters (most votes). A rater of
     strength s counts s + 1 votes. Emotions are spelled as in KEMDy: the two can be put together.
@@ -36,6 +41,13 @@ def read_aihub(
     one_of("missing", missing, ("drop", "keep"))
     tree, spelling = Tree(folder), Spelling()
     sheets = _sheets(tree)
+    if not sheets and (script := script_sheet(tree)) is not None:
+        return read_video(tree, script, missing)
+    if not sheets:
+        raise ManifestError(
+            f"{folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and no "
+            "스크립트.csv of the video set"
+        )
     sounds = tree.stems(SOUNDS)
     records: dict[str, dict[str, Any]] = {}
     silent, twice, ties, notes = [], [], 0, []
@@ -107,10 +119,6 @@ def _sheets(tree: Tree) -> list[tuple[Path, list[list[str]]]]:
         rows = read_rows(path)
         if rows and "wavid" in [plain(cell) for cell in rows[0]]:
             found.append((path, rows))
-    if not found:
-        raise ManifestError(
-            f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv"
-        )
     return found
 
 

@@ -18,6 +18,9 @@ SPELLINGS = {
     "neutrality": "neutral",
     "sadness": "sad",
     "surprised": "surprise",
+    **{"분노": "angry", "화남": "angry", "혐오": "disgust", "공포": "fear", "두려움": "fear"},
+    **{"기쁨": "happy", "행복": "happy", "중립": "neutral", "무감정": "neutral", "슬픔": "sad"},
+    **{"놀람": "surprise", "놀라움": "surprise"},
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOUNDS = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")  # the first found wins
+HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u318e]")  # syllables and letters
 NEVER = ("__macosx",)  # what archives of other systems leave behind
 
 
@@ -74,9 +75,25 @@ def decode(data: bytes) -> str:
     return data.decode("cp949", errors="replace")
 
 
+def decode_korean(data: bytes) -> str:
+    """Returns Korean text: `decode`, but the few CP949 words that are also valid UTF-8 stay Korean.
+
+    A short transcript such as the CP949 bytes of '치킨' reads as two Latin letters in UTF-8.
+    """
+    text = decode(data)
+    if text.isascii() or HANGUL.search(text):
+        return text
+    try:
+        other = data.decode("cp949")
+    except UnicodeDecodeError:
+        return text
+    return other if HANGUL.search(other) else text
+
+
 def read_text(path: Path) -> str:
-    """Returns the text of a file on one line, without blanks at its ends."""
-    return " ".join(decode(path.read_bytes()).replace("\ufeff", "").replace("\x00", "").split())
+    """Returns the Korean text of a file on one line, without blanks at its ends."""
+    text = decode_korean(path.read_bytes())
+    return " ".join(text.replace("\ufeff", "").replace("\x00", "").split())
 
 
 def read_rows(path: Path) -> list[list[str]]:

@@ -15,7 +15,7 @@ from .transcripts import strip_tags
 if TYPE_CHECKING:
     import pandas as pd
 
-SIGNALS = ("eda", "temp", "ibi")
+SIGNALS = ("eda", "temp", "ibi", "ecg")
 
 
 def check_options(tags: str, votes: str, missing: str) -> None:
@@ -71,6 +71,11 @@ def join_files(
         notes.append(f"{tags_only} transcripts held tags alone and count as missing")
     if twice:
         notes.append(f"{len(twice)} rows repeat an id and are left out ({examples(twice)})")
+    if signals["ecg"]:
+        notes.append(
+            f"{len(signals['ecg'])} ECG recordings are named in column ecg; no features are made "
+            "of them"
+        )
     known = {record["id"].lower() for record in records}
     unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
     if unrated:

@@ -147,7 +147,10 @@ def _mend(session: str, pair: dict[str, Sheet | None], sounds: set[str]) -> list
         gone = "M" if second is None else "F"
         return [f"{session}: no sheet Session{session[4:]}_{gone}_res.csv"]
     if len(first.ratings) != len(second.ratings):
-        return []
+        return [
+            f"{session}: the two sheets have {len(first.ratings)} and {len(second.ratings)} rows; "
+            "rows go by their ids"
+        ]
     notes = []
     for a, b in zip(first.ratings, second.ratings, strict=True):
         if a.id == b.id:

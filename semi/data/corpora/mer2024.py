@@ -11,7 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...errors import ManifestError
+from ...files import replacing
 from .emotions import Spelling
 from .files import SOUNDS, Tree, examples, number, one_of, plain, read_records, tally, to_table
 from .pickles import read_npz
@@ -31,13 +34,14 @@ TEXTS = {"chinese": ("chinese", "sentence", "text", "subtitle"), "english": ("en
 
 
 def read_mer2024(
-    folder: Path, *, text: str = "chinese", test_labels: str = "auto", pool: str = "yes"
-) -> tuple[pd.DataFrame, list[str]]:
+    folder: Path, *, text: str = "chinese", test_labels: str = "auto", pool: str = "yes",
+    frames: str = "",
+) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
     """Returns the table of the labelled rows, the tests and the label-free pool, and notes.
 
     MERTools fills in 'neutral' where a test has no labels: `test_labels` auto drops labels of a
     test that are all alike, keep and drop decide. Column `corpus` says train_corpus, test1_corpus
-    ... or pool.
+    ... or pool. Features kept as one file a frame are stacked into the folder `frames`.
     """
     one_of("text", text, tuple(TEXTS))
     one_of("test_labels", test_labels, ("auto", "keep", "drop"))
@@ -46,7 +50,7 @@ def read_mer2024(
     labels, notes = _labels(tree)
     words = _transcripts(tree, text, notes)
     sounds = {path.stem: path for path in tree.stems(SOUNDS).values()}
-    arrays = _features(tree, notes)
+    arrays = _features(tree, frames, notes)
     given = {name for corpus in labels.values() for name in corpus}
     here = {name for found in (sounds, *arrays.values()) for name in found} - given
     if pool == "yes":
@@ -138,24 +142,29 @@ def _labels(tree: Tree) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]
 
 
 def _transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
-    """Returns {name: what was said} of the best file: checked and merged before plain ones."""
+    """Returns {name: what was said}: of the checked and merged files first, plain ones after."""
     ranked = sorted(
         tree.matching(r".*transcription.*\.csv"),
         key=lambda pair: next(
             (i for i, w in enumerate(("merge", "label", "polish", "")) if w in pair[0].stem), 9
         ),
     )
+    words: dict[str, str] = {}
     for path, _ in ranked:
         records = read_records(path)
         head = records[0] if records else {}
         name, column = _column(head, NAMES), _column(head, TEXTS[language])
         if name is None or column is None:
             continue
-        notes.append(f"transcripts from {path.name}, column {column}")
-        empty = ("", "nan", "none")
-        words = {_stem(r[name]): " ".join(r[column].split()) for r in records if r[name]}
-        return {name: said for name, said in words.items() if said.lower() not in empty}
-    return {}
+        said = {_stem(r[name]): " ".join(r[column].split()) for r in records if r[name]}
+        new = {
+            name: text for name, text in said.items()
+            if name not in words and text.lower() not in ("", "nan", "none")
+        }  # fmt: skip
+        if new:
+            notes.append(f"{len(new)} transcripts from {path.name}, column {column}")
+        words |= new
+    return words
 
 
 def _column(head: dict[str, str], wanted: tuple[str, ...]) -> str | None:
@@ -167,24 +176,51 @@ def _stem(name: str) -> str:
     return re.sub(r"\.(wav|mp4|avi|npy|flac)$", "", name.strip(), flags=re.IGNORECASE)
 
 
-def _features(tree: Tree, notes: list[str]) -> dict[str, dict[str, Path]]:
+def _features(tree: Tree, frames: str, notes: list[str]) -> dict[str, dict[str, Path]]:
     """Returns {feature folder: {name: array file}} of utterance and frame features."""
     found: dict[str, dict[str, Path]] = {}
-    scattered = set()
+    scattered: dict[Path, list[Path]] = {}
     for path in tree.files:
         if path.suffix != ".npy":
             continue
         if FEATURES.fullmatch(path.parent.name):
             found.setdefault(path.parent.name, {})[path.stem] = path
         elif FEATURES.fullmatch(path.parent.parent.name):
-            scattered.add(path.parent)
+            scattered.setdefault(path.parent, []).append(path)
+    for where, files in scattered.items() if frames else ():
+        done = stack_frames(files, Path(frames).expanduser() / where.parent.name / where.name)
+        found.setdefault(where.parent.name, {})[where.name] = done
     if scattered:
         shown = examples(sorted(map(str, scattered)), 1)
+        done = f"stacked in {frames}" if frames else (
+            "not read: the option frames=DIR stacks each into one .npy (T, D) beneath DIR"
+        )  # fmt: skip
         notes.append(
-            f"{len(scattered)} utterances keep their features as one file a frame, which are not "
-            f"read; stack each folder into one .npy (T, D) ({shown})"
+            f"{len(scattered)} utterances keep their features as one file a frame, {done} ({shown})"
         )
     return dict(sorted(found.items()))
+
+
+def stack_frames(files: list[Path], target: Path) -> Path:
+    """Writes the frames (D,) of one utterance, in the order of their numbers, as one (T, D)."""
+
+    def place(path: Path) -> tuple[int, str]:
+        number = re.search(r"\d+", path.stem)
+        return int(number[0]) if number else -1, path.stem
+
+    ordered = sorted(files, key=place)
+    try:
+        rows = [np.load(path, allow_pickle=False).reshape(-1) for path in ordered]
+        stacked = np.stack(rows)
+    except (ValueError, OSError) as error:
+        raise ManifestError(
+            f"{ordered[0].parent}: its frames cannot be stacked ({error})"
+        ) from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target = target.with_name(target.name + ".npy").resolve()
+    with replacing(target) as part, open(part, "wb") as handle:
+        np.save(handle, stacked)
+    return target
 
 
 def _made_up(rows: dict[str, dict[str, Any]], test_labels: str) -> bool:

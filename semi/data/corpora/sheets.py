@@ -101,7 +101,15 @@ def find_columns(header: list[list[str]], at: int, width: int, name: str) -> Col
         if not len(starts):
             raise ManifestError(f"{name}: no columns of ratings beside the segment id")
         return Columns(_three(starts[0]), [_three(s) for s in starts[1:]])
-    return Columns(total, [triple for title, triple in found if not title.startswith("total")])
+    raters = [triple for title, triple in found if not title.startswith("total")]
+    if not raters and blocks_after(blocks, total):  # titled by the raters' own names
+        raters = [_three(s) for s in range(max(total) + 1, width - 2, 3)]
+    return Columns(total, raters)
+
+
+def blocks_after(blocks: list[tuple[str, int, int]], total: tuple[int, int, int]) -> bool:
+    """Says whether anything is titled to the right of the total's columns."""
+    return any(start > max(total) for _, start, _ in blocks)
 
 
 def _three(start: int) -> tuple[int, int, int]:

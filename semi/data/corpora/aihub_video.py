@@ -1,0 +1,105 @@
+"""AI Hub 'emotion classification' video set: actors read numbered sentences before a camera.
+
+스크립트.csv (number, sentence, emotion) and one sound a recording, cut out of the film: the last
+three digits of its name are the sentence's number. aihub.or.kr
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ManifestError
+from .emotions import Spelling
+from .files import SOUNDS, Tree, examples, plain, read_rows, tally, to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADERS = {
+    "number": ("number", "no", "no.", "num", "번호", "스크립트번호", "순번", "연번"),
+    "script": ("script", "스크립트", "대사", "문장", "발화문", "text", "내용"),
+    "emotion": ("emotion", "감정", "감정분류", "label"),
+}
+FILMS = (".m2ts", ".mts", ".mp4")
+
+
+def script_sheet(tree: Tree) -> tuple[Path, list[list[str]]] | None:
+    """Returns the file of sentences beneath the tree and its (number, sentence, emotion) rows."""
+    for path, _ in tree.matching(r".*\.(csv|tsv)"):
+        rows = read_rows(path)
+        head = [plain(cell) for cell in rows[0]] if rows else []
+        where = [
+            next((j for j, name in enumerate(head) if name in known), None)
+            for known in HEADERS.values()
+        ]
+        called = unicodedata.normalize("NFC", path.stem).lower()
+        if None in where and len(head) >= 3 and ("스크립트" in called or "script" in called):
+            where = [0, 1, 2]
+        if None in where:
+            continue
+        picked = [[row[j] if j < len(row) else "" for j in where if j is not None] for row in rows]
+        return path, [row for row in picked if re.fullmatch(r"\d+(\.0+)?", row[0])]
+    return None
+
+
+def read_video(
+    tree: Tree, sheet: tuple[Path, list[list[str]]], missing: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of the recordings, label and text by the number in their names, and notes.
+
+    `missing` keep leaves sentences that nobody recorded in the table, with their text alone.
+    """
+    path, rows = sheet
+    spelling = Spelling()
+    lines = {int(float(number)): (said, spelling.label(word)) for number, said, word in rows}
+    records: list[dict[str, Any]] = []
+    strange, spoken = [], set()
+    for sound in sorted(tree.stems(SOUNDS).values()):
+        digits = re.search(r"(\d{3})$", sound.stem)
+        if not digits or int(digits[1]) not in lines:
+            strange.append(sound.name)
+            continue
+        number = int(digits[1])
+        spoken.add(number)
+        records.append(_record(sound.stem, str(sound), *lines[number], number))
+    unspoken = [n for n in lines if n not in spoken]
+    if missing == "keep":
+        records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unspoken]
+    if not records:
+        films = sum(p.suffix.lower() in FILMS for p in tree.files)
+        told = f"; {films} films are there: cut out their sound first" if films else ""
+        raise ManifestError(
+            f"{tree.folder}: {path.name} holds {len(lines)} sentences, but no sound's name ends in "
+            f"the three digits of one{told}"
+        )
+    table = to_table(records)
+    notes = [
+        f"{len(table)} recordings of {len(spoken)} sentences; labels ({path.name}): "
+        + tally(Counter(x for x in table["label"].tolist() if x))
+    ]
+    if strange:
+        notes.append(
+            f"{len(strange)} sounds end in no number of a sentence and are left out "
+            f"({examples(strange)})"
+        )
+    if unspoken and missing == "drop":
+        notes.append(f"{len(unspoken)} sentences have no recording and are dropped")
+    notes += spelling.notes()
+    notes.append(
+        "speakers are not named, and everybody reads the same sentences, whose number settles the "
+        "emotion: text gives the label away; learn from speech alone (encoders.text.model=none)"
+    )
+    return table, notes
+
+
+def _record(
+    name: str, sound: str | None, said: str, label: str | None, number: int
+) -> dict[str, Any]:
+    return {
+        "id": name, "audio": sound, "text": " ".join(said.split()) or None, "label": label,
+        "split": None, "language": "ko", "script": number,
+    }  # fmt: skip
