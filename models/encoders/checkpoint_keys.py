@@ -32,6 +32,8 @@ BATCH_NORM = [
     (r"^encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.batch_norm."),
     (r"^encoder\.pos_conv\.1\.", "encoder.pos_conv_embed.conv."),
 ]
+# data2vec-audio has several positional convolutions; their norms have no weights.
+DEEP = [(r"^encoder\.pos_conv\.(\d+)\.0\.", r"encoder.pos_conv_embed.layers.\1.conv.")]
 TORCHAUDIO = [
     (r"^encoder\.feature_projection\.", "feature_projection."),
     (r"^encoder\.transformer\.", "encoder."),
@@ -61,6 +63,8 @@ def rename(
     rules = list(FAIRSEQ if style == "fairseq" else TORCHAUDIO)
     if prefix + "encoder.pos_conv.0.running_mean" in weights:
         rules = BATCH_NORM + rules
+    if prefix + "encoder.pos_conv.0.0.weight" in weights:
+        rules = DEEP + rules
     renamed, heads = {}, []
     for name, value in weights.items():
         inner = name[len(prefix) :]

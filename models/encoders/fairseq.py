@@ -34,15 +34,19 @@ ACTIVATIONS = {
 class LoadedFairseq:
     """An encoder read from a checkpoint file."""
 
-    model: Any  # transformers' HubertModel or Wav2Vec2Model, in eval mode, float32
+    model: Any  # transformers' HubertModel or its kin, in eval mode, float32
     normalize: bool  # True: every waveform is brought to mean 0 and variance 1 first
-    kind: str  # hubert | wav2vec2
+    kind: str  # hubert | wav2vec2 | data2vec-audio
     config: dict[str, Any] = field(default_factory=dict)  # the architecture, fairseq's words
     ignored: list[str] = field(default_factory=list)  # weights of heads, left in the file
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> LoadedFairseq:
-    """Returns the encoder in a .pt file of fairseq, s3prl or torchaudio; nothing in it is run."""
+    """Returns the encoder in a file of fairseq, s3prl or torchaudio; nothing in it is run.
+
+    What the file is follows from its content, not from what its name ends in. A plain table of
+    weights under transformers' names is read as well, where their shapes tell the architecture.
+    """
     content = load_inert(path)
     try:
         return _build(content)
@@ -91,23 +95,35 @@ def _build(content: Any) -> LoadedFairseq:
     weights, heads = rename(source.weights, style, prefix)
     settings = {**DEFAULTS, **(source.stated or from_shapes(weights))}
     settings = {name: settings[name] for name in DEFAULTS}
+    _check_layers(settings, weights)
     config = _transformers_config(settings, source.kind, masked="masked_spec_embed" in weights)
     normalize = source.normalize
     if normalize is None:
         # fairseq's default is False; every published model that normalises its convolutions by
         # layer, torchaudio's files without settings among them, wants normalised waveforms.
         normalize = not source.stated and settings["extractor_mode"] == "layer_norm"
-    model = _fill(config, source.kind, weights)
+    model = _fill(config, weights)
     return LoadedFairseq(model, normalize, source.kind, settings, heads)
+
+
+def _check_layers(settings: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Refuses weights of another architecture, and settings that ask for layers not there."""
+    if any("grep_linear" in name or "rel_attn_embed" in name for name in weights):
+        raise CheckpointError("it is a WavLM checkpoint; use the model's Hugging Face folder")
+    layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
+    asked = settings["encoder_layers"]
+    if type(asked) is int and asked != len(layers):
+        raise CheckpointError(
+            f"its settings ask for {asked} layers, but its weights are those of {len(layers)}"
+        )
 
 
 def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -> Any:
     """Returns transformers' config of the same architecture."""
-    from transformers import HubertConfig, Wav2Vec2Config
+    from transformers import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config
 
     for name, only in (
         ("layer_type", "transformer"),
-        ("pos_conv_depth", 1),
         ("pos_enc_type", "abs"),
         ("sample_rate", 16000),
     ):
@@ -124,8 +140,20 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
         if whole and not (type(settings[name]) is int and settings[name] > 0):
             raise CheckpointError(f"{name} must be a whole number, got {settings[name]!r}")
     channels, kernels, strides = zip(*conv_layers(settings["conv_feature_layers"]), strict=True)
+    depth = settings["pos_conv_depth"]
+    positions = {"num_conv_pos_embeddings": settings["conv_pos"]}
     config = HubertConfig if kind == "hubert" else Wav2Vec2Config
-    batch_norm = {"conv_pos_batch_norm": settings["conv_pos_batch_norm"]}
+    if depth > 1:  # several positional convolutions: transformers calls that data2vec-audio
+        if settings["extractor_mode"] != "layer_norm" or settings["layer_norm_first"]:
+            raise CheckpointError(
+                f"pos_conv_depth {depth} is read only with extractor_mode layer_norm and without "
+                f"layer_norm_first"
+            )
+        config = Data2VecAudioConfig
+        taps = max(3, settings["conv_pos"] // depth)
+        positions = {"num_conv_pos_embeddings": depth, "conv_pos_kernel_size": taps}
+    elif config is HubertConfig:
+        positions["conv_pos_batch_norm"] = settings["conv_pos_batch_norm"]
     return config(
         hidden_size=settings["encoder_embed_dim"],
         num_hidden_layers=settings["encoder_layers"],
@@ -143,20 +171,20 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
         conv_kernel=kernels,
         conv_stride=strides,
         conv_bias=settings["conv_bias"],
-        num_conv_pos_embeddings=settings["conv_pos"],
         num_conv_pos_embedding_groups=settings["conv_pos_groups"],
         do_stable_layer_norm=settings["layer_norm_first"],
         **({} if masked else {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}),
-        **(batch_norm if kind == "hubert" else {}),
+        **positions,
     )
 
 
-def _fill(config: Any, kind: str, weights: dict[str, torch.Tensor]) -> Any:
+def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
     """Returns the model with these weights; any name or shape that does not fit is an error."""
-    from transformers import HubertModel, Wav2Vec2Model
+    from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model
 
+    kinds = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}
     with torch.device("meta"):  # no random weights are drawn only to be replaced
-        model = (HubertModel if kind == "hubert" else Wav2Vec2Model)(config)
+        model: Any = kinds.get(config.model_type, Data2VecAudioModel)(config)
     expected = model.state_dict()
     weights = fit_positions(weights, set(expected))
     projection = "feature_projection.projection."

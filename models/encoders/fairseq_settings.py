@@ -46,7 +46,7 @@ class Source:
 
     weights: dict[str, torch.Tensor]
     stated: dict[str, Any]  # the encoder's own settings; empty in a file without
-    kind: str  # hubert | wav2vec2
+    kind: str  # hubert | wav2vec2 | data2vec-audio
     normalize: bool | None  # None: the file does not say
 
 
@@ -97,7 +97,7 @@ def _sections(settings: Any) -> tuple[dict, dict]:
 
 
 def _kind(parts: list[dict]) -> str:
-    """Returns hubert or wav2vec2, by the first section that names its model."""
+    """Returns hubert, wav2vec2 or data2vec-audio, by the first section that names its model."""
     names = [part.get("_name") or part.get("arch") for part in parts]
     for name in names:
         if not isinstance(name, str):
@@ -106,9 +106,11 @@ def _kind(parts: list[dict]) -> str:
             return "hubert"
         if name.startswith(("wav2vec2", "wav2vec_ctc", "wav2vec_seq2seq")):
             return "wav2vec2"
+        if name.startswith("data2vec_audio"):
+            return "data2vec-audio"
         raise CheckpointError(
-            f"its model is called '{name}', and only hubert and wav2vec2 are read here; "
-            "use the model's Hugging Face folder instead"
+            f"its model is called '{name}', and only hubert, wav2vec2 and data2vec_audio are read "
+            "here; use the model's Hugging Face folder instead"
         )
     return "hubert"  # without settings: the two encoders are the same network
 

@@ -16,6 +16,7 @@ import torch
 
 from .base import EncoderUnavailable
 
+CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".safetensors")
 SMALL_FILES = ("*.json", "*.txt", "*.model", "merges.txt")
 WEIGHT_FILES = (
     ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
@@ -50,9 +51,17 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
     return Source(model, folder, {"model": model, "revision": commit}, setting)
 
 
+def is_file_name(model: str) -> bool:
+    """Says whether a model is one file: it is there, or its name ends like a checkpoint's."""
+    path = Path(model).expanduser()
+    return path.is_file() or (path.suffix.lower() in CHECKPOINTS and not path.is_dir())
+
+
 def is_hub_name(model: str) -> bool:
     """Says whether a model that is no folder here would be looked for on the hub."""
     path = Path(model).expanduser()
+    if is_file_name(model):
+        return False
     return not (path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1)
 
 

@@ -29,12 +29,13 @@ class SpeechModel:
     load: Callable[[], Any]  # gives the transformers model, in float32
     identity: dict[str, Any] = field(default_factory=dict)
     epsilon: float = 1e-7  # added to the variance where utterances are scaled
+    folder: Path | None = None  # where its small files lie; None for a checkpoint file
 
 
 def speech_model(name: str, revision: str = "") -> SpeechModel:
     """Returns the model of a hub name, a local folder or a fairseq checkpoint."""
-    if Path(name).suffix == ".pt":
-        return _fairseq_model(name)
+    if hub.is_file_name(name):
+        return _file_model(name, revision)
     source = hub.find(name, revision, setting=SETTING)
     config = hub.load_config(source)
     if config.model_type not in MODEL_TYPES:
@@ -42,12 +43,14 @@ def speech_model(name: str, revision: str = "") -> SpeechModel:
             f"{SETTING}={name} is of type '{config.model_type}', which is not a speech encoder "
             f"known here; known are {', '.join(MODEL_TYPES)}"
         )
-    return describe(
+    found = describe(
         config,
         load=lambda: _load(source, config),
         identity=source.identity,
         preprocessor=hub.load_json(source, "preprocessor_config.json"),
     )
+    found.folder = source.folder
+    return found
 
 
 def describe(
@@ -83,13 +86,16 @@ def _load(source: hub.Source, config: Any) -> Any:
     return hub.load_weights(source, "WhisperModel", needed="encoder.").encoder
 
 
-def _fairseq_model(name: str) -> SpeechModel:
-    """Returns the model of a fairseq checkpoint, read without fairseq."""
+def _file_model(name: str, revision: str) -> SpeechModel:
+    """Returns the model of a checkpoint file, whatever its name ends in; read without fairseq."""
     from .fairseq import load_fairseq
 
     path = Path(name).expanduser()
     if not path.is_file():
-        raise EncoderUnavailable(f"{SETTING}={name} is not a file; give the .pt file's path")
+        raise EncoderUnavailable(f"{SETTING}={name} is not a file; give the checkpoint's path")
+    weights = [pattern for group in hub.WEIGHT_FILES for pattern in group]
+    if (path.parent / "config.json").is_file() and any(path.match(p) for p in weights):
+        return speech_model(str(path.parent), revision)  # the weights of a Hugging Face folder
     with hub.foreign_torchaudio(name):
         loaded = load_fairseq(path)
     found = describe(

@@ -118,9 +118,7 @@ class TrainableSpeech(Trainable):
         self.used = resolve_layers(config.layers, about.depth)
         self.combine = "mean" if config.combine == "views" else config.combine
         self.width = about.width * (len(self.used) if self.combine == "concat" else 1)
-        path = Path(config.model).expanduser()
-        if path.suffix != ".pt":
-            self.folder = hub.find(config.model, config.revision).folder
+        self.folder = about.folder
 
     def after_last(self) -> list[nn.Module]:
         """Returns the final LayerNorm of models that normalise first."""

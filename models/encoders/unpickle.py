@@ -12,6 +12,7 @@ import pickle
 import sys
 import tarfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,31 @@ class Inert(dict):
         return id(self)
 
 
+class Maker:
+    """One of torch's functions, to be called and not altered.
+
+    A pickle may set attributes of what it can name, and a function's are the whole process's.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Returns what the function makes of the arguments."""
+        return self._call(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses."""
+        raise CheckpointError(f"it sets {name} of a function, which no checkpoint needs")
+
+
 TENSORS = {
-    ("torch._utils", "_rebuild_tensor"): _utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): _utils._rebuild_parameter,
+    **{
+        ("torch._utils", name): Maker(getattr(_utils, name))
+        for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+    },
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
     **{("torch", name): kind for name, kind in vars(torch).items() if type(kind) is torch.dtype},
@@ -117,8 +139,14 @@ def load_inert(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; give the path of a downloaded checkpoint")
     with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # as torch.load tells its two formats apart
+        start = file.read(9)
+    zipped = start[:4] == b"PK\x03\x04"  # as torch.load tells its two formats apart
     try:
+        if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+            raise CheckpointError(
+                "it is a safetensors file, which holds weights without settings; give the folder "
+                "in which it lies beside its config.json"
+            )
         # Asked of torch's own reader: on this answer torch.load would go over to torch.jit.load.
         if zipped and "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
             raise CheckpointError("it is a TorchScript archive, which is code")
@@ -143,23 +171,27 @@ def load_inert(path: str | os.PathLike[str]) -> Any:
         ) from None
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, done: dict[int, Any] | None = None) -> Any:
     """Returns settings as plain dictionaries, lists and scalars.
 
     omegaconf keeps a container's content under `_content` and a scalar under `_val`; an enum
-    member becomes the value it was made from.
+    member becomes the value it was made from. What stands in many places is made plain once (in
+    `done`, by identity), or a small file could ask for more than any memory holds.
     """
-    if isinstance(value, Inert):
-        for key in ("_content", "_val"):
-            if key in value:
-                return plain(value[key])
-        if not value and value.arguments:
-            return plain(value.arguments[0])
-    if isinstance(value, dict):
-        return {plain_key(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
+    done = {} if done is None else done
+    if id(value) in done:
+        return done[id(value)]
+    found = value
+    if isinstance(value, Inert) and (kept := [k for k in ("_content", "_val") if k in value]):
+        found = plain(value[kept[0]], done)
+    elif isinstance(value, Inert) and not value and value.arguments:
+        found = plain(value.arguments[0], done)
+    elif isinstance(value, dict):
+        found = {plain_key(key): plain(item, done) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        found = [plain(item, done) for item in value]
+    done[id(value)] = found
+    return found
 
 
 def plain_key(key: Any) -> Any:
