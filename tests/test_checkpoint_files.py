@@ -66,6 +66,9 @@ def test_a_plain_table_of_transformers_weights(tmp_path, prefix, large):
 
 
 def test_unknown_widths_and_other_networks_are_told(tmp_path):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match="it holds no speech encoder"):
+        build_speech_encoder(SpeechConfig(model=str(tmp_path / "other.ckpt")))
     torch.save(reference().state_dict(), tmp_path / "narrow.bin")
     with pytest.raises(CheckpointError, match="width of 16, so its number of attention heads is"):
         load_checkpoint(tmp_path / "narrow.bin")

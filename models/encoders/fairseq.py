@@ -17,6 +17,7 @@ import torch
 
 from .checkpoint_keys import fit_positions, rename, split_prefix
 from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
+from .hub import foreign_torchaudio
 from .unpickle import CheckpointError, load_inert
 
 ACTIVATIONS = {
@@ -180,8 +181,8 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
 
 def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
     """Returns the model with these weights; any name or shape that does not fit is an error."""
-    from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model
-
+    with foreign_torchaudio("the checkpoint"):
+        from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model
     kinds = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}
     with torch.device("meta"):  # no random weights are drawn only to be replaced
         model: Any = kinds.get(config.model_type, Data2VecAudioModel)(config)

@@ -96,8 +96,7 @@ def _file_model(name: str, revision: str) -> SpeechModel:
     weights = [pattern for group in hub.WEIGHT_FILES for pattern in group]
     if (path.parent / "config.json").is_file() and any(path.match(p) for p in weights):
         return speech_model(str(path.parent), revision)  # the weights of a Hugging Face folder
-    with hub.foreign_torchaudio(name):
-        loaded = load_fairseq(path)
+    loaded = load_fairseq(path)
     found = describe(
         loaded.model.config, load=lambda: loaded.model, identity={"sha256": hub.file_sha256(path)}
     )
