@@ -33,6 +33,26 @@ def test_identity_holds_what_changes_the_numbers_and_not_the_layout():
     assert json.loads(json.dumps(first)) == first
 
 
+def test_the_identity_of_pruning_is_what_it_does_and_not_how_it_is_written():
+    model = tiny("hubert-base")
+
+    def pruning(layers=(), **settings):
+        pruned = PruningConfig("topk", 0.5, **settings)
+        return encoder(model, layers=list(layers), pruning=pruned).identity()["pruning"]
+
+    told = pruning()
+    assert told == {"method": "topk", "keep_rates": {"1": 0.5}, "k_min": 16, "score": "received"}
+    # 1 is half of 3 layers: named or left open, it is the same place, and no other is
+    assert pruning(layer=1) == told != pruning(layer=2)
+    assert pruning(min_keep_rate=0.2, proportional_attention=False) == told  # not read by this
+    for change in ({"k_min": 8}, {"score": "value_received"}, {"schedule": "constant"}):
+        assert pruning(**change) != told
+    steps = {"schedule": "linear", "min_keep_rate": 0.3, "layer": 0}
+    assert pruning(**steps) == pruning(**steps, last_layer=2) != pruning(**steps, last_layer=1)
+    assert pruning([1]) is None  # layer 1 is there before anything is dropped
+    assert encoder(model).identity()["pruning"] is None
+
+
 def test_a_saved_folder_is_loaded_and_known_by_its_content(tmp_path):
     model = tiny("hubert-large")
     model.save_pretrained(tmp_path / "a")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -101,6 +102,28 @@ def layer_rates(config: PruningConfig, depth: int) -> dict[int, float]:
     step = (config.keep_rate - low) / max(last - first, 1)
     rates = {layer: low + step * (layer - first) for layer in range(first, last)}
     return {**rates, last: config.keep_rate}  # exactly the upper end, as the schedule promises
+
+
+def pruning_identity(config: PruningConfig, depth: int, last: int) -> dict[str, Any] | None:
+    """Returns what pruning does to the states of layer `last`, JSON-able; None where nothing.
+
+    Two settings that give the same numbers give the same identity: defaults are resolved (the layer
+    is a number), and what the method does not read is left out.
+    """
+    rates = {layer: rate for layer, rate in layer_rates(config, depth).items() if layer < last}
+    if not rates:
+        return None
+    method = METHODS[config.method]
+    found: dict[str, Any] = {
+        "method": config.method,
+        "keep_rates": {str(layer): rate for layer, rate in sorted(rates.items())},
+        "k_min": config.k_min,
+    }
+    if method.score == "importance":
+        found["score"] = config.score
+    if method.weighted:
+        found["proportional_attention"] = config.proportional_attention
+    return found
 
 
 def keep_rate_at(step: int, keep_rate: float, *, start: int, end: int) -> float:

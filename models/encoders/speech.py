@@ -6,7 +6,6 @@ Letters: B batch, S samples, T frames, N tokens, D features, L layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from .backbone import Backbone, LayerState
 from .config import SpeechConfig, resolve_layers
 from .numerics import DTYPES, exact_float32, fold_weight_norm
 from .padding import cut_long, normalized, pad_rows, token_budget, upload
-from .pruning import TokenPruner, supports_pruning
+from .pruning import TokenPruner, pruning_identity, supports_pruning
 from .speech_models import SpeechModel, make_backbone, speech_model
 from .wav2vec import Wav2VecBackbone
 
@@ -89,7 +88,7 @@ class SpeechEncoder:
             "pooling": self.config.pooling,
             "chunk_seconds": self.config.chunk_seconds,
             "normalize": self.model.epsilon if self.model.normalize else None,
-            "pruning": asdict(self.config.pruning) if self.pruner else None,
+            "pruning": pruning_identity(self.config.pruning, self.model.depth, max(self.layers)),
             "precision": self.precision,
         }
 
