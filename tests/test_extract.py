@@ -408,3 +408,21 @@ def test_a_full_store_is_only_read(table, tmp_path, monkeypatch):
 
     monkeypatch.setattr("semi.features.store.Shelf.locked", forbidden)
     assert extract_rows(table[:24], {"speech": Fake()}, store, progress=False).cached == 24
+
+
+def test_an_encoder_that_takes_sixteen_bits_is_given_them_and_stores_the_same(table, tmp_path):
+    seen: set[str] = set()
+
+    class Distant(Fake):
+        takes_pcm = True
+
+        def encode(self, batch):
+            seen.update(str(wave.dtype) for wave in batch)
+            floats = [w / np.float32(32_768) if w.dtype == np.int16 else w for w in batch]
+            return super().encode(floats)
+
+    near, far = FeatureStore(tmp_path / "near"), FeatureStore(tmp_path / "far")
+    extract_rows(table, {"speech": Fake()}, near, progress=False)
+    extract_rows(table, {"speech": Distant()}, far, progress=False)
+    assert "int16" in seen
+    assert tree(near.root) == tree(far.root)

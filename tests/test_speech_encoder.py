@@ -10,8 +10,9 @@ import torch
 from tiny_speech import NAMES, encoder, tiny, waves
 
 from models.encoders import PruningConfig, SpeechConfig, build_speech_encoder
-from models.encoders.padding import upload
+from models.encoders.padding import normalized
 from models.encoders.speech import SpeechEncoder
+from models.encoders.transport import Piece, as_float, as_pcm, cut, upload
 from models.encoders.wav2vec import normalized_convolution
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -246,11 +247,48 @@ def test_a_front_end_stored_frames_first_gives_the_same_numbers(name, precision,
 
 
 def test_sounds_go_to_a_device_in_one_piece_and_come_out_as_they_were():
-    pieces = waves(700, 3, 1_000)
+    pieces = [Piece(wave) for wave in waves(700, 3, 1_000)]
     for device in ("cpu", "meta"):
         given = upload(pieces, torch.device(device))
         assert [tuple(w.shape) for w in given] == [(700,), (3,), (1_000,)]
-    assert all(np.array_equal(p, w) for p, w in zip(pieces, upload(pieces, CPU), strict=True))
+    given = upload(pieces, CPU)
+    assert all(np.array_equal(p.samples, w) for p, w in zip(pieces, given, strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_sixteen_bits_travel_as_sixteen_bits_and_mean_the_same(device):
+    device = torch.device(device)
+    short = np.array([-32768, -1, 0, 1, 12345, 32767], np.int16)
+    wave = as_float(short)
+    assert as_pcm(wave).dtype == np.int16 and np.array_equal(as_pcm(wave), short)
+    for other in (wave / 3, wave * 1.5, wave[:0], np.float32([1.0])):  # would lose something
+        assert as_pcm(other) is other
+    (given,) = upload([Piece(short)], device)
+    assert given.dtype == torch.float32 and given.shape == (6,)
+    mixed = upload([Piece(short), Piece(wave / 3)], device)
+    if device == CPU:
+        assert np.array_equal(given, wave)
+        assert np.array_equal(mixed[0], wave) and np.array_equal(mixed[1], wave / 3)
+
+
+@pytest.mark.parametrize("name", ["hubert-base", "hubert-large", "whisper"])
+@pytest.mark.parametrize("layout", ["rows", "padded"])
+def test_an_utterance_in_sixteen_bits_gives_the_very_same_numbers(name, layout):
+    random = np.random.default_rng(3)
+    batch = [random.normal(400, 3_000, n).astype(np.int16) for n in (16_000, 9_000, 50_000)]
+    ours = encoder(tiny(name), layout=layout, chunk_seconds=1.0)
+    floats = [as_float(wave) for wave in batch]
+    assert torch.equal(ours.encode(batch), ours.encode(floats))
+    assert torch.equal(ours.encode([batch[0], floats[1]]), ours.encode(floats[:2]))
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-5])
+def test_scaling_on_the_device_is_the_scaling_of_the_whole_utterance(epsilon):
+    (wave,) = waves(40_000)
+    wave = wave + 0.3
+    parts = upload(cut(wave, 16_000, epsilon), CPU)
+    assert len(parts) > 2
+    assert np.array_equal(torch.cat(parts), normalized(wave, epsilon))
 
 
 def test_a_variant_shares_the_weights_and_equals_an_encoder_of_its_own():

@@ -72,17 +72,6 @@ def cut_long(wave: np.ndarray, longest: int, sample_rate: int = 16_000) -> list[
     return [*pieces, wave[start:]]
 
 
-def upload(pieces: list[np.ndarray], device: torch.device) -> list[torch.Tensor]:
-    """Returns the waves (S,) on the device, in one transfer that nothing waits for."""
-    if device.type == "cpu":
-        return [torch.from_numpy(piece) for piece in pieces]
-    joined = torch.from_numpy(np.concatenate(pieces))
-    if device.type == "cuda":
-        joined = joined.pin_memory()
-    lengths = [len(piece) for piece in pieces]
-    return list(joined.to(device, non_blocking=True).split(lengths))
-
-
 def token_budget(lengths: list[int], budget: int, multiple: int = 1) -> list[list[int]]:
     """Returns batches of indices, longest first, whose padded size stays within `budget`.
 

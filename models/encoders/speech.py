@@ -17,9 +17,10 @@ from ..pooling import Moments, combine_layers, join_moments, masked_moments, vec
 from .backbone import Backbone, LayerState
 from .config import SpeechConfig, resolve_layers
 from .numerics import DTYPES, exact_float32, fold_weight_norm
-from .padding import cut_long, normalized, pad_rows, token_budget, upload
+from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
 from .speech_models import SpeechModel, make_backbone, speech_model
+from .transport import Piece, cut, upload
 from .wav2vec import Wav2VecBackbone
 
 SAMPLE_RATE = 16_000
@@ -71,6 +72,11 @@ class SpeechEncoder:
         return other
 
     @property
+    def takes_pcm(self) -> bool:
+        """True where sounds are better given as int16, if that is exact: they have a way to go."""
+        return self.device.type != "cpu"
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one utterance's result: (D,), or (L, D) for views."""
         width = self.model.width * (2 if self.config.pooling == "mean_std" else 1)
@@ -101,7 +107,10 @@ class SpeechEncoder:
         return backbone.to(self.device, DTYPES[self.precision]).eval()
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
-        """Returns (B, *shape) float32: frames pooled per layer, then layers combined."""
+        """Returns (B, *shape) float32: frames pooled per layer, then layers combined.
+
+        Sounds are float32 (S,) in [-1, 1], or int16 (S,), which is divided by 32768.
+        """
         if self.config.pooling == "frames":
             raise ValueError("pooling is 'frames', which keeps every frame: call encode_frames")
         spread = self.config.pooling == "mean_std"
@@ -143,12 +152,13 @@ class SpeechEncoder:
         """Yields for every padded batch the rows its pieces belong to and `use` of each layer."""
         longest = min(int(self.config.chunk_seconds * SAMPLE_RATE), self.backbone.longest)
         owners: list[int] = []
-        pieces: list[np.ndarray] = []
+        pieces: list[Piece] = []
+        epsilon = self.model.epsilon if self.model.normalize else None
         for owner, wave in enumerate(batch):
-            cut = cut_long(self._check(wave, owner), longest)
-            owners.extend([owner] * len(cut))
-            pieces.extend(cut)
-        plan = token_budget([len(p) for p in pieces], self.budget)
+            parts = cut(_checked(wave, owner), longest, epsilon)
+            owners.extend([owner] * len(parts))
+            pieces.extend(parts)
+        plan = token_budget([len(p.samples) for p in pieces], self.budget)
         while plan:
             chosen = plan.pop(0)
             try:
@@ -158,21 +168,12 @@ class SpeechEncoder:
                     raise
                 half = len(chosen) // 2  # the card is smaller than batch_seconds assumes
                 plan[:0] = [chosen[:half], chosen[half:]]
-                self.budget = max(len(pieces[chosen[0]]) * half, 1)
+                self.budget = max(len(pieces[chosen[0]].samples) * half, 1)
                 continue
             yield [owners[i] for i in chosen], layers
 
-    def _check(self, wave: np.ndarray, row: int) -> np.ndarray:
-        """Returns the samples as the model wants them scaled, or says why they cannot be used."""
-        wave = np.asarray(wave, dtype=np.float32)
-        if wave.ndim != 1 or not len(wave):
-            raise ValueError(f"row {row}: expected samples of shape (S,), got {wave.shape}")
-        if not np.isfinite(wave).all():
-            raise ValueError(f"row {row}: the samples contain NaN or infinity")
-        return normalized(wave, self.model.epsilon) if self.model.normalize else wave
-
     @torch.inference_mode()
-    def _layers(self, pieces: list[np.ndarray], use: Callable[[LayerState], T]) -> list[T]:
+    def _layers(self, pieces: list[Piece], use: Callable[[LayerState], T]) -> list[T]:
         """Returns `use` of each layer asked for, applied as the layer is produced."""
         backbone = self.backbone
         rows = [
@@ -188,3 +189,15 @@ class SpeechEncoder:
                 if layer in self.layers:
                     used[layer] = use(state)
         return [used[layer] for layer in self.layers]
+
+
+def _checked(wave: np.ndarray, row: int) -> np.ndarray:
+    """Returns the samples (S,), int16 or float32, or says why they cannot be used."""
+    wave = np.asarray(wave)
+    if wave.dtype != np.int16:
+        wave = wave.astype(np.float32, copy=False)
+    if wave.ndim != 1 or not len(wave):
+        raise ValueError(f"row {row}: expected samples of shape (S,), got {wave.shape}")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"row {row}: the samples contain NaN or infinity")
+    return wave
