@@ -15,7 +15,8 @@ figure is the median over the rounds. Ways:
   e  d with merge pruning, keep rate 0.7 and 0.5
   f  d stopped early (after --stop layers), alone and with keep rate 0.5
 
-On a GPU also: sound per second, and the share of the measured bf16 matmul rate.
+On a GPU also: d and e with the packed layout, sounds given as int16 as extraction gives them, sound
+per second, and the share of the measured bf16 matmul rate.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from models.encoders import PruningConfig, SpeechConfig
 from models.encoders.cost import operations
 from models.encoders.speech import SpeechEncoder
 from models.encoders.speech_models import describe, speech_model
+from models.encoders.transport import as_pcm
 
 LAST = 4  # layers that are summed
 BATCH = 8  # files of a plain padded batch
@@ -111,18 +113,27 @@ def ways(model: Any, about: Any, waves: list[np.ndarray], device: str, stop: int
     ]
     base: dict[str, SpeechEncoder] = {}
 
-    def ours(name: str, precision: str, last: int, keep: float | None = None) -> None:
+    given = [as_pcm(wave) for wave in waves] if device.startswith("cuda") else waves
+
+    def ours(
+        name: str, precision: str, last: int, keep: float | None = None, layout: str = "auto"
+    ) -> None:
         layers = list(range(max(last - LAST, 0) + 1, last + 1))
         pruning = PruningConfig("merge", keep, layer=depth // 4) if keep else PruningConfig()
-        config = SpeechConfig(model="-", layers=layers, combine="sum", pruning=pruning)
+        config = SpeechConfig(
+            model="-", layers=layers, combine="sum", pruning=pruning, layout=layout
+        )
         if precision not in base:
             about.load = lambda: copy.deepcopy(model)
             base[precision] = SpeechEncoder(about, config, device=device, precision=precision)
         encoder = base[precision].variant(config)
-        found.append(Way(name, lambda: encoder.encode(waves), encoder))
+        found.append(Way(name, lambda: encoder.encode(given), encoder))
 
     ours("c  ours, fp32", "fp32", depth)
     ours("d  ours, bf16", "bf16", depth)
+    if device.startswith("cuda"):
+        ours("d  ours, bf16, packed", "bf16", depth, layout="packed")
+        ours("e  bf16, packed, keep 0.5", "bf16", depth, 0.5, layout="packed")
     ours("e  bf16, keep 0.7", "bf16", depth, 0.7)
     ours("e  bf16, keep 0.5", "bf16", depth, 0.5)
     ours(f"f  bf16, {stop} of {depth} layers", "bf16", stop)

@@ -151,6 +151,23 @@ def test_scores_equal_the_attention_matrix_summed(chunk):
     torch.testing.assert_close(weighted, (dense * norm).mean(1), atol=1e-3, rtol=1e-4)
 
 
+def test_scores_are_the_fused_kernels_log_sum_exp_and_the_kernel_with_q_and_k_swapped():
+    """Two more ways to the same numbers (each slower than ours on a CPU): the oracle is theirs."""
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 4, 40, 8), torch.randn(2, 4, 40, 8)
+    sizes = torch.randint(1, 4, (2, 40)).float()
+    wide = sizes.log()[:, None, None, :].expand(2, 4, 40, 40)
+    each = kernel(q, k, k, attn_mask=wide)[1]  # (B, H, N): log-sum-exp of every query
+    logits = q @ k.transpose(-1, -2) / 8**0.5 + wide - each[..., None]
+    by_sum = (logits.exp() * sizes[:, None, :, None]).sum(2).mean(1)
+    back = (sizes.log()[:, None] - each)[:, :, None].expand(2, 4, 40, 40)
+    by_swap = (kernel(k, q, q, attn_mask=back)[1] + sizes.log()[:, None]).exp().mean(1)
+    ours = attention_received(q, k, sizes, chunk=7)
+    torch.testing.assert_close(by_sum, ours, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(by_swap, ours, atol=1e-5, rtol=1e-5)
+
+
 def test_scores_move_with_their_tokens():
     _, q, k, _ = batch([20])
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
@@ -387,9 +404,9 @@ def encoder(kind):
     return backbone, rows, lengths
 
 
-def run(backbone, rows, lengths, config=None):
+def run(backbone, rows, lengths, config=None, **options):
     pruner = None if config is None else TokenPruner(config, backbone.depth)
-    return [state for _, state in backbone(rows, lengths, pruner=pruner)]
+    return [state for _, state in backbone(rows, lengths, pruner=pruner, **options)]
 
 
 SETTINGS = [
@@ -416,6 +433,25 @@ def test_a_pruned_utterance_does_not_see_its_batch_mates(kind, config):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     last = together[-1].tokens
     assert all(k < n for k, n in zip(last.lengths, last.frames, strict=True) if n > 8)
+
+
+@pytest.mark.parametrize("config", [None, *SETTINGS], ids=lambda c: f"{c and c.method}")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_packed_layout_gives_the_numbers_and_gradients_of_the_padded_one(kind, config):
+    found = []
+    for packed in (False, True):
+        backbone, rows, lengths = encoder(kind)
+        states = run(backbone, rows, lengths, config, packed=packed)
+        assert [s.packing is not None for s in states][:2] == [packed] * 2
+        # tokens that weigh the attention need a bias, which the packed kernel does not take
+        weighs = states[-1].tokens.sizes is not None and states[-1].tokens.proportional
+        assert (states[-1].packing is not None) == (packed and not weighs)
+        means = torch.stack([s.tokens.mean(s.hidden) for s in states])
+        means.square().sum().backward()
+        gradients = [p.grad for layer in backbone.layers for p in layer.parameters()]
+        found.append((means.detach(), gradients))
+    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)

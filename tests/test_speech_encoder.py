@@ -39,6 +39,8 @@ def test_a_row_alone_equals_the_row_in_any_padded_batch(name):
     single = torch.cat([alone.encode([wave]) for wave in batch])
     together = encoder(model, **settings, layout="padded").encode(batch)
     small = encoder(model, **settings, layout="padded", batch_seconds=2.5).encode(batch[::-1])
+    packed = encoder(model, **settings, layout="packed").encode(batch)
+    torch.testing.assert_close(packed, single, atol=1e-5, rtol=0)
     assert single.shape == (8, 4, 48)
     assert single.std(0).min() > 0
     torch.testing.assert_close(together, single, atol=1e-5, rtol=0)

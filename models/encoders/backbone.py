@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from .packed import Packing, attention
 from .pruning import TokenPruner, Tokens
 
 
@@ -36,8 +37,14 @@ class Attended:
 class LayerState:
     """What one layer hands on."""
 
-    hidden: torch.Tensor  # (B, N, D); what lies on padding means nothing
+    states: torch.Tensor  # (B, N, D), or (1, T, D) packed
     tokens: Tokens  # which of the N are padding, and how many frames each stands for
+    packing: Packing | None = None  # where the packed tokens belong
+
+    @property
+    def hidden(self) -> torch.Tensor:
+        """The states (B, N, D); what lies on padding means nothing."""
+        return self.states if self.packing is None else self.packing.unpack(self.states)
 
 
 class Backbone(nn.Module):
@@ -74,10 +81,13 @@ class Backbone(nn.Module):
         self,
         layer: Any,
         hidden: torch.Tensor,
-        bias: torch.Tensor | None,
+        bias: torch.Tensor | Packing | None,
         positions: torch.Tensor | None,
     ) -> Attended:
-        """Returns the states after attention and residual; `bias` is added to the logits."""
+        """Returns the states after attention and residual.
+
+        `bias` is added to the logits; a Packing instead says that `hidden` (1, T, D) is packed.
+        """
 
     @abstractmethod
     def feed_forward(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -98,8 +108,13 @@ class Backbone(nn.Module):
         *,
         last: int | None = None,
         pruner: TokenPruner | None = None,
+        packed: bool = False,
     ) -> Iterator[tuple[int, LayerState]]:
-        """Yields (k, state) for k = 0 ... `last` (None: depth), computing nothing beyond it."""
+        """Yields (k, state) for k = 0 ... `last` (None: depth), computing nothing beyond it.
+
+        `packed` lays the valid tokens of all rows end to end after the front end: the same numbers
+        without computing padding (not for models with relative positions).
+        """
         last = self.depth if last is None else last
         hidden, frames = self.embed(rows, lengths)
         if pruner is None:
@@ -107,14 +122,20 @@ class Backbone(nn.Module):
         else:
             tokens = pruner.start(frames, hidden.shape[1], hidden.device)
         positions = self.relative_positions(hidden.shape[1])
-        yield 0, LayerState(hidden, tokens)
+        packing = None
+        if packed and positions is None and min(frames) < hidden.shape[1]:
+            packing = Packing(frames, hidden.shape[1], hidden.device)
+            hidden = packing.pack(hidden)
+        yield 0, LayerState(hidden, tokens, packing)
         for index in range(last):
             if self.checkpointing and torch.is_grad_enabled():
-                arguments = (index, hidden, tokens, positions, pruner)
-                hidden, tokens = checkpoint(self._layer, *arguments, use_reentrant=False)
+                arguments = (index, hidden, tokens, positions, pruner, packing)
+                hidden, tokens, packing = checkpoint(self._layer, *arguments, use_reentrant=False)
             else:
-                hidden, tokens = self._layer(index, hidden, tokens, positions, pruner)
-            yield index + 1, LayerState(hidden, tokens)
+                hidden, tokens, packing = self._layer(
+                    index, hidden, tokens, positions, pruner, packing
+                )
+            yield index + 1, LayerState(hidden, tokens, packing)
 
     def _layer(
         self,
@@ -123,28 +144,44 @@ class Backbone(nn.Module):
         tokens: Tokens,
         positions: torch.Tensor | None,
         pruner: TokenPruner | None,
-    ) -> tuple[torch.Tensor, Tokens]:
-        """Returns the states (B, N, D) after layer `index` (0-based) and what they stand for."""
+        packing: Packing | None,
+    ) -> tuple[torch.Tensor, Tokens, Packing | None]:
+        """Returns the states after layer `index` (0-based), what they stand for, and how they lie.
+
+        Pruning is done on the padded batch. Where its tokens weigh the attention from then on it
+        stays padded, since the packed kernel takes no weights.
+        """
         layer = self.layers[index]
-        middle = self.attend(layer, hidden, tokens.attention_bias(hidden.dtype), positions)
+        bias = tokens.attention_bias(hidden.dtype) if packing is None else packing
+        middle = self.attend(layer, hidden, bias, positions)
         hidden = middle.hidden
-        if pruner is not None:
+        if pruner is not None and pruner.acts_on(tokens, index):
             q, k, v = middle.q, middle.k, middle.v
+            if packing is not None:
+                hidden, q, k, v = packing.unpack(hidden), *map(packing.unpack_heads, (q, k, v))
             hidden, tokens = pruner.prune(index, hidden, tokens, q, k, v, middle.out_weight)
+            if packing is not None:
+                weighs = tokens.sizes is not None and tokens.proportional
+                packing = None if weighs else Packing(tokens.lengths, tokens.width, hidden.device)
+                hidden = hidden if packing is None else packing.pack(hidden)
         hidden = self.feed_forward(layer, hidden)
-        return (self.finish(hidden) if index + 1 == self.depth else hidden), tokens
+        hidden = self.finish(hidden) if index + 1 == self.depth else hidden
+        return hidden, tokens, packing
 
 
 def self_attention(
-    attention: Any, hidden: torch.Tensor, bias: torch.Tensor | None
+    module: Any, hidden: torch.Tensor, bias: torch.Tensor | Packing | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns the attention's output (B, N, D) and its q, k, v (B, H, N, d), q not yet scaled."""
     batch, count, _ = hidden.shape
     q, k, v = (
-        project(hidden).view(batch, count, attention.num_heads, -1).transpose(1, 2)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        project(hidden).view(batch, count, module.num_heads, -1).transpose(1, 2)
+        for project in (module.q_proj, module.k_proj, module.v_proj)
     )
-    dropout = attention.dropout if attention.training else 0.0
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+    dropout = module.dropout if module.training else 0.0
+    if isinstance(bias, Packing):
+        mixed = attention(q, k, v, bias, dropout)
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
     mixed = mixed.transpose(1, 2).reshape(batch, count, -1)  # (B, N, D)
-    return attention.out_proj(mixed), q, k, v
+    return module.out_proj(mixed), q, k, v

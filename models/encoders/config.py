@@ -8,7 +8,7 @@ from .pruning import PruningConfig
 
 COMBINE = ("mean", "sum", "concat", "views")
 POOLING = ("mean", "mean_std", "frames")
-LAYOUTS = ("auto", "rows", "padded")
+LAYOUTS = ("auto", "rows", "padded", "packed")
 
 
 @dataclass
@@ -34,7 +34,7 @@ class SpeechConfig:
     batch_seconds: float = 600.0
     """Audio seconds per padded batch, padding included; changes speed and memory, not results."""
     layout: str = "auto"
-    """auto (rows on a CPU) | rows (un-padded, one by one) | padded (length-sorted batches)."""
+    """auto (rows on a CPU, padded elsewhere) | rows | padded | packed (torch >= 2.10 on a GPU)."""
     reverse: bool = False
     """Play every wave backwards first: another view of it, for an ensemble."""
     pruning: PruningConfig = field(default_factory=PruningConfig)

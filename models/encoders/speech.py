@@ -184,7 +184,10 @@ class SpeechEncoder:
         padded = pad_rows(rows, backbone.multiple).to(DTYPES[self.precision])
         used: dict[int, T] = {}
         with exact_float32(self.device):
-            states = backbone(padded, lengths, last=max(self.layers), pruner=self.pruner)
+            states = backbone(
+                padded, lengths, last=max(self.layers), pruner=self.pruner,
+                packed=self.config.layout == "packed",
+            )  # fmt: skip
             for layer, state in states:
                 if layer in self.layers:
                     used[layer] = use(state)

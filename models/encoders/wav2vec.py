@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .backbone import Attended, Backbone, self_attention
+from .packed import Packing
 from .padding import clear_padding, length_mask, masked_group_norm
 
 
@@ -110,14 +111,14 @@ class Wav2VecBackbone(Backbone):
         self,
         layer: Any,
         hidden: torch.Tensor,
-        bias: torch.Tensor | None,
+        bias: torch.Tensor | Packing | None,
         positions: torch.Tensor | None,
     ) -> Attended:
         """Returns the states after attention; see Backbone."""
         x = layer.layer_norm(hidden) if self.norm_first else hidden
         if positions is not None:
             gated = gate_positions(layer.attention, x, positions)
-            bias = gated if bias is None else gated + bias
+            bias = gated if bias is None else gated + bias  # never packed: see Backbone.forward
         x, q, k, v = self_attention(layer.attention, x, bias)
         hidden = hidden + layer.dropout(x)
         if not self.norm_first:

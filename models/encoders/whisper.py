@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from .backbone import Attended, Backbone, self_attention
+from .packed import Packing
 from .padding import clear_padding, length_mask
 
 HOP = 160  # samples a spectrum frame; two of them make one encoder frame
@@ -56,7 +57,7 @@ class WhisperBackbone(Backbone):
         self,
         layer: Any,
         hidden: torch.Tensor,
-        bias: torch.Tensor | None,
+        bias: torch.Tensor | Packing | None,
         positions: torch.Tensor | None,
     ) -> Attended:
         """Returns the states after attention; see Backbone."""
