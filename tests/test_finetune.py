@@ -366,8 +366,12 @@ dist.destroy_process_group()
 
 
 def test_two_processes_come_to_what_one_comes_to(configure, tmp_path):
-    """Classification and contrastive gradients with missing rows, then a whole adaptation."""
-    save(configure("finetune.steps=3", name="two"), tmp_path / "two.yaml")
+    """Classification and contrastive gradients with missing rows, then an adaptation, pruned."""
+    words = (
+        "finetune.steps=3",
+        "encoders.speech.pruning={method: merge, keep_rate: 0.5, k_min: 4}",
+    )
+    save(configure(*words, name="two"), tmp_path / "two.yaml")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -384,7 +388,7 @@ def test_two_processes_come_to_what_one_comes_to(configure, tmp_path):
     assert [child.returncode for child in children] == [0, 0], said[0][1][-2000:]
     found = json.loads(said[0][0].splitlines()[-1])
     assert found["worst"] < 1e-6 < 1e-4 < found["smallest"]
-    one = finetune(configure("finetune.steps=3", name="one"), progress=False)
+    one = finetune(configure(*words, name="one"), progress=False)
     assert found["history"] == [
         {k: pytest.approx(v, abs=1e-6) for k, v in now.items()} for now in one.history
     ]
