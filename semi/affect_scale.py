@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-HEAD = "affect_head"
+HEAD, RANGE = "affect_head", "affect_range"
 
 
 @dataclass
@@ -16,6 +16,8 @@ class AffectScale:
 
     mean: Tensor  # (G, 1, 2)
     std: Tensor  # (G, 1, 2), 1 where nothing varies
+    low: Tensor  # (G, 1, 2) smallest value, -inf where none is known
+    high: Tensor  # (G, 1, 2) largest value, inf where none is known
 
 
 def affect_scale(value: Tensor, weight: Tensor) -> AffectScale:
@@ -28,17 +30,28 @@ def affect_scale(value: Tensor, weight: Tensor) -> AffectScale:
     mean = torch.where(known, value, 0.0).sum(1, keepdim=True) / count
     square = torch.where(known, value - mean, 0.0).square().sum(1, keepdim=True) / count
     std = square.sqrt()
-    return AffectScale(mean, torch.where(std > 1e-6, std, 1.0))
+    low = torch.where(known, value, torch.inf).amin(1, keepdim=True)
+    high = torch.where(known, value, -torch.inf).amax(1, keepdim=True)
+    some = known.any(1, keepdim=True)
+    return AffectScale(
+        mean,
+        torch.where(std > 1e-6, std, 1.0),
+        torch.where(some, low, -torch.inf),
+        torch.where(some, high, torch.inf),
+    )
 
 
 def unscale_affect(params: dict[str, Tensor], scale: AffectScale, repeat: int) -> dict[str, Tensor]:
-    """Returns the parameters whose affect head answers on the manifest's own scale.
+    """Returns the parameters whose affect head answers on the manifest's own scale, within bounds.
 
     y = std (W h + b) + mean is again a linear layer, so nothing has to be kept beside the model.
+    A trained model answers nothing outside of the values that its chain learned from.
     """
-    mean, std = (t[:, 0].repeat_interleave(repeat, 0) for t in (scale.mean, scale.std))  # (E, 2)
+    each = (scale.mean, scale.std, scale.low, scale.high)
+    mean, std, low, high = (t[:, 0].repeat_interleave(repeat, 0) for t in each)  # (E, 2)
     weight, bias = params[f"{HEAD}.weight"], params[f"{HEAD}.bias"]
     return params | {
         f"{HEAD}.weight": weight * std[..., None],
         f"{HEAD}.bias": bias * std + mean,
+        RANGE: torch.stack([low, high], 1),
     }

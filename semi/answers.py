@@ -1,11 +1,12 @@
 """What a model says about every utterance of a manifest, with names: compared, mixed, exported.
 
-Letters: N utterances, C classes.
+Letters: N utterances, C classes. Rows that a model cannot read have no answer: every score leaves
+them out, and says how many.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from .errors import RunError
 from .files import replacing, write_table
+from .task_config import TaskConfig
+from .task_metrics import AFFECT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,48 +41,78 @@ class Answers:
     fold: np.ndarray  # (N,) out-of-fold part of the labeled rows, -1 elsewhere
     manifest: str = ""  # SHA-256 of the manifest
     notes: list[str] = field(default_factory=list)
+    kind: str = "single"  # task.kind of the run; affect has no classes
+    several: np.ndarray | None = None  # (N, C) 0 or 1: the given labels of a row, NaN unknown
+    affect: np.ndarray | None = None  # (N, 2) valence and arousal as said, NaN where unreadable
+    affect_truth: np.ndarray | None = None  # (N, 2) as given, NaN unknown
+
+    @property
+    def task(self) -> TaskConfig:
+        """What is asked of a row."""
+        return TaskConfig(self.kind)
 
     @property
     def answered(self) -> np.ndarray:
         """Where there is an answer (N,) bool."""
-        return np.asarray(np.isfinite(self.probs).all(axis=1))
-
-    def filled(self) -> np.ndarray:
-        """Returns the probabilities; a row that cannot be read says every class alike."""
-        return np.where(self.answered[:, None], self.probs, 1 / len(self.classes))
+        said = self.affect if self.kind == "affect" and self.affect is not None else self.probs
+        return np.asarray(np.isfinite(said).all(axis=1))
 
     def rows(self, split: str) -> np.ndarray:
-        """Returns the gold rows (n,) of a split: oof, dev or test."""
+        """Returns the gold rows (n,) of a split: oof, dev or test; also those without an answer."""
         return np.flatnonzero((self.role == ROLE_OF[split]) & (self.label >= 0))
+
+    def scored(self, split: str) -> np.ndarray:
+        """Returns the gold rows of a split that have an answer."""
+        rows = self.rows(split)
+        return rows[self.answered[rows]]
 
     def table(self) -> pd.DataFrame:
         """Returns id, role, group, fold, label and p_<class> of every row."""
         import pandas as pd
 
         names = np.array([*self.classes, None], dtype=object)
+        gold = np.where(self.label >= 0, "gold", None)  # of valence and arousal alone
         table = {
             "id": self.ids, "role": self.role, "group": self.group, "fold": self.fold,
-            "label": names[self.label],
+            "label": names[self.label] if self.classes else gold,
         }  # fmt: skip
         table |= {f"p_{c}": self.probs[:, k] for k, c in enumerate(self.classes)}
+        if self.several is not None:
+            table |= {f"is_{c}": self.several[:, k] for k, c in enumerate(self.classes)}
+        if self.affect is not None:
+            table |= {f"said_{a}": self.affect[:, i] for i, a in enumerate(AFFECT)}
+        if self.affect_truth is not None:
+            table |= {a: self.affect_truth[:, i] for i, a in enumerate(AFFECT)}
         return pd.DataFrame(table)
 
     @classmethod
-    def from_table(cls, name: str, table: pd.DataFrame, manifest: str = "") -> Answers:
-        """Returns what `table` wrote down."""
+    def from_table(
+        cls, name: str, table: pd.DataFrame, manifest: str = "", kind: str = "single"
+    ) -> Answers:
+        """Returns what `table` wrote down; KeyError where it lacks what the kind of task needs."""
         classes = [c[2:] for c in table.columns if c.startswith("p_")]
+        task = TaskConfig(kind)
+
+        def columns(names: list[str]) -> np.ndarray:
+            return table[names].to_numpy(dtype=np.float64, copy=True)
+
         number = {c: k for k, c in enumerate(classes)}
         return cls(
             name=name,
             ids=table["id"].to_numpy(dtype=str),
             classes=classes,
-            probs=table[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64, copy=True),
+            probs=columns([f"p_{c}" for c in classes]),
             role=table["role"].to_numpy(dtype=str),
-            label=np.array([number.get(name, -1) for name in table["label"]], dtype=np.int64),
+            label=np.array([number.get(name, -1) for name in table["label"]], dtype=np.int64)
+            if classes else (table["label"].notna().to_numpy() - 1).astype(np.int64),
             group=table["group"].to_numpy(dtype=str),
             fold=table["fold"].to_numpy(np.int64, copy=True),
             manifest=manifest,
-        )
+            kind=kind,
+            several=columns([f"is_{c}" for c in classes]) if task.multi else None,
+            affect=columns([f"said_{a}" for a in AFFECT]) if task.affect else None,
+            affect_truth=columns(list(AFFECT)) if task.affect else None,
+        )  # fmt: skip
 
 
 def write_answers(path: str | Path, answers: Answers) -> None:
@@ -90,6 +123,7 @@ def write_answers(path: str | Path, answers: Answers) -> None:
     if Path(path).suffix != ".npz":
         write_table(path, answers.table())
         return
+    more = {} if answers.affect is None else {"affect": answers.affect}
     with replacing(path) as temporary, open(temporary, "wb") as target:
         np.savez(
             target,
@@ -97,6 +131,7 @@ def write_answers(path: str | Path, answers: Answers) -> None:
             classes=np.array(answers.classes, dtype=str),
             probs=answers.probs,
             role=answers.role.astype(str),
+            **more,
         )
 
 
@@ -108,6 +143,11 @@ def read_external(path: str | Path, like: Answers) -> Answers:
         like: answers of a run on the manifest; rows that the file does not name have no answer.
     """
     path = Path(path)
+    if like.kind == "affect":
+        raise RunError(
+            f"{path} holds probabilities, but {like.name} predicts valence and arousal alone; mix "
+            "it with runs of its own kind"
+        )
     ids, classes, given = _read(path)
     if sorted(classes) != sorted(like.classes):
         raise RunError(
@@ -117,9 +157,13 @@ def read_external(path: str | Path, like: Answers) -> Answers:
     if len(set(ids)) < len(ids):
         raise RunError(f"{path} names an utterance twice; one row per id")
     total = given.sum(1)
-    if not ((given >= 0).all() and np.allclose(total, 1, atol=0.02)):
+    several = like.task.multi  # each class by itself
+    sums = bool((given <= 1).all()) if several else np.allclose(total, 1, atol=0.02)
+    if not ((given >= 0).all() and sums):
         raise RunError(
-            f"{path} does not hold probabilities: rows must be >= 0 and sum to 1, row "
+            f"{path} does not hold probabilities: every one must be within 0 and 1 (is it logits?)"
+            if several
+            else f"{path} does not hold probabilities: rows must be >= 0 and sum to 1, row "
             f"{int(np.abs(np.nan_to_num(total, nan=9) - 1).argmax())} is not (is it logits?)"
         )
     place = {name: i for i, name in enumerate(ids)}
@@ -137,10 +181,10 @@ def read_external(path: str | Path, like: Answers) -> Answers:
             f"its {int((at[gold] >= 0).sum())} gold training rows count as out-of-fold: true only "
             "if its model never learned from them"
         )
-    return Answers(
-        path.stem, like.ids, like.classes, probs, like.role, like.label, like.group, like.fold,
-        like.manifest, notes,
-    )  # fmt: skip
+    if like.task.affect:
+        notes.append("it says nothing of valence and arousal, so the others alone do")
+    silent = None if like.affect is None else np.full_like(like.affect, np.nan)
+    return replace(like, name=path.stem, probs=probs, notes=notes, affect=silent)
 
 
 def _read(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -176,6 +220,11 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray]:
 
 def refuse_other_rows(first: Answers, other: Answers, splits: tuple[str, ...]) -> None:
     """Raises RunError in one sentence unless both were judged on the same gold rows."""
+    if first.kind != other.kind:
+        raise RunError(
+            f"{other.name} has task.kind={other.kind}, {first.name} has {first.kind}; only runs of "
+            "one kind of task go together"
+        )
     if first.classes != other.classes:
         raise RunError(
             f"{other.name} has the classes {', '.join(other.classes)}, {first.name} has "

@@ -9,25 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from .answer_scores import gap_of, main_metric, names_of, score_of
 from .answers import Answers, refuse_other_rows
-from .comparison import METRICS, Comparison
+from .comparison import Comparison
 from .errors import RunError, SemiError
-from .evaluation import mcnemar, paired_bootstrap
 from .files import read_json, write_table
 from .finished import ENSEMBLE, answers_of
 from .latency import Cost, measure, threads, timed_rows
-from .round_report import measured
 from .run import Run
 from .words import round_records
 
 SPLITS = ("test", "oof")
-SEED = 0  # of the bootstrap: the same resamples for every run
 PLACES = 10_000  # timed rows come from the first so many test rows
 
 
 def compare(
     paths: Sequence[str], *, paired: bool = False, output: str | None = None,
-    metric: str = "macro_f1", latency: bool = True,
+    metric: str = "", latency: bool = True,
 ) -> Comparison:  # fmt: skip
     """Returns one record a finished run; writes them as CSV where `output` is given.
 
@@ -35,16 +33,18 @@ def compare(
         paths: folders; what is no finished run or ensemble is skipped and named.
         paired: also compare every run with the first one on the same test rows.
         output: CSV or Parquet file.
-        metric: what Holm's correction and the first p-value look at.
+        metric: what Holm's correction and the first p-value look at; macro_f1, or ccc where there
+            are no classes, if left empty.
         latency: measure the time per utterance now.
     """
-    if metric not in METRICS:
-        raise RunError(f"metric must be one of {', '.join(METRICS)}, got '{metric}'")
     found, skipped = _finished(paths)
     if not found:
         raise RunError(
             "none of these is a finished run: " + "; ".join(skipped or ["nothing named"])
         )
+    metric = metric or main_metric(found[0][1].kind)
+    if paired and metric not in (names := names_of(found[0][1].kind)):
+        raise RunError(f"metric must be one of {', '.join(names)}, got '{metric}'")
     costs = _costs([p for p, _ in found if not _is_ensemble(p)], latency)
     rows = [_record(path, said, costs.get(path)) for path, said in found]
     pairs = _paired([said for _, said in found], metric) if paired else []
@@ -89,11 +89,12 @@ def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
     record: dict[str, Any] = {"run": said.name, "path": path, "manifest": said.manifest}
     record |= _ensemble_facts(path) if _is_ensemble(path) else _run_facts(path)
     record |= {
+        "task": said.kind,
         "classes": len(said.classes),
         "gold_rows": len(said.rows("oof")),
         "pool_rows": int((said.role == "pool").sum()),
         "test_key": _key(said),
-        "unreadable_test_rows": int((~said.answered[said.rows("test")]).sum()),
+        "unreadable_test_rows": len(said.rows("test")) - len(said.scored("test")),
     }
     for split in SPLITS:
         record |= _scores(said, split)
@@ -109,8 +110,8 @@ def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
 
 
 def _key(said: Answers) -> str:
-    """Returns a word that is the same for runs with the same gold test rows."""
-    rows = said.rows("test")
+    """Returns a word that is the same for runs with the same gold test rows, as far as read."""
+    rows = said.scored("test")
     told = sorted(zip(said.ids[rows].tolist(), said.label[rows].tolist(), strict=True))
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
@@ -180,19 +181,19 @@ def _ensemble_facts(path: str) -> dict[str, Any]:
 
 
 def _scores(said: Answers, split: str) -> dict[str, Any]:
-    """Returns the metrics of one split as flat columns."""
-    rows = said.rows(split)
-    record: dict[str, Any] = {f"{split}_rows": len(rows)}
-    if not len(rows):
+    """Returns the metrics of one split as flat columns; rows without an answer are left out."""
+    score = score_of(said, split)
+    record: dict[str, Any] = {f"{split}_rows": score.rows}
+    if not score.rows:
         return record
-    found = measured(said.filled()[rows], said.label[rows], said.group[rows], said.classes, SEED)
-    for name in METRICS:
-        interval = found["intervals"][name]
-        record |= {f"{split}_{name}": found[name], f"{split}_{name}_low": interval["low"],
-                   f"{split}_{name}_high": interval["high"]}  # fmt: skip
-    unit = found["intervals"]["waf"]
-    record |= {f"{split}_{k}": found[k] for k in ("recall_std", "ece", "nll", "brier")}
-    record[f"{split}_units"] = f"{unit['units']} {unit['unit']}"
+    for name in names_of(said.kind):
+        interval = score.intervals[name]
+        record |= {f"{split}_{name}": score.metrics[name], f"{split}_{name}_low": interval.low,
+                   f"{split}_{name}_high": interval.high}  # fmt: skip
+    more = ("recall_std", "ece", "nll", "brier", "exact")
+    more += tuple(f"{a}_{k}" for a in ("valence", "arousal") for k in ("pearson", "rmse"))
+    record |= {f"{split}_{k}": score.metrics[k] for k in more if k in score.metrics}
+    record[f"{split}_units"] = score.units
     return record
 
 
@@ -229,23 +230,24 @@ def _paired(every: list[Answers], metric: str) -> list[dict[str, Any]]:
         raise RunError("a paired comparison needs at least two finished runs")
     for other in others:
         refuse_other_rows(first, other, ("test",))
-    rows = first.rows("test")
-    if not len(rows):
+    if not len(first.rows("test")):
         raise RunError(f"{first.name} has no gold test rows, so there is nothing to pair")
-    label, group = first.label[rows], first.group[rows]
     pairs = []
     for other in others:
-        probs, base = other.filled()[rows], first.filled()[rows]
-        record: dict[str, Any] = {"run": other.name, "against": first.name, "rows": len(rows)}
-        for name in METRICS:
-            found = paired_bootstrap(probs, base, label, group, name, seed=SEED)
+        gap = gap_of(other, first, "test")
+        if not gap.rows:
+            raise RunError(f"{other.name} and {first.name} answer no test row that both can read")
+        record: dict[str, Any] = {"run": other.name, "against": first.name, "rows": gap.rows,
+                                  "left_out": gap.left_out}  # fmt: skip
+        for name, found in gap.differences.items():
             record |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-            if name == metric:
-                record |= {"p_value": found.p_value, "unit": found.unit, "units": found.units}
-        test = mcnemar(probs.argmax(1), base.argmax(1), label)
-        pairs.append(record | {"mcnemar_p": test["p_value"]})
+        main = gap.differences[metric]
+        record |= {"p_value": main.p_value, "unit": main.unit, "units": main.units}
+        pairs.append(record | {"mcnemar_p": gap.mcnemar_p})
     for key in ("p_value", "mcnemar_p"):
-        for pair, p in zip(pairs, holm([p[key] for p in pairs]), strict=True):
+        given = [p[key] for p in pairs]
+        adjusted = [None] * len(pairs) if None in given else holm(given)
+        for pair, p in zip(pairs, adjusted, strict=True):
             pair["p_holm" if key == "p_value" else "mcnemar_p_holm"] = p
     return pairs
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .answer_scores import names_of
 from .words import percent, table
 
-METRICS = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+KINDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
+         "multi_label": "several labels a row", "affect": "valence and arousal",
+         "joint_multi_label": "several labels a row, valence and arousal"}  # fmt: skip
 FEW = 10  # resampled groups below which no interval is to be believed
 
 
@@ -41,7 +44,7 @@ class Comparison:
                     f"Caution: {split} has only {' / '.join(few)}; intervals and p-values over so "
                     "few are too narrow to show anything."
                 )
-        for name in ("manifest", "classes"):
+        for name in ("manifest", "classes", "task"):
             if len({r[name] for r in self.rows}) > 1:
                 told.append(f"Caution: the runs differ in {name}; their scores do not compare.")
         if len({(r["test_rows"], r["test_key"]) for r in self.rows}) > 1:
@@ -49,17 +52,17 @@ class Comparison:
         for r in self.rows:
             if r["unreadable_test_rows"]:
                 told.append(
-                    f"{r['run']} cannot read {r['unreadable_test_rows']} test rows; they count as "
-                    "answered with the same probability for every class."
+                    f"{r['run']} cannot read {r['unreadable_test_rows']} gold test rows, which are "
+                    "left out of its scores, as in its report."
                 )
             if r.get("leaks_allowed"):
                 told.append(f"{r['run']} accepts leaks between its splits: {r['leaks_allowed']}.")
         return told
 
     def _protocol(self) -> list[str]:
-        head = ["run", "manifest", "split", "gold", "pool", "test", "rule", "rounds"]
+        head = ["run", "task", "manifest", "split", "gold", "pool", "test", "rule", "rounds"]
         body = [
-            [r["run"], r["manifest"][:8], r["split_kind"], *(str(r[k]) for k in (
+            [r["run"], r["task"], r["manifest"][:8], r["split_kind"], *(str(r[k]) for k in (
                 "gold_rows", "pool_rows", "test_rows")), r["rule"], r["rounds"]]
             for r in self.rows
         ]  # fmt: skip
@@ -68,25 +71,33 @@ class Comparison:
     def _scores(self) -> list[str]:
         lines = []
         for split, told in (("test", "held-out test"), ("oof", "out-of-fold training")):
-            here = [r for r in self.rows if r[f"{split}_rows"]]
-            if not here:
-                continue
-            body = [
-                [r["run"],
-                 *(percent(r[f"{split}_{m}"], r[f"{split}_{m}_low"], r[f"{split}_{m}_high"])
-                   for m in METRICS),
-                 percent(r[f"{split}_recall_std"])]
-                for r in here
-            ]  # fmt: skip
-            counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in here))
-            groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in here))
-            lines += [
-                f"In % on {counts} gold {told} rows, 95 % intervals over {groups}:",
-                "",
-                table(["run", *METRICS.values(), "recall std"], body),
-                "",
-            ]
+            for kind in dict.fromkeys(r["task"] for r in self.rows):
+                here = [r for r in self.rows if r["task"] == kind and r[f"{split}_rows"]]
+                if here:
+                    lines += self._scores_of(here, kind, split, told)
         return lines
+
+    def _scores_of(self, here: list[dict], kind: str, split: str, told: str) -> list[str]:
+        """Returns the table of the runs of one kind of task on one split."""
+        names, spread = names_of(kind), f"{split}_recall_std"
+        single = spread in here[0]
+        body = [
+            [r["run"],
+             *(percent(r[f"{split}_{m}"], r[f"{split}_{m}_low"], r[f"{split}_{m}_high"])
+               for m in names),
+             *([percent(r[spread])] if single else [])]
+            for r in here
+        ]  # fmt: skip
+        counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in here))
+        groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in here))
+        several = len({r["task"] for r in self.rows}) > 1
+        return [
+            f"In % on {counts} gold {told} rows{f' ({KINDS[kind]})' if several else ''}, 95 % "
+            f"intervals over {groups}:",
+            "",
+            table(["run", *names.values(), *(["recall std"] if single else [])], body),
+            "",
+        ]
 
     def _costs(self) -> list[str]:
         body = [
@@ -107,21 +118,25 @@ class Comparison:
     def _pairs(self) -> list[str]:
         if not self.pairs:
             return []
-        name = METRICS[self.metric]
+        names = names_of(self.rows[0]["task"])
+        tested = self.pairs[0]["mcnemar_p"] is not None
+        keys = ["p_value", "p_holm", *(["mcnemar_p", "mcnemar_p_holm"] if tested else [])]
         body = [
-            [p["run"], *(_difference(p, m) for m in METRICS), f"{p['p_value']:.3f}",
-             f"{p['p_holm']:.3f}", f"{p['mcnemar_p']:.3f}", f"{p['mcnemar_p_holm']:.3f}"]
+            [p["run"], str(p["rows"]), *(_difference(p, m) for m in names),
+             *(f"{p[k]:.3f}" for k in keys)]
             for p in self.pairs
         ]  # fmt: skip
-        first = self.pairs[0]
+        first, many = self.pairs[0], len(self.pairs)
+        other = ", and of McNemar's exact test of accuracy (which takes rows as independent)"
+        words = ["p", "p Holm", "McNemar", "McN. Holm"][: len(keys)]
         return [
             "",
-            f"Difference to {first['against']} on the same {first['rows']} test rows, in points, "
+            f"Difference to {first['against']} on the test rows that both can read, in points, "
             f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
-            f"{name}, and of McNemar's exact test of accuracy (which takes rows as independent), "
-            f"each also after Holm's correction for {len(self.pairs)} comparisons:",
+            f"{names[self.metric]}{other if tested else ''}, {'each also' if tested else 'and'} "
+            f"after Holm's correction for {many} comparison{'s' if many > 1 else ''}:",
             "",
-            table(["run", *METRICS.values(), "p", "p Holm", "McNemar", "McN. Holm"], body),
+            table(["run", "rows", *names.values(), *words], body),
         ]
 
 

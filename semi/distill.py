@@ -1,9 +1,10 @@
 """`semi distill`: a smaller model learns gold and what a finished run's model says of all rows.
 
 Round 0 of the run is the student on gold alone, round 1 the student that was taught: the second is
-worth the trouble only as far as it beats the first. Cross-entropy to the flattened teacher has the
-gradient of the KL divergence at student temperature 1 (https://arxiv.org/abs/1503.02531 flattens
-both sides); the calibration afterwards undoes the flatness.
+worth the trouble only as far as it beats the first. The loss is alpha CE(label) + (1 - alpha) T^2
+KL(teacher at T || student at T) on gold rows and the second term alone on the pool
+(https://arxiv.org/abs/1503.02531). Several labels a row are learned class by class in the same way;
+valence and arousal as numbers, the teacher's beside the given ones.
 
 Letters: G chains, n gold rows, P pool rows, C classes.
 """
@@ -18,36 +19,37 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pseudo_label.pool import CHOSEN, UNCERTAIN
-from pseudo_label.selection import cap_mass
-
 from . import config as settings
 from .comparison import FEW
-from .data.manifest import load_manifest
-from .data.splits import make_splits
+from .distill_lessons import lessons
 from .errors import RunError
 from .evaluation import paired_bootstrap
 from .files import read_json, write_json, write_table
-from .finished import refuse_other_tasks, result_of
-from .intervals import COUNT_METRICS
+from .finished import result_of
+from .gate import judge
+from .intervals import Interval
 from .model_dir import TENSORS, Model, find_model, save_model
 from .problem import Problem
 from .progress import RoundProgress
 from .recorder import RunRecorder
 from .report import write_report
 from .round_report import shipped_answer
-from .rounds import Picked, RoundState, learned_start, trained, warm_start
+from .round_state import RoundState
+from .rounds import fresh_ensemble, learned_start, warm_start
 from .run import Run
 from .self_training import NAMES, Prepared, RunResult, prepare, splits_table
 from .self_training import _follow as follow
 from .show import show_round
+from .task_config import TaughtTask, task_of
+from .task_metrics import affect_sums, multi_sums, paired_intervals
+from .tasks import read_data
 from .teacher import SoftLabels, soft_labels
+from .teaching import Answer, teach
 from .tracking import open_tracker
-from .training import OnStep
+from .training import OnStep, fit
 
 
 def distill(
@@ -63,13 +65,11 @@ def distill(
     """
     config = _student_config(teacher, config)
     settings.check(config)
-    refuse_other_tasks(config, f"the student {config.name}")
     if config.threads:
         torch.set_num_threads(config.threads)
-    manifest = load_manifest(config.data.manifest, config.data)
+    manifest, splits = read_data(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
     labels = soft_labels(teacher)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         _bind_teacher(run, teacher)
@@ -102,6 +102,12 @@ def _student_config(teacher: str | Path, config: settings.Config) -> settings.Co
     config = copy.deepcopy(config)
     config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
     config.train.folds = run.config.train.folds
+    mine, theirs = task_of(config).kind, task_of(run.config).kind
+    if mine != theirs:
+        raise RunError(
+            f"{teacher} has task.kind={theirs}, the student {config.name} {mine}; a student learns "
+            f"what its teacher says, so set task.kind={theirs}"
+        )
     config.distill.teacher = str(teacher)
     if Path(config.path).resolve() == run.path.resolve():
         raise RunError(f"the student would be written over its teacher {run.path}; set name=...")
@@ -135,6 +141,7 @@ def _two_rounds(
     learned = recorder.load_pretrained()
     if learned is None:
         wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
         learned = learned_start(problem, config, on_step(-1)) if wanted else {}
         recorder.save_pretrained(learned)
     alone = recorder.load(0)
@@ -144,8 +151,7 @@ def _two_rounds(
     bars.round(alone)
     taught = recorder.load(1)
     if taught is None:
-        lesson, picked, target = lessons(problem, labels, config)
-        taught = trained(lesson, config, learned, 1, on_step(1), picked, target, 1.0)
+        taught = _taught(problem, labels, config, learned, on_step(1))
         taught.verdict = (
             f"taught: out-of-fold {config.rounds.metric} {taught.metric:.3f}, on gold alone "
             f"{alone.metric:.3f}"
@@ -155,75 +161,21 @@ def _two_rounds(
     return alone, taught
 
 
-def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Problem, Picked, Tensor]:
-    """Returns the problem with mixed gold targets, the pool as picked, and its (G, P, C) targets.
-
-    Where student and teacher have the same folds, each chain of the student learns pool labels
-    from the teacher's chain that held out the same gold; so its out-of-fold scores stay honest.
-    """
-    if labels.classes != problem.classes:
-        raise RunError(
-            f"the teacher knows {', '.join(labels.classes)}, the student is to learn "
-            f"{', '.join(problem.classes)}; they must have the same classes"
-        )
-    sharp, device, notes = config.distill, problem.device, []
-    gold = _rows_of(problem.ids[problem.gold.cpu().numpy()], labels.gold_ids, labels.gold)
-    given = problem.target[problem.gold].cpu().double().numpy()
-    mixed = sharp.alpha * given + (1 - sharp.alpha) * soften(gold, sharp.temperature)
-    mixed = np.where(np.isnan(mixed).any(1)[:, None], given, mixed)
-    target = problem.target.clone()
-    target[problem.gold] = torch.from_numpy(mixed).to(target)
-
-    chains = problem.folds + 1
-    fold = _rows_of(problem.ids[problem.gold.cpu().numpy()], labels.gold_ids, labels.fold[:, None])
-    known = ~np.isnan(fold[:, 0])
-    same = len(labels.pool) == chains and bool(
-        (fold[known, 0] == problem.fold.cpu().numpy()[known]).all()
-    )
-    if not same:
-        notes.append(
-            "student and teacher have different folds: out-of-fold scores of the student are "
-            "optimistic, its teacher saw the rows held out; test scores are not touched"
-        )
-    ids = problem.ids[problem.pool.cpu().numpy()]
-    sources = range(chains) if same else [len(labels.pool) - 1] * chains
-    pool = np.stack([_rows_of(ids, labels.pool_ids, labels.pool[k]) for k in sources])  # (G, P, C)
-    said = np.asarray(np.isfinite(pool).all(axis=2))
-    flat = np.where(said[..., None], soften(pool, sharp.temperature), 1 / pool.shape[2])
-    plain = np.where(said[..., None], pool, 1 / pool.shape[2])
-    chosen = torch.from_numpy(said).to(device) & (sharp.pool_weight > 0)
-    weight = chosen.float() * sharp.pool_weight
-    for k in range(chains):
-        mass = float((problem.fold != k).sum())
-        weight[k] = cap_mass(weight[k], mass, config.select.mass_cap)
-    probs = torch.from_numpy(plain[-1]).float().to(device)
-    reason = torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8)
-    picked = Picked(
-        chosen=chosen,
-        label=torch.from_numpy(plain.argmax(2)).to(device),
-        weight=weight,
-        probs=probs,
-        threshold=torch.zeros(len(problem.classes), device=device),
-        reason=reason,
-        state=[{} for _ in range(chains)],
-        notes=notes,
-    )
-    return replace(problem, target=target), picked, torch.from_numpy(flat).float().to(device)
-
-
-def soften(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns softmax(log p / T) over the last axis."""
-    power = np.clip(probs, 1e-12, None) ** (1 / temperature)
-    return power / power.sum(-1, keepdims=True)
-
-
-def _rows_of(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns the values (n, D) of `ids`; NaN where `known` (k,) has no such id."""
-    place = {name: i for i, name in enumerate(known.tolist())}
-    at = np.array([place.get(name, -1) for name in ids.tolist()], dtype=np.int64)
-    if not len(values):
-        return np.full((len(ids), values.shape[1]), np.nan)
-    return np.where((at >= 0)[:, None], values[at].astype(np.float64), np.nan)
+def _taught(
+    problem: Problem, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep
+) -> RoundState:
+    """Returns the taught student, judged on given labels alone."""
+    task, sharp = task_of(config), config.distill
+    lesson, picked = lessons(problem, labels, config)
+    student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
+    train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
+    ensemble = fit(
+        fresh_ensemble(problem, config, learned), lesson, train, config.noise, config.contrast,
+        seed=config.seed, on_step=on_step, task=student,
+    )  # fmt: skip
+    teaching = teach(problem, ensemble, config.vote, task)
+    value, se = judge(problem, teaching, config)
+    return RoundState(1, ensemble, teaching, picked, 1.0, value, se)
 
 
 def _finish(
@@ -272,16 +224,29 @@ def _sentence(
         told += f" and {100 * own['final']:.1f} of the teacher"
     rows = problem.test[problem.label[problem.test] >= 0]
     mine, base = shipped_answer(problem, taught, rows), shipped_answer(problem, alone, rows)
-    if mine is None or base is None or metric not in COUNT_METRICS:
+    if mine is None or base is None:
         return told + "."
-    at = rows.cpu().numpy()
-    gap = paired_bootstrap(
-        mine.probs.cpu().numpy(), base.probs.cpu().numpy(), problem.label[rows].cpu().numpy(),
-        problem.group[at], metric, seed=config.seed,
-    )  # fmt: skip
+    gap = _gap(problem, config, rows, mine, base)
     unproven = "" if gap.low > 0 or gap.high < 0 else ", so no difference is shown"
     unproven = ", too few to show anything" if gap.units < FEW else unproven
     return told + (
         f"; on {len(rows)} test rows the difference to gold alone is {100 * gap.value:+.1f} "
         f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] over {gap.units} {gap.unit}{unproven}."
     )
+
+
+def _gap(problem: Problem, config: Any, rows: Tensor, mine: Answer, base: Answer) -> Interval:
+    """Returns the difference of two models on rows of the problem, in the metric of the rounds."""
+    name, at = config.rounds.metric, rows.cpu().numpy()
+    group, both = problem.group[at], (mine.probs.cpu().numpy(), base.probs.cpu().numpy())
+    if name == "ccc" and problem.affect is not None:
+        truth = problem.affect[rows].cpu().numpy()
+        values = (a.affect.cpu().numpy() for a in (mine, base) if a.affect is not None)
+        sums = [affect_sums(value, truth) for value in values]
+        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+    if problem.multi is not None:
+        truth = problem.multi[rows].cpu().numpy()
+        sums = [multi_sums(probs, truth) for probs in both]
+        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+    label = problem.label[rows].cpu().numpy()
+    return paired_bootstrap(*both, label, group, name, seed=config.seed)

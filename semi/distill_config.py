@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MATCHES = ("kl", "mse")
+
 
 @dataclass
 class DistillConfig:
@@ -12,14 +14,18 @@ class DistillConfig:
     teacher: str = ""
     """Run folder of the teacher; written down by `semi distill`."""
     temperature: float = 2.0
-    """The teacher's probabilities are flattened to softmax(log p / T) before they are learned."""
+    """Teacher and student are both divided by it: T^2 KL(softmax(z_t / T) || softmax(z_s / T))."""
+    match: str = "kl"
+    """kl (of probabilities at `temperature`) | mse (of raw logits, as published systems do)."""
     alpha: float = 0.5
-    """Share of the given label in a gold row's target; the rest is the teacher's."""
+    """Weight of a gold row's given label; 1 - alpha is that of the teacher's word on it."""
     pool_weight: float = 1.0
     """Weight of a pool row beside a gold row's 1 (select.mass_cap bounds them all together)."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field out of range."""
+        if self.match not in MATCHES:
+            raise ValueError(f"match must be {' or '.join(MATCHES)}, got '{self.match}'")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
         if not 0 <= self.alpha <= 1:

@@ -13,8 +13,6 @@ from pseudo_label.preview import Preview, preview
 from pseudo_label.selection import select
 
 from .config import Config, load_config
-from .data.manifest import load_manifest
-from .data.splits import make_splits
 from .errors import RunError
 from .evaluation import PseudoReport, pseudo_report
 from .files import read_json, read_tensors
@@ -24,6 +22,8 @@ from .recorder import RECORD, STATE, VOTER, _ensemble, _picked
 from .rounds import coverage_at
 from .run import Run
 from .self_training import prepare
+from .task_config import task_of
+from .tasks import read_data
 from .teaching import Voter, read_teaching
 from .words import percent, table
 
@@ -84,6 +84,13 @@ def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
     settings = [w if w.startswith("select.") else f"select.{w}" for w in words]
     config = load_config(opened.path / "config.yaml", settings, elsewhere=True)
     config.device = "cpu"
+    task = task_of(config)
+    if task.multi or task.kind == "affect":
+        raise RunError(
+            f"{run} has task.kind={task.kind}: its rounds take rows by the spread of the members, "
+            "or where every class is decided, not by a rule that could be previewed here; its "
+            "ledger.csv lists what each round took"
+        )
     problem = _problem(opened, config)
     if not len(problem.pool):
         raise RunError(f"{run} has no pool: every training row is labelled")
@@ -102,9 +109,8 @@ def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
 
 def _problem(run: Run, config: Config) -> Problem:
     """Returns the run's data, drawn and standardised again as they were."""
-    manifest = load_manifest(config.data.manifest, config.data)
+    manifest, splits = read_data(config)
     run.bind_manifest(manifest.sha256)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
     return prepare(config, manifest, splits, progress=False).problem
 
 

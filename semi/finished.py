@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +10,18 @@ import numpy as np
 import torch
 
 from .answers import Answers, read_external, write_answers
-from .config import Config
-from .data.manifest import Manifest, load_manifest
-from .data.splits import make_splits
+from .data.manifest import Manifest
 from .errors import RunError
 from .files import read_json, read_tensors
 from .model_dir import Model, load_model
 from .problem import Problem
+from .recorder import AFFECT as SAID
 from .recorder import STATE, VOTER
 from .run import Run
 from .self_training import Prepared, prepare
 from .task_config import task_of
-from .teaching import Teaching, Voter, answer, read_teaching
+from .tasks import read_data
+from .teaching import AffectTeaching, Teaching, Voter, answer, read_teaching
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
 ENSEMBLE = "ensemble.json"
@@ -53,31 +54,21 @@ def result_of(run: Run) -> dict:
     return result
 
 
-def refuse_other_tasks(config: Config, name: str | Path) -> None:
-    """Raises RunError unless the run gives every utterance one label."""
-    kind = task_of(config).kind
-    if kind not in ("single", "joint"):
-        raise RunError(
-            f"{name} has task.kind={kind}; semi evaluate and semi predict know it, but ensembles, "
-            "comparisons, students, searches and exports are for one label an utterance"
-        )
-
-
 def reopen(path: str | Path) -> Finished:
     """Returns a finished run with its features; reads the store, extracts what it lacks."""
     run = Run.open(path)
     result, config = result_of(run), run.config
-    refuse_other_tasks(config, path)
     config.device = "cpu"
-    manifest = load_manifest(config.data.manifest, config.data)
+    manifest, splits = read_data(config)
     run.bind_manifest(manifest.sha256)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
     role, fold = splits.role.copy(), splits.fold.copy()
     ready = prepare(config, manifest, splits, progress=False)
     folder = run.round_dir(result["best_round"])
     tensors = read_tensors(folder / STATE)
     voter = Voter.from_state(read_json(folder / VOTER)["voter"])
     teaching = read_teaching(ready.problem, voter, tensors["oof_logits"], tensors["pool_logits"])
+    if "affect.oof" in tensors:
+        teaching.affect = AffectTeaching(*(tensors[f"affect.{name}"] for name in SAID))
     return Finished(run, result, manifest, ready, teaching, load_model(path), role, fold)
 
 
@@ -88,18 +79,33 @@ def say(done: Finished) -> Answers:
     told = answer(model.ensemble, model.voter, problem.values, problem.present, model.chains)
     probs = told.probs.double()
     probs[problem.gold] = done.teaching.oof.double()
-    probs[~problem.present.any(1)] = float("nan")
+    silent = ~problem.present.any(1)
+    probs[silent] = float("nan")
+    task, affect = task_of(done.run.config), None
+    if told.affect is not None and done.teaching.affect is not None:
+        affect = told.affect.double()
+        affect[problem.gold] = done.teaching.affect.oof.double()
+        affect[silent] = float("nan")
     return Answers(
         name=done.run.path.name,
         ids=problem.ids,
-        classes=problem.classes,
-        probs=probs.numpy(),
+        # what folds of valence and arousal are drawn by is no class
+        classes=[] if task.kind == "affect" else problem.classes,
+        probs=probs.numpy()[:, :0] if task.kind == "affect" else probs.numpy(),
         role=done.role,
         label=problem.label.numpy(),
         group=problem.group,
         fold=done.fold,
         manifest=done.manifest.sha256,
+        kind=task.kind,
+        several=_numbers(problem.multi),
+        affect=_numbers(affect),
+        affect_truth=_numbers(problem.affect),
     )
+
+
+def _numbers(value: torch.Tensor | None) -> np.ndarray | None:
+    return None if value is None else value.double().numpy()
 
 
 def answers_of(path: str | Path) -> Answers:
@@ -109,15 +115,17 @@ def answers_of(path: str | Path) -> Answers:
     if (said := read_json(path / ENSEMBLE)) is not None:
         import pandas as pd
 
-        return Answers.from_table(path.name, pd.read_parquet(kept), said["manifest"])
+        table, kind = pd.read_parquet(kept), said.get("kind", "single")
+        return Answers.from_table(path.name, table, said["manifest"], kind)
     run = Run.open(path)
     result_of(run)
     finished = (path / "result.json").stat().st_mtime_ns
     if kept.is_file() and kept.stat().st_mtime_ns >= finished:
         import pandas as pd
 
-        sha256 = (path / "manifest.sha256").read_text().strip()
-        return Answers.from_table(path.name, pd.read_parquet(kept), sha256)
+        sha256, kind = (path / "manifest.sha256").read_text().strip(), task_of(run.config).kind
+        with suppress(KeyError):  # written before runs of every kind were: made again
+            return Answers.from_table(path.name, pd.read_parquet(kept), sha256, kind)
     answers = say(reopen(path))
     write_answers(kept, answers)
     return answers

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .config import keeps_frames
 from .errors import SemiError
 from .model_dir import Model, load_model, same_encoder
 
@@ -85,8 +86,9 @@ def _by_turns(calls: Sequence[Callable[[], int] | None], repeats: int) -> list[f
 def _alone(model: Model) -> Callable[[], int]:
     from .teaching import answer
 
-    dims = model.ensemble.dims
-    values = {m: torch.zeros(1, d) for m, d in dims.items()}
+    dims, frames = model.ensemble.dims, keeps_frames(model.config.encoders)
+    shape = (1, model.config.features.max_frames) if frames else (1,)  # as long as they may be
+    values = {m: torch.zeros(*shape, d) for m, d in dims.items()}
     present = torch.ones(1, len(dims), dtype=torch.bool)
 
     def call() -> int:
@@ -98,10 +100,12 @@ def _alone(model: Model) -> Callable[[], int]:
 
 def _end_to_end(model: Model, table: Any) -> tuple[Callable[[], int] | None, int | None, str]:
     """Returns a call that labels the table's rows one by one, encoder size, and why if neither."""
+    from .features.encode import wants_frames
     from .features.extract import open_encoders
     from .features.keys import FileKeys
+    from .features.sequences import sequences
     from .features.sources import Limits, audio_source, text_source
-    from .features.table import Features, _views
+    from .features.table import Features, Frames, _views
     from .teaching import answer
 
     stored = [name for name, said in model.identities.items() if _stored(model, name)]
@@ -124,8 +128,29 @@ def _end_to_end(model: Model, table: Any) -> tuple[Callable[[], int] | None, int
         for n, e in encoders.items()
     }  # fmt: skip
     dims, speakers = model.ensemble.dims, table["speaker"].tolist() if "speaker" in table else None
+    sequence = keeps_frames(model.config.encoders)
+
+    def of_frames(row: int) -> None:
+        packed: dict[str, Frames] = {}
+        for name, encoder in encoders.items():
+            here = sources[name].keys[row] != b""
+            rows = torch.zeros(0, dims[name])
+            if here:
+                data = [sources[name].load(row)]
+                whole = wants_frames(encoder)
+                rows = encoder.encode_frames(data)[0] if whole else encoder.encode(data)
+            offsets = torch.tensor([0, len(rows)])
+            for view, value in _views(name, encoder, rows.float()).items():
+                packed[view] = Frames(value, offsets, torch.tensor([here]))
+        speaker = None if speakers is None else [speakers[row]]
+        scaled = model.standardizer.apply_frames(packed, speaker)
+        ready = sequences(scaled, model.config.features.max_frames)
+        answer(model.ensemble, model.voter, ready.values, ready.present, model.chains)
 
     def one(row: int) -> None:
+        if sequence:
+            of_frames(row)
+            return
         values: dict[str, torch.Tensor] = {}
         for name, encoder in encoders.items():
             if sources[name].keys[row] == b"":

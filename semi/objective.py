@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group_means
 from models.fusion.supervised import supervised_terms
-from models.losses.regression import ccc_mse
+from models.losses.regression import ccc_mse, uncertainty_weighted
 
-from .learning_losses import LOSSES, Stakes, binary_cross_entropy
-from .task_config import TaskConfig
+from .learning_losses import LOSSES, Stakes, binary_cross_entropy, cross_entropy
+from .task_config import TaskConfig, TaughtTask
 from .training_config import TrainConfig
+
+NO_STAKES = Stakes(torch.zeros(0))  # of losses that know nothing beside the batch
 
 
 @dataclass
@@ -76,7 +78,11 @@ class Objective(nn.Module):
             loss, parts = self._classification(out, batch, target, rows)
         if "affect" in extra and rows is not None:
             parts["affect"] = self._affect(out, extra["affect"], weight)
-            loss = loss + self.aims.task.affect_weight * parts["affect"]
+            own = self.aims.task.affect_weight * parts["affect"]
+            if self.aims.task.weighting == "learned":
+                loss = uncertainty_weighted(torch.stack([loss, own]), self.model.task_scale)
+            else:
+                loss = loss + own
         auxiliary = getattr(self.model, "auxiliary", None)
         if auxiliary is not None:
             for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
@@ -105,12 +111,19 @@ class Objective(nn.Module):
         measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
         scale, head_weight = aims.task.classes_weight, aims.train.head_weight
 
-        fused = measure(out.logits + batch.adjust, both, rows, stakes)
+        def cost(logits: Tensor, here: Tensor) -> Tensor:
+            if not isinstance(aims.task, TaughtTask):
+                return measure(logits + batch.adjust, both, here, stakes)
+            given, taught = _halves(here)
+            told = measure(logits + batch.adjust, both, given, stakes)
+            return told + teacher_loss(logits, both, taught, aims.task)
+
+        fused = cost(out.logits, rows)
         parts, loss = {"fused": fused}, fused
         if head_weight > 0 and len(out.modality_logits) > 1:
             for i, (name, logits) in enumerate(out.modality_logits.items()):
                 here = rows * batch.present[:, i]
-                parts[name] = measure(logits + batch.adjust, both, here, stakes)
+                parts[name] = cost(logits, here)
                 loss = loss + head_weight * parts[name]
         return (loss if scale == 1 else scale * loss), parts
 
@@ -143,3 +156,24 @@ class Objective(nn.Module):
         clean, noisy = out.rows(0, half), out.rows(half, rows)
         here = batch.present[:half] & batch.present[half:]
         return contrastive_terms(None, clean, noisy, here, same=same, config=self.contrast)
+
+
+def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the weights (2B,) of given labels, and those of a teacher's: half of each view."""
+    views = rows.view(2, 2, -1)
+    nothing = torch.zeros_like(views[:, 0])
+    given = torch.stack([views[:, 0], nothing], 1).flatten()
+    return given, torch.stack([nothing, views[:, 1]], 1).flatten()
+
+
+def teacher_loss(logits: Tensor, target: Tensor, rows: Tensor, task: TaughtTask) -> Tensor:
+    """Returns the weighted sum of T^2 CE(teacher at T, student at T), or of squared logit gaps.
+
+    The first has the gradient of T^2 KL (https://arxiv.org/abs/1503.02531); `target` (2B, C) is
+    the teacher's flattened probability, or its logits where `match` is mse.
+    """
+    if task.match == "mse":
+        return (rows * (logits - target).square().mean(-1)).sum()
+    t = task.temperature
+    cost = binary_cross_entropy if task.multi else cross_entropy
+    return t**2 * cost(logits / t, target, rows, NO_STAKES)

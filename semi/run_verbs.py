@@ -38,8 +38,9 @@ def _compare_arguments(parser: Parser) -> None:
     _takes_runs(parser, "folders; what is no finished run or ensemble is skipped and named")
     parser.add_argument("--paired", action="store_true",
                         help="test every run against the first on the same test rows")  # fmt: skip
-    parser.add_argument("--metric", default="macro_f1",
-                        help="of the p-value: macro_f1 (default), waf, uar, accuracy")  # fmt: skip
+    parser.add_argument("--metric", default="",
+                        help="of the p-value: macro_f1 (default), waf, uar, accuracy; micro_f1, "
+                             "sample_f1 of several labels; ccc of valence and arousal")  # fmt: skip
     parser.add_argument("--no-latency", action="store_true", help="measure no time")
     parser.add_argument("-o", "--output", help="write every column as a table (.csv, .parquet)")
 

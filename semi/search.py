@@ -2,10 +2,9 @@
 
 A trial is a supervised training without rounds. Every finished trial is a file, so a killed search
 goes on where it stopped and ends as if nothing had happened. The best of many trials looks better
-than it is; how much is estimated as in https://arxiv.org/abs/1708.07180 (BBC-CV): choose on
-resampled speakers, score on the speakers left out.
+than it is; how much is estimated by choosing on some speakers and scoring on others.
 
-Letters: T trials, S groups, n gold rows, C classes, R resamples.
+Letters: T trials, n gold rows, C classes.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ import numpy as np
 import torch
 
 from . import config as settings
-from .data.manifest import load_manifest
-from .data.splits import make_splits
 from .errors import RunError, SemiError
 from .files import read_json, write_json
-from .finished import refuse_other_tasks
-from .intervals import COUNT_METRICS, metrics_from_confusion
 from .problem import Problem
 from .round_report import measured, shipped_answer
 from .rounds import RoundState, learned_start, warm_start
 from .run import locked
+from .search_gain import corrected_gain
 from .search_space import Parameter, read_space, word
 from .self_training import NAMES, prepare
+from .task_config import task_of
+from .task_metrics import YES
+from .task_report import measured_task
+from .tasks import read_data
 from .words import percent, scored, table
 from .yaml_text import all_keys
 
 SAMPLERS = ("tpe", "random")
-RESAMPLES = 1000
 SHOWN = 10  # trials in the table
 
 
@@ -105,7 +104,6 @@ def search(
     if trials < 2:
         raise SemiError(f"trials must be at least 2, got {trials}")
     base = settings.load_config(path, overrides)
-    refuse_other_tasks(base, f"the recipe {base.name}")
     parameters = read_space(space, all_keys(settings.Config))
     if base.threads:
         torch.set_num_threads(base.threads)
@@ -130,7 +128,7 @@ class _Bench:
 
     def __init__(self, base: settings.Config, path: str | None, overrides: Sequence[str]) -> None:
         self.base, self.path, self.overrides = base, path, list(overrides)
-        self.manifest = load_manifest(base.data.manifest, base.data)
+        self.manifest, _ = read_data(base)
         self.kept: tuple[Any, Problem] | None = None
 
     def config(self, words: Sequence[str]) -> settings.Config:
@@ -140,12 +138,10 @@ class _Bench:
     def problem(self, config: settings.Config) -> Problem:
         """Returns the tensors of a trial."""
         key = {k: v for k, v in settings.signature(config).items()
-               if k.startswith(("encoders.", "features."))}  # fmt: skip
+               if k.startswith(("encoders.", "features.", "task."))}  # fmt: skip
         if self.kept is None or self.kept[0] != key:
-            splits = make_splits(
-                self.manifest, config.data, folds=config.train.folds, seed=config.seed
-            )
-            self.kept = (key, prepare(config, self.manifest, splits, progress=False).problem)
+            manifest, splits = read_data(config)
+            self.kept = (key, prepare(config, manifest, splits, progress=False).problem)
         return self.kept[1]
 
     def train(self, words: Sequence[str]) -> tuple[Problem, settings.Config, RoundState]:
@@ -153,6 +149,7 @@ class _Bench:
         config = self.config(words)
         problem = self.problem(config)
         wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
         learned = learned_start(problem, config) if wanted else {}
         return problem, config, warm_start(problem, config, learned)
 
@@ -162,7 +159,7 @@ class _Bench:
         record: dict[str, Any] = {"number": number, "words": words, "value": None, "se": None,
                                   "why": "", "predicted": None}  # fmt: skip
         try:
-            problem, _, state = self.train(words)
+            problem, config, state = self.train(words)
         except (SemiError, ValueError) as error:
             if number == 0:
                 raise
@@ -174,13 +171,31 @@ class _Bench:
         record |= {
             "value": state.metric,
             "se": state.se,
-            "predicted": state.teaching.oof.argmax(1).tolist(),
+            "predicted": _predicted(state, config),
             "seconds": time.monotonic() - begin,
         }
         if number == 0:
             label, group = problem.label[problem.gold].tolist(), problem.group[gold].tolist()
             record |= {"ids": ids, "label": label, "group": group, "classes": problem.classes}
+            if by_values(config) and problem.affect is not None:
+                record["affect"] = problem.affect[problem.gold].tolist()
+            elif problem.multi is not None:
+                record["several"] = problem.multi[problem.gold].long().tolist()
         return record
+
+
+def by_values(config: settings.Config) -> bool:
+    """Says whether trials are judged on valence and arousal."""
+    return config.rounds.metric == "ccc"
+
+
+def _predicted(state: RoundState, config: settings.Config) -> list:
+    """Returns what the trial says of the gold rows out-of-fold, as it is judged."""
+    if by_values(config) and state.teaching.affect is not None:
+        return state.teaching.affect.oof.tolist()
+    if task_of(config).multi:
+        return (state.teaching.oof >= YES).long().tolist()
+    return state.teaching.oof.argmax(1).tolist()
 
 
 def _ask(parameters: list[Parameter], done: list[dict], seed: int, sampler: str) -> list[str]:
@@ -253,7 +268,7 @@ def _report(folder: Path, bench: _Bench, done: list[dict]) -> Found:
     config = bench.config(best["words"])
     if str(best["number"]) not in looked:
         problem, config, state = bench.train(best["words"])
-        looked[str(best["number"])] = _on_test(problem, state, config.seed)
+        looked[str(best["number"])] = _on_test(problem, state, config)
     found = Found(
         folder=str(folder),
         metric=config.rounds.metric,
@@ -275,39 +290,13 @@ def _report(folder: Path, bench: _Bench, done: list[dict]) -> Found:
     return found
 
 
-def _on_test(problem: Problem, state: RoundState, seed: int) -> dict | None:
+def _on_test(problem: Problem, state: RoundState, config: settings.Config) -> dict | None:
     rows = problem.test[problem.label[problem.test] >= 0]
     said = shipped_answer(problem, state, rows)
     if said is None:
         return None
-    label, group = problem.label[rows].cpu().numpy(), problem.group[rows.cpu().numpy()]
-    return measured(said.probs.cpu().numpy(), label, group, problem.classes, seed)
-
-
-def corrected_gain(trials: list[dict], metric: str, seed: int) -> float | None:
-    """Returns the gain over trial 0 of a choice made on resampled groups, scored on the others.
-
-    None with fewer than four groups, or for a metric that is not read from tables of counts.
-    """
-    first = trials[0]
-    label = np.array(first["label"])
-    group = np.unique(np.array(first["group"]), return_inverse=True)[1].reshape(-1)
-    count, classes = int(group.max()) + 1, len(first["classes"])
-    if count < 4 or len(trials) < 2 or metric not in COUNT_METRICS:
-        return None
-    tables = np.zeros((count, len(trials), classes, classes))
-    for t, trial in enumerate(trials):
-        np.add.at(tables[:, t], (group, label, np.array(trial["predicted"])), 1.0)
-    flat = tables.reshape(count, -1)
-    rng, gains = np.random.default_rng(seed), []
-    for times in rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES):
-        out = times == 0
-        if not out.any():
-            continue
-        inside = metrics_from_confusion((times @ flat).reshape(tables.shape[1:]))[metric]
-        outside = metrics_from_confusion((out @ flat).reshape(tables.shape[1:]))[metric]
-        gains.append(outside[int(inside.argmax())] - outside[0])
-    return float(np.mean(gains)) if gains else None
+    affect = None if said.affect is None else said.affect.cpu().numpy()
+    return measured_task(problem, config, rows, said.probs.cpu().numpy(), affect, measured)
 
 
 def _value(trial: dict) -> float:

@@ -17,6 +17,7 @@ from .files import read_json, write_table
 from .finished import result_of
 from .predict import load
 from .run import Run
+from .task_config import task_of
 
 SHOWN = 20  # rows without an answer that are printed
 
@@ -61,6 +62,11 @@ def submit(
 
     opened = Run.open(run)
     result = result_of(opened)
+    if task_of(opened.config).kind == "affect":
+        raise RunError(
+            f"{opened.path} has task.kind=affect and says no label, which a submission must have; "
+            "semi predict writes valence and arousal"
+        )
     table = _rows(opened, manifest)
     predictor = load(run)
     config = predictor.model.config

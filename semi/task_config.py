@@ -24,6 +24,11 @@ class TaskConfig:
     """joint: weight of the classification losses."""
     affect_weight: float = 1.0
     """affect, joint: weight of the regression loss 1 - CCC + mse_weight MSE (scaled targets)."""
+    weighting: str = "fixed"
+    """joint: fixed, or learned: exp(-s) L / 2 + s / 2 with a learned s for each of the two.
+
+    Made for likelihoods, which 1 - CCC is not: compare with fixed weights before believing it.
+    """
     mse_weight: float = 0.1
     """affect, joint: weight of the squared error beside 1 - CCC; it fixes the scale early."""
 
@@ -31,6 +36,10 @@ class TaskConfig:
         """Raises ValueError naming the first field out of range."""
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'")
+        if self.weighting not in ("fixed", "learned"):
+            raise ValueError(f"weighting must be fixed or learned, got '{self.weighting}'")
+        if self.weighting == "learned" and not self.kind.startswith("joint"):
+            raise ValueError(f"weighting learned balances two tasks, but kind is {self.kind}")
         for name in ("class_weight", "affect_weight", "mse_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
@@ -52,6 +61,17 @@ class TaskConfig:
         """Weight of the classification losses of this kind of task."""
         single = {"single": 1.0, "multi_label": 1.0, "affect": 0.0}
         return single.get(self.kind, self.class_weight)
+
+
+@dataclass
+class TaughtTask(TaskConfig):
+    """A student's task: the first half of a batch is given labels, the second a teacher's word.
+
+    Made by `semi distill`, never read from settings.
+    """
+
+    temperature: float = 1.0  # both sides are divided by it, the loss multiplied by its square
+    match: str = "kl"  # kl | mse: of probabilities, or of logits
 
 
 def task_of(config: Any) -> TaskConfig:

@@ -6,6 +6,7 @@ Letters: N rows, C classes, S units (groups or rows), R resamples.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,7 @@ def multi_measured(probs: Any, truth: Any, group: Any, classes: list[str], seed:
         "f1": ratio(2 * hit, told + real).tolist(),
         "support": real.astype(int).tolist(),
     }
-    table = np.concatenate([counts.reshape(len(truth), -1), per_row[:, None]], 1)
-
-    def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return _multi_values(sums[:, :-1].reshape(-1, 3, len(classes)), sums[:, -1], rows)
-
-    found["intervals"] = _intervals(table, group, read, seed)
+    found["intervals"] = _intervals(multi_sums(probs, truth), group, seed)
     return found
 
 
@@ -68,14 +64,8 @@ def ccc_intervals(predicted: np.ndarray, truth: np.ndarray, group: Any, seed: in
     """Returns the bootstrap interval of CCC under resampling of whole groups."""
     if len(truth) < 2:
         return {}
-    p, t = predicted - truth.mean(), truth - truth.mean()  # shifted alike: sums stay exact
-    table = np.stack([p, t, p * p, t * t, p * t], 1)
-
-    def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-        p, t, pp, tt, pt = sums.T / rows
-        return {"ccc": ratio(2 * (pt - p * t), pp - p * p + tt - t * t + (p - t) ** 2)}
-
-    return _intervals(table, group, read, seed)
+    sums = affect_sums(predicted[:, None], truth[:, None])
+    return {"ccc": _intervals(sums, group, seed)["ccc"]}
 
 
 def mean_ccc(predicted: Any, truth: Any, group: Any, seed: int) -> tuple[float, float]:
@@ -107,28 +97,98 @@ def _multi_values(
 Read = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 
-def _intervals(table: np.ndarray, group: Any, read: Read, seed: int, n: int = 2000) -> dict:
-    """Returns the interval of each metric that `read` makes of sums (R, K) and row counts (R,)."""
-    if not len(table):
+@dataclass
+class Sums:
+    """Numbers of each row whose sums over any rows are enough to know the metrics there."""
+
+    table: np.ndarray  # (N, K)
+    read: Read  # sums (R, K) and row counts (R,) -> metric (R,) by name
+
+
+def multi_sums(probs: Any, truth: Any) -> Sums:
+    """Returns what the metrics of several labels a row are made of, from (N, C) and 0 or 1."""
+    said, truth = as_array(probs).astype(float) >= YES, as_array(truth).astype(float) > 0.5
+    counts, per_row = _counts(said, truth)
+    classes = truth.shape[1]
+
+    def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return _multi_values(sums[:, :-1].reshape(-1, 3, classes), sums[:, -1], rows)
+
+    return Sums(np.concatenate([counts.reshape(len(truth), -1), per_row[:, None]], 1), read)
+
+
+def affect_sums(predicted: Any, truth: Any) -> Sums:
+    """Returns what CCC is made of, from (N, D) values and truths, NaN = unknown.
+
+    `ccc` is the mean over dimensions, `<name>_ccc` that of valence and arousal.
+    """
+    predicted, truth = as_array(predicted).astype(float), as_array(truth).astype(float)
+    known = ~np.isnan(truth)
+    middle = np.where(known.any(0), np.nansum(truth, 0) / known.sum(0).clip(min=1), 0.0)
+    # both shifted alike, which changes no CCC and keeps the sums exact
+    p, t = (np.where(known, x - middle, 0.0) for x in (predicted, truth))
+    parts = np.stack([known.astype(float), p, t, p * p, t * t, p * t], 2)  # (N, D, 6)
+    dims = truth.shape[1]
+
+    def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        count, *means = np.moveaxis(sums.reshape(-1, dims, 6), 2, 0)
+        p, t, pp, tt, pt = (ratio(m, count) for m in means)  # (R, D)
+        value = ratio(2 * (pt - p * t), pp - p * p + tt - t * t + (p - t) ** 2)
+        used = known.sum(0) >= 2
+        found = {"ccc": value[:, used].mean(1) if used.any() else np.zeros(len(value))}
+        if dims == len(AFFECT):
+            found |= {f"{name}_ccc": value[:, i] for i, name in enumerate(AFFECT)}
+        return found
+
+    return Sums(parts.reshape(len(truth), -1), read)
+
+
+def _intervals(sums: Sums, group: Any, seed: int) -> dict:
+    """Returns the interval of each metric that `sums` make up."""
+    if not len(sums.table):
         return {}
+    return {k: v.to_dict() for k, v in paired_intervals(sums, None, group, seed).items()}
+
+
+def paired_intervals(
+    one: Sums, other: Sums | None, group: Any, seed: int, n: int = 2000
+) -> dict[str, Interval]:
+    """Returns the 95 % interval of each metric, or of its difference to `other` on the same rows.
+
+    Whole groups are resampled, the same for both.
+    """
     units = np.unique(as_array(group).astype(str), return_inverse=True)[1].reshape(-1)
     unit, note = "groups", ""
     if units.max(initial=0) < 1:
-        units, unit = np.arange(len(table)), "rows"
+        units, unit = np.arange(len(one.table)), "rows"
         note = "fewer than two groups: rows were resampled, the interval is too narrow"
     count = int(units.max()) + 1
-    table = np.concatenate([table, np.ones((len(table), 1))], 1)
-    sums = np.zeros((count, table.shape[1]))
-    np.add.at(sums, units, table)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=n) @ sums
-    whole = read(sums[:, :-1].sum(0)[None], sums[:, -1].sum()[None])
+    times = rng.multinomial(count, np.full(count, 1 / count), size=n)
+    whole, drawn = _read_units(one, units, count, times)
+    if other is not None:
+        less, fewer = _read_units(other, units, count, times)
+        whole = {k: v - less[k] for k, v in whole.items()}
+        drawn = {k: v - fewer[k] for k, v in drawn.items()}
     found = {}
-    for name, values in read(drawn[:, :-1], drawn[:, -1]).items():
+    for name, values in drawn.items():
         low, high = np.percentile(values, [2.5, 97.5])
-        interval = Interval(
-            float(whole[name][0]), float(low), float(high), float(values.std(ddof=1)), unit,
-            count, note,
-        )  # fmt: skip
-        found[name] = interval.to_dict()
+        se = float(values.std(ddof=1))
+        interval = Interval(float(whole[name][0]), float(low), float(high), se, unit, count, note)
+        if other is not None:
+            tail = min(float((values <= 0).mean()), float((values >= 0).mean()))
+            interval.p_value = min(1.0, 2 * max(tail, 1 / (n + 1)))
+        found[name] = interval
     return found
+
+
+def _read_units(sums: Sums, units: np.ndarray, count: int, times: np.ndarray) -> tuple[dict, dict]:
+    """Returns the metrics of all rows, and those of every resample of units (R, S)."""
+    table = np.concatenate([sums.table, np.ones((len(sums.table), 1))], 1)
+    of_unit = np.zeros((count, table.shape[1]))
+    np.add.at(of_unit, units, table)
+    drawn, all_of_it = times @ of_unit, of_unit.sum(0)[None]
+    return (
+        sums.read(all_of_it[:, :-1], all_of_it[:, -1]),
+        sums.read(drawn[:, :-1], drawn[:, -1]),
+    )

@@ -28,6 +28,9 @@ class SoftLabels:
     pool_ids: np.ndarray  # (P,) str
     pool: np.ndarray  # (G, P, C) of each chain; the last one of the model that ships
     classes: list[str]
+    # valence and arousal, where the teacher says them: (n, 2) and (G, P, 2), else None
+    gold_affect: np.ndarray | None = None
+    pool_affect: np.ndarray | None = None
 
 
 def soft_labels(path: str | Path) -> SoftLabels:
@@ -41,7 +44,7 @@ def soft_labels(path: str | Path) -> SoftLabels:
                                   classes=held["classes"].tolist())  # fmt: skip
     labels = _say(reopen(path))
     with replacing(kept) as temporary, open(temporary, "wb") as target:
-        np.savez(target, **vars(labels))
+        np.savez(target, **{k: v for k, v in vars(labels).items() if v is not None})
     return labels
 
 
@@ -52,8 +55,15 @@ def _say(done: Finished) -> SoftLabels:
     here = problem.present[problem.pool]
     chains = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
     values = {m: v[problem.pool] for m, v in problem.values.items()}
-    chains.append(answer(model.ensemble, voter, values, here, model.chains).probs)
-    pool = torch.stack(chains).double().masked_fill(~here.any(1)[None, :, None], float("nan"))
+    shipped = answer(model.ensemble, voter, values, here, model.chains)
+    chains.append(shipped.probs)
+    silent = ~here.any(1)[None, :, None]
+    pool = torch.stack(chains).double().masked_fill(silent, float("nan"))
+    gold_affect = pool_affect = None
+    if teaching.affect is not None and shipped.affect is not None:
+        gold_affect = teaching.affect.oof.double().numpy()
+        every = torch.cat([teaching.affect.pool[:-1], shipped.affect[None]]).double()
+        pool_affect = every.masked_fill(silent, float("nan")).numpy()
     return SoftLabels(
         gold_ids=problem.ids[problem.gold.numpy()].astype(str),
         gold=teaching.oof.double().numpy(),
@@ -61,4 +71,6 @@ def _say(done: Finished) -> SoftLabels:
         pool_ids=problem.ids[problem.pool.numpy()].astype(str),
         pool=pool.numpy(),
         classes=problem.classes,
+        gold_affect=gold_affect,
+        pool_affect=pool_affect,
     )

@@ -7,15 +7,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tiny_problem import tiny_config, tiny_problem
 from two_runs import runs, settings  # noqa: F401
 
 import semi
-from semi.distill import distill, lessons, soften
+from models.fusion import ContrastConfig
+from semi.distill import _taught, distill
 from semi.distill_config import DistillConfig
+from semi.distill_lessons import lessons, said
 from semi.errors import RunError
+from semi.learning_losses import cross_entropy
+from semi.objective import NO_STAKES, _halves, teacher_loss
+from semi.task_config import TaughtTask
 from semi.teacher import SoftLabels, soft_labels
+from semi.training_config import TrainConfig
 
+QUIET = ContrastConfig(
+    modality=False, rest=False, noise=False, weight=0, weight_end=0, pretrain_steps=0
+)
 WORDS = ["model.hidden=4", "train.lr=0.02"]
 
 
@@ -32,54 +42,120 @@ def labels_of(problem, chains, seed=0):
     )
 
 
-def test_targets_mix_gold_and_the_flattened_teacher():
+def test_gold_rows_are_learned_twice_from_their_label_and_from_the_teacher():
     problem, config = tiny_problem(), tiny_config(distill=DistillConfig(alpha=0.25, temperature=2))
-    labels = labels_of(problem, 4)
-    lesson, picked, target = lessons(problem, labels, config)
+    labels, n, gold = labels_of(problem, 4), len(problem.present), problem.gold
+    lesson, picked = lessons(problem, labels, config)
     flat = np.sqrt(labels.gold)
     flat /= flat.sum(1, keepdims=True)
-    given = problem.target[problem.gold].numpy()
-    np.testing.assert_allclose(
-        lesson.target[problem.gold].numpy(), 0.25 * given + 0.75 * flat, atol=1e-6
-    )
-    np.testing.assert_allclose(target.numpy(), soften(labels.pool, 2), atol=1e-6)
+    for k in range(4):
+        held_in = (problem.fold != k).float()
+        assert torch.equal(lesson.target[k, gold], problem.target[gold])
+        np.testing.assert_allclose(lesson.target[k, n:].numpy(), flat, atol=1e-6)
+        assert torch.equal(lesson.weight[k, gold], 0.25 * held_in)
+        assert torch.equal(lesson.weight[k, n:], 0.75 * held_in)
+    assert torch.equal(lesson.values["text"][n:], problem.values["text"][gold])
+    assert lesson.pseudo.tolist() == [*problem.pool.tolist(), *range(n, n + len(gold))]
+    pool = lesson.target[:, problem.pool]
+    np.testing.assert_allclose(pool.numpy(), said(labels.pool, config.distill, False), atol=1e-6)
     np.testing.assert_array_equal(picked.label.numpy(), labels.pool.argmax(2))
-    assert problem.target[problem.gold].max() == 1  # the given problem is left as it was
     assert bool(picked.chosen.all()) and not picked.notes
 
 
 def test_each_chain_is_taught_by_the_chain_that_held_out_the_same_gold():
     problem, config = tiny_problem(), tiny_config(distill=DistillConfig(temperature=1))
     labels = labels_of(problem, 4)
-    _, picked, target = lessons(problem, labels, config)
+    lesson, picked = lessons(problem, labels, config)
     for k in range(4):
-        np.testing.assert_allclose(target[k].numpy(), labels.pool[k], atol=1e-6)
+        target = lesson.target[k, problem.pool]
+        np.testing.assert_allclose(target.numpy(), labels.pool[k], atol=1e-6)
     moved = replace(labels, fold=(labels.fold + 1) % 3)
-    _, picked, target = lessons(problem, moved, config)
+    lesson, picked = lessons(problem, moved, config)
     for k in range(4):
-        np.testing.assert_allclose(target[k].numpy(), labels.pool[-1], atol=1e-6)
+        target = lesson.target[k, problem.pool]
+        np.testing.assert_allclose(target.numpy(), labels.pool[-1], atol=1e-6)
     assert "different folds" in picked.notes[0]
 
 
 def test_rows_the_teacher_cannot_read_teach_nothing():
     problem, config = tiny_problem(), tiny_config(distill=DistillConfig(alpha=0.5))
-    labels = labels_of(problem, 4)
+    labels, n = labels_of(problem, 4), len(problem.present)
     labels.pool[:, 7] = np.nan
     labels.gold[3] = np.nan
-    lesson, picked, target = lessons(problem, labels, config)
+    lesson, picked = lessons(problem, labels, config)
     assert not picked.chosen[:, 7].any() and (picked.weight[:, 7] == 0).all()
-    assert bool(target.isfinite().all())
-    assert lesson.target[problem.gold[3]].tolist() == problem.target[problem.gold[3]].tolist()
+    assert bool(lesson.target.isfinite().all())
+    assert len(lesson.present) == n + len(problem.gold) - 1  # that row has its label alone
+    assert lesson.target[0, problem.gold[3]].tolist() == problem.target[problem.gold[3]].tolist()
+
+
+def test_the_loss_is_hintons_of_a_loop_over_rows():
+    """alpha CE(y, p_s) + (1 - alpha) T^2 KL(softmax(z_t / T), softmax(z_s / T)): both at T."""
+    draw = torch.Generator().manual_seed(0)
+    z_s, z_t = torch.randn(2, 6, 4, generator=draw)
+    t = 3.0
+    views = torch.tensor([0.5, 0.5, 0.5])
+    rows = torch.cat([views, views, torch.zeros(6)])  # 3 given, 3 taught; no noisy view
+    z = torch.cat([z_s, z_s]).requires_grad_()
+    target = torch.cat([torch.eye(4)[:3], (z_t[3:] / t).softmax(-1)]).repeat(2, 1)
+    given, taught = _halves(rows)
+    assert given.tolist() == [0.5] * 3 + [0] * 9
+    task = TaughtTask(temperature=t)
+    got = cross_entropy(z, target, given, NO_STAKES) + teacher_loss(z, target, taught, task)
+    (slope,) = torch.autograd.grad(got, z)
+    want = torch.zeros_like(z)
+    for i in range(3):
+        want[i] = 0.5 * (z[i].softmax(-1) - torch.eye(4)[i])
+        j = i + 3
+        want[j] = 0.5 * t * ((z[j] / t).softmax(-1) - (z_t[j] / t).softmax(-1))
+    torch.testing.assert_close(slope, want.detach())
+    same = torch.cat([z_t, z_t]).requires_grad_()
+    (still,) = torch.autograd.grad(teacher_loss(same, target, taught, task), same)
+    assert still.abs().max() < 1e-6  # a student that equals its teacher stays
+    multi = TaughtTask("multi_label", temperature=t)
+    odds = (z_t / t).sigmoid().repeat(2, 1)
+    (still,) = torch.autograd.grad(teacher_loss(same, odds, taught, multi), same)
+    assert still.abs().max() < 1e-6
+
+
+def test_mse_matches_raw_logits():
+    sharp = DistillConfig(match="mse")
+    p = np.array([[0.7, 0.2, 0.1]])
+    np.testing.assert_allclose(said(p, sharp, False), np.log(p))
+    np.testing.assert_allclose(said(p, sharp, True), np.log(p / (1 - p)))
+    z, t = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([0.0, 1.0, 0.0, 0.5])
+    want = (z[1] - t[1]).square().mean() + 0.5 * (z[3] - t[3]).square().mean()
+    torch.testing.assert_close(teacher_loss(z, t, rows, TaughtTask(match="mse")), want)
+    with pytest.raises(ValueError, match="match must be kl or mse, got 'cosine'"):
+        DistillConfig(match="cosine")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("match", ["kl", "mse"])
+def test_a_student_learns_its_teachers_word_where_labels_are_wrong(alpha, match):
+    """With alpha 1 the given labels count alone, on gold; the less, the more the teacher's."""
+    problem, config = tiny_problem(spread=3.0, pool=0), tiny_config(contrast=QUIET)
+    config.train = TrainConfig(steps=60, batch=32, members=1, folds=3)
+    config.distill = DistillConfig(alpha=alpha, match=match)
+    labels, gold = labels_of(problem, 4), problem.gold
+    labels.gold[:] = 0.02
+    labels.gold[np.arange(len(gold)), (problem.label[gold].numpy() + 1) % 3] = 0.96  # all wrong
+    state = _taught(problem, labels, config, {}, lambda step, values: None)
+    last = {m: v[gold] for m, v in problem.values.items()}
+    told = state.ensemble.predict_logits(last, problem.present[gold]).fused[-1].argmax(-1)
+    right = float((told == problem.label[gold]).float().mean())
+    assert right > 0.9 if alpha == 1.0 else right < 0.1
 
 
 def test_pool_rows_weigh_what_was_asked_up_to_the_cap():
     problem = tiny_problem()
     labels = labels_of(problem, 4)
     config = tiny_config(distill=DistillConfig(pool_weight=0.5))
-    _, picked, _ = lessons(problem, labels, config)
+    picked = lessons(problem, labels, config)[1]
     assert picked.weight.unique().tolist() == [0.5]
     config = tiny_config(distill=DistillConfig(pool_weight=50))
-    _, picked, _ = lessons(problem, labels, config)
+    picked = lessons(problem, labels, config)[1]
     cap = config.select.mass_cap
     for k in range(4):
         assert float(picked.weight[k].sum()) == pytest.approx(

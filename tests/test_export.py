@@ -12,7 +12,7 @@ from semi.cli import main
 from semi.config import load_config
 from semi.ensemble import Ensemble
 from semi.errors import RunError
-from semi.export import Shipped, _examples, _own, export
+from semi.export import Shipped, _examples, _own, _write_onnx, _write_program, export
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
@@ -20,7 +20,10 @@ from semi.model_dir import Model, load_model
 from semi.teaching import Voter
 
 
-def random_model(kind="contrastive", calibration="temperature", pca=None, mode="global"):
+def random_model(
+    kind="contrastive", calibration="temperature", pca=None, mode="global", task="single", words=(),
+    count=4,
+):  # fmt: skip
     """Returns an untrained model of three modalities with fitted scaling and calibration."""
     draw = torch.Generator().manual_seed(0)
     widths = {"speech": 12, "text": 7, "video": 5}
@@ -33,13 +36,18 @@ def random_model(kind="contrastive", calibration="temperature", pca=None, mode="
     dims = scale.apply(raw, ["a", "b"] * 20).dims
     heads = ["fused", *dims]
     logits, label = torch.randn(4, 60, 3, generator=draw), torch.arange(60) % 3
+    multi, affect = "multi" in task, task in ("affect", "joint", "joint_multi_label")
+    if multi:  # every class is a question with two answers
+        logits, label = logits[..., :2].log_softmax(-1), label % 2
     fitted = {h: fit_calibration(logits[i], label, calibration) for i, h in enumerate(heads)}
-    fusion = FusionConfig(kind=kind, hidden=8, projection=4)
+    fusion = FusionConfig(kind=kind, hidden=8, projection=4, affect=affect)
+    loaded = load_config(None, ["data.manifest=m.csv", *words])
+    loaded.task.kind = task
     return Model(
-        config=load_config(None, ["data.manifest=m.csv"]),
+        config=loaded,
         classes=["x", "y", "z"],
-        ensemble=Ensemble.create(fusion, dims, 3, count=4, seed=1),
-        voter=Voter(heads, fitted, torch.tensor([0.4, 0.3, 0.2, 0.1])),
+        ensemble=Ensemble.create(fusion, dims, 3, count=count, seed=1),
+        voter=Voter(heads, fitted, torch.tensor([0.4, 0.3, 0.2, 0.1]), multi),
         chains=2,
         standardizer=scale,
         identities={},
@@ -50,12 +58,65 @@ def gap(model):
     """Returns how far the plain module is from the library's answer."""
     module = Shipped(model).eval()
     inputs, present = _examples(module)
-    return float((module(inputs, present) - _own(model, inputs, present)).abs().max())
+    both = zip(module(inputs, present), _own(model, inputs, present), strict=True)
+    return max(float((a - b).abs().max()) for a, b in both)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_plain_module_answers_as_the_library_for_every_fusion(kind):
     assert gap(random_model(kind)) < 1e-5
+
+
+PLAIN = ("discriminant", "logistic")  # know classes alone
+TASKS = ("multi_label", "affect", "joint", "joint_multi_label")
+SEQUENCES = ["encoders.speech.pooling=frames", "model.kind=cross_attention",
+             "features.max_frames=5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_plain_module_answers_as_the_library_for_every_task(task):
+    model = random_model(task=task)
+    assert gap(model) < 1e-5
+    said = Shipped(model).eval()(*_examples(Shipped(model)))
+    widths = {"multi_label": [3], "affect": [2]}.get(task, [3, 2])
+    assert [x.shape[1] for x in said] == widths
+
+
+@pytest.mark.parametrize("task", ["single", "joint_multi_label"])
+def test_the_plain_module_answers_as_the_library_for_sequences(task):
+    model = random_model("cross_attention", task=task, words=SEQUENCES)
+    inputs, _ = _examples(Shipped(model))
+    assert inputs[0].shape == (16, 5, 12) and inputs[1].shape == (16, 7)
+    assert inputs[0][0, 1:].isnan().all() and not inputs[0][4].isnan().any()
+    assert gap(model) < 1e-5
+
+
+def with_values(kind, task):
+    """Returns a model of two members that also says valence and arousal, if its kind can."""
+    words = SEQUENCES if kind == "cross_attention" else ()
+    return random_model(kind, task="single" if kind in PLAIN else task, words=words, count=2)
+
+
+def written(model, path, write):
+    """Returns how far the file is from the library's answer, in batches of three sizes."""
+    module = Shipped(model).eval()
+    inputs, present = _examples(module)
+    both = zip(write(module, inputs, present, path), _own(model, inputs, present), strict=True)
+    return max(float((a - b).abs().max()) for a, b in both)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_torch_program_answers_as_the_library_for_every_fusion(kind, tmp_path):
+    model = with_values(kind, "joint")
+    assert written(model, tmp_path / "m.pt2", _write_program) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_answers_as_the_library_for_every_fusion(kind, tmp_path):
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name)
+    model = with_values(kind, "joint_multi_label")
+    assert written(model, tmp_path / "m.onnx", _write_onnx) < 1e-5
 
 
 @pytest.mark.parametrize("calibration", ["none", "vector", "dirichlet", "isotonic"])
@@ -77,13 +138,13 @@ def test_a_torch_program_answers_as_the_run(runs, tmp_path, capsys):  # noqa: F8
     model = load_model(runs[0])
     inputs, present = _examples(Shipped(model))
     for rows in (1, 3, 16):
-        said = again([x[:rows] for x in inputs], present[:rows])
-        own = _own(model, inputs, present)[:rows]
+        (said,) = again([x[:rows] for x in inputs], present[:rows])
+        own = _own(model, inputs, present)[0][:rows]
         torch.testing.assert_close(said, own, atol=1e-5, rtol=0)
 
 
 def test_a_file_that_differs_is_not_left_behind(runs, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("semi.export._own", lambda *given: torch.zeros(16, 3))
+    monkeypatch.setattr("semi.export._own", lambda *given: [torch.zeros(16, 3)])
     with pytest.raises(RunError, match="differs from the run's own"):
         export(runs[0], tmp_path / "m.pt2")
     assert not list(tmp_path.iterdir())

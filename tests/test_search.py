@@ -9,7 +9,8 @@ from two_runs import runs  # noqa: F401
 
 from semi.config import Config
 from semi.errors import ConfigError, RunError
-from semi.search import corrected_gain, search
+from semi.search import search
+from semi.search_gain import corrected_gain
 from semi.search_space import read_space
 from semi.yaml_text import all_keys
 

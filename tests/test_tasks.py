@@ -213,6 +213,36 @@ def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
     assert error < 0.6
 
 
+def test_learned_task_weights_start_equal_and_move_and_fixed_ones_stay():
+    problem = with_affect(tiny_problem(spread=3.0))
+    scales = {}
+    for weighting in ("fixed", "learned"):
+        config = settings("joint", batch=96, steps=40)
+        config.task = TaskConfig("joint", weighting=weighting)
+        final = run_rounds(problem, config).final
+        scales[weighting] = final.ensemble.params["task_scale"]
+        assert final.metric > 0.5
+    assert (scales["fixed"] == 0).all()
+    assert (scales["learned"] != 0).all() and (scales["learned"].abs() < 3).all()
+    with pytest.raises(ValueError, match="weighting learned balances two tasks, but kind is affec"):
+        TaskConfig("affect", weighting="learned")
+    with pytest.raises(ValueError, match="weighting must be fixed or learned"):
+        TaskConfig("joint", weighting="both")
+
+
+def test_answers_stay_within_the_values_of_the_chains_own_rows():
+    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5)
+    problem.affect[problem.gold[problem.fold == 0]] = 90.0  # chain 0 never sees them
+    done = fit(fresh_ensemble(problem, config, {}), lessons_of(problem, None, None), config.train,
+               QUIET, PLAIN, seed=0, task=config.task)  # fmt: skip
+    wild = {m: 100 * v for m, v in problem.values.items()}
+    said = done.predict_logits(wild, problem.present).affect
+    gold = problem.affect[problem.gold]
+    rest = gold[problem.fold != 0]
+    assert said[:2].max() <= rest[~rest.isnan()].max() + 1e-4 and said[2:].max() > 20
+    assert said.min() >= gold[~gold.isnan()].min() - 1e-4
+
+
 def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
     problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5)
     spoilt = dataclasses.replace(problem, affect=problem.affect.clone())

@@ -78,6 +78,11 @@ class Fusion(nn.Module):
         self.modality_heads = PerModality(len(dims), config.hidden, classes)
         self.head = nn.Linear(self.fused_width, classes)
         self.affect_head = nn.Linear(self.fused_width, 2) if config.affect else None
+        if config.affect:
+            # set when training is over: no answer outside of the values that were learned from
+            limits = torch.tensor([[-torch.inf] * 2, [torch.inf] * 2])
+            self.affect_range = nn.Parameter(limits)  # (2, 2) lowest and highest; never trained
+            self.task_scale = nn.Parameter(torch.zeros(2))  # s_k of learned task weights
 
     def build(self) -> None:
         """Makes the layers of this kind and sets `fused_width`."""
@@ -113,9 +118,16 @@ class Fusion(nn.Module):
             modality_logits={name: scores[i] for i, name in enumerate(self.names)},
             embeddings={name: h[i] for i, name in enumerate(self.names)},
             fused=fused,
-            affect=None if self.affect_head is None else self.affect_head(fused),
+            affect=None if self.affect_head is None else self.affect(fused),
             extra=extra,
         )
+
+    def affect(self, fused: Tensor) -> Tensor:
+        """Returns valence and arousal (B, 2); when trained within the range of what it learned."""
+        value = self.affect_head(fused)  # type: ignore[misc]
+        if self.training:
+            return value
+        return torch.maximum(torch.minimum(value, self.affect_range[1]), self.affect_range[0])
 
     def vectors(self, inputs: dict[str, Tensor], masks: dict[str, Tensor] | None) -> list[Tensor]:
         """Returns the inputs in the model's order, sequences averaged over their real frames."""

@@ -73,4 +73,4 @@ class CrossAttention(Fusion):
         first = torch.arange(frames, device=x.device) == 0  # (T,)
         there = mask.any(1, keepdim=True)
         h = torch.where(there[..., None], h, self.encoders.missing[i])
-        return h, torch.where(there, mask, first)
+        return h, mask | (first & ~there)
