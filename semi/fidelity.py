@@ -7,17 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.encoders.numerics import centred_cosine
+
+__all__ = ["centred_cosine", "linear_cka", "neighbour_overlap", "neighbours", "out_of_fold"]
 NEIGHBOURS = 10
-
-
-def centred_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns (N,) cosines of two sets (N, D) after each set's mean is taken away.
-
-    The raw cosine of mean-pooled speech vectors is near 1 for anything.
-    """
-    a, b = a - a.mean(0), b - b.mean(0)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return (a * b).sum(1) / np.maximum(norms, 1e-12)
 
 
 def neighbours(x: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:

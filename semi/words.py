@@ -117,6 +117,7 @@ def extraction_words(extraction: Any) -> list[str]:
     lines = [
         f"{name}: {count.done} encoded, {count.cached} in the store already"
         + (f", {count.quarantined} quarantined" if count.quarantined else "")
+        + (f"; {count.exactness}" if count.exactness else "")
         for name, count in extraction.modalities.items()
     ]
     lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]

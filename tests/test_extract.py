@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -426,3 +427,33 @@ def test_an_encoder_that_takes_sixteen_bits_is_given_them_and_stores_the_same(ta
     extract_rows(table, {"speech": Distant()}, far, progress=False)
     assert "int16" in seen
     assert tree(near.root) == tree(far.root)
+
+
+def test_in_sixteen_bits_extraction_says_how_near_it_is_to_float32(corpus, tmp_path):
+    from tiny_speech import tiny
+
+    from semi.config import load_config
+    from semi.features.extract import extract
+    from semi.words import extraction_words
+
+    tiny("whisper").save_pretrained(tmp_path / "model")
+    names = [corpus / f"{i}.wav" for i in range(12)]
+    table = pd.DataFrame(
+        {"id": range(12), "audio": [str(n) for n in names], "label": ["a", "b"] * 6}
+    )
+    table.to_csv(tmp_path / "m.csv", index=False)
+
+    def said(precision):
+        words = [f"data.manifest={tmp_path / 'm.csv'}", f"features.store={tmp_path / 'store'}"]
+        words += [f"encoders.speech.model={tmp_path / 'model'}", "encoders.text.model=none"]
+        config = load_config(None, [*words, f"precision={precision}"])
+        return extraction_words(extract(config, progress=False))[0]
+
+    assert said("fp32") == "speech: 12 encoded, 0 in the store already"
+    found = re.fullmatch(
+        r"speech: 12 encoded, 0 in the store already; bf16: centred cosine to fp32 ([\d.]+) "
+        r"\(least ([\d.]+)\) on 12 of them",
+        said("bf16"),
+    )
+    assert found and 0.9 < float(found[2]) <= float(found[1]) < 1
+    assert said("bf16") == "speech: 0 encoded, 12 in the store already"  # nothing new, nothing said

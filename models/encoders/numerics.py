@@ -1,4 +1,4 @@
-"""What decides how exact the numbers are: precision names, TF32, folded weight norm."""
+"""How exact the numbers are: precision names, TF32, folded weight norm, and a measure of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 M = TypeVar("M", bound=nn.Module)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def centred_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns (N,) cosines of two sets (N, D) after each set's mean is taken away.
+
+    The raw cosine of mean-pooled speech vectors is near 1 for anything.
+    """
+    a, b = a - a.mean(0), b - b.mean(0)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (a * b).sum(1) / np.maximum(norms, 1e-12)
 
 
 @contextlib.contextmanager

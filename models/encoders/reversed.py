@@ -27,6 +27,11 @@ class ReversedSpeech:
         """Shape of one utterance's result, that of the encoder inside."""
         return self.encoder.shape
 
+    def exact(self) -> ReversedSpeech:
+        """Returns the same in float32."""
+        inner: Any = self.encoder
+        return ReversedSpeech(inner.exact())
+
     def identity(self) -> dict[str, Any]:
         """Returns the identity of the encoder inside, and that the waves were turned."""
         return {**self.encoder.identity(), "reverse": True}

@@ -71,6 +71,10 @@ class SpeechEncoder:
         other.__dict__["backbone"] = self.backbone
         return other
 
+    def exact(self) -> SpeechEncoder:
+        """Returns the same encoder in float32."""
+        return SpeechEncoder(self.model, self.config, device=str(self.device))
+
     @property
     def takes_pcm(self) -> bool:
         """True where sounds are better given as int16, if that is exact: they have a way to go."""

@@ -58,6 +58,10 @@ class TextEncoder:
         source = hub.find(config.model, config.revision, setting=SETTING)
         return cls(source, config, device=device, precision=precision)
 
+    def exact(self) -> TextEncoder:
+        """Returns the same encoder in float32."""
+        return TextEncoder(self.source, self.config, device=str(self.device))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one text's result: (D,), or (L, D) for views."""

@@ -36,6 +36,7 @@ class Count:
     seconds: float = 0.0  # it took
     audio_seconds: float = 0.0  # of the usable rows
     store: str = ""  # the folder
+    exactness: str = ""  # in 16 bits: how near the new vectors are to those of float32
 
 
 @dataclass
@@ -88,6 +89,7 @@ def extract(config: Any, *, progress: bool = True) -> Extraction:
         limits=Limits(config.data.min_seconds, config.data.max_seconds),
         workers=config.data.workers,
         progress=progress,
+        compare=config.precision != "fp32",
     )
 
 
@@ -99,12 +101,15 @@ def extract_rows(
     limits: Limits | None = None,
     workers: int = 2,
     progress: bool = True,
+    compare: bool = False,
 ) -> Extraction:
     """Fills the store for the rows of a table; rows without a modality simply lack it.
 
-    `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once.
+    `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once. With
+    `compare` some of what was newly encoded in 16 bits is made again in float32 and compared.
     """
     from .encode import fill
+    from .exactness import exactness
     from .shards import worker_from_environment
 
     began = time.monotonic()
@@ -131,6 +136,9 @@ def extract_rows(
             audio_seconds=float(snapshot.seconds[at[usable]][known].sum(dtype=np.float64)),
             store=str(shelf.folder),
         )
+        if compare and worker.rank == 0 and (usable & ~before).any():
+            said = exactness(encoder, source, snapshot, np.where(usable & ~before, at, -1))
+            report.modalities[name].exactness = said
         for row, reason in sorted(reasons.items()):
             where = source.paths[row] or f"({name})"
             report.quarantine.append(Quarantined(source.ids[row], where, reason))

@@ -1,0 +1,44 @@
+"""What computing in 16 bits does to the stored vectors, measured on some of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .sources import Source
+from .store import Snapshot
+
+SAMPLE = 24  # items made again in float32
+SHORT = 10.0  # seconds: longer sounds would only cost time
+
+
+def exactness(encoder: Any, source: Source, snapshot: Snapshot, at: np.ndarray) -> str:
+    """Returns a sentence on the centred cosine of stored vectors to float32; '' where none is due.
+
+    Args:
+        encoder: that made them; one with an `exact()` twin in float32 can be compared.
+        source: what it reads.
+        snapshot: of its shelf.
+        at: (N,) position of each row of the source, -1 where it has none.
+    """
+    from models.encoders.numerics import centred_cosine
+
+    precision = getattr(encoder, "precision", "fp32")
+    if precision == "fp32" or not hasattr(encoder, "exact") or snapshot.offsets is not None:
+        return ""
+    _, rows = np.unique(at, return_index=True)  # equal sounds count once
+    rows = rows[at[rows] >= 0]
+    if source.kind == "audio":
+        rows = rows[snapshot.seconds[at[rows]] <= SHORT]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(int))] if len(rows) else rows
+    if len(rows) < 3:
+        return ""  # centred by their own mean, two vectors are opposite whatever they are
+    twin = encoder.exact()
+    exact = np.stack([np.asarray(twin.encode([source.load(int(row))]))[0] for row in rows])
+    stored = snapshot.rows(at[rows])
+    cosine = centred_cosine(exact.reshape(len(rows), -1), stored.reshape(len(rows), -1))
+    return (
+        f"{precision}: centred cosine to fp32 {cosine.mean():.5f} (least {cosine.min():.5f}) on "
+        f"{len(rows)} of them"
+    )
