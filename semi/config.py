@@ -26,7 +26,7 @@ from .yaml_text import documented_yaml, to_yaml
 
 __all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 # Settings that say where and how fast, not what: two runs that differ only here are the same run.
 NOT_IN_SIGNATURE = (
@@ -77,7 +77,7 @@ class Config:
     device: str = "cpu"
     """cpu | cuda | cuda:<number>."""
     precision: str = "fp32"
-    """Arithmetic of the encoders: fp32 | bf16 (about 3x faster on CPUs and GPUs that have it)."""
+    """Arithmetic of the encoders: fp32 | bf16 (about 3x faster where it is built in) | fp16."""
     threads: int = 0
     """CPU threads of PyTorch; 0 = PyTorch's own choice."""
     tracking: bool = True
