@@ -173,9 +173,11 @@ def _guess_group(run: Run) -> str:
 
 def _ensemble_facts(path: str) -> dict[str, Any]:
     said = read_json(Path(path, ENSEMBLE))
+    many = f"{len(said['members'])} members"
     return {
-        "split_kind": "-", "folds": None, "seed": None, "rule": "ensemble", "rounds": "-",
-        "rounds_accepted": None, "leaks_allowed": "", "model": f"{len(said['members'])} members",
+        "split_kind": said.get("split_kind", "-"), "folds": None, "seed": said.get("seed"),
+        "rule": said.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
+        "leaks_allowed": said.get("leaks_allowed", ""), "model": said.get("model", many),
         "sentence": said["how"],
     }  # fmt: skip
 

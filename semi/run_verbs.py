@@ -65,6 +65,12 @@ def _ablate(args: Arguments) -> None:
     say(str(ablate(*split(args.words), args.vary, output=args.output)))
 
 
+def _folds(args: Arguments) -> None:
+    from .all_folds import all_folds
+
+    say(str(all_folds(*split(args.words))))
+
+
 def _submit_arguments(parser: Parser) -> None:
     takes_run(parser)
     parser.add_argument("--manifest", help="rows to label; default: the test rows of the run")
@@ -132,6 +138,8 @@ RUN_VERBS: dict[str, Verb] = {
                     _compare_arguments, _compare),
     "ablate": Verb("train a recipe and single changes to it, and compare them",
                    _ablate_arguments, _ablate, "what is trained stays trained; go on with: {line}"),
+    "folds": Verb("train a recipe once for each part held out as test, and score all rows",
+                  takes_settings, _folds, "what is trained stays trained; go on with: {line}"),
     "submit": Verb("write name,discrete of every test utterance for a challenge",
                    _submit_arguments, _submit),
     "distill": Verb("train a student on gold and on what a finished run says of all rows",

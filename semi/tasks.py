@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .task_metrics import AFFECT
 if TYPE_CHECKING:
     from .problem import Problem
 
+RARE = 20  # rows: strata smaller than this are put together
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
 
 
@@ -64,15 +66,15 @@ def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:
     """
     if task_of(config).kind != "affect":
         return manifest
-    strata = np.full(len(manifest), "", dtype=object)
-    for name in AFFECT:
-        value = manifest.table[name].to_numpy(dtype=float)
-        known = ~np.isnan(value)
-        if not known.any():
-            continue
-        word = np.where(value > np.median(value[known]), f"high {name}", f"low {name}")
-        joined = np.array([", ".join(filter(None, p)) for p in zip(strata, word, strict=True)])
-        strata = np.where(known, joined, strata)
+    values = manifest.table[list(AFFECT)].to_numpy(dtype=float)
+    known = ~np.isnan(values)
+    used = [i for i in range(len(AFFECT)) if known[:, i].any()]
+    strata = _strata(values, used)
+    smallest = min(Counter(s for s in strata if s).values(), default=0)
+    if smallest < RARE and len(used) > 1:  # two halves: a stratum may not lie in one fold alone
+        strata = _strata(values, used[:1])
+        other = known.any(1) & (strata == "")
+        strata[other] = f"low {AFFECT[used[0]]}"
     classes = sorted(set(strata) - {""})
     if len(classes) < 2:
         raise ManifestError(
@@ -83,6 +85,25 @@ def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:
     table["label"] = [s or None for s in strata]
     table["votes"] = None
     return replace(manifest, table=table, classes=classes)
+
+
+def _strata(values: np.ndarray, used: list[int]) -> np.ndarray:
+    """Returns (N,) words such as 'high valence, low arousal'; '' where neither is known.
+
+    An unknown one beside a known one counts as low.
+    """
+    known = ~np.isnan(values)
+    if not used:
+        return np.full(len(values), "", dtype=object)
+    words = []
+    for i in used:
+        middle = np.median(values[known[:, i], i])
+        words.append(np.where(np.nan_to_num(values[:, i], nan=-np.inf) > middle, "high", "low"))
+    joined = [
+        ", ".join(f"{w} {AFFECT[i]}" for w, i in zip(row, used, strict=True))
+        for row in zip(*words, strict=True)
+    ]
+    return np.where(known[:, used].any(1), np.array(joined, dtype=object), "")
 
 
 def several_labels(manifest: Manifest) -> np.ndarray:

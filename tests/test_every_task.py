@@ -10,9 +10,11 @@ import torch
 from two_runs import WORDS
 
 import semi
+from semi.all_folds import all_folds
 from semi.answer_scores import gap_of, score_of
 from semi.answers import write_answers
 from semi.compare import compare
+from semi.config import save
 from semi.distill import distill
 from semi.dry_run import dry_run
 from semi.ensembling import ensemble
@@ -247,3 +249,28 @@ def test_no_answer_of_valence_and_arousal_lies_outside_of_what_was_learned(home)
     said = model.ensemble.predict_logits(wild, torch.ones(64, 1, dtype=torch.bool)).affect
     assert (said.amin((0, 1)).numpy() >= low - 1e-5).all()
     assert (said.amax((0, 1)).numpy() <= high + 1e-5).all()
+
+
+@pytest.mark.parametrize("kind", ["joint", "affect"])
+def test_all_folds_score_every_gold_row_once_by_a_model_that_never_saw_its_speaker(home, kind):
+    config = settings(home, kind, f"{kind}-folds", "data.labeled_fraction=null")
+    save(config, home / f"{kind}.yaml")
+    done = all_folds(str(home / f"{kind}.yaml"), ["data.test_folds=4"], progress=False)
+    whole = answers_of(done.path)
+    parts = [answers_of(p) for p in done.parts]
+    rows = whole.rows("test")
+    assert len(rows) == len(set(rows)) == sum(len(p.rows("test")) for p in parts) >= 75
+    for part in parts:
+        mine = part.rows("test")
+        trained = set(part.group[part.role == "labeled"])
+        assert not trained & set(part.group[mine])
+        np.testing.assert_array_equal(whole.probs[mine], part.probs[mine])
+    name = "ccc" if kind == "affect" else "macro_f1"
+    assert done.mean(name)[0] == pytest.approx(np.mean([s.metrics[name] for s in done.scores]))
+    assert done.pooled.rows == len(rows) and "all rows together" in str(done)
+    again = all_folds(str(home / f"{kind}.yaml"), ["data.test_folds=4"], progress=False)
+    assert str(again) == str(done)
+    record = compare([done.path], latency=False).rows[0]
+    assert record["rule"] == "folds" and record["split_kind"] == "grouped, 4 parts"
+    with pytest.raises(RunError, match="exists and is no pool of parts"):
+        all_folds(str(home / f"{kind}.yaml"), ["data.test_folds=4", f"name={kind}-a"])

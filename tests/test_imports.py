@@ -57,7 +57,7 @@ FLOORS = [
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
     {"finished", "latency", "answer_scores"},
     {"comparison", "mixing"},
-    {"ensembling", "compare", "submit", "search", "export", "teacher"},
+    {"ensembling", "all_folds", "compare", "submit", "search", "export", "teacher"},
     {"distill_lessons"},
     {"distill"},
     {"ablate", "run_verbs"},

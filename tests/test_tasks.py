@@ -13,7 +13,8 @@ from noise import NoiseConfig, draw_mix
 from pseudo_label import SelectionConfig
 from semi.affect_scale import affect_scale
 from semi.config import load_config
-from semi.errors import ConfigError
+from semi.data.manifest import load_manifest
+from semi.errors import ConfigError, ManifestError
 from semi.features.sequences import sequences
 from semi.features.tensors import Frames
 from semi.learning_losses import LOSSES, Stakes, binary_cross_entropy
@@ -21,6 +22,7 @@ from semi.problem import Problem
 from semi.rounds import fresh_ensemble, lessons_of, run_rounds
 from semi.task_config import TaskConfig
 from semi.task_metrics import affect_measured, multi_measured
+from semi.tasks import manifest_of_task
 from semi.teaching import answer, chain_affect, chain_logits
 from semi.training import Step, fit, given_labels, mixed
 from semi.training_config import LOSS_NAMES, RoundsConfig, TrainConfig
@@ -304,6 +306,28 @@ def test_affect_metrics_hold_their_definitions_and_intervals():
     assert found["valence"]["ccc"] == pytest.approx(ccc)
     interval = found["valence"]["intervals"]["ccc"]
     assert interval["low"] < ccc < interval["high"] and interval["value"] == pytest.approx(ccc)
+
+
+def values_manifest(tmp_path, rows):
+    lines = [f"u{k},t {k},{v},{a}" for k, (v, a) in enumerate(rows)]
+    (tmp_path / "v.csv").write_text("\n".join(["id,text,valence,arousal", *lines]))
+    config = load_config(None, [f"data.manifest={tmp_path}/v.csv", "task.kind=affect",
+                                "rounds.metric=ccc", "train.imbalance=none", "train.batch=128",
+                                "rounds.max_rounds=0"])  # fmt: skip
+    return manifest_of_task(load_manifest(config.data.manifest, config.data), config)
+
+
+def test_strata_of_valence_and_arousal_are_never_of_a_few_rows(tmp_path):
+    rows = [(k % 7, (3 * k) % 11) for k in range(200)]
+    assert len(values_manifest(tmp_path, rows).classes) == 4
+    rows[5] = ("", 9)  # one row without valence is no class of its own
+    assert len(values_manifest(tmp_path, rows).classes) == 4
+    alike = [(k, k) for k in range(60)]
+    alike[3] = (0.5, 59)  # high arousal with low valence occurs once: halves of valence then
+    made = values_manifest(tmp_path, alike)
+    assert made.classes == ["high valence", "low valence"] and made.table["label"].notna().all()
+    with pytest.raises(ManifestError, match="needs rows that differ in valence or arousal"):
+        values_manifest(tmp_path, [("", "")] * 9)
 
 
 # --- what does not fit is refused ---
