@@ -16,6 +16,7 @@ from .prune_settings import Setting
 
 COSINE, COSINE_LOW, OVERLAP, CKA, AGREEMENT, SPEED = 0.98, 0.95, 0.8, 0.98, 0.97, 1.05
 ENOUGH = 500  # utterances that the limits above are meant for
+FEW = 30  # with fewer nothing is advised
 WIDE = 5.0  # points of macro-F1: an interval that reaches further down excludes little
 nan = float("nan")
 
@@ -185,7 +186,14 @@ def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advi
     stop = max(stops, key=lambda s: whole[s.name].speedup, default=None)
     said: list[str] = []
     best = max(passing, key=lambda s: whole[s.name].speedup, default=None)
-    notes = _caveats(whole[settings[0].name], measured)
+    full = whole[settings[0].name]
+    notes = _caveats(full, measured)
+    if full.utterances < FEW:
+        said.append(
+            f"No advice: {full.utterances} utterances are too few, {FEW} are the least and "
+            f"{ENOUGH} enough. The table says what was measured; do not prune on its strength."
+        )
+        return Advice("nothing", None, [*said, *notes[1:]])
     if best is not None:
         row = whole[best.name]
         said.append(f"Prune: {best.words}")

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,7 +101,10 @@ def page(title: str, about: str, advice: Advice, rows: list[Row], picture: str) 
 
 
 def plot(rows: Sequence[Row]) -> Figure:
-    """Draws fidelity, and macro-F1 where it is known, over measured speed."""
+    """Draws fidelity, and macro-F1 where it is known, over measured speed.
+
+    Points are named by keep rate and layer of the pruning, stops by their layer.
+    """
     from matplotlib.figure import Figure
 
     scored = not np.isnan(rows[0].macro_f1)
@@ -111,6 +114,7 @@ def plot(rows: Sequence[Row]) -> Figure:
     marks = dict(zip(methods, "os^Dv", strict=False))
     colors = (figures.BLUE, figures.ORANGE, "#3f9b6c", "#8d5fb0", "#c25b72")
     tints = dict(zip(methods, colors, strict=False))
+    place: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7}
     for panel, name, label in zip(
         panels, ("cosine", "macro_f1"), ("centred cosine, mean", "macro-F1 in %"), strict=False
     ):
@@ -118,13 +122,14 @@ def plot(rows: Sequence[Row]) -> Figure:
             here = [row for row in rows if row.kind == "prune" and row.method == method]
             x, y = [row.speedup for row in here], [getattr(row, name) for row in here]
             panel.scatter(x, y, marker=marks[method], color=tints[method], label=method, s=26)
+            for row, left, low in zip(here, x, y, strict=True):
+                panel.annotate(f"{row.keep_rate:g} at {row.layer}", (left, low), **place)
         if name == "macro_f1":
             stops = [row for row in rows if row.kind != "prune"]
             stops = sorted(stops, key=lambda row: row.layer)
             x, y = [row.speedup for row in stops], [row.macro_f1 for row in stops]
             panel.plot(x, y, color=figures.GREY, marker=".", label="stop after layer ...")
             for row in stops:
-                place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 7}
                 panel.annotate(str(row.layer), (row.speedup, row.macro_f1), **place)
         else:
             panel.axhline(COSINE, color=figures.GREY, linestyle="--", linewidth=1)

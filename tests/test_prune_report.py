@@ -166,6 +166,10 @@ def test_a_setting_that_passes_every_check_is_recommended_with_its_figures():
     every, rows = table_of(row())
     rows[0] = replace(rows[0], utterances=60)
     assert "meant for 500 utterances; these are 60" in str(advise(every, rows, measured(60)))
+    rows[0] = replace(rows[0], utterances=3)
+    few = advise(every, rows, measured(3))
+    assert few.kind == "nothing" and few.setting is None
+    assert few.sentences[0].startswith("No advice: 3 utterances are too few, 30 are the least")
 
 
 @pytest.mark.parametrize(
