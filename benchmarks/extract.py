@@ -92,7 +92,7 @@ def plain(model: Any, about: Any, waves: list[np.ndarray], batch: int, device: s
         with torch.no_grad():
             out = model(**inputs, output_hidden_states=True)
         # HuBERT-large's last of them lacks the final LayerNorm; the same numbers as ours are wanted
-        states = (*out.hidden_states[:-1], out.last_hidden_state)
+        states = (*out.hidden_states[1:-1], out.last_hidden_state)
         summed = torch.stack(states)[-LAST:].sum(0)  # (B, T, D)
         if "attention_mask" in inputs:
             frames = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(1))
