@@ -40,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.encoders import PruningConfig, SpeechConfig
 from models.encoders.cost import operations
+from models.encoders.padding import normalized
 from models.encoders.speech import SpeechEncoder
 from models.encoders.speech_models import describe, speech_model
 from models.encoders.transport import as_pcm
@@ -81,12 +82,12 @@ def plain(model: Any, about: Any, waves: list[np.ndarray], batch: int, device: s
     if whisper:
         extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     else:
-        extractor = Wav2Vec2FeatureExtractor(
-            do_normalize=about.normalize, return_attention_mask=batch > 1
-        )
+        extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=batch > 1)
     rows = []
     for first in range(0, len(waves), batch):
         part = waves[first : first + batch]
+        if about.normalize:  # as the extractor would, but with the model's own epsilon
+            part = [normalized(wave, about.epsilon) for wave in part]
         padding = {"padding": True} if batch > 1 and not whisper else {}
         inputs = extractor(part, sampling_rate=16_000, return_tensors="pt", **padding).to(device)
         with torch.no_grad():

@@ -14,7 +14,7 @@ import torch
 from test_fairseq import MODEL, fairseq_names, reference, same, save
 
 from models.encoders import EncoderUnavailable, SpeechConfig, build_speech_encoder
-from models.encoders.fairseq import load_checkpoint
+from models.encoders.fairseq import convert, load_checkpoint
 from models.encoders.unpickle import CheckpointError, load_inert, plain
 from semi.cli import main
 
@@ -29,6 +29,7 @@ def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path, capsys, su
     assert found.model.model_type == "hubert" and found.shape == (16,)
     assert same(types.SimpleNamespace(model=found.model.load()), model) == 0
     assert main(["convert", str(path), str(tmp_path / "out")]) == 0
+    assert found.model.epsilon == 1e-5
     again = build_speech_encoder(SpeechConfig(model=str(tmp_path / "out"), layers=[0, 1, 2]))
     wave = [torch.randn(4000, generator=torch.Generator().manual_seed(0)).numpy()]
     torch.testing.assert_close(found.encode(wave), again.encode(wave), atol=1e-5, rtol=1e-5)
@@ -63,6 +64,20 @@ def test_a_plain_table_of_transformers_weights(tmp_path, prefix, large):
     torch.save(weights, tmp_path / "pytorch_model.bin")
     loaded = load_checkpoint(tmp_path / "pytorch_model.bin")
     assert loaded.normalize == large and same(loaded, model) == 0
+
+
+def test_a_converted_folder_hears_quiet_sound_as_the_checkpoint_does(tmp_path):
+    """fairseq adds 1e-5 to the variance, transformers 1e-7: at -40 dB that is a twentieth."""
+    settings = {**MODEL, "extractor_mode": "layer_norm", "layer_norm_first": True}
+    weights = fairseq_names(reference(large=True), True)
+    path = save(tmp_path / "a.pt", weights, settings, {"normalize": True})
+    convert(path, tmp_path / "out")
+    quiet = [0.01 * torch.randn(4000, generator=torch.Generator().manual_seed(0)).numpy()]
+    one, other = (
+        build_speech_encoder(SpeechConfig(model=str(m), layers=[0, 1, 2], combine="views"))
+        for m in (path, tmp_path / "out")
+    )
+    torch.testing.assert_close(one.encode(quiet), other.encode(quiet), atol=1e-6, rtol=0)
 
 
 def test_unknown_widths_and_other_networks_are_told(tmp_path):

@@ -20,6 +20,7 @@ from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
 from .hub import foreign_torchaudio
 from .unpickle import CheckpointError, load_inert
 
+EPSILON = 1e-5  # fairseq scales waveforms by layer_norm
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_fast": "gelu_new",
@@ -81,6 +82,7 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
         Wav2Vec2FeatureExtractor(
             do_normalize=loaded.normalize,
             return_attention_mask=loaded.model.config.feat_extract_norm == "layer",
+            normalize_epsilon=EPSILON,  # read by speech_models; transformers itself adds 1e-7
         ).save_pretrained(partial)
         partial.chmod(0o755)  # mkdtemp makes it private
         os.replace(partial, target)

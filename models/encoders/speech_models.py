@@ -63,12 +63,14 @@ def describe(
     """Returns the SpeechModel of a transformers configuration and a way to its weights."""
     if config.model_type == "whisper":
         depth, width, normalize = config.encoder_layers, config.d_model, False
+        epsilon = 1e-7
     else:
         depth, width = config.num_hidden_layers, config.hidden_size
         normalize = getattr(config, "feat_extract_norm", "layer") == "layer"
         if preprocessor:
             normalize = bool(preprocessor.get("do_normalize", True))
-    return SpeechModel(config.model_type, depth, width, normalize, load, identity)
+        epsilon = float((preprocessor or {}).get("normalize_epsilon", 1e-7))
+    return SpeechModel(config.model_type, depth, width, normalize, load, identity, epsilon)
 
 
 def make_backbone(model: Any) -> Backbone:
@@ -88,7 +90,7 @@ def _load(source: hub.Source, config: Any) -> Any:
 
 def _file_model(name: str, revision: str) -> SpeechModel:
     """Returns the model of a checkpoint file, whatever its name ends in; read without fairseq."""
-    from .fairseq import load_fairseq
+    from .fairseq import EPSILON, load_fairseq
 
     path = Path(name).expanduser()
     if not path.is_file():
@@ -100,5 +102,5 @@ def _file_model(name: str, revision: str) -> SpeechModel:
     found = describe(
         loaded.model.config, load=lambda: loaded.model, identity={"sha256": hub.file_sha256(path)}
     )
-    found.normalize, found.epsilon = loaded.normalize, 1e-5  # fairseq scales by layer_norm
+    found.normalize, found.epsilon = loaded.normalize, EPSILON
     return found

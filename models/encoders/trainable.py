@@ -153,8 +153,9 @@ class TrainableSpeech(Trainable):
 
             padded = self.model.config.feat_extract_norm == "layer"
             about = Wav2Vec2FeatureExtractor(
-                do_normalize=self.about.normalize, return_attention_mask=padded
-            )
+                do_normalize=self.about.normalize, return_attention_mask=padded,
+                normalize_epsilon=self.about.epsilon,
+            )  # fmt: skip
             about.save_pretrained(folder)
 
 
