@@ -38,7 +38,8 @@ EXPLAINED = (
     "un-pruned encoder's operations. Cosine: of centred vectors to the un-pruned ones; an earlier "
     "layer is another space, so it has none. kNN@10: share of the ten nearest neighbours that "
     "stay. Agreement and macro-F1: logistic regression on vectors of that very setting, out of "
-    "fold, whole groups apart; change: against un-pruned, 95 % interval over whole groups."
+    "fold, whole groups apart; change: against un-pruned, 95 % interval over whole groups. In the "
+    "plot a point is named by keep rate and pruning layer, a stop by its layer."
 )
 
 

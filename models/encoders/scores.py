@@ -23,7 +23,9 @@ def attention_received(
 
     ``s_j = (1/H) sum_h sum_i m_i A_ij`` with ``A = softmax_j(q_i k_j / sqrt(d) + log m_j)``. One
     chunk of queries at a time, so the N x N matrix never exists. Per utterance the scores sum to
-    its number of frames; padding gets 0.
+    its number of frames; padding gets 0. The log-sum-exp of a fused kernel, called a second time
+    with queries and keys swapped, gives the same (tests/test_pruning.py) and took 2.7 times as long
+    on a CPU.
 
     Args:
         q: (B, H, N, d) queries, not yet scaled.
