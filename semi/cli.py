@@ -117,7 +117,7 @@ def _report(args: Arguments) -> None:
 
 
 def _convert_arguments(parser: Parser) -> None:
-    parser.add_argument("checkpoint", help=".pt file of fairseq, s3prl or torchaudio")
+    parser.add_argument("checkpoint", help="file of fairseq, s3prl or torchaudio, by any name")
     parser.add_argument("folder", help="new Hugging Face folder")
 
 
