@@ -145,7 +145,7 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
     channels, kernels, strides = zip(*conv_layers(settings["conv_feature_layers"]), strict=True)
     depth = settings["pos_conv_depth"]
     positions = {"num_conv_pos_embeddings": settings["conv_pos"]}
-    config = HubertConfig if kind == "hubert" else Wav2Vec2Config
+    config: Any = HubertConfig if kind == "hubert" else Wav2Vec2Config
     if depth > 1:  # several positional convolutions: transformers calls that data2vec-audio
         if settings["extractor_mode"] != "layer_norm" or settings["layer_norm_first"]:
             raise CheckpointError(

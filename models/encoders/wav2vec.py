@@ -116,9 +116,9 @@ class Wav2VecBackbone(Backbone):
     ) -> Attended:
         """Returns the states after attention; see Backbone."""
         x = layer.layer_norm(hidden) if self.norm_first else hidden
-        if positions is not None:
+        if positions is not None and not isinstance(bias, Packing):  # such a batch is never packed
             gated = gate_positions(layer.attention, x, positions)
-            bias = gated if bias is None else gated + bias  # never packed: see Backbone.forward
+            bias = gated if bias is None else gated + bias
         x, q, k, v = self_attention(layer.attention, x, bias)
         hidden = hidden + layer.dropout(x)
         if not self.norm_first:
