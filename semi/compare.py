@@ -11,6 +11,7 @@ import numpy as np
 
 from .answer_scores import gap_of, main_metric, names_of, score_of
 from .answers import Answers, refuse_other_rows
+from .by_value import by_value, is_ensemble, manifest_of
 from .comparison import Comparison
 from .errors import RunError, SemiError
 from .files import read_json, write_table
@@ -25,7 +26,7 @@ PLACES = 10_000  # timed rows come from the first so many test rows
 
 def compare(
     paths: Sequence[str], *, paired: bool = False, output: str | None = None,
-    metric: str = "", latency: bool = True,
+    metric: str = "", latency: bool = True, by: str = "",
 ) -> Comparison:  # fmt: skip
     """Returns one record a finished run; writes them as CSV where `output` is given.
 
@@ -36,6 +37,7 @@ def compare(
         metric: what Holm's correction and the first p-value look at; macro_f1, or ccc where there
             are no classes, if left empty.
         latency: measure the time per utterance now.
+        by: a column of the manifest, such as source or speaker: scores of each of its values too.
     """
     found, skipped = _finished(paths)
     if not found:
@@ -45,10 +47,12 @@ def compare(
     metric = metric or main_metric(found[0][1].kind)
     if paired and metric not in (names := names_of(found[0][1].kind)):
         raise RunError(f"metric must be one of {', '.join(names)}, got '{metric}'")
-    costs = _costs([p for p, _ in found if not _is_ensemble(p)], latency)
-    rows = [_record(path, said, costs.get(path)) for path, said in found]
+    timed = {p: run for p, _ in found if (run := _one_run(p))}
+    costs = _costs(list(timed.values()), latency)
+    rows = [_record(path, said, costs.get(timed.get(path, ""))) for path, said in found]
     pairs = _paired([said for _, said in found], metric) if paired else []
-    done = Comparison(rows, skipped, threads(), pairs, metric)
+    parts = [by_value(path, said, by) for path, said in found] if by else []
+    done = Comparison(rows, skipped, threads(), pairs, metric, by, parts)
     if output:
         import pandas as pd
 
@@ -66,7 +70,7 @@ def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Answers]], list[str
     """Returns (path, answers) of what is finished, and a sentence for everything else."""
     found, skipped = [], []
     for path in dict.fromkeys(p.rstrip("/") for p in paths):
-        if not _is_ensemble(path) and not Path(path, "config.yaml").is_file():
+        if not is_ensemble(path) and not Path(path, "config.yaml").is_file():
             skipped.append(f"{path}: no run")
             continue
         try:
@@ -81,13 +85,17 @@ def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Answers]], list[str
     return found, skipped
 
 
-def _is_ensemble(path: str) -> bool:
-    return Path(path, ENSEMBLE).is_file()
+def _one_run(path: str) -> str | None:
+    """Returns the run whose model is sized and timed: of held-out parts the first one."""
+    if not is_ensemble(path):
+        return path
+    said = read_json(Path(path, ENSEMBLE))
+    return said["members"][0] if said.get("rule") == "folds" else None
 
 
 def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
     record: dict[str, Any] = {"run": said.name, "path": path, "manifest": said.manifest}
-    record |= _ensemble_facts(path) if _is_ensemble(path) else _run_facts(path)
+    record |= _ensemble_facts(path) if is_ensemble(path) else _run_facts(path)
     record |= {
         "task": said.kind,
         "classes": len(said.classes),
@@ -213,12 +221,8 @@ def _costs(runs: list[str], latency: bool) -> dict[str, Cost]:
 
 def _timed(path: str) -> Any:
     """Returns a few test rows of a run's manifest, or None where it is not at hand."""
-    from .data.manifest import load_manifest
-
-    config = Run.open(path).config
-    try:
-        manifest = load_manifest(config.data.manifest, config.data).table
-    except (SemiError, OSError):
+    manifest = manifest_of(path)
+    if manifest is None:
         return None
     said = answers_of(path)
     rows = said.rows("test") if len(said.rows("test")) else said.rows("oof")

@@ -23,12 +23,14 @@ class Comparison:
     threads: int
     pairs: list[dict[str, Any]] = field(default_factory=list)  # differences to the first run
     metric: str = "macro_f1"  # the one that Holm's correction looks at
+    by: str = ""  # column whose values are scored apart
+    parts: list[dict[str, Any]] = field(default_factory=list)  # of each run, by value
 
     def __str__(self) -> str:
         """Returns the tables in words."""
         cautions = self._cautions()
         return "\n".join([
-            *self._protocol(), *self._scores(), *self._costs(), *self._pairs(),
+            *self._protocol(), *self._scores(), *self._by(), *self._costs(), *self._pairs(),
             *(["", *cautions] if cautions else []),
             *(["", *(f"skipped {s}" for s in self.skipped)] if self.skipped else []),
         ])  # fmt: skip
@@ -98,6 +100,24 @@ class Comparison:
             table(["run", *names.values(), *(["recall std"] if single else [])], body),
             "",
         ]
+
+    def _by(self) -> list[str]:
+        """Returns the table of the main score by the values of a column."""
+        lines = []
+        for kind in dict.fromkeys(p["kind"] for p in self.parts):
+            here = [p for p in self.parts if p["kind"] == kind]
+            words = list(dict.fromkeys(w for p in here for w in p["parts"]))
+            body = []
+            for w in words:
+                of_runs = [p["parts"].get(w, {}) for p in here]
+                cells = [percent(*(o.get(k) for k in ("value", "low", "high"))) for o in of_runs]
+                body.append([w, *cells, str(max(o.get("rows", 0) for o in of_runs))])
+            name = names_of(kind)[here[0]["metric"]]
+            lines += [
+                f"{name} in % of gold test rows by {self.by}:", "",
+                table([self.by, *(p["run"] for p in here), "rows"], body), "",
+            ]  # fmt: skip
+        return lines
 
     def _costs(self) -> list[str]:
         body = [

@@ -41,6 +41,9 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("--metric", default="",
                         help="of the p-value: macro_f1 (default), waf, uar, accuracy; micro_f1, "
                              "sample_f1 of several labels; ccc of valence and arousal")  # fmt: skip
+    parser.add_argument("--by", default="", metavar="COLUMN",
+                        help="also score each value of a column of the manifest, such as source "
+                             "(the corpus) or speaker")  # fmt: skip
     parser.add_argument("--no-latency", action="store_true", help="measure no time")
     parser.add_argument("-o", "--output", help="write every column as a table (.csv, .parquet)")
 
@@ -49,7 +52,7 @@ def _compare(args: Arguments) -> None:
     from .compare import compare
 
     say(str(compare(args.runs, paired=args.paired, output=args.output, metric=args.metric,
-                    latency=not args.no_latency)))  # fmt: skip
+                    latency=not args.no_latency, by=args.by)))  # fmt: skip
 
 
 def _ablate_arguments(parser: Parser) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 from two_runs import runs, settings, write_manifest  # noqa: F401
 
 import semi
@@ -13,6 +14,7 @@ from semi.ablate import variants
 from semi.cli import main
 from semi.compare import compare, holm
 from semi.errors import RunError
+from semi.finished import answers_of
 
 
 def test_holm_steps_down_and_keeps_the_order():
@@ -97,3 +99,23 @@ def test_an_ablation_trains_what_is_missing_and_pairs_it(runs, capsys):  # noqa:
     assert Path(runs[0], "ledger.csv").read_text() == before
     child = folder / "runs" / "a+rounds.max_rounds=0" / "result.json"
     assert json.loads(child.read_text())["rounds"] == 0
+
+
+def test_defect_003_1_scores_are_told_apart_by_any_column(runs, capsys):  # noqa: F811
+    """A mixed test set must not hide how a system does on one of its corpora."""
+    assert main(["compare", *runs, "--by", "speaker", "--no-latency"]) == 0
+    out = capsys.readouterr().out
+    assert "macro-F1 in % of gold test rows by speaker:" in out
+    done = compare(runs, latency=False, by="speaker")
+    table = pd.read_csv(Path(runs[0]).parents[1] / "m.csv").set_index("id")
+    for run, found in zip(runs, done.parts, strict=True):
+        said = answers_of(run)
+        rows = said.scored("test")
+        assert sum(p["rows"] for p in found["parts"].values()) == len(rows)
+        for speaker, part in found["parts"].items():
+            mine = rows[(table.loc[said.ids[rows], "speaker"] == speaker).to_numpy()]
+            truth, told = said.label[mine], said.probs[mine].argmax(1)
+            want = f1_score(truth, told, average="macro", labels=range(3), zero_division=0)
+            assert part["value"] == pytest.approx(want)
+    with pytest.raises(RunError, match=r"no column speeker; did you mean 'speaker'\?"):
+        compare(runs, latency=False, by="speeker")

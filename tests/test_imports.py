@@ -40,8 +40,8 @@ FLOORS = [
         "learning_losses",
         "affect_scale",
     },
-    {"run", "training", "teaching", "checking", "report", "tasks", "task_report"},
-    {"probes", "pools", "round_state", "gate", "adapted"},
+    {"run", "training", "teaching", "checking", "report", "tasks", "task_report", "recipes"},
+    {"probes", "pools", "round_state", "gate", "adapted", "closed_form"},
     {
         "task_rounds",
         "rounds",
@@ -56,7 +56,7 @@ FLOORS = [
     # families of rooms, one command each
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
     {"finished", "latency", "answer_scores"},
-    {"comparison", "mixing"},
+    {"comparison", "mixing", "by_value"},
     {"ensembling", "all_folds", "compare", "submit", "search", "export", "teacher"},
     {"distill_lessons"},
     {"distill"},
