@@ -182,8 +182,7 @@ def _pruner(step: int, learner: Learner, config: Config):
     if "speech" not in learner.encoders:
         return None
     speech: Any = learner.encoders["speech"]
-    depth = len(speech.layers)
-    return pruner_at(step, config.encoders.speech.pruning, depth, config.finetune)
+    return pruner_at(step, config.encoders.speech.pruning, max(speech.used), config.finetune)
 
 
 def _arithmetic(config: Config, device: torch.device):

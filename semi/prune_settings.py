@@ -63,7 +63,7 @@ def settings(
                 )  # fmt: skip
                 found.append(Setting("prune", replace(base, pruning=pruning), last))
     if base.pruning.active and base.pruning.schedule == "one_shot":
-        own = replace(base.pruning, layer=depth // 2 if base.pruning.layer is None
+        own = replace(base.pruning, layer=last // 2 if base.pruning.layer is None
                       else base.pruning.layer)  # fmt: skip
         found.append(Setting("prune", replace(base, pruning=own), last))
     used = resolve_layers(base.layers, depth)

@@ -49,7 +49,10 @@ def test_the_identity_of_pruning_is_what_it_does_and_not_how_it_is_written():
         assert pruning(**change) != told
     steps = {"schedule": "linear", "min_keep_rate": 0.3, "layer": 0}
     assert pruning(**steps) == pruning(**steps, last_layer=2) != pruning(**steps, last_layer=1)
-    assert pruning([1]) is None  # layer 1 is there before anything is dropped
+    # stopping earlier, half of the layers that run; a later one would drop nothing and say nothing
+    assert pruning([2])["keep_rates"] == {"1": 0.5} and pruning([1])["keep_rates"] == {"0": 0.5}
+    with pytest.raises(ValueError, match="layer must be below the number of layers that run, 1"):
+        pruning([1], layer=1)
     assert encoder(model).identity()["pruning"] is None
 
 

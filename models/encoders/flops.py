@@ -22,16 +22,17 @@ def encoder_flops(
     Args:
         tokens: tokens before any pruning.
         width: d, the model width.
-        depth: number of layers of the encoder; where pruning happens is counted against it.
+        depth: number of layers of the encoder.
         ffn: f, width of the feed-forward part; 4 d unless given.
         pruning: what is dropped and where.
         layers: layers that run when the encoder stops early (truncation); all unless given.
     """
     hidden = 4 * width if ffn is None else ffn
-    rates = layer_rates(pruning, depth) if pruning is not None else {}
+    run = depth if layers is None else layers
+    rates = layer_rates(pruning, run) if pruning is not None else {}
     k_min = pruning.k_min if pruning is not None else 1
     total, n = 0.0, tokens
-    for layer in range(depth if layers is None else layers):
+    for layer in range(run):
         total += 8 * n * width**2 + 4 * n**2 * width
         if layer in rates:
             n = keep_counts([n], rates[layer], k_min)[0]

@@ -34,7 +34,7 @@ class PruningConfig:
     keep_rate: float = 1.0
     """Share of the tokens kept, in (0, 1]; a keep rate, never a pruning rate."""
     layer: int | None = None
-    """Layer (0-based) after whose attention tokens are first dropped; null = depth / 2."""
+    """Layer (0-based) after whose attention tokens are first dropped; null = half of those run."""
     k_min: int = 16
     """An utterance is never shortened below this many tokens (16 tokens = 0.32 s of HuBERT)."""
     schedule: str = "one_shot"
@@ -84,7 +84,7 @@ def keep_counts(lengths: list[int], keep_rate: float, k_min: int = 16) -> list[i
 
 
 def layer_rates(config: PruningConfig, depth: int) -> dict[int, float]:
-    """Returns the keep rate of every pruning layer (0-based) of an encoder of `depth` layers."""
+    """Returns the keep rate of every pruning layer (0-based) where `depth` layers run."""
     if not config.active:
         return {}
     first = depth // 2 if config.layer is None else config.layer
@@ -92,7 +92,8 @@ def layer_rates(config: PruningConfig, depth: int) -> dict[int, float]:
     for name, layer in (("layer", first), ("last_layer", last)):
         if layer >= depth:
             raise ValueError(
-                f"{name} must be below the encoder's number of layers, {depth}, got {layer}"
+                f"pruning.{name} must be below the number of layers that run, {depth} (as far as "
+                f"the last one used), got {layer}"
             )
     if config.schedule == "one_shot":
         return {first: config.keep_rate}
@@ -104,13 +105,13 @@ def layer_rates(config: PruningConfig, depth: int) -> dict[int, float]:
     return {**rates, last: config.keep_rate}  # exactly the upper end, as the schedule promises
 
 
-def pruning_identity(config: PruningConfig, depth: int, last: int) -> dict[str, Any] | None:
-    """Returns what pruning does to the states of layer `last`, JSON-able; None where nothing.
+def pruning_identity(config: PruningConfig, depth: int) -> dict[str, Any] | None:
+    """Returns what pruning does where `depth` layers run, JSON-able; None where nothing.
 
     Two settings that give the same numbers give the same identity: defaults are resolved (the layer
     is a number), and what the method does not read is left out.
     """
-    rates = {layer: rate for layer, rate in layer_rates(config, depth).items() if layer < last}
+    rates = layer_rates(config, depth)
     if not rates:
         return None
     method = METHODS[config.method]

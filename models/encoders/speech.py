@@ -51,7 +51,7 @@ class SpeechEncoder:
             possible, reason = supports_pruning(model.model_type)
             if not possible:
                 raise ValueError(f"encoders.speech.pruning: {reason}")
-            self.pruner = TokenPruner(config.pruning, model.depth)
+            self.pruner = TokenPruner(config.pruning, max(self.layers))
         rows = config.layout == "rows" or (config.layout == "auto" and self.device.type == "cpu")
         self.budget = 0 if rows else int(config.batch_seconds * SAMPLE_RATE)
 
@@ -98,7 +98,7 @@ class SpeechEncoder:
             "pooling": self.config.pooling,
             "chunk_seconds": self.config.chunk_seconds,
             "normalize": self.model.epsilon if self.model.normalize else None,
-            "pruning": pruning_identity(self.config.pruning, self.model.depth, max(self.layers)),
+            "pruning": pruning_identity(self.config.pruning, max(self.layers)),
             "precision": self.precision,
         }
 

@@ -20,7 +20,7 @@ from . import hub
 from .config import SpeechConfig, TextConfig, resolve_layers
 from .lora import add_lora, merge_lora
 from .padding import normalized, pad_rows
-from .pruning import TokenPruner, supports_pruning
+from .pruning import TokenPruner, layer_rates, supports_pruning
 from .speech_models import make_backbone, speech_model
 from .text import position_reach, text_size
 
@@ -116,6 +116,7 @@ class TrainableSpeech(Trainable):
         self.backbone.checkpointing = checkpointing
         self.layers = self.backbone.layers
         self.used = resolve_layers(config.layers, about.depth)
+        layer_rates(config.pruning, max(self.used))  # says so where a layer is not among them
         self.combine = "mean" if config.combine == "views" else config.combine
         self.width = about.width * (len(self.used) if self.combine == "concat" else 1)
         self.folder = about.folder
