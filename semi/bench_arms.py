@@ -18,6 +18,7 @@ from torch import Tensor
 from .evaluation import pseudo_report
 from .learning import LearningConfig
 from .problem import Problem
+from .recipes import resolved
 from .round_report import shipped_answer
 from .rounds import Outcome, Picked, RoundState, choose, run_rounds
 
@@ -74,6 +75,7 @@ class Starts:
 def rounds_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
     """Returns the answers of gated self-training."""
     begun = time.process_time()
+    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
     outcome = run_rounds(problem, learning, recorder=starts.of(learning))
     return answers_of(problem, outcome, begun)
 
@@ -97,8 +99,9 @@ def shuffled_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> 
     """Returns the answers of rounds of wrong pseudo-labels: the gate must object."""
     from dataclasses import replace
 
-    select = replace(learning.select, rule="class_topk", coverage=[POISON_COVERAGE])
     begun = time.process_time()
+    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
+    select = replace(learning.select, rule="class_topk", coverage=[POISON_COVERAGE])
     poisoned = replace(learning, select=select)
     outcome = run_rounds(problem, poisoned, recorder=starts.of(poisoned), pick=poison)
     return answers_of(problem, outcome, begun)

@@ -91,6 +91,7 @@ class BenchConfig(LearningConfig):
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first setting that is not allowed."""
+        super().__post_init__()
         for name in ("seeds", "draws", "resamples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.encoders import ArrayConfig, SpeechConfig, TextConfig
 from models.fusion import ContrastConfig, FusionConfig
+from models.fusion.config import CLOSED_FORM
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 
@@ -20,6 +21,7 @@ from .errors import ConfigError
 from .features.config import FeaturesConfig
 from .files import write_text
 from .finetune_config import FinetuneConfig
+from .learning import check_recipe
 from .task_config import TaskConfig, task_problems
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 from .yaml_text import documented_yaml, to_yaml
@@ -74,6 +76,8 @@ class Config:
     """Folder of all runs."""
     seed: int = 0
     """The one seed; the same config, data and seed give the same ledger."""
+    recipe: str = "none"
+    """none (the settings below as they are) | auto (chosen by the labels; see semi.recipes)."""
     device: str = "cpu"
     """cpu | cuda | cuda:<number>."""
     precision: str = "fp32"
@@ -111,6 +115,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""
+        check_recipe(self.recipe)
         if not re.fullmatch(r"[\w][\w.+=-]*", self.name):
             raise ValueError(
                 f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"
@@ -195,6 +200,7 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
             told = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
             found.append(("encoders", told))
     found += _frames_problems(sections)
+    found += _closed_form_problems(sections)
     task = sections.get("task")
     return found if task is None else found + task_problems(task, sections)
 
@@ -220,6 +226,14 @@ def _frames_problems(sections: dict) -> list[tuple[str, str]]:
         told = "sequences of different lengths cannot be blended; set it to 0 or pooling=mean"
         found.append(("noise.mixup_alpha", told))
     return found
+
+
+def _closed_form_problems(sections: dict) -> list[tuple[str, str]]:
+    model, task = sections.get("model"), sections.get("task")
+    if model is None or task is None or model.kind not in CLOSED_FORM or task.kind == "single":
+        return []
+    told = f"{model.kind} knows single labels only, task.kind is {task.kind}; take another kind"
+    return [("model.kind", f"{told}, such as concat")]
 
 
 def _device_problems(device: str) -> list[str]:

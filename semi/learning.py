@@ -11,6 +11,14 @@ from pseudo_label import SelectionConfig
 from .task_config import TaskConfig
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 
+RECIPES = ("none", "auto")
+
+
+def check_recipe(name: str) -> None:
+    """Raises ValueError unless `name` is a recipe."""
+    if name not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got '{name}'")
+
 
 @dataclass
 class LearningConfig:
@@ -18,6 +26,8 @@ class LearningConfig:
 
     seed: int = 0
     """The one seed."""
+    recipe: str = "none"
+    """none (the settings below as they are) | auto (chosen by the labels; see semi.recipes)."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What is predicted of an utterance."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
@@ -34,3 +44,7 @@ class LearningConfig:
     """Which rows of the pool become pseudo-labelled, with which label and weight."""
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     """The rounds of self-training and the gate that each must pass."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown recipe."""
+        check_recipe(self.recipe)

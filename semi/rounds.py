@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from models.fusion import FusionConfig
+from models.fusion.config import CLOSED_FORM
 from pseudo_label.selection import Selection, cap_mass, select
 
+from .closed_form import fit_linear, principal_start
 from .ensemble import Ensemble
 from .gate import gate, information, judge, ships
 from .pools import graph_features, pool_of
@@ -71,8 +73,10 @@ def model_of(config: Any) -> FusionConfig:
 def learned_start(
     problem: Problem, config: Any, on_step: OnStep | None = None
 ) -> dict[str, Tensor]:
-    """Returns the tensors (M, ...) that label-free contrastive pre-training has moved."""
+    """Returns the tensors (M, ...) learned without labels: by contrast, or principal axes."""
     rows = torch.cat([problem.gold, problem.pool])
+    if config.model.kind in CLOSED_FORM:
+        return principal_start(problem.values, problem.present, rows, config.model.components)
     fresh = Ensemble.create(
         model_of(config),
         problem.dims,
@@ -125,7 +129,8 @@ def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) ->
         device=problem.device,
     )
     for name, value in learned.items():
-        ensemble.params[name] = value.to(problem.device).repeat(chains, *[1] * (value.dim() - 1))
+        each = ensemble.count // len(value)
+        ensemble.params[name] = value.to(problem.device).repeat(each, *[1] * (value.dim() - 1))
     return ensemble
 
 
@@ -216,16 +221,20 @@ def trained(
     `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for.
     """
     task = task_of(config)
-    ensemble = fit(
-        fresh_ensemble(problem, config, learned),
-        lessons_of(problem, picked, target),
-        config.train,
-        config.noise,
-        config.contrast,
-        seed=config.seed,
-        on_step=on_step,
-        task=task,
-    )
+    fresh, lessons = fresh_ensemble(problem, config, learned), lessons_of(problem, picked, target)
+    if config.model.kind in CLOSED_FORM:
+        ensemble = fit_linear(fresh, lessons, config.train, seed=config.seed)
+    else:
+        ensemble = fit(
+            fresh,
+            lessons,
+            config.train,
+            config.noise,
+            config.contrast,
+            seed=config.seed,
+            on_step=on_step,
+            task=task,
+        )
     teaching = teach(problem, ensemble, config.vote, task)
     value, se = judge(problem, teaching, config)
     known = information(problem, teaching) if task.kind in ("single", "joint") else None
@@ -280,6 +289,7 @@ def run_rounds(
     if learned is None:
         wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
         wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
+        wanted |= config.model.kind in CLOSED_FORM
         learned = learned_start(problem, config, on_step(-1)) if wanted else {}
         if recorder:
             recorder.save_pretrained(learned)

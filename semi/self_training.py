@@ -25,6 +25,7 @@ from .files import write_json, write_table
 from .model_dir import Model, save_model
 from .problem import Problem, build_problem
 from .progress import RoundProgress
+from .recipes import resolved
 from .recorder import RunRecorder
 from .report import write_report
 from .rounds import Outcome, RoundState, run_rounds
@@ -82,6 +83,9 @@ def self_train(
         torch.set_num_threads(config.threads)
     manifest, splits = read_data(config)
     splits.notes += encoder_notes(config, manifest, splits)
+    rows = {role: int((splits.role == role).sum()) for role in ("labeled", "pool")}
+    config, told = resolved(config, rows["labeled"], rows["pool"])
+    splits.notes += [told] if told else []
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         try:

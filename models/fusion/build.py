@@ -5,10 +5,11 @@ from __future__ import annotations
 from .add import Add
 from .attention import Attention
 from .base import Concat, Fusion
-from .config import FusionConfig
+from .config import CLOSED_FORM, FusionConfig
 from .contrastive import Contrastive
 from .cross_attention import CrossAttention
 from .gated import Gated
+from .linear import Linear
 from .low_rank import LowRank
 from .misa import Misa
 from .mlp_mixer import MlpMixer
@@ -32,10 +33,12 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 
 
-def build_fusion(config: FusionConfig, dims: dict[str, int], classes: int) -> Fusion:
+def build_fusion(config: FusionConfig, dims: dict[str, int], classes: int) -> Fusion | Linear:
     """Returns a new model of `config.kind` for `dims` name -> D (in column order) and `classes`.
 
     These three rebuild the same parameters, under the same names, for a checkpoint to fill.
     """
     config.__post_init__()  # a field may have been set after the config was made
+    if config.kind in CLOSED_FORM:
+        return Linear(config, dims, classes)
     return FUSIONS[config.kind](config, dims, classes)

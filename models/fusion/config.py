@@ -19,6 +19,7 @@ KINDS = (
     "cross_attention",
     "topn_attention",
 )
+CLOSED_FORM = ("discriminant", "logistic")  # linear, solved and not stepped: see semi.closed_form
 
 
 @dataclass
@@ -43,21 +44,41 @@ class FusionConfig:
     """Rank of low_rank fusion."""
     top: int = 3
     """Modalities that topn_attention lets through per utterance."""
+    components: int = 50
+    """Principal components of each view that discriminant and logistic see."""
+    shrinkage: float = 0.15
+    """discriminant: share of the covariance that is a multiple of the identity."""
+    penalty: float = 3.0
+    """logistic: half of this times the squared weights is added to the summed loss."""
     auxiliary_weight: float = 0.1
     """Weight of the own losses of private_shared and misa (difference, moments, reconstruction)."""
     affect: bool = False
     """Adds a head for valence and arousal."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            close = difflib.get_close_matches(str(self.kind), KINDS, n=1)
+        known = (*KINDS, *CLOSED_FORM)
+        if self.kind not in known:
+            close = difflib.get_close_matches(str(self.kind), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'{hint}")
-        for name in ("hidden", "projection", "depth", "layers", "heads", "rank", "top"):
+            raise ValueError(f"kind must be one of {', '.join(known)}, got '{self.kind}'{hint}")
+        for name in (
+            "hidden",
+            "projection",
+            "depth",
+            "layers",
+            "heads",
+            "rank",
+            "top",
+            "components",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.auxiliary_weight < 0:
             raise ValueError(f"auxiliary_weight must be >= 0, got {self.auxiliary_weight}")
+        if not 0 < self.shrinkage <= 1:
+            raise ValueError(f"shrinkage must be in (0, 1], got {self.shrinkage}")
+        if self.penalty <= 0:
+            raise ValueError(f"penalty must be positive, got {self.penalty}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.kind in ("cross_attention", "misa") and self.hidden % self.heads:

@@ -1,0 +1,73 @@
+"""Linear models on the principal components of each view; solved in closed form, not by steps.
+
+Letters: B batch, D features, k components, C classes, M modalities. VMAP.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import masked_mean
+from .config import FusionConfig
+from .output import FusionOutput
+
+
+class Linear(nn.Module):
+    """logits = prior + sum over present views of (x basis W + b); a view alone has its own W, b.
+
+    A missing view adds nothing, so a row's result depends on what it has. The kinds `discriminant`
+    and `logistic` are this model and differ in how semi.closed_form finds the numbers.
+    """
+
+    def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
+        super().__init__()
+        if not dims:
+            raise ValueError("dims must name at least one modality")
+        if classes < 1:
+            raise ValueError(f"classes must be >= 1, got {classes}")
+        if config.affect:
+            raise ValueError(
+                f"kind {config.kind} knows classes only and has no head for valence and arousal; "
+                "choose another kind, such as concat"
+            )
+        self.config, self.names, self.classes = config, list(dims), classes
+        self.dims = dict(dims)
+        self.prior = nn.Parameter(torch.zeros(classes))
+        self.views = nn.ModuleList(
+            View(d, min(config.components, d), classes) for d in dims.values()
+        )
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        present: Tensor,
+        masks: dict[str, Tensor] | None = None,
+    ) -> FusionOutput:
+        """Returns scores of `inputs` name -> (B, D) or (B, T, D) frames, under `present` (B, M)."""
+        logits = self.prior.expand(len(present), -1)
+        alone, embeddings = {}, {}
+        for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
+            x = inputs[name]
+            if x.dim() == 3:
+                mask = None if masks is None else masks.get(name)
+                x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
+            here = present[:, i, None]
+            x = torch.where(here, x, 0.0)
+            logits = logits + torch.where(here, x @ (view.basis @ view.joint) + view.joint_bias, 0)
+            alone[name] = self.prior + x @ (view.basis @ view.own) + view.own_bias
+            embeddings[name] = x @ view.basis
+        fused = torch.cat(list(embeddings.values()), 1)
+        return FusionOutput(logits, alone, embeddings, fused)
+
+
+class View(nn.Module):
+    """The numbers of one view: principal axes, and a linear map for it alone and beside others."""
+
+    def __init__(self, width: int, components: int, classes: int) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(torch.eye(width, components))
+        self.own = nn.Parameter(torch.zeros(components, classes))
+        self.own_bias = nn.Parameter(torch.zeros(classes))
+        self.joint = nn.Parameter(torch.zeros(components, classes))
+        self.joint_bias = nn.Parameter(torch.zeros(classes))

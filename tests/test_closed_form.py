@@ -1,0 +1,212 @@
+"""Linear models solved in one go: the published formulas, missing views, chains, rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+
+from models.fusion import FusionConfig
+from semi.closed_form import (
+    discriminant,
+    fit_linear,
+    logistic,
+    principal_start,
+    solve_logistic,
+)
+from semi.ensemble import Ensemble
+from semi.learning import LearningConfig
+from semi.problem import Problem
+from semi.recipes import resolved
+from semi.rounds import run_rounds
+from semi.training import Lessons
+from semi.training_config import RoundsConfig, TrainConfig
+
+
+def clusters(rows=400, dims=20, classes=4, seed=0, spread=6.0, apart=1.0):
+    """Classes that differ along quiet axes, under loud variation that says nothing."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(rows) % classes
+    mean = apart * torch.randn(classes, dims, generator=g)
+    noise = torch.randn(rows, dims, generator=g) * torch.linspace(0.3, 1.0, dims)
+    loud = torch.randn(rows, 4, generator=g) @ torch.randn(4, dims, generator=g) * spread
+    return mean[y] + noise + loud, y
+
+
+def hot(y, classes):
+    return torch.nn.functional.one_hot(y, classes).float()
+
+
+def said(view, solved, i=0, part="joint"):
+    return (
+        solved["prior"]
+        + view @ solved[f"views.{i}.{part}"]
+        + solved[f"views.{i}.{part}_bias"][:, None]
+    )
+
+
+@pytest.mark.parametrize("shrinkage", [0.1, 0.5])
+def test_the_discriminant_is_fishers_where_targets_are_hard(shrinkage):
+    x, y = clusters()
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(x, y)
+    ours = discriminant(
+        [x], torch.ones(len(x), 1), hot(y, 4)[None], torch.ones(1, len(x)), shrinkage, 0.0
+    )
+    probs = said(x, ours)[0].softmax(-1).numpy()
+    # scikit-learn standardises before it shrinks, so only the ranking need agree that closely
+    assert (probs.argmax(1) == theirs.predict(x)).mean() > 0.97
+
+
+def test_without_shrinkage_the_discriminant_equals_scikit_learns():
+    x, y = clusters()
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(x.double(), y)
+    ours = discriminant(
+        [x], torch.ones(len(x), 1), hot(y, 4)[None], torch.ones(1, len(x)), 1e-6, 0.0
+    )
+    probs = said(x, ours)[0].softmax(-1).numpy()
+    assert np.abs(probs - theirs.predict_proba(x.double())).max() < 2e-3
+
+
+def test_a_soft_target_counts_as_rows_of_each_class():
+    x, y = clusters(60)
+    target = 0.7 * hot(y, 4) + 0.3 * hot((y + 1) % 4, 4)
+    once = discriminant([x], torch.ones(60, 1), target[None], torch.ones(1, 60), 0.1, 0.0)
+    twice = torch.cat([x, x])
+    hard = torch.cat([hot(y, 4), hot((y + 1) % 4, 4)])
+    weight = torch.cat([torch.full((60,), 0.7), torch.full((60,), 0.3)])
+    split = discriminant([twice], torch.ones(120, 1), hard[None], weight[None], 0.1, 0.0)
+    for key, value in once.items():
+        assert torch.allclose(value, split[key], atol=2e-3), key
+
+
+def test_logistic_regression_equals_scikit_learns_for_every_chain():
+    x, y = clusters(300)
+    weight = torch.ones(2, 300)
+    weight[1, 100:] = 0
+    w, b = solve_logistic(x.double(), hot(y, 4).double().expand(2, -1, -1), weight.double(), 2.0)
+    for i, n in ((0, 300), (1, 100)):
+        theirs = LogisticRegression(C=0.5, max_iter=5000, tol=1e-8).fit(x[:n], y[:n])
+        probs = (x.double() @ w[i] + b[i]).softmax(-1).numpy()
+        assert np.abs(probs - theirs.predict_proba(x)).max() < 5e-3
+
+
+def test_each_view_of_logistic_regression_has_a_map_of_its_own():
+    x, y = clusters(300)
+    views = [x[:, :12], x[:, 12:]]
+    solved = logistic(views, torch.ones(300, 2), hot(y, 4)[None], torch.ones(1, 300), 1.0)
+    alone = solve_logistic(views[1], hot(y, 4)[None], torch.ones(1, 300), 1.0)
+    assert torch.allclose(
+        said(views[1], solved, 1, "own"), views[1] @ alone[0] + alone[1][:, None], atol=1e-4
+    )
+
+
+def problem_of(x, y, labelled, folds=3, classes=4, views=None):
+    n = len(x)
+    gold = torch.arange(labelled)
+    target = torch.zeros(n, classes)
+    target[gold] = hot(y[gold], classes)
+    values = views or {"speech": x - x.mean(0)}
+    return Problem(
+        ids=np.array([str(i) for i in range(n)]),
+        values=values,
+        present=torch.ones(n, len(values), dtype=torch.bool),
+        target=target,
+        label=y,
+        gold=gold,
+        pool=torch.arange(labelled, n - 100),
+        dev=gold[:0],
+        test=torch.arange(n - 100, n),
+        fold=(gold // classes) % folds,
+        group=np.array([str(i) for i in range(n)]),
+        classes=[str(c) for c in range(classes)],
+    )
+
+
+def fitted(problem, kind="discriminant", members=1, weight=None):
+    config = FusionConfig(kind=kind, components=16)
+    rows = torch.cat([problem.gold, problem.pool])
+    ensemble = Ensemble.create(config, problem.dims, 4, count=2 * members, seed=0)
+    for k, v in principal_start(problem.values, problem.present, rows, 16).items():
+        ensemble.params[k] = v.repeat(2 * members, 1, 1)
+    if weight is None:
+        weight = torch.zeros(2, len(problem.present))
+        weight[0, problem.gold[::2]] = 1
+        weight[1, problem.gold] = 1
+    lessons = Lessons(
+        problem.values,
+        problem.present,
+        problem.target.expand(2, -1, -1),
+        weight,
+        problem.gold,
+        problem.gold[:0],
+    )
+    return fit_linear(ensemble, lessons, TrainConfig(members=members), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["discriminant", "logistic"])
+def test_a_chain_never_learns_from_the_rows_it_holds_out(kind):
+    x, y = clusters()
+    one = fitted(problem_of(x, y, 60), kind)
+    other = y.clone()
+    other[1:60:2] = (other[1:60:2] + 1) % 4  # labels that chain 0 does not see
+    two = fitted(problem_of(x, other, 60), kind)
+    same = [torch.equal(one.params[k][0], two.params[k][0]) for k in one.params if "basis" not in k]
+    if kind == "logistic":  # the balance of classes is one fact of all gold rows
+        assert torch.allclose(one.params["prior"][0], two.params["prior"][0], atol=0.2)
+    else:
+        assert all(same)
+    assert not torch.equal(one.params["views.0.joint"][1], two.params["views.0.joint"][1])
+
+
+@pytest.mark.parametrize("kind", ["discriminant", "logistic"])
+def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
+    x, y = clusters()
+    problem = problem_of(x, y, 60, views={"speech": x[:, :12], "text": x[:, 12:]})
+    model = fitted(problem, kind)
+    here = problem.present[:8].clone()
+    here[3, 1] = False
+    values = {m: v[:8].clone() for m, v in problem.values.items()}
+    before = model.predict_logits(values, here).fused
+    values["text"][3] = torch.nan  # what stands in for a missing value may be anything
+    assert torch.equal(model.predict_logits(values, here).fused, before)
+    one = {m: v[2:3] for m, v in values.items()}
+    assert torch.allclose(model.predict_logits(one, here[2:3]).fused, before[:, 2:3], atol=1e-5)
+
+
+def test_members_beyond_the_first_learn_from_a_bootstrap():
+    x, y = clusters()
+    model = fitted(problem_of(x, y, 60), members=3)
+    alone = fitted(problem_of(x, y, 60), members=1)
+    assert torch.allclose(model.params["views.0.joint"][3], alone.params["views.0.joint"][1])
+    assert not torch.allclose(model.params["views.0.joint"][4], alone.params["views.0.joint"][1])
+
+
+def test_rounds_learn_from_the_pool_what_few_labels_cannot_say():
+    x, y = clusters(900, dims=40, seed=1, spread=1.0, apart=0.4)
+    problem = problem_of(x, y, 40)
+    config, told = resolved(LearningConfig(recipe="auto"), 40, 760)
+    outcome = run_rounds(problem, config)
+
+    def right(state):
+        logits = state.ensemble.predict_logits(
+            {m: v[problem.test] for m, v in problem.values.items()}, problem.present[problem.test]
+        )
+        return float((logits.fused[-1].argmax(-1) == problem.label[problem.test]).float().mean())
+
+    assert "discriminant" in told
+    assert outcome.final.number > 0
+    assert right(outcome.final) > right(outcome.states[0]) + 0.03
+
+
+def test_the_recipe_keeps_what_the_user_set_and_says_so():
+    config, told = resolved(LearningConfig(recipe="auto", rounds=RoundsConfig(max_rounds=2)), 9, 90)
+    assert config.rounds.max_rounds == 2 and config.model.kind == "discriminant"
+    assert "kept as given: rounds.max_rounds=2" in told
+    again, _ = resolved(config, 9, 90)
+    assert again == config  # a saved configuration is read back as it is
+    plain = LearningConfig()
+    assert resolved(plain, 9, 90) == (plain, "")
+    with pytest.raises(ValueError, match="recipe must be one of none, auto, got 'best'"):
+        LearningConfig(recipe="best")
