@@ -125,13 +125,16 @@ def _search_arguments(parser: Parser) -> None:
     parser.add_argument("words", nargs="*", metavar="key=value", help="settings of every trial")
     parser.add_argument("--trials", type=int, default=20, help="in all; default 20")
     parser.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
+    parser.add_argument("--batch", type=int, default=8,
+                        help="trials drawn at a time; those that differ in train.lr alone are "
+                             "trained as one program (default 8)")  # fmt: skip
 
 
 def _search(args: Arguments) -> None:
     from .search import search
 
     say(str(search(args.recipe, args.space, args.words, trials=args.trials,
-                   sampler=args.sampler)))  # fmt: skip
+                   sampler=args.sampler, batch=args.batch)))  # fmt: skip
 
 
 RUN_VERBS: dict[str, Verb] = {

@@ -1,15 +1,15 @@
 """`semi search`: better settings for the warm start, judged on gold out-of-fold rows alone.
 
-A trial is a supervised training without rounds. Every finished trial is a file, so a killed search
-goes on where it stopped and ends as if nothing had happened. The best of many trials looks better
-than it is; how much is estimated by choosing on some speakers and scoring on others.
+A trial is a supervised training without rounds. Trials are drawn in batches; those of a batch that
+differ in their learning rate alone are trained as one program. Every finished trial is a file, so a
+killed search goes on where it stopped and ends as if nothing had happened. The best of many looks
+better than it is; how much is estimated by choosing on some speakers and scoring on others.
 
 Letters: T trials, n gold rows, C classes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,20 +23,19 @@ from .errors import RunError, SemiError
 from .files import read_json, write_json
 from .problem import Problem
 from .round_report import measured, shipped_answer
-from .rounds import RoundState, learned_start, warm_start
+from .round_state import RoundState
 from .run import locked
 from .search_gain import corrected_gain
-from .search_space import Parameter, read_space, word
-from .self_training import NAMES, prepare
-from .task_config import task_of
-from .task_metrics import YES
+from .search_space import Parameter, ask, read_space
+from .search_trials import Trials
+from .self_training import NAMES
 from .task_report import measured_task
-from .tasks import read_data
 from .words import percent, scored, table
 from .yaml_text import all_keys
 
 SAMPLERS = ("tpe", "random")
 SHOWN = 10  # trials in the table
+BATCH = 8
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Found:
 
 def search(
     path: str | None, space: str | Path, overrides: Sequence[str] = (), *, trials: int = 20,
-    sampler: str = "tpe", progress: bool = True,
+    sampler: str = "tpe", batch: int = BATCH, progress: bool = True,
 ) -> Found:  # fmt: skip
     """Tries settings until there are `trials` of them in `<runs_dir>/<name>-search/`.
 
@@ -95,14 +94,18 @@ def search(
         path: the recipe.
         space: YAML file of what may vary; see `read_space`.
         overrides: key=value words on top of the recipe.
-        trials: how many in all, the recipe as given (trial 0) included.
+        trials: how many in all, the recipe as given (trial 0) included; as many more as make the
+            last batch whole.
         sampler: tpe (Optuna's default) or random.
+        batch: trials drawn at a time, without knowing of each other.
         progress: a line per trial on stderr.
     """
     if sampler not in SAMPLERS:
         raise SemiError(f"sampler must be {' or '.join(SAMPLERS)}, got '{sampler}'")
     if trials < 2:
         raise SemiError(f"trials must be at least 2, got {trials}")
+    if batch < 1:
+        raise SemiError(f"batch must be at least 1, got {batch}")
     base = settings.load_config(path, overrides)
     parameters = read_space(space, all_keys(settings.Config))
     if base.threads:
@@ -110,131 +113,32 @@ def search(
     folder = Path(f"{base.path}-search")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        bench = _Bench(base, path, overrides)
-        _bind(folder, base, parameters, sampler, bench.manifest.sha256)
-        done = _finished(folder)
-        for number in range(len(done), trials):
-            words = _ask(parameters, done, base.seed, sampler) if number else []
-            record = bench.trial(number, words, done)
-            write_json(folder / f"trial-{number:04d}.json", record)
+        bench = Trials(base, path, overrides)
+        _bind(folder, base, parameters, sampler, batch, bench.manifest.sha256)
+        done, begin = _finished(folder), 0
+        while begin < trials or len(done) < begin:
+            numbers = range(begin, begin + batch) if begin else range(1)
+            begin = numbers.stop
+            if numbers.stop <= len(done):
+                continue
+            known = done[: numbers.start]
+            drawn = [
+                (n, ask(parameters, known, base.seed, sampler, n) if n else []) for n in numbers
+            ]
+            for record in bench.trials(drawn, done):
+                if record["number"] < len(done):
+                    continue  # finished before the interruption
+                write_json(folder / f"trial-{record['number']:04d}.json", record)
+                if progress:
+                    _tell(record)
             done = _finished(folder)
-            if progress:
-                _tell(record)
         return _report(folder, bench, done)
 
 
-class _Bench:
-    """Trains trials on one problem; features are read again only where they change."""
-
-    def __init__(self, base: settings.Config, path: str | None, overrides: Sequence[str]) -> None:
-        self.base, self.path, self.overrides = base, path, list(overrides)
-        self.manifest, _ = read_data(base)
-        self.kept: tuple[Any, Problem] | None = None
-
-    def config(self, words: Sequence[str]) -> settings.Config:
-        """Returns the recipe with a trial's settings."""
-        return settings.load_config(self.path, [*self.overrides, *words])
-
-    def problem(self, config: settings.Config) -> Problem:
-        """Returns the tensors of a trial."""
-        key = {k: v for k, v in settings.signature(config).items()
-               if k.startswith(("encoders.", "features.", "task."))}  # fmt: skip
-        if self.kept is None or self.kept[0] != key:
-            manifest, splits = read_data(config)
-            self.kept = (key, prepare(config, manifest, splits, progress=False).problem)
-        return self.kept[1]
-
-    def train(self, words: Sequence[str]) -> tuple[Problem, settings.Config, RoundState]:
-        """Returns a trained warm start."""
-        config = self.config(words)
-        problem = self.problem(config)
-        wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
-        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
-        learned = learned_start(problem, config) if wanted else {}
-        return problem, config, warm_start(problem, config, learned)
-
-    def trial(self, number: int, words: list[str], done: list[dict]) -> dict[str, Any]:
-        """Returns the record of one trial; one that cannot be trained is a failed one."""
-        begin = time.monotonic()
-        record: dict[str, Any] = {"number": number, "words": words, "value": None, "se": None,
-                                  "why": "", "predicted": None}  # fmt: skip
-        try:
-            problem, config, state = self.train(words)
-        except (SemiError, ValueError) as error:
-            if number == 0:
-                raise
-            return record | {"why": " ".join(str(error).split())}
-        gold = problem.gold.cpu().numpy()
-        ids = problem.ids[gold].tolist()
-        if done and ids != done[0]["ids"]:
-            return record | {"why": "it reads other gold rows than the recipe as given"}
-        record |= {
-            "value": state.metric,
-            "se": state.se,
-            "predicted": _predicted(state, config),
-            "seconds": time.monotonic() - begin,
-        }
-        if number == 0:
-            label, group = problem.label[problem.gold].tolist(), problem.group[gold].tolist()
-            record |= {"ids": ids, "label": label, "group": group, "classes": problem.classes}
-            if by_values(config) and problem.affect is not None:
-                record["affect"] = problem.affect[problem.gold].tolist()
-            elif problem.multi is not None:
-                record["several"] = problem.multi[problem.gold].long().tolist()
-        return record
-
-
-def by_values(config: settings.Config) -> bool:
-    """Says whether trials are judged on valence and arousal."""
-    return config.rounds.metric == "ccc"
-
-
-def _predicted(state: RoundState, config: settings.Config) -> list:
-    """Returns what the trial says of the gold rows out-of-fold, as it is judged."""
-    if by_values(config) and state.teaching.affect is not None:
-        return state.teaching.affect.oof.tolist()
-    if task_of(config).multi:
-        return (state.teaching.oof >= YES).long().tolist()
-    return state.teaching.oof.argmax(1).tolist()
-
-
-def _ask(parameters: list[Parameter], done: list[dict], seed: int, sampler: str) -> list[str]:
-    """Returns the next settings; they depend on the seed and the finished trials alone."""
-    try:
-        import optuna
-    except ImportError:
-        raise SemiError("a search needs Optuna: pip install 'semi-emotion[search]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
-    study = optuna.create_study(
-        direction="maximize", sampler=kind(seed=(seed * 100_003 + len(done)) % 2**32)
-    )
-    spread = {p.key: p.distribution() for p in parameters}
-    for trial in done[1:]:
-        state = optuna.trial.TrialState.COMPLETE
-        if trial["value"] is None:
-            state = optuna.trial.TrialState.FAIL
-        drawn = _drawn(parameters, trial["words"])
-        study.add_trial(optuna.trial.create_trial(
-            params=drawn, distributions=spread, value=trial["value"], state=state
-        ))  # fmt: skip
-    asked = study.ask(fixed_distributions=spread)
-    return [word(p.key, asked.params[p.key]) for p in parameters]
-
-
-def _drawn(parameters: list[Parameter], words: list[str]) -> dict[str, Any]:
-    """Returns the values behind a trial's words."""
-    texts = dict(w.split("=", 1) for w in words)
-    return {
-        p.key: texts[p.key] if p.choices
-        else int(texts[p.key]) if p.whole else float(texts[p.key])
-        for p in parameters
-    }  # fmt: skip
-
-
 def _bind(
-    folder: Path, base: settings.Config, parameters: list[Parameter], sampler: str, manifest: str
-) -> None:
+    folder: Path, base: settings.Config, parameters: list[Parameter], sampler: str, batch: int,
+    manifest: str,
+) -> None:  # fmt: skip
     """Writes down what is searched, or refuses to mix it with another search."""
     import json
 
@@ -242,7 +146,7 @@ def _bind(
 
     now = json.loads(json.dumps(jsonable({
         "recipe": settings.signature(base), "space": [vars(p) for p in parameters],
-        "sampler": sampler, "manifest": manifest,
+        "sampler": sampler, "batch": batch, "manifest": manifest,
     })))  # fmt: skip
     before = read_json(folder / "search.begun.json")
     if before is not None and before != now:
@@ -259,7 +163,7 @@ def _finished(folder: Path) -> list[dict]:
     return [read_json(p) for p in sorted(folder.glob("trial-*.json"))]
 
 
-def _report(folder: Path, bench: _Bench, done: list[dict]) -> Found:
+def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     """Writes search.json and best.yaml; scores the chosen trial on test rows, no other."""
     good = [t for t in done if t["value"] is not None]
     best = max(good, key=lambda t: (t["value"], -t["number"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, SemiError, nearest
 
 # What is judged must stay the same; what the warm start does not read cannot be searched.
 SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
@@ -101,3 +101,39 @@ def _parameter(key: str, value: Any, known: list[str]) -> Parameter:
             raise ValueError(f"low must be positive where log is true, got {low:g}")
         return Parameter(key, low=low, high=high, log=bool(value.get("log")), whole=whole)
     raise ValueError(f"give [choices] or {{low, high, log}}, got {value!r}")
+
+
+def ask(
+    parameters: list[Parameter], done: list[dict], seed: int, sampler: str, number: int
+) -> list[str]:
+    """Returns the settings of a trial; they depend on seed, number and finished batches alone."""
+    try:
+        import optuna
+    except ImportError:
+        raise SemiError("a search needs Optuna: pip install 'semi-emotion[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
+    study = optuna.create_study(
+        direction="maximize", sampler=kind(seed=(seed * 100_003 + number) % 2**32)
+    )
+    spread = {p.key: p.distribution() for p in parameters}
+    for trial in done[1:]:
+        state = optuna.trial.TrialState.COMPLETE
+        if trial["value"] is None:
+            state = optuna.trial.TrialState.FAIL
+        drawn = _drawn(parameters, trial["words"])
+        study.add_trial(optuna.trial.create_trial(
+            params=drawn, distributions=spread, value=trial["value"], state=state
+        ))  # fmt: skip
+    asked = study.ask(fixed_distributions=spread)
+    return [word(p.key, asked.params[p.key]) for p in parameters]
+
+
+def _drawn(parameters: list[Parameter], words: list[str]) -> dict[str, Any]:
+    """Returns the values behind a trial's words."""
+    texts = dict(w.split("=", 1) for w in words)
+    return {
+        p.key: texts[p.key] if p.choices
+        else int(texts[p.key]) if p.whole else float(texts[p.key])
+        for p in parameters
+    }  # fmt: skip

@@ -186,7 +186,7 @@ def test_a_search_of_any_task_is_judged_out_of_fold(home, kind, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     words = [f"runs_dir={tmp_path}", "name=s", "train.steps=5"]
     recipe = f"{paths(home, kind)[0]}/config.yaml"
-    found = search(recipe, tmp_path / "space.yaml", words, trials=3, progress=False)
+    found = search(recipe, tmp_path / "space.yaml", words, trials=3, batch=2, progress=False)
     assert len(found.trials) == 3 and all(np.isfinite(t["value"]) for t in found.trials)
     assert isinstance(found.corrected, float) and "scored for the chosen trial only" in str(found)
 

@@ -56,7 +56,7 @@ FLOORS = [
     # families of rooms, one command each
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},
     {"finished", "latency", "answer_scores"},
-    {"comparison", "mixing", "by_value"},
+    {"comparison", "mixing", "by_value", "search_batch", "search_trials"},
     {"ensembling", "all_folds", "compare", "submit", "search", "export", "teacher"},
     {"distill_lessons"},
     {"distill"},

@@ -1,15 +1,19 @@
 """The search: gold out-of-fold rows only, resumable, honest about the best of many."""
 
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tiny_problem import tiny_problem
 from two_runs import runs  # noqa: F401
 
-from semi.config import Config
+from semi.config import Config, load_config
 from semi.errors import ConfigError, RunError
 from semi.search import search
+from semi.search_batch import together, warm_starts
 from semi.search_gain import corrected_gain
 from semi.search_space import read_space
 from semi.yaml_text import all_keys
@@ -42,7 +46,7 @@ def test_what_may_vary_is_checked_before_anything_is_trained(tmp_path):
 def test_an_interrupted_search_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
     pytest.importorskip("optuna")
     recipe, space = f"{runs[1]}/config.yaml", space_of(tmp_path, SPACE)
-    common = {"progress": False}
+    common = {"progress": False, "batch": 2}
     words = ["train.steps=3", f"runs_dir={tmp_path}"]
     whole = search(recipe, space, [*words, "name=whole"], trials=5, **common)
     search(recipe, space, [*words, "name=parts"], trials=2, **common)
@@ -84,7 +88,54 @@ def test_a_trial_that_cannot_be_trained_is_passed_over(runs, tmp_path):  # noqa:
     pytest.importorskip("optuna")
     space = space_of(tmp_path, "model.heads: [3, 5]\n")
     words = ["train.steps=2", f"runs_dir={tmp_path}", "name=odd", "model.kind=misa"]
-    found = search(f"{runs[1]}/config.yaml", space, words, trials=2, progress=False)
+    found = search(f"{runs[1]}/config.yaml", space, words, trials=2, batch=1, progress=False)
     assert found.best == 0
     assert found.trials[1]["value"] is None and "heads must divide" in found.trials[1]["why"]
     assert Path(found.folder, "search.json").is_file()
+
+
+def test_trials_that_differ_in_their_rate_alone_are_trained_at_once_and_come_out_the_same():
+    """Without dropout a trial is the same alone and beside others."""
+    problem = tiny_problem(spread=2.0)
+    configs = [load_config(None, [
+        "data.manifest=m.csv", f"train.lr={lr}", "train.members=2", "train.folds=3",
+        "train.steps=12", "train.batch=16", "model.hidden=8", "model.dropout=0",
+        "model.kind=gated", "noise.modality_dropout=0", "contrast.pretrain_steps=0",
+    ]) for lr in (1e-3, 2e-2, 5e-3)]  # fmt: skip
+    assert together(configs) == [[0, 1, 2]]
+    at_once = warm_starts(problem, configs)
+    for config, state in zip(configs, at_once, strict=True):
+        (alone,) = warm_starts(problem, [config])
+        torch.testing.assert_close(state.teaching.oof, alone.teaching.oof, atol=1e-4, rtol=0)
+        assert state.metric == pytest.approx(alone.metric)
+        for name, value in alone.ensemble.params.items():
+            torch.testing.assert_close(state.ensemble.params[name], value, atol=1e-4, rtol=1e-3)
+    moved = [s.ensemble.params["head.weight"] for s in at_once]
+    assert not torch.allclose(moved[0], moved[1], atol=1e-3)
+    other = copy.deepcopy(configs[0])
+    other.model.dropout = 0.2
+    closed = [copy.deepcopy(configs[0]) for _ in range(2)]
+    for config in closed:
+        config.model.kind = "discriminant"
+    assert together([*configs, other, *closed]) == [[0, 1, 2], [3], [4], [5]]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
+    optimizer.step()  # nothing of the hooks is left behind
+    assert optimizer.param_groups[0]["params"][0].item() == pytest.approx(-1e-3)
+
+
+def test_a_search_killed_within_a_batch_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
+    pytest.importorskip("optuna")
+    recipe = f"{runs[1]}/config.yaml"
+    space = space_of(tmp_path, "train.lr: {low: 1e-3, high: 3e-2, log: true}\n")
+    words = ["train.steps=3", f"runs_dir={tmp_path}"]
+    whole = search(recipe, space, [*words, "name=w"], trials=6, batch=4, progress=False)
+    assert len(whole.trials) == 9  # the last batch is whole
+    assert [t["together"] for t in whole.trials] == [1] + [4] * 8
+    search(recipe, space, [*words, "name=c"], trials=6, batch=4, progress=False)
+    for number in (3, 4, 5, 6, 7, 8):
+        (tmp_path / "c-search" / f"trial-{number:04d}.json").unlink()
+    again = search(recipe, space, [*words, "name=c"], trials=6, batch=4, progress=False)
+    assert [(t["words"], t["value"]) for t in again.trials] == [
+        (t["words"], t["value"]) for t in whole.trials
+    ]
