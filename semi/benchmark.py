@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from .bench_answers import ALL_LABELS, KEY, coded, read_runs
 from .bench_arms import (
@@ -76,6 +77,7 @@ def benchmark(config: BenchConfig, *, progress: bool = True) -> Path:
 
     if config.threads:
         torch.set_num_threads(config.threads)
+        threadpool_limits(config.threads)  # the BLAS of NumPy and SciPy; else they spin beside it
     folder = Path(config.output)
     _bind(folder, config)
     log = RunLog(folder / "runs.csv")

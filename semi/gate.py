@@ -54,12 +54,14 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
     )
     if state.information is None or best.information is None:
         return
-    least = config.rounds.min_information * best.information
-    if state.accepted and best.information > 0 and state.information < least:
+    kept = config.rounds.min_information
+    # a start that knows nothing has nothing to lose a share of: then no round may know less
+    least = best.information * (kept if best.information > 0 else kept > 0)
+    if state.accepted and kept > 0 and state.information < least:
         state.accepted = False
         state.verdict = (
             f"rolled back: {state.information:.2f} nats of information about gold out-of-fold, "
-            f"less than {least:.2f} ({config.rounds.min_information:g} of {best.information:.2f})"
+            f"less than {least:.2f} ({kept:g} of {best.information:.2f})"
         )
 
 

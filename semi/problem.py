@@ -5,7 +5,7 @@ Letters: N utterances, M modalities, C classes, n gold rows, P pool rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Problem:
         None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
     )
 
+    _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
+
     @property
     def dims(self) -> dict[str, int]:
         """Width of each modality."""
@@ -57,11 +59,15 @@ class Problem:
 
     def tie(self) -> Tensor:
         """Returns (P,) int64 fixed hashes of the pool's ids: ties never depend on row order."""
+        if self._tie is not None and self._tie[0] is self.pool:
+            return self._tie[1]
         from pandas.util import hash_array
 
         ids = self.ids[self.pool.cpu().numpy()].astype(object)
         hashed = hash_array(ids)  # pyright: ignore[reportCallIssue]
-        return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
+        tie = torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
+        self._tie = (self.pool, tie)
+        return tie
 
     def group_code(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 codes of the groups of `rows`."""
