@@ -31,8 +31,9 @@ def triples(*ratings: tuple[str, float, float]) -> str:
 
 
 def raters(emotions: str, valence: float = 3, arousal: float = 3) -> str:
-    """Ten raters from a word of letters: n neutral, h happy, a angry, d disgust, s sad."""
+    """Ten raters, a letter each: n neutral, h happy, a angry, d disgust, s sad, u surprise."""
     names = {"n": "neutral", "h": "happy", "a": "angry", "d": "disgust", "s": "sad"}
+    names |= {"u": "surprise"}
     return triples(*[(names[c], valence, arousal) for c in emotions])
 
 

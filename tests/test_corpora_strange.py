@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from corpus_trees import HEAD20, kemdy19, put, raters, wav
+from corpus_trees import HEAD20, kemdy19, kemdy20, put, raters, wav
 
 from models.encoders import ArrayConfig, build_array_encoder
+from semi.data.config import DataConfig
 from semi.data.corpora import corpus_manifest
 from semi.data.corpora.files import decode_korean
 from semi.data.manifest import load_manifest, write_manifest
+from semi.data.splits import make_splits
 from semi.errors import ManifestError
 
 NAME = "Sess01_script01_User001F_001"
@@ -115,3 +117,41 @@ def test_features_of_one_file_a_frame_are_stacked_in_the_order_of_their_numbers(
     np.save(root / "features" / "manet_FRA" / "a" / "3.npy", np.zeros(4))
     with pytest.raises(ManifestError, match="frames cannot be stacked"):
         corpus_manifest("mer2024", root, frames=str(tmp_path / "stacked"))
+
+
+def test_sessions_of_two_corpora_are_never_taken_for_one(tmp_path):
+    write_manifest(corpus_manifest("kemdy20", kemdy20(tmp_path))[0], tmp_path / "a.csv")
+    both, notes = corpus_manifest("kemdy19", kemdy19(tmp_path), add=str(tmp_path / "a.csv"))
+    assert told(notes, "sessions and dialogues of kemdy19 are called kemdy19/..., both")
+    by = both.groupby("session")["source"].nunique()
+    assert (by == 1).all() and {"Sess01", "kemdy19/Sess01"} <= set(by.index)
+    speakers = both.groupby("speaker")["source"].nunique()
+    assert (speakers == 1).all() and "Sess01F" in speakers.index  # no clash: left as it is
+    write_manifest(both, tmp_path / "both.csv")
+    config = DataConfig(group="session", allow_leaks=["text"], ties="votes")
+    splits = make_splits(load_manifest(tmp_path / "both.csv", config), config, folds=2, seed=0)
+    held = set(splits.group[splits.role == "test"])
+    assert held and not held & set(splits.group[splits.role == "labeled"])
+
+
+def test_a_class_of_a_few_votes_is_no_class_without_rows(tmp_path):
+    """'surprise' with one vote in a tied row: nobody's label, so nothing to learn or to refuse."""
+    rows = [("happy;neutral", "nnnnhhhhua"), ("neutral", "nnnnnnnnnu"), ("happy", "hhhhhhhhhu"),
+            ("sad;happy", "sssshhhhuu")] * 3  # fmt: skip
+    lines = []
+    for k, (label, votes) in enumerate(rows):
+        name = f"Sess01_script01_User00{k % 4}F_{k:03d}"
+        wav(tmp_path / f"{name}.wav", seed=k)
+        lines.append(f"{k},0,1,{name},{label},3,3,{raters(votes)}")
+    put(tmp_path / "Sess01_eval.csv", HEAD20 + "\n".join(lines))
+    write_manifest(corpus_manifest("kemdy20", tmp_path)[0], tmp_path / "m.csv")
+    manifest = load_manifest(tmp_path / "m.csv", DataConfig(ties="votes"))
+    assert manifest.classes == ["happy", "neutral", "sad"]  # sad is known from ties alone
+
+
+def test_a_transcript_of_no_known_encoding_is_told(tmp_path):
+    wav(tmp_path / f"{NAME}.wav")
+    put(tmp_path / "Sess01_eval.csv", HEAD20 + f"1,0,1,{NAME},sad,2,2,{raters('ssssssssss')}")
+    (tmp_path / f"{NAME}.txt").write_bytes(b"\xb3\xd7 \xff\xff")
+    _, notes = corpus_manifest("kemdy20", tmp_path)
+    assert told(notes, "1 transcripts hold bytes that are neither UTF-8 nor CP949")

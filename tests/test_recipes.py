@@ -41,6 +41,7 @@ def home(tmp_path_factory):
     table = table[table["speaker"].isin(sorted(table["speaker"].unique())[:4])]
     table = table.groupby(["speaker", "label"]).head(3).sort_values("id").reset_index(drop=True)
     table["audio"] = [str(bundled_emodb().parent / a) for a in table["audio"]]
+    table["session"] = "Sess" + table["speaker"]  # every speaker's own
     rng = np.random.default_rng(0)
     feeling = np.array([FEELING[label] for label in table["label"]])
     feeling = feeling + rng.normal(0, 0.3, feeling.shape)

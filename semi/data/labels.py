@@ -74,8 +74,9 @@ def read_labels(
     known = sorted(set(labels) - {None})  # type: ignore[type-var]
     given = {name for shares in votes if shares for name in shares}
     if config.ties == "votes" and not config.classes:
-        tied_names = {n for i, v in enumerate(votes) if v and labels[i] is None for n in v}
-        known = sorted({*known, *tied_names})
+        tied_votes = [v for i, v in enumerate(votes) if v and labels[i] is None]
+        winners = {n for v in tied_votes for n, count in v.items() if count == max(v.values())}
+        known = sorted({*known, *winners})  # a class may be known from ties alone
     classes = [str(c) for c in config.classes] or [str(c) for c in known]
     if config.classes:
         problems += _unknown(labels, votes, classes, rows, file)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.DataFrame, str]:
     """Returns the rows of the manifest at `path` and then those of `table`, and a note.
 
-    Column `source` says where a row comes from: the file's stem, or `name`.
+    Column `source` says where a row comes from: the file's stem, or `name`. Speakers, sessions and
+    dialogues of `table` whose names are those of others in the file are called `name`/... .
     """
     import pandas as pd
 
@@ -47,6 +48,19 @@ def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.
     for part, source in ((other, path.stem), (table, name)):
         if "source" not in part:
             part["source"] = source
+    told = []
+    for column in ("speaker", "session", "dialogue"):
+        if column not in other or column not in table:
+            continue
+        mine = table[column]
+        if set(other[column].dropna()) & set(mine.dropna()) - {""}:
+            table[column] = [f"{name}/{v}" if isinstance(v, str) and v else None for v in mine]
+            told.append(f"{column}s")
     both = pd.concat([other.astype(object), table.astype(object)], ignore_index=True)
     both = both.astype(object).where(both.notna() & (both != ""), None)
-    return both, f"{len(other)} rows of {path.name} come first; column source tells them apart"
+    note = f"{len(other)} rows of {path.name} come first; column source tells them apart"
+    if told:
+        note += (
+            f"; {' and '.join(told)} of {name} are called {name}/..., both corpora use the names"
+        )
+    return both, note

@@ -35,7 +35,7 @@ def join_files(
     sounds, texts = tree.stems(SOUNDS), tree.stems((".txt",))
     signals = {kind: tree.stems((".csv",), under=kind) for kind in SIGNALS}
     out: dict[str, dict[str, Any]] = {}
-    twice, silent, wordless, tags_only = [], [], [], 0
+    twice, silent, wordless, broken, tags_only = [], [], [], [], 0
     for record in records:
         name = record["id"]
         if name in out:
@@ -49,6 +49,8 @@ def join_files(
         if words is None:
             wordless.append(name)
         text = read_text(words) if words is not None else None
+        if text and "\ufffd" in text:
+            broken.append(name)
         if text and tags == "strip":
             text = strip_tags(text)
             tags_only += not text
@@ -67,6 +69,11 @@ def join_files(
         notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
     if wordless:
         notes.append(f"{len(wordless)} utterances have no transcript ({examples(wordless)})")
+    if broken:
+        notes.append(
+            f"{len(broken)} transcripts hold bytes that are neither UTF-8 nor CP949, shown as "
+            f"\ufffd ({examples(broken)})"
+        )
     if tags_only:
         notes.append(f"{tags_only} transcripts held tags alone and count as missing")
     if twice:
