@@ -52,12 +52,11 @@ def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, see
     """
     rows = torch.cat([lessons.gold, lessons.pseudo])
     params = {k: v.clone() for k, v in ensemble.params.items()}
-    views = [
-        torch.where(lessons.present[rows, i, None], averaged(v)[rows], 0.0)
-        @ params[f"views.{i}.basis"][0]
-        for i, v in enumerate(lessons.values.values())
-    ]  # (r, k) each
     here = lessons.present[rows]
+    views = []  # (r, k) each
+    for i, value in enumerate(lessons.values.values()):
+        seen = averaged(value)[rows] @ params[f"views.{i}.basis"][0]
+        views.append(torch.where(here[:, i, None], seen, 0.0))
     target, weight = lessons.target[:, rows], lessons.weight[:, rows]
     repeat = ensemble.count // len(weight)
     if repeat > 1:

@@ -9,8 +9,6 @@ Letters: N rows, D columns, C classes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -19,17 +17,18 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from models.fusion import ContrastConfig, FusionConfig
+from models.fusion.config import CLOSED_FORM
 from pseudo_label import SelectionConfig
 
 from .data.folds import assign_folds
 from .ensemble import Ensemble
+from .estimator_input import UNLABELED, grouped, labeled_rows, plain, validated
 from .learning import LearningConfig
 from .problem import Problem
 from .rounds import Outcome, run_rounds
 from .teaching import answer
-from .training_config import RoundsConfig, TrainConfig
+from .training_config import RoundsConfig, TrainConfig, VoteConfig
 
-UNLABELED = -1
 NARROW = 32  # views of fewer columns get anchors
 ANCHORS = (1.0, -1.0) * 4  # constant columns: without them the model's layer norm would see only
 # the direction of a row and not its length, which of few columns is most of what there is
@@ -46,15 +45,19 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
 
     Args:
         rule: selection rule, a key of `pseudo_label.RULES`.
+        model: discriminant or logistic (linear, solved at once, a hundred times faster), or a
+            stepped kind: contrastive, concat, gated ... (models.fusion.config.KINDS).
         coverage: share of the unlabelled rows asked for in rounds 1, 2, ...; the last repeats.
         max_rounds: rounds after the supervised start; 0 = supervised training only.
         precision_target: take only what labelled rows certify to be this precise; None = no cap.
         folds: out-of-fold parts of the labelled rows; fewer where there are fewer rows.
         members: models of each fold that differ in their random start.
-        steps: optimiser steps of a round.
-        hidden: width of the model.
-        lr: peak learning rate of AdamW.
-        contrast_steps: steps of label-free contrastive training beforehand; 0 = no contrast at all.
+        components: principal components of each view that the linear models see.
+        steps: optimiser steps of a round (stepped models).
+        hidden: width of the model (stepped models).
+        lr: peak learning rate of AdamW (stepped models).
+        contrast_steps: steps of label-free contrastive training beforehand; 0 = no contrast at all
+            (model contrastive).
         views: widths of consecutive groups of columns that are views of the same row, such as
             {"speech": 512, "text": 384}; None = one view.
         standardize: scale every column to mean 0 and deviation 1 over all rows given to `fit`.
@@ -76,13 +79,15 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        rule="class_topk",
+        rule="soft_allocation",
         *,
+        model="discriminant",
         coverage=(0.3, 0.45, 0.6),
-        max_rounds=3,
+        max_rounds=8,
         precision_target=None,
         folds=5,
         members=1,
+        components=50,
         steps=200,
         hidden=64,
         lr=2e-3,
@@ -95,11 +100,13 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         random_state=None,
     ):
         self.rule = rule
+        self.model = model
         self.coverage = coverage
         self.max_rounds = max_rounds
         self.precision_target = precision_target
         self.folds = folds
         self.members = members
+        self.components = components
         self.steps = steps
         self.hidden = hidden
         self.lr = lr
@@ -119,8 +126,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             y: (N,) labels, -1 where unlabelled (text labels in an array of dtype object).
             groups: (N,) speakers or the like; rows of one never stand on two sides of a fold.
         """
-        X, y = _validate(self, _plain(X), _plain(y), reset=True)
-        labeled = _labeled(y)
+        X, y = validated(self, plain(X), plain(y), reset=True)
+        labeled = labeled_rows(y)
         check_classification_targets(y[labeled])
         self.classes_, code = np.unique(y[labeled], return_inverse=True)
         if len(self.classes_) < 2:
@@ -132,7 +139,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         label = np.full(len(y), UNLABELED)
         label[labeled] = code
         self._fit_scaling(X)
-        problem = self._problem(X, label, labeled, _groups(groups, len(y)), config)
+        problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
         outcome = run_rounds(problem, config)
         self._keep(outcome, problem, y)
         return self
@@ -140,7 +147,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         """Returns calibrated probabilities (N, C), columns as in `classes_`."""
         check_is_fitted(self)
-        X, _ = _validate(self, _plain(X), None, reset=False)
+        X, _ = validated(self, plain(X), None, reset=False)
         values = self._values(X, torch.float64)  # a row's answer must not hang on its batch mates
         present = torch.ones(len(X), len(values), dtype=torch.bool, device=self.device)
         said = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
@@ -159,20 +166,33 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         if not self.contrast_steps:
             contrast = ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0)
         coverage = [float(c) for c in np.atleast_1d(self.coverage)]
+        linear = self.model in CLOSED_FORM
+        if self.contrast_steps and self.model != "contrastive":
+            raise ValueError(f"contrast_steps needs model='contrastive', got model={self.model!r}")
+        select = SelectionConfig(
+            rule=self.rule, coverage=coverage, precision_target=self.precision_target
+        )
+        if linear:  # as recipe auto has it
+            select.soft_allocation.temperature, select.temporal = 0.7, 0.0
         return LearningConfig(
             seed=seed,
-            model=FusionConfig(hidden=self.hidden, projection=max(1, self.hidden // 2)),
+            model=FusionConfig(
+                kind=self.model,
+                hidden=self.hidden,
+                projection=max(1, self.hidden // 2),
+                components=self.components,
+            ),
             contrast=contrast,
-            train=TrainConfig(
-                folds=self.folds, members=self.members, steps=self.steps, lr=self.lr
-            ),
-            select=SelectionConfig(
-                rule=self.rule, coverage=coverage, precision_target=self.precision_target
-            ),
+            train=TrainConfig(folds=self.folds, members=self.members, steps=self.steps, lr=self.lr),
+            vote=VoteConfig(calibration="temperature" if linear else "auto"),
+            select=select,
             rounds=RoundsConfig(
-                max_rounds=self.max_rounds, metric=self.metric, accept_se=self.accept_se
+                max_rounds=self.max_rounds,
+                metric=self.metric,
+                accept_se=self.accept_se,
+                min_change=0.0 if linear else 0.02,
             ),
-        )  # fmt: skip
+        )
 
     def _fit_scaling(self, X: np.ndarray) -> None:
         self._mean, self._std = np.zeros(X.shape[1]), np.ones(X.shape[1])
@@ -195,8 +215,9 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         tensor = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device, dtype)
         parts = dict(zip(self._widths, tensor.split(list(self._widths.values()), 1), strict=True))
         anchors = tensor.new_tensor(ANCHORS).expand(len(X), -1)
+        stepped = self.model not in CLOSED_FORM
         return {
-            name: torch.cat([part, anchors], 1) if part.shape[1] < NARROW else part
+            name: torch.cat([part, anchors], 1) if part.shape[1] < NARROW and stepped else part
             for name, part in parts.items()
         }
 
@@ -255,46 +276,3 @@ def _exact(ensemble: Ensemble) -> Ensemble:
     params = {k: v.double() for k, v in ensemble.params.items()}
     buffers = {k: v.double() if v.is_floating_point() else v for k, v in ensemble.buffers.items()}
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, params, buffers)
-
-
-def _plain(table: Any) -> Any:
-    """Returns a tensor as an array; everything else as it is."""
-    return table.detach().cpu().numpy() if isinstance(table, torch.Tensor) else table
-
-
-def _validate(estimator: Any, X: Any, y: Any, *, reset: bool) -> Any:
-    """Returns X as float64 (N, D) and y as an array (N,), checked by scikit-learn."""
-    kind = {"dtype": np.float64, "order": "C", "reset": reset}
-    try:
-        from sklearn.utils.validation import validate_data
-    except ImportError:  # scikit-learn < 1.6
-        check = estimator._validate_data
-    else:
-
-        def check(*args, **words):
-            return validate_data(estimator, *args, **words)
-
-    return check(X, y, **kind) if reset else (check(X, **kind), None)
-
-
-def _labeled(y: np.ndarray) -> np.ndarray:
-    """Returns which rows are labelled (N,) bool: all whose entry is not -1."""
-    if y.dtype.kind in "US":
-        return np.ones(len(y), dtype=bool)
-    labeled = np.array([entry != UNLABELED for entry in y.tolist()], dtype=bool)
-    if not labeled.any():
-        raise ValueError("y has no labelled row: every entry is -1")
-    if y.dtype.kind in "if" and len(np.unique(y[labeled])) == 1:
-        return np.ones(len(y), dtype=bool)  # -1 and +1: the usual coding of two classes
-    return labeled
-
-
-def _groups(groups: Any, rows: int) -> np.ndarray:
-    """Returns each row's group as text (N,); without groups every row is one of its own."""
-    if groups is None:
-        return np.array([str(i) for i in range(rows)])
-    given = np.asarray(_plain(groups))
-    if given.shape != (rows,):
-        raise ValueError(f"groups must have one entry for each of the {rows} rows of X, got shape "
-                         f"{given.shape}")  # fmt: skip
-    return given.astype(str)

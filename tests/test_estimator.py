@@ -31,8 +31,18 @@ def fitted():
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks themselves use deprecated parts
-def test_it_passes_every_check_of_scikit_learn():
-    check_estimator(SelfTrainingEstimator(steps=80, members=1, folds=2, hidden=16, lr=5e-3))
+@pytest.mark.parametrize(("model", "rounds"), [("discriminant", 8), ("contrastive", 3)])
+def test_it_passes_every_check_of_scikit_learn(model, rounds):
+    words = {"model": model, "max_rounds": rounds}
+    check_estimator(
+        SelfTrainingEstimator(**words, steps=80, members=1, folds=2, hidden=16, lr=5e-3)
+    )
+
+
+def test_settings_of_another_model_are_refused():
+    x, y, _ = blobs()
+    with pytest.raises(ValueError, match="contrast_steps needs model='contrastive'"):
+        SelfTrainingEstimator(**QUICK, contrast_steps=10).fit(x, y)
 
 
 def test_given_labels_never_change_and_rounds_are_stamped(fitted):
@@ -42,7 +52,7 @@ def test_given_labels_never_change_and_rounds_are_stamped(fitted):
     assert (model.labeled_iter_[given] == 0).all()
     assert ((model.labeled_iter_ == -1) == (model.transduction_ == -1)).all()
     assert (model.labeled_iter_.max() > 0) == (model.best_iter_ > 0)
-    assert model.labeled_iter_.max() <= model.best_iter_ <= model.n_iter_ <= 3
+    assert model.labeled_iter_.max() <= model.best_iter_ <= model.n_iter_ <= model.max_rounds
     assert model.termination_condition_ in ("max_rounds", "no_change", "all_labeled", "gate")
     assert len(model.scores_) == model.n_iter_ + 1
 

@@ -40,7 +40,7 @@ FLOORS = [
         "learning_losses",
         "affect_scale",
     },
-    {"run", "training", "teaching", "checking", "report", "tasks", "task_report", "recipes"},
+    {"run", "training", "teaching", "checking", "report", "tasks", "task_report", "recipes", "estimator_input"},
     {"probes", "pools", "round_state", "gate", "adapted", "closed_form"},
     {
         "task_rounds",

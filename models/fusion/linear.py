@@ -45,20 +45,21 @@ class Linear(nn.Module):
         masks: dict[str, Tensor] | None = None,
     ) -> FusionOutput:
         """Returns scores of `inputs` name -> (B, D) or (B, T, D) frames, under `present` (B, M)."""
-        logits = self.prior.expand(len(present), -1)
-        alone, embeddings = {}, {}
+        logits = self.prior.expand(present.shape[0], -1)  # len() would freeze it
+        alone = {}
         for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
             x = inputs[name]
             if x.dim() == 3:
                 mask = None if masks is None else masks.get(name)
                 x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
-            here = present[:, i, None]
-            x = torch.where(here, x, 0.0)
-            logits = logits + torch.where(here, x @ (view.basis @ view.joint) + view.joint_bias, 0)
-            alone[name] = self.prior + x @ (view.basis @ view.own) + view.own_bias
-            embeddings[name] = x @ view.basis
-        fused = torch.cat(list(embeddings.values()), 1)
-        return FusionOutput(logits, alone, embeddings, fused)
+            # both maps in one product; what stands in for a missing value may be NaN: it stays in
+            # its row and is taken out below
+            both = x @ (view.basis @ torch.cat([view.joint, view.own], 1))
+            both = both + torch.cat([view.joint_bias, view.own_bias])
+            both = torch.where(present[:, i, None], both, 0.0)
+            logits = logits + both[:, : self.classes]
+            alone[name] = self.prior + both[:, self.classes :]
+        return FusionOutput(logits, alone, embeddings=dict(alone), fused=logits)
 
 
 class View(nn.Module):
