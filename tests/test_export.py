@@ -6,7 +6,7 @@ import torch
 from two_runs import runs  # noqa: F401
 
 from models.fusion import FusionConfig
-from models.fusion.config import KINDS
+from models.fusion.config import CLOSED_FORM, KINDS
 from pseudo_label.calibration import fit_calibration
 from semi.cli import main
 from semi.config import load_config
@@ -18,6 +18,8 @@ from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.model_dir import Model, load_model
 from semi.teaching import Voter
+
+EVERY = (*KINDS, *CLOSED_FORM)
 
 
 def random_model(
@@ -62,12 +64,11 @@ def gap(model):
     return max(float((a - b).abs().max()) for a, b in both)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_plain_module_answers_as_the_library_for_every_fusion(kind):
     assert gap(random_model(kind)) < 1e-5
 
 
-PLAIN = ("discriminant", "logistic")  # know classes alone
 TASKS = ("multi_label", "affect", "joint", "joint_multi_label")
 SEQUENCES = ["encoders.speech.pooling=frames", "model.kind=cross_attention",
              "features.max_frames=5"]  # fmt: skip
@@ -94,7 +95,7 @@ def test_the_plain_module_answers_as_the_library_for_sequences(task):
 def with_values(kind, task):
     """Returns a model of two members that also says valence and arousal, if its kind can."""
     words = SEQUENCES if kind == "cross_attention" else ()
-    return random_model(kind, task="single" if kind in PLAIN else task, words=words, count=2)
+    return random_model(kind, task="single" if kind in CLOSED_FORM else task, words=words, count=2)
 
 
 def written(model, path, write):
@@ -105,13 +106,13 @@ def written(model, path, write):
     return max(float((a - b).abs().max()) for a, b in both)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_torch_program_answers_as_the_library_for_every_fusion(kind, tmp_path):
     model = with_values(kind, "joint")
     assert written(model, tmp_path / "m.pt2", _write_program) < 1e-5
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_onnx_answers_as_the_library_for_every_fusion(kind, tmp_path):
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name)
