@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .bench_config import BASELINES
 from .bench_data import Corpus
 
 KEY = ("dataset", "budget", "seed", "draw", "fold", "arm")
@@ -61,8 +62,7 @@ class Results:
 
     def reference(self, arm: str) -> str:
         """Returns the arm that another is measured against."""
-        sklearn = arm.startswith("self_training_") or arm == "label_spreading"
-        return LOGISTIC if sklearn else SUPERVISED
+        return LOGISTIC if arm in BASELINES else SUPERVISED
 
     def budgets(self) -> list[str]:
         """Returns the budgets that were run, in the order of the file."""

@@ -17,7 +17,9 @@ from .learning import LearningConfig
 from .training_config import GATE_METRICS
 
 CONTROLS = ("placebo", "shuffled", "oracle")
-BASELINES = ("self_training_0.7", "self_training_0.9", "label_spreading")
+USB = ("usb_supervised", "usb_fixmatch", "usb_flexmatch", "usb_freematch", "usb_softmatch",
+       "usb_adamatch")  # fmt: skip
+BASELINES = ("self_training_0.7", "self_training_0.9", "label_spreading", *USB)
 STANDARDIZE = ("speaker", "global", "none")
 
 
@@ -81,7 +83,7 @@ class BenchConfig(LearningConfig):
     controls: list[str] = field(default_factory=lambda: list(CONTROLS))
     """placebo (other seed, no rows) | shuffled (wrong labels) | oracle (true labels)."""
     baselines: list[str] = field(default_factory=lambda: list(BASELINES))
-    """scikit-learn on the same features, beside logistic regression on the labelled rows."""
+    """scikit-learn and USB (usb_...) on the same features, beside logistic regression."""
     metric: str = "macro_f1"
     """What gains are measured in: macro_f1 | waf | uar | accuracy."""
     resamples: int = 2000

@@ -82,8 +82,8 @@ def words(
         "# Benchmark",
         "",
         f"Gains are differences of {metric} in points to the supervised arm of the same label "
-        f"draw, seed and ensemble size, on test groups that are in no pool; scikit-learn's arms "
-        f"are held against its logistic regression. Brackets: 95 % intervals from "
+        f"draw, seed and ensemble size, on test groups that are in no pool; arms of scikit-learn "
+        f"and USB are held against logistic regression. Brackets: 95 % intervals from "
         f"{config.resamples} resamples of test groups and of runs (a run is one seed and label "
         f"draw), widened by Student's quantile. A verdict is given from {MIN_RUNS} runs on, and "
         f"only where Holm's correction over the arms of a budget leaves p < {LEVEL}.",

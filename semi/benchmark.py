@@ -31,8 +31,9 @@ from .bench_arms import (
     sklearn_arm,
     supervised_arm,
 )
-from .bench_config import BenchConfig, budget_name, learning_of
+from .bench_config import USB, BenchConfig, budget_name, learning_of
 from .bench_data import Corpus, Outer, load_corpus, outer, outer_splits, problem_of
+from .bench_usb import usb_arm
 from .config import signature
 from .errors import RunError
 from .evaluation import confusion, metrics_from_confusion
@@ -133,6 +134,8 @@ def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Callable[[Problem, Sta
         return lambda problem, starts: run(problem, learning, starts)
 
     def theirs(kind: str):
+        if kind in USB:
+            return lambda problem, starts: usb_arm(problem, kind, seed)
         return lambda problem, starts: sklearn_arm(problem, kind)
 
     if cell.budget is None:

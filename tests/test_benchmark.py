@@ -56,7 +56,8 @@ def bench(folder, features, *more):
             "seeds=1", "draws=1", "outer_folds=2", "rules=[class_topk]", "resamples=200",
             "train.folds=2", "train.members=1", "train.steps=5", "train.batch=16",
             "model.hidden=8", "model.projection=4", "contrast.pretrain_steps=0",
-            "contrast.weight=0", "contrast.weight_end=0", "rounds.max_rounds=1", *more,
+            "contrast.weight=0", "contrast.weight_end=0", "rounds.max_rounds=1",
+            "baselines=[self_training_0.7, self_training_0.9, label_spreading]", *more,
         ],
     )  # fmt: skip
 
