@@ -37,6 +37,7 @@ FLOORS = [
         "ensemble",
         "problem",
         "objective",
+        "batches",
         "learning_losses",
         "affect_scale",
     },
