@@ -248,7 +248,8 @@ def _paired(every: list[Answers], metric: str) -> list[dict[str, Any]]:
         for name, found in gap.differences.items():
             record |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         main = gap.differences[metric]
-        record |= {"p_value": main.p_value, "unit": main.unit, "units": main.units}
+        p = max(main.p_value or 0.0, least_p(main.units) if main.unit == "groups" else 0.0)
+        record |= {"p_value": p, "unit": main.unit, "units": main.units}
         pairs.append(record | {"mcnemar_p": gap.mcnemar_p})
     for key in ("p_value", "mcnemar_p"):
         given = [p[key] for p in pairs]
@@ -256,6 +257,11 @@ def _paired(every: list[Answers], metric: str) -> list[dict[str, Any]]:
         for pair, p in zip(pairs, adjusted, strict=True):
             pair["p_holm" if key == "p_value" else "mcnemar_p_holm"] = p
     return pairs
+
+
+def least_p(groups: int) -> float:
+    """Returns the least two-sided p that exchanging two systems' signs by group can give."""
+    return min(1.0, 2.0 ** (1 - groups))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

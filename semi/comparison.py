@@ -153,8 +153,9 @@ class Comparison:
             "",
             f"Difference to {first['against']} on the test rows that both can read, in points, "
             f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
-            f"{names[self.metric]}{other if tested else ''}, {'each also' if tested else 'and'} "
-            f"after Holm's correction for {many} comparison{'s' if many > 1 else ''}:",
+            f"{names[self.metric]} (never below what an exact test over as many groups could "
+            f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
+            f"correction for {many} comparison{'s' if many > 1 else ''}:",
             "",
             table(["run", "rows", *names.values(), *words], body),
         ]

@@ -73,9 +73,10 @@ def choose_several(
 def choose_affect(
     problem: Problem, state: RoundState, config: Any, rate: float
 ) -> tuple[Picked, Tensor]:
-    """Returns the `rate` of the pool on whose value the members differ least.
+    """Returns the `rate` of the pool whose interval is narrowest: its members differ least.
 
-    Within bins of the predicted value: taken over all, only mid-range rows would be left and the
+    The interval mean +- q s has the width of the spread s whatever q is, so none has to be chosen.
+    Within bins of the predicted value: over all of them only mid-range rows would be left, and the
     student would regress to the mean.
     """
     said = state.teaching.affect

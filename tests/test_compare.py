@@ -12,7 +12,7 @@ from two_runs import runs, settings, write_manifest  # noqa: F401
 import semi
 from semi.ablate import variants
 from semi.cli import main
-from semi.compare import compare, holm
+from semi.compare import compare, holm, least_p
 from semi.errors import RunError
 from semi.finished import answers_of
 
@@ -65,6 +65,12 @@ def test_a_run_is_no_different_from_itself(runs, tmp_path):  # noqa: F811
     assert pair["macro_f1"] == pair["macro_f1_low"] == pair["macro_f1_high"] == 0
     assert pair["p_value"] == pair["mcnemar_p"] == 1
     assert done.rows[0]["model_ms"] is None
+
+
+def test_two_speakers_prove_nothing(runs):  # noqa: F811
+    assert [least_p(k) for k in (1, 2, 5, 10)] == [1, 0.5, 0.0625, pytest.approx(0.00195, abs=1e-5)]
+    pair = compare(runs, paired=True, latency=False).pairs[0]
+    assert pair["units"] == 2 and pair["p_value"] >= 0.5
 
 
 def test_runs_with_other_test_rows_are_not_paired(runs, tmp_path):  # noqa: F811
