@@ -161,7 +161,7 @@ def test_scores_are_the_fused_kernels_log_sum_exp_and_the_kernel_with_q_and_k_sw
     each = kernel(q, k, k, attn_mask=wide)[1]  # (B, H, N): log-sum-exp of every query
     logits = q @ k.transpose(-1, -2) / 8**0.5 + wide - each[..., None]
     by_sum = (logits.exp() * sizes[:, None, :, None]).sum(2).mean(1)
-    back = (sizes.log()[:, None] - each)[:, :, None].expand(2, 4, 40, 40)
+    back = (sizes.log()[:, None] - each)[:, :, None].expand(2, 4, 40, 40).contiguous()
     by_swap = (kernel(k, q, q, attn_mask=back)[1] + sizes.log()[:, None]).exp().mean(1)
     ours = attention_received(q, k, sizes, chunk=7)
     torch.testing.assert_close(by_sum, ours, atol=1e-5, rtol=1e-5)
