@@ -130,6 +130,9 @@ class _Reader:
                 target[name] = OmegaConf.structured(kind)
             self.mapping(typing.cast(type, kind), target[name], node, key + ".", source)
         elif typing.get_origin(kind) is dict and isinstance(node, yaml.MappingNode):
+            if not node.value:  # {} takes out what stood there
+                target[name] = {}
+                self.sources[key] = where
             for entry, value, line in self.pairs(node, key + ".", source):
                 self.apply(inner[1], target[name], entry, value, f"{key}.{entry}", line, source)
         else:

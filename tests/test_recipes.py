@@ -122,6 +122,14 @@ def test_lmr_cl_runs_with_rows_that_lack_biosignals(home):
     assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "bio"}
 
 
+def test_empty_braces_take_out_what_a_recipe_names(home):
+    assert set(recipe(home, "lmr_cl").encoders.extra) == {"bio"}
+    assert not recipe(home, "lmr_cl", "encoders.extra={}").encoders.extra
+    words = ["encoders.extra={}", "select.per_class={sad: 0.9}"]
+    mer = semi.load_config(CONFIGS / "mer2024_semi.yaml", words)
+    assert not mer.encoders.extra and set(mer.select.per_class) == {"worried", "surprise", "sad"}
+
+
 def test_multi_still_teacher_learns_votes_from_frames_and_predicts_alike(home):
     result = run(home, "multi_still_teacher")
     model = semi.load(result.path)
