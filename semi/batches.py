@@ -27,6 +27,8 @@ class Lessons:
     gold: Tensor  # (n,) int64 rows with given labels
     pseudo: Tensor  # (p,) int64 rows that at least one chain pseudo-labelled; may be empty
     affect: Tensor | None = None  # (G, N, 2) valence and arousal to learn, NaN = unknown
+    # (G, N, C) how much to learn that a row is not of a class; its rows are among `pseudo`
+    negative: Tensor | None = None
 
 
 def class_balance(target: Tensor, power: float) -> Tensor:
@@ -74,9 +76,14 @@ def row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp:
     gold = gold / gold.sum(1, keepdim=True).clamp(min=1e-6)
     if weight.shape[1] == size:
         return gold
-    mass = lessons.weight[:, lessons.gold].sum(1, keepdim=True).clamp(min=1e-6)  # (G, 1)
-    scale = ramp * len(lessons.pseudo) / mass / (weight.shape[1] - size)
+    scale = pseudo_scale(lessons, weight.shape[1] - size, ramp)
     return torch.cat([gold, weight[:, size:] * scale], 1)
+
+
+def pseudo_scale(lessons: Lessons, drawn: int, ramp: float) -> Tensor:
+    """Returns (G, 1): what a drawn pseudo row's weight counts in the loss of a step."""
+    mass = lessons.weight[:, lessons.gold].sum(1, keepdim=True).clamp(min=1e-6)
+    return ramp * len(lessons.pseudo) / mass / drawn
 
 
 def correction(lessons: Lessons, config: TrainConfig, task: TaskConfig) -> tuple[Tensor, Tensor]:
@@ -124,6 +131,7 @@ class Step:
     target: Tensor  # (G, B, C)
     weight: Tensor  # (G, B)
     affect: Tensor | None  # (G, B, 2)
+    negative: Tensor | None = None  # (G, B, C)
 
 
 def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
@@ -147,7 +155,8 @@ def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
     alone = mix.share == 1
     weight = step.weight * ((step.weight[:, mix.partner] > 0) | alone)
     affect = None if step.affect is None else blend(step.affect)
-    return Step(inputs, step.present, blend(step.target), weight, affect)
+    negative = None if step.negative is None else blend(step.negative)
+    return Step(inputs, step.present, blend(step.target), weight, affect, negative)
 
 
 def given_labels(known: Tensor, size: int) -> Tensor:

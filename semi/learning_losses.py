@@ -59,6 +59,14 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def negative_learning(logits: Tensor, negative: Tensor) -> Tensor:
+    """Returns the sum over rows and classes of -w log(1 - p_c), w (R, C) as given.
+
+    Of the classes that a row surely is not, https://arxiv.org/abs/1908.07387.
+    """
+    return -(negative * (1 - logits.softmax(-1)).clamp(min=1e-6).log()).sum()
+
+
 def binary_cross_entropy(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
     """Returns the weighted sum of the class mean of binary cross-entropies on raw logits.
 

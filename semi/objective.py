@@ -15,7 +15,13 @@ from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group
 from models.fusion.supervised import supervised_terms
 from models.losses.regression import ccc_mse, uncertainty_weighted
 
-from .learning_losses import LOSSES, Stakes, binary_cross_entropy, cross_entropy
+from .learning_losses import (
+    LOSSES,
+    Stakes,
+    binary_cross_entropy,
+    cross_entropy,
+    negative_learning,
+)
 from .task_config import TaskConfig, TaughtTask
 from .training_config import TrainConfig
 
@@ -68,7 +74,8 @@ class Objective(nn.Module):
             weight: (B,) row weights of this member's fold; 0 = not a training row of it.
             known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
             extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
-                unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere.
+                unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
+                "negative" (B, C) weights of the classes that a row surely is not.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
@@ -76,6 +83,10 @@ class Objective(nn.Module):
         rows = self._rows(weight) if self.aims.classify else None
         if rows is not None and self.aims.task.classes_weight > 0:
             loss, parts = self._classification(out, batch, target, rows)
+        if "negative" in extra:
+            weights = self._rows(extra["negative"])  # (2B, C)
+            parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
+            loss = loss + parts["negative"]
         if "affect" in extra and rows is not None:
             parts["affect"] = self._affect(out, extra["affect"], weight)
             own = self.aims.task.affect_weight * parts["affect"]
@@ -100,7 +111,7 @@ class Objective(nn.Module):
         return loss, {"loss": loss, **parts}
 
     def _rows(self, weight: Tensor) -> Tensor:
-        """Returns the weights (2B,) of the clean and the noisy rows."""
+        """Returns the weights (2B, ...) of the clean and the noisy rows, from (B, ...)."""
         share = self.aims.train.noisy_share
         return torch.cat([(1 - share) * weight, share * weight])
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+
+from pseudo_label.rules.ups import negative_weight
+from pseudo_label.selection import cap_mass
 
 from .ensemble import Ensemble
 from .teaching import Teaching
@@ -26,6 +30,29 @@ class Picked:
     state: list[dict[str, Tensor]]  # rule state of each chain
     notes: list[str] = field(default_factory=list)
     affect: Tensor | None = None  # (G, P, 2) valence and arousal to learn beside
+    # (G, P, C) weights of the classes that a row surely is not; used by the round, not kept
+    negative: Tensor | None = None
+
+
+def negatives(parts: list[Tensor | None], gold: list[float], cap: float) -> Tensor | None:
+    """Returns (G, P, C) weights of negative labels, or None where a rule marks none.
+
+    A row weighs one, shared by its negative classes; all rows together at most cap times the gold.
+
+    Args:
+        parts: (P, C) bool of each chain.
+        gold: gold rows that each chain trains on.
+        cap: select.mass_cap.
+    """
+    found = []
+    for part, mass in zip(parts, gold, strict=True):
+        if part is None:
+            return None
+        weight = negative_weight(part)
+        row = cap_mass(weight.sum(1), mass, cap)
+        found.append(weight * row[:, None])
+    stacked = torch.stack(found)
+    return stacked if stacked.any() else None
 
 
 @dataclass

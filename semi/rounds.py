@@ -7,26 +7,24 @@ the gold rows it holds out stay unseen in every round; the last chain holds noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from models.fusion import FusionConfig
 from models.fusion.config import CLOSED_FORM
 from pseudo_label.selection import Selection, cap_mass, select
 
-from .closed_form import fit_linear, principal_start
-from .ensemble import Ensemble
+from .closed_form import fit_linear
 from .gate import gate, information, judge, ships
 from .pools import graph_features, pool_of
-from .probes import contrast_probe
 from .problem import Problem
-from .round_state import Picked, RoundState
+from .round_state import Picked, RoundState, negatives
+from .starts import fresh_ensemble, learned_start
 from .task_config import task_of
 from .teaching import teach
-from .training import Lessons, OnStep, Probe, fit, pretrain
+from .training import Lessons, OnStep, fit
 
 STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
 
@@ -65,75 +63,6 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def model_of(config: Any) -> FusionConfig:
-    """Returns the settings of the model, with the heads that the task needs."""
-    return replace(config.model, affect=True) if task_of(config).affect else config.model
-
-
-def learned_start(
-    problem: Problem, config: Any, on_step: OnStep | None = None
-) -> dict[str, Tensor]:
-    """Returns the tensors (M, ...) learned without labels: by contrast, or principal axes."""
-    rows = torch.cat([problem.gold, problem.pool])
-    if config.model.kind in CLOSED_FORM:
-        return principal_start(problem.values, problem.present, rows, config.model.components)
-    fresh = Ensemble.create(
-        model_of(config),
-        problem.dims,
-        len(problem.classes),
-        count=config.train.members,
-        seed=config.seed,
-        device=problem.device,
-    )
-    done = pretrain(
-        fresh,
-        problem.values,
-        problem.present,
-        rows,
-        config.train,
-        config.noise,
-        config.contrast,
-        seed=config.seed,
-        on_step=on_step,
-        probe=_probe(problem, fresh, config),
-    )
-    return {k: v for k, v in done.params.items() if not torch.equal(v, fresh.params[k])}
-
-
-def _probe(problem: Problem, ensemble: Ensemble, config: Any) -> Probe | None:
-    """Returns the check of the contrast on inputs of dev and test rows; it reads no labels."""
-    rows = torch.cat([problem.dev, problem.test])
-    return contrast_probe(
-        ensemble,
-        problem.values,
-        problem.present,
-        rows,
-        config.noise,
-        config.contrast,
-        seed=config.seed,
-    )
-
-
-def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) -> Ensemble:
-    """Returns the untrained (K + 1) x M members, their encoders from pre-training if there was any.
-
-    The same start in every round: a round differs from the warm start by its pseudo-labels alone.
-    """
-    chains = problem.folds + 1
-    ensemble = Ensemble.create(
-        model_of(config),
-        problem.dims,
-        len(problem.classes),
-        count=chains * config.train.members,
-        seed=config.seed,
-        device=problem.device,
-    )
-    for name, value in learned.items():
-        each = ensemble.count // len(value)
-        ensemble.params[name] = value.to(problem.device).repeat(each, *[1] * (value.dim() - 1))
-    return ensemble
-
-
 def lessons_of(problem: Problem, picked: Picked | None, target: Tensor | None) -> Lessons:
     """Returns gold, minus each chain's held-out fold, plus what each chain picked.
 
@@ -147,19 +76,26 @@ def lessons_of(problem: Problem, picked: Picked | None, target: Tensor | None) -
     for k in range(chains):
         weight[k, problem.gold] = (problem.fold != k).float()
     every = problem.target.expand(chains, -1, -1)
-    pseudo = problem.gold[:0]
+    pseudo, negative = problem.gold[:0], None
     if picked is not None and target is not None:
         every = every.clone()
         every[:, problem.pool] = target.to(every)
         weight[:, problem.pool] = picked.weight.to(weight)
-        pseudo = problem.pool[picked.chosen.any(0)]
+        taught = picked.chosen.any(0)
+        if picked.negative is not None:
+            negative = torch.zeros_like(every)
+            negative[:, problem.pool] = picked.negative.to(every)
+            taught = taught | picked.negative.any(2).any(0)
+        pseudo = problem.pool[taught]
     affect = None
     if problem.affect is not None:
         affect = torch.full_like(problem.affect, torch.nan).repeat(chains, 1, 1)
         affect[:, problem.gold] = problem.affect[problem.gold]
         if picked is not None and picked.affect is not None:
             affect[:, problem.pool] = picked.affect.to(affect)
-    return Lessons(problem.values, problem.present, every, weight, problem.gold, pseudo, affect)
+    return Lessons(
+        problem.values, problem.present, every, weight, problem.gold, pseudo, affect, negative
+    )
 
 
 def choose(
@@ -191,7 +127,10 @@ def choose(
         cap_mass(part.weight, float((problem.fold != k).sum()), config.select.mass_cap)
         for k, part in enumerate(parts)
     ]
-    last = parts[-1]
+    last, negative = parts[-1], None
+    if config.model.kind not in CLOSED_FORM:
+        mass = [float((problem.fold != k).sum()) for k in range(problem.folds + 1)]
+        negative = negatives([p.negative for p in parts], mass, config.select.mass_cap)
     picked = Picked(
         torch.stack([p.chosen for p in parts]),
         torch.stack([p.label for p in parts]),
@@ -202,6 +141,7 @@ def choose(
         [p.state for p in parts],
         last.notes,
         affect=state.teaching.affect.pool if state.teaching.affect is not None else None,
+        negative=negative,
     )
     return picked, torch.stack([p.target for p in parts])
 

@@ -26,6 +26,7 @@ from .batches import (
     given_labels,
     mixed,
     noisy_batch,
+    pseudo_scale,
     row_weights,
     sure,
 )
@@ -131,12 +132,18 @@ def fit(
             if lessons.affect is not None and scale is not None:
                 affect = (lessons.affect[:, at] - scale.mean) / scale.std
             target = target * (1 - smooth) + smooth / spread
+            negative = None
+            if lessons.negative is not None:
+                scale_now = pseudo_scale(lessons, len(at) - size, ramp)
+                negative = lessons.negative[:, at] * scale_now[..., None]
             if noise.mixup_alpha > 0 and classify:
-                step_rows = Step(inputs, present, target, weight, affect)
+                step_rows = Step(inputs, present, target, weight, affect, negative)
                 step_rows = mixed(step_rows, noise.mixup_alpha, generator)
                 inputs, target, affect = step_rows.inputs, step_rows.target, step_rows.affect
-                weight = step_rows.weight
+                weight, negative = step_rows.weight, step_rows.negative
             extra = {} if affect is None else {"affect": affect}
+            if negative is not None:
+                extra["negative"] = negative
             if by_class:
                 extra["gold"] = given_labels(known, size)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps

@@ -106,6 +106,12 @@ def negative_loss(logits: Tensor, negative: Tensor, weight: Tensor | None = None
     return (loss * share).sum() / share.sum().clamp(min=1e-12)
 
 
+def negative_weight(negative: Tensor) -> Tensor:
+    """Returns (N, C): each negative class of a row has an equal part of the row's one, else 0."""
+    mask = negative.float()
+    return mask / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
 def _std(members: Tensor) -> Tensor:
     """Sample standard deviation over the members; 0 for a single one."""
     if len(members) < 2:

@@ -1,0 +1,91 @@
+"""What a round starts from: the untrained members, and what was learned without any label.
+
+Letters: K folds, M members of a fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.fusion import FusionConfig
+from models.fusion.config import CLOSED_FORM
+
+from .closed_form import principal_start
+from .ensemble import Ensemble
+from .probes import contrast_probe
+from .problem import Problem
+from .task_config import task_of
+from .training import OnStep, Probe, pretrain
+
+
+def model_of(config: Any) -> FusionConfig:
+    """Returns the settings of the model, with the heads that the task needs."""
+    return replace(config.model, affect=True) if task_of(config).affect else config.model
+
+
+def learned_start(
+    problem: Problem, config: Any, on_step: OnStep | None = None
+) -> dict[str, Tensor]:
+    """Returns the tensors (M, ...) learned without labels: by contrast, or principal axes."""
+    rows = torch.cat([problem.gold, problem.pool])
+    if config.model.kind in CLOSED_FORM:
+        return principal_start(problem.values, problem.present, rows, config.model.components)
+    fresh = Ensemble.create(
+        model_of(config),
+        problem.dims,
+        len(problem.classes),
+        count=config.train.members,
+        seed=config.seed,
+        device=problem.device,
+    )
+    done = pretrain(
+        fresh,
+        problem.values,
+        problem.present,
+        rows,
+        config.train,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+        on_step=on_step,
+        probe=_probe(problem, fresh, config),
+    )
+    return {k: v for k, v in done.params.items() if not torch.equal(v, fresh.params[k])}
+
+
+def _probe(problem: Problem, ensemble: Ensemble, config: Any) -> Probe | None:
+    """Returns the check of the contrast on inputs of dev and test rows; it reads no labels."""
+    rows = torch.cat([problem.dev, problem.test])
+    return contrast_probe(
+        ensemble,
+        problem.values,
+        problem.present,
+        rows,
+        config.noise,
+        config.contrast,
+        seed=config.seed,
+    )
+
+
+def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) -> Ensemble:
+    """Returns the untrained (K + 1) x M members, their encoders from pre-training if there was any.
+
+    The same start in every round: a round differs from the warm start by its pseudo-labels alone.
+    """
+    chains = problem.folds + 1
+    ensemble = Ensemble.create(
+        model_of(config),
+        problem.dims,
+        len(problem.classes),
+        count=chains * config.train.members,
+        seed=config.seed,
+        device=problem.device,
+    )
+    for name, value in learned.items():
+        each = ensemble.count // len(value)
+        ensemble.params[name] = value.to(problem.device).repeat(each, *[1] * (value.dim() - 1))
+    return ensemble

@@ -1,0 +1,112 @@
+"""Negative labels of rule ups: what marks them, what they weigh, and that training heeds them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from tiny_problem import tiny_config, tiny_problem
+
+from models.fusion import FusionConfig
+from noise import NoiseConfig
+from pseudo_label import SelectionConfig
+from pseudo_label.rules.ups import UPSConfig, negative_weight
+from semi.learning_losses import negative_learning
+from semi.round_state import negatives
+from semi.rounds import choose, fresh_ensemble, lessons_of, trained, warm_start
+from semi.training import fit
+
+LOOSE = UPSConfig(tau_n=0.3, kappa_n=0.2)
+
+
+def problem_and_round(**select):
+    problem, config = tiny_problem(), tiny_config()
+    config.select = SelectionConfig(rule="ups", ups=LOOSE, **select)
+    state = warm_start(problem, config, {})
+    return problem, config, state
+
+
+def test_the_loss_equals_the_loop():
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 4, generator=draw, requires_grad=True)
+    weight = torch.rand(5, 4, generator=draw) * (torch.rand(5, 4, generator=draw) < 0.5)
+    loss = 0.0
+    for p, row in zip(logits.softmax(1).tolist(), weight.tolist(), strict=True):
+        loss += sum(-w * math.log(1 - q) for q, w in zip(p, row, strict=True))
+    said = negative_learning(logits, weight)
+    assert float(said.detach()) == pytest.approx(loss, rel=1e-5)
+    said.backward()
+    assert logits.grad is not None and bool(logits.grad.isfinite().all())
+    sure = torch.tensor([[80.0, 0.0]])
+    assert bool(negative_learning(sure, torch.ones(1, 2)).isfinite())
+
+
+def test_a_row_weighs_one_whatever_the_number_of_its_negative_classes():
+    mask = torch.tensor([[True, True, False], [False, False, False], [False, True, False]])
+    assert negative_weight(mask).tolist() == [[0.5, 0.5, 0], [0, 0, 0], [0, 1, 0]]
+
+
+def test_all_rows_together_weigh_at_most_the_cap_times_gold():
+    mask = torch.ones(100, 3, dtype=torch.bool)
+    weight = negatives([mask, mask & False], [10.0, 20.0], 2.0)
+    assert float(weight[0].sum()) == pytest.approx(20.0) and float(weight[1].sum()) == 0
+    assert negatives([mask & False], [10.0], 2.0) is None
+    assert negatives([None, None], [10.0, 20.0], 2.0) is None
+
+
+def test_only_rows_that_are_not_chosen_have_negative_labels_and_only_from_ups():
+    problem, config, state = problem_and_round()
+    picked, _ = choose(problem, state, config, 0.5, 1)
+    marked = picked.negative.any(2)
+    assert bool(marked.any()) and not bool((marked & picked.chosen).any())
+    config.select = SelectionConfig(rule="class_topk")
+    assert choose(problem, state, config, 0.5, 1)[0].negative is None
+
+
+def test_linear_models_have_no_negative_labels():
+    problem, config = tiny_problem(), tiny_config(model=FusionConfig(kind="logistic"))
+    config.select = SelectionConfig(rule="ups", ups=LOOSE)
+    from semi.rounds import learned_start
+
+    state = warm_start(problem, config, learned_start(problem, config))
+    assert choose(problem, state, config, 0.5, 1)[0].negative is None
+
+
+def test_rows_of_negative_labels_are_drawn_but_have_no_positive_weight():
+    problem, config, state = problem_and_round()
+    picked, target = choose(problem, state, config, 0.5, 1)
+    lessons = lessons_of(problem, picked, target)
+    marked = (picked.chosen | picked.negative.any(2)).any(0)
+    assert torch.equal(lessons.pseudo, problem.pool[marked])
+    assert torch.equal(lessons.weight[:, problem.pool], picked.weight)
+    assert float(lessons.negative[:, problem.gold].sum()) == 0
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_training_heeds_negative_labels(mixup):
+    problem, config, state = problem_and_round()
+    picked, target = choose(problem, state, config, 0.5, 1)
+    config.train = dataclasses.replace(config.train, steps=40)
+    config.noise = NoiseConfig(mixup_alpha=mixup)
+    picked.weight = torch.zeros_like(picked.weight)  # the positive ones would say otherwise
+    never = torch.zeros_like(picked.negative)
+    never[:, :, 0] = 1.0  # "no row of the pool is of class 0", which is wrong for a third
+
+    def said(negative):
+        picked.negative = negative
+        lessons = lessons_of(problem, picked, target)
+        model = fit(fresh_ensemble(problem, config, {}), lessons, config.train, config.noise,
+                    config.contrast, seed=0)  # fmt: skip
+        values = {m: v[problem.pool] for m, v in problem.values.items()}
+        logits = model.predict_logits(values, problem.present[problem.pool]).fused
+        return float(logits.softmax(-1)[..., 0].mean())
+
+    assert said(never) < said(None) - 0.05
+
+
+def test_a_round_of_ups_runs_and_says_what_it_lost():
+    problem, config, state = problem_and_round()
+    picked, target = choose(problem, state, config, 0.5, 1)
+    seen = []
+    trained(problem, config, {}, 1, lambda step, parts: seen.append(parts), picked, target)
+    assert seen and all(parts["negative"] > 0 for parts in seen)
