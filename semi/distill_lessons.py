@@ -32,8 +32,9 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
 
     Gold rows stand twice: with their given label, and at the end of the table, as often drawn as
     pool rows, with the teacher's word. Where student and teacher have the same folds, each chain of
-    the student is taught the pool by the teacher's chain that held out the same gold; so its
-    out-of-fold scores stay honest.
+    the student is taught by the teacher's chain that held out the same gold, and by no other: those
+    learned the very labels that it is judged on. The last chain, which holds nothing out, hears
+    what was said of gold rows out-of-fold.
     """
     task, sharp = task_of(config), config.distill
     if labels.classes != problem.classes:
@@ -59,9 +60,9 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).float().to(device)
 
-    gold = _rows_of(names, labels.gold_ids, labels.gold)  # (n, C)
+    gold = np.stack([_rows_of(names, labels.gold_ids, labels.gold[k]) for k in sources])
     pool = np.stack([_rows_of(ids, labels.pool_ids, labels.pool[k]) for k in sources])  # (G, P, C)
-    on_gold, on_pool = np.isfinite(gold).all(1), np.isfinite(pool).all(2)
+    on_gold, on_pool = np.isfinite(gold).all((0, 2)), np.isfinite(pool).all(2)
     chosen = torch.from_numpy(on_pool).to(device) & (sharp.pool_weight > 0)
     weight = chosen.float() * sharp.pool_weight
     held_in = torch.stack([(problem.fold != k).float() for k in range(chains)])  # (G, n)
@@ -91,13 +92,14 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
     given = whole.weight.clone()
     given[:, problem.gold] *= share
     taught = held_in[:, torch.from_numpy(on_gold).to(device)] * (1 - share)
-    words = tensor(said(gold[on_gold], sharp, task.multi)).expand(chains, -1, -1)
+    words = tensor(said(gold[:, on_gold], sharp, task.multi))  # (G, n', C)
     affect = whole.affect
     if affect is not None:
         value = affect[:, again]
         if labels.gold_affect is not None:
-            value = tensor(_rows_of(names, labels.gold_ids, labels.gold_affect)[on_gold])
-        affect = torch.cat([affect, value.expand(chains, -1, -1)], 1)
+            heard = [_rows_of(names, labels.gold_ids, labels.gold_affect[k]) for k in sources]
+            value = tensor(np.stack(heard)[:, on_gold])
+        affect = torch.cat([affect, value], 1)
     lesson = replace(
         whole,
         values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from .ensemble import Ensemble
 from .files import replacing
 from .finished import Finished, reopen
-from .teaching import answer
+from .teaching import Voter, answer, chain_affect, chain_logits
 
 TEACHER = "teacher.npz"  # in the teacher's run folder
 
@@ -23,12 +25,14 @@ class SoftLabels:
     """Calibrated probabilities of a teacher; NaN rows where it cannot say anything."""
 
     gold_ids: np.ndarray  # (n,) str
-    gold: np.ndarray  # (n, C) from the chain that held the row out
-    fold: np.ndarray  # (n,) that chain
+    # (G, n, C) of each chain; of the last one from the chain that held the row out. A student's
+    # chain may hear its own alone: the others learned the labels that it holds out.
+    gold: np.ndarray
+    fold: np.ndarray  # (n,) the chain that held the row out
     pool_ids: np.ndarray  # (P,) str
     pool: np.ndarray  # (G, P, C) of each chain; the last one of the model that ships
     classes: list[str]
-    # valence and arousal, where the teacher says them: (n, 2) and (G, P, 2), else None
+    # valence and arousal, where the teacher says them: (G, n, 2) and (G, P, 2), else None
     gold_affect: np.ndarray | None = None
     pool_affect: np.ndarray | None = None
 
@@ -40,7 +44,8 @@ def soft_labels(path: str | Path) -> SoftLabels:
     here = kept.is_file() and finished.is_file()
     if here and kept.stat().st_mtime_ns >= finished.stat().st_mtime_ns:
         with np.load(kept, allow_pickle=False) as held:
-            return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},
+            if held["gold"].ndim == 3:  # else of an earlier version
+                return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},
                                   classes=held["classes"].tolist())  # fmt: skip
     labels = _say(reopen(path))
     with replacing(kept) as temporary, open(temporary, "wb") as target:
@@ -49,27 +54,43 @@ def soft_labels(path: str | Path) -> SoftLabels:
 
 
 @torch.no_grad()
+def chain_words(
+    ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
+) -> Tensor:
+    """Returns what each chain by itself says of some rows (G, R, C), calibrated and voted."""
+    every = chain_logits(ensemble, values, present, chains, multi=voter.multi)
+    each = [voter.vote(voter.by_head(raw), present) for raw in every[:, : len(voter.heads)]]
+    return torch.stack(each)
+
+
+@torch.no_grad()
 def _say(done: Finished) -> SoftLabels:
     problem, teaching, model = done.problem, done.teaching, done.model
-    voter = teaching.voter
+    voter, chains = teaching.voter, model.chains
+
+    def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        return {m: v[rows] for m, v in problem.values.items()}, problem.present[rows]
+
+    gold = chain_words(model.ensemble, voter, *of(problem.gold), chains)
+    gold[-1] = teaching.oof
     here = problem.present[problem.pool]
-    chains = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
-    values = {m: v[problem.pool] for m, v in problem.values.items()}
-    shipped = answer(model.ensemble, voter, values, here, model.chains)
-    chains.append(shipped.probs)
+    pool = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
+    shipped = answer(model.ensemble, voter, *of(problem.pool), chains)
     silent = ~here.any(1)[None, :, None]
-    pool = torch.stack(chains).double().masked_fill(silent, float("nan"))
+    words = torch.stack([*pool, shipped.probs]).double().masked_fill(silent, float("nan"))
     gold_affect = pool_affect = None
     if teaching.affect is not None and shipped.affect is not None:
-        gold_affect = teaching.affect.oof.double().numpy()
+        own = chain_affect(model.ensemble, *of(problem.gold), chains)[0]
+        own[-1] = teaching.affect.oof
         every = torch.cat([teaching.affect.pool[:-1], shipped.affect[None]]).double()
+        gold_affect = own.double().numpy()
         pool_affect = every.masked_fill(silent, float("nan")).numpy()
     return SoftLabels(
         gold_ids=problem.ids[problem.gold.numpy()].astype(str),
-        gold=teaching.oof.double().numpy(),
+        gold=gold.double().numpy(),
         fold=problem.fold.numpy(),
         pool_ids=problem.ids[problem.pool.numpy()].astype(str),
-        pool=pool.numpy(),
+        pool=words.numpy(),
         classes=problem.classes,
         gold_affect=gold_affect,
         pool_affect=pool_affect,
