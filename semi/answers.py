@@ -148,7 +148,7 @@ def read_external(path: str | Path, like: Answers) -> Answers:
             f"{path} holds probabilities, but {like.name} predicts valence and arousal alone; mix "
             "it with runs of its own kind"
         )
-    ids, classes, given = _read(path)
+    ids, classes, given = read_probabilities(path)
     if sorted(classes) != sorted(like.classes):
         raise RunError(
             f"{path} has the classes {', '.join(classes)}, the run {like.name} has "
@@ -187,7 +187,7 @@ def read_external(path: str | Path, like: Answers) -> Answers:
     return replace(like, name=path.stem, probs=probs, notes=notes, affect=silent)
 
 
-def _read(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+def read_probabilities(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     """Returns ids, classes and (n, C) probabilities of a file."""
     import pandas as pd
 

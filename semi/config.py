@@ -201,6 +201,10 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
             found.append(("encoders", told))
     found += _frames_problems(sections)
     found += _closed_form_problems(sections)
+    select = sections.get("select")
+    if select is not None and data is not None and select.rule == "external" and not data.outside:
+        told = "rule external asks outside voters, but data.outside names no file of them"
+        found.append(("select.rule", told))
     task = sections.get("task")
     return found if task is None else found + task_problems(task, sections)
 

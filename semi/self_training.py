@@ -23,6 +23,7 @@ from .features.store import FeatureStore
 from .features.table import Frames, load_features, load_frames
 from .files import write_json, write_table
 from .model_dir import Model, save_model
+from .outside import outside_notes, outside_votes
 from .problem import Problem, build_problem
 from .progress import RoundProgress
 from .recipes import resolved
@@ -152,6 +153,10 @@ def prepare(
     ids = manifest.table["id"].to_numpy()
     problem = build_problem(ids, features, splits, manifest.classes, config.device)
     problem = problem_of_task(problem, manifest, config)
+    problem.external = outside_votes(config.data.outside, problem.ids, manifest.classes)
+    if problem.external is not None:
+        notes += outside_notes(config.data.outside, problem.external[:, problem.pool.cpu()])
+        problem.external = problem.external.to(config.device)
     found = leak_report(manifest, splits, content_key).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}

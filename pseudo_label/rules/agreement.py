@@ -86,6 +86,8 @@ def collect(pool: Pool, config: AgreementConfig) -> tuple[Tensor, Tensor]:
             if pool.present is not None:
                 voting = voting & pool.present.T
             voting = voting & _able(pool, config.margin)[:, None]
+        if kind == "external":  # NaN: the voter was not asked about this row
+            voting, stack = ~stack.isnan().any(-1), stack.nan_to_num()
         views.append(stack)
         votes.append(voting)
     if not views:

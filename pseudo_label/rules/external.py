@@ -21,6 +21,8 @@ def external(pool: Pool, config: SelectionConfig) -> Selection:
     """
     if pool.external is None:
         raise ValueError("rule 'external' needs pool.external (V, N, C), the outside voters")
+    asked = ~pool.external.isnan().any(-1).all(0)  # a row that no voter saw is confirmed by nobody
+    pool = replace(pool, eligible=pool.allowed() & asked)
     return class_topk(
         with_agreement(pool, replace(config.agreement, over=["external"]), "hard"), config
     )

@@ -44,6 +44,12 @@ class DataConfig:
     """Never on two sides: speaker, session, dialogue, none, or auto (the first of them known)."""
     allow_leaks: list[str] = field(default_factory=list)
     """Leaks between the sides that are accepted: utterance, audio, text, speaker, session."""
+    outside: list[str] = field(default_factory=list)
+    """Outside voters: files of probabilities of any other model (a language model, a panel).
+
+    .npz (ids, classes, probs) or .csv/.parquet (id, p_<class>). Read by select.rule=external and by
+    select.agreement.over=[external]; rows that a file does not name get no vote of it.
+    """
     max_seconds: float = 120.0
     """Longer audio is quarantined."""
     min_seconds: float = 0.1
