@@ -80,6 +80,27 @@ def row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp:
     return torch.cat([gold, weight[:, size:] * scale], 1)
 
 
+def balancing(target: Tensor, counts: Tensor, size: int, config: TrainConfig, u: Tensor) -> Tensor:
+    """Returns (G, B) 0 or 1: rows kept with probability n_min / n_c (ABC, arxiv 2110.10368).
+
+    Gold rows that `imbalance` already draws or weighs by n^-power stand for n^(1 - power) rows.
+
+    Args:
+        target: (G, B, C) class shares.
+        counts: (C,) gold rows of each class.
+        size: how many of the rows are gold; they come first.
+        config: of the training; targets are smoothed by its label_smoothing.
+        u: (B,) uniform draws, the same for all chains.
+    """
+    done = config.imbalance_power if config.imbalance in ("oversample", "class_weight") else 0.0
+    least = counts.masked_fill(counts <= 0, torch.inf).amin()
+    share = (least / counts.clamp(min=1e-6)).clamp(max=1.0)  # (C,)
+    smooth = config.label_smoothing
+    plain = (target - smooth / target.shape[2]) / (1 - smooth)
+    gold, pseudo = plain[:, :size] @ share ** (1 - done), plain[:, size:] @ share
+    return (u < torch.cat([gold, pseudo], 1)).to(target.dtype)
+
+
 def pseudo_scale(lessons: Lessons, drawn: int, ramp: float) -> Tensor:
     """Returns (G, 1): what a drawn pseudo row's weight counts in the loss of a step."""
     mass = lessons.weight[:, lessons.gold].sum(1, keepdim=True).clamp(min=1e-6)

@@ -21,10 +21,12 @@ class Logits:
     fused: Tensor  # (E, N, C)
     by_modality: dict[str, Tensor]  # modality -> (E, N, C)
     affect: Tensor | None = None  # (E, N, 2) valence and arousal, where the model has that head
+    balanced: Tensor | None = None  # (E, N, C) of the auxiliary head, where the model has one
 
     def heads(self) -> dict[str, Tensor]:
-        """Returns every head by name, the fused one first."""
-        return {"fused": self.fused, **self.by_modality}
+        """Returns every head by name: the fused one, the auxiliary one, those of the modalities."""
+        second = {} if self.balanced is None else {"balanced": self.balanced}
+        return {"fused": self.fused, **second, **self.by_modality}
 
 
 class Ensemble:
@@ -103,33 +105,26 @@ class Ensemble:
 
         def one(params, buffers, inputs, here):
             out = functional_call(template, (params, buffers), (inputs, here))
-            return out.logits, out.modality_logits, out.affect
+            said = {"fused": out.logits}
+            if self.config.affect:
+                said["affect"] = out.affect
+            if self.config.balanced_head:
+                said["balanced"] = out.extra["balanced"]
+            return said, out.modality_logits
 
-        run = vmap(one, in_dims=(0, 0, None, None), randomness="error")
-        if self.config.affect:
-            spread = run
-        else:
-
-            def without(params, buffers, inputs, here):
-                return one(params, buffers, inputs, here)[:2]
-
-            spread = vmap(without, in_dims=(0, 0, None, None), randomness="error")
-        fused, heads, affect = [], {m: [] for m in self.dims}, []
+        spread = vmap(one, in_dims=(0, 0, None, None), randomness="error")
+        parts = []
         for start in range(0, len(present), chunk):
             rows = slice(start, start + chunk)
             inputs = {m: values[m][rows] for m in self.dims}
-            out = spread(self.params, self.buffers, inputs, present[rows])
-            fused.append(out[0])
-            for m in self.dims:
-                heads[m].append(out[1][m])
-            if len(out) > 2:
-                affect.append(out[2])
-        empty = next(iter(self.params.values())).new_zeros(self.count, 0, self.classes)
-        return Logits(
-            torch.cat(fused, 1) if fused else empty,
-            {m: torch.cat(parts, 1) if parts else empty for m, parts in heads.items()},
-            torch.cat(affect, 1) if affect else None,
-        )
+            parts.append(spread(self.params, self.buffers, inputs, present[rows]))
+        if not parts:
+            empty = next(iter(self.params.values())).new_zeros(self.count, 0, self.classes)
+            second = empty if self.config.balanced_head else None
+            return Logits(empty, dict.fromkeys(self.dims, empty), None, second)
+        said = {k: torch.cat([p[0][k] for p in parts], 1) for k in parts[0][0]}
+        heads = {m: torch.cat([p[1][m] for p in parts], 1) for m in self.dims}
+        return Logits(said["fused"], heads, said.get("affect"), said.get("balanced"))
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns every tensor by name, ready for a safetensors file."""

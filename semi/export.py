@@ -25,7 +25,7 @@ from .files import replacing
 from .finished import answers_of
 from .model_dir import Model, load_model
 from .task_config import task_of
-from .teaching import answer
+from .teaching import BALANCED, FUSED, answer, can_speak
 
 MODELS = {".pt2": "torch.export", ".onnx": "ONNX"}
 TABLES = (".npz", ".csv", ".parquet")
@@ -107,7 +107,7 @@ class Shipped(nn.Module):
 
     def by_head(self, out: FusionOutput) -> Tensor:
         """Returns one member's probabilities (H, B, C)."""
-        every = {"fused": out.logits, **out.modality_logits}
+        every = {FUSED: out.logits, BALANCED: out.extra.get(BALANCED), **out.modality_logits}
         return torch.stack([
             every[h].sigmoid() if self.multi else every[h].softmax(-1) for h in self.heads
         ])  # fmt: skip
@@ -123,7 +123,7 @@ class Shipped(nn.Module):
             log = mean.clamp(min=1e-30).log()
             parts = [self.calibrations[h].apply(log[i]) for i, h in enumerate(self.heads)]
             probs = torch.stack(parts)
-        can = torch.cat([present.any(1, keepdim=True), present], 1)[:, : len(self.heads)]
+        can = can_speak(self.heads, present)
         share = self.weights * can.to(probs.dtype)  # (B, H)
         mixed = torch.einsum("bh,hbc->bc", share, probs)
         total = share.sum(1, keepdim=True) if self.multi else mixed.sum(-1, keepdim=True)

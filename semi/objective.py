@@ -75,7 +75,8 @@ class Objective(nn.Module):
             known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
             extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
                 unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
-                "negative" (B, C) weights of the classes that a row surely is not.
+                "negative" (B, C) weights of the classes that a row surely is not; "keep" (B,)
+                0 or 1, rows that the auxiliary head learns from.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
@@ -83,6 +84,11 @@ class Objective(nn.Module):
         rows = self._rows(weight) if self.aims.classify else None
         if rows is not None and self.aims.task.classes_weight > 0:
             loss, parts = self._classification(out, batch, target, rows)
+        if "keep" in extra:
+            both = torch.cat([target, target])
+            kept = self._rows(weight * extra["keep"])
+            parts["balanced"] = cross_entropy(out.extra["balanced"], both, kept, NO_STAKES)
+            loss = loss + parts["balanced"]
         if "negative" in extra:
             weights = self._rows(extra["negative"])  # (2B, C)
             parts["negative"] = negative_learning(out.logits + batch.adjust, weights)

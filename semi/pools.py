@@ -50,7 +50,8 @@ def pool_of(
     """
     here = problem.present[problem.pool]
     by_head = teaching.voter.by_head(teaching.pool_logits[chain])  # (H, P, C)
-    many = len(by_head) > 1
+    views = len(problem.dims)
+    many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
     kept = problem.fold != chain  # it must not even be judged on the gold it holds out
     gold_rows = problem.gold[kept]
     members = None
@@ -63,14 +64,14 @@ def pool_of(
         rate=rate,
         round=number,
         classes=problem.classes,
-        by_modality=by_head[1:] if many else None,
+        by_modality=by_head[-views:] if many else None,
         present=here if many else None,
         members=members,
         external=None if problem.external is None else problem.external[:, problem.pool],
         gold=Gold(
             probs=teaching.oof[kept],
             label=problem.label[gold_rows],
-            by_modality=teaching.oof_heads[1:, kept] if many else None,
+            by_modality=teaching.oof_heads[-views:, kept] if many else None,
             features=None if features is None else features[gold_rows],
             group=problem.group_code(gold_rows),
         ),

@@ -23,8 +23,10 @@ from .training import OnStep, Probe, pretrain
 
 
 def model_of(config: Any) -> FusionConfig:
-    """Returns the settings of the model, with the heads that the task needs."""
-    return replace(config.model, affect=True) if task_of(config).affect else config.model
+    """Returns the settings of the model, with the heads that task and training need."""
+    affect = config.model.affect or task_of(config).affect
+    balanced = config.model.balanced_head or config.train.auxiliary_head
+    return replace(config.model, affect=affect, balanced_head=balanced)
 
 
 def learned_start(

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from models.fusion.config import CLOSED_FORM
+
 KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
@@ -125,6 +127,13 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             or (task.multi and train.imbalance != "logit_adjust"),
             "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
             f"got {train.imbalance} with task.kind {kind}",
+        )
+    if train is not None and model is not None and train.auxiliary_head:
+        need(
+            "train.auxiliary_head",
+            model.kind not in CLOSED_FORM and kind in ("single", "joint"),
+            "is a head that is trained in steps, for one label a row; model.kind "
+            f"{model.kind} with task.kind {kind} has no place for it",
         )
     if train is not None and task.affect:
         rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))

@@ -24,13 +24,14 @@ from .task_config import TaskConfig
 from .training_config import VoteConfig
 
 FUSED = "fused"
+BALANCED = "balanced"  # the auxiliary head of train.auxiliary_head
 
 
 @dataclass
 class Voter:
     """Turns raw head log-probabilities into one calibrated probability; fitted on gold only."""
 
-    heads: list[str]  # "fused", then the modalities
+    heads: list[str]  # "fused", "balanced" if there is one, then the modalities if several
     calibrations: dict[str, Calibration]
     weights: Tensor  # (H,) on the simplex
     multi: bool = False  # several labels a row: every class by itself
@@ -46,7 +47,7 @@ class Voter:
 
     def vote(self, probs: Tensor, present: Tensor) -> Tensor:
         """Returns (R, C): the weighted mean over the heads whose modality is present."""
-        here = torch.cat([present.any(1, keepdim=True), present], 1)[:, : len(self.heads)]
+        here = can_speak(self.heads, present)
         if self.multi:
             pairs = torch.stack([1 - probs, probs], -1).flatten(1, 2)  # (H, R C, 2)
             voted = soft_vote(pairs, self.weights, here.repeat_interleave(probs.shape[2], 0))
@@ -71,6 +72,13 @@ class Voter:
             torch.tensor(state["weights"]),
             state.get("multi", False),
         )
+
+
+def can_speak(heads: list[str], present: Tensor) -> Tensor:
+    """Returns (R, H) bool: which heads have a say on rows where `present` (R, M) modalities are."""
+    lead = 2 if BALANCED in heads else 1  # heads on the fused vector
+    fused = present.any(1, keepdim=True).expand(-1, lead)
+    return torch.cat([fused, present], 1)[:, : len(heads)]
 
 
 def yes_no(log_odds: Tensor) -> Tensor:
@@ -157,17 +165,18 @@ def fit_voter(
     if multi:
         logits, present = yes_no(logits), present.repeat_interleave(label.shape[1], 0)
         label = label.flatten()
-    calibrations = {}
+    calibrations, here = {}, can_speak(heads, present)
+    here = torch.where(torch.tensor([h in (FUSED, BALANCED) for h in heads]).to(here), True, here)
     for i, head in enumerate(heads):
-        seen = present[:, i - 1] if i else torch.ones_like(label, dtype=torch.bool)
+        seen = here[:, i]
         calibrations[head] = fit_calibration(logits[i][seen], label[seen], config.calibration)
     voter = Voter(heads, calibrations, torch.full((len(heads),), 1 / len(heads)))
-    voter.weights = _weights(voter, voter.by_head(logits), label, present, config)
+    voter.weights = _weights(voter, voter.by_head(logits), label, here, config)
     voter.multi = multi
     return voter
 
 
-def _weights(voter, probs, label, present, config: VoteConfig) -> Tensor:
+def _weights(voter, probs, label, here, config: VoteConfig) -> Tensor:
     heads = voter.heads
     if config.method == "fused" or len(heads) == 1:
         return torch.tensor([1.0] + [0.0] * (len(heads) - 1))
@@ -183,7 +192,6 @@ def _weights(voter, probs, label, present, config: VoteConfig) -> Tensor:
         if not (given >= 0).all() or given.sum() <= 0:
             raise ValueError(f"vote.weights must be >= 0 and not all 0, got {config.weights}")
         return given / given.sum()
-    here = torch.cat([torch.ones_like(present[:, :1]), present], 1)
     base = informed_weights(probs, label, here)
     return torch.tensor(fit_weights(probs, label, present=here, toward=base).weights)
 
@@ -194,7 +202,8 @@ def teach(
     """Returns what the ensemble of all chains says about gold (out-of-fold) and pool."""
     task = task or TaskConfig()
     chains = problem.folds + 1
-    heads = [FUSED, *problem.dims] if len(problem.dims) > 1 else [FUSED]
+    heads = [FUSED, *([BALANCED] if ensemble.config.balanced_head else [])]
+    heads += problem.dims if len(problem.dims) > 1 else []
     gold, pool = problem.gold, problem.pool
     if task.kind == "affect":  # its classes are only what folds were drawn by: nothing to fit
         heads, config = [FUSED], VoteConfig(method="fused", calibration="none")

@@ -21,6 +21,7 @@ from .affect_scale import affect_scale, unscale_affect
 from .batches import (
     Lessons,
     Step,
+    balancing,
     correction,
     draws,
     given_labels,
@@ -105,6 +106,7 @@ def fit(
     factor, adjust = correction(lessons, config, task)
     smooth, spread = config.label_smoothing, 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
+    balanced = ensemble.config.balanced_head and classify and task.classes_weight > 0
     scale = None
     if lessons.affect is not None:
         scale = affect_scale(lessons.affect[:, lessons.gold], lessons.weight[:, lessons.gold])
@@ -144,6 +146,9 @@ def fit(
             extra = {} if affect is None else {"affect": affect}
             if negative is not None:
                 extra["negative"] = negative
+            if balanced:
+                u = torch.rand(len(at), generator=generator, device=device)
+                extra["keep"] = balancing(target, counts, size, config, u)
             if by_class:
                 extra["gold"] = given_labels(known, size)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps

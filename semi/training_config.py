@@ -50,6 +50,8 @@ class TrainConfig:
     """ldam: margin of the rarest class, in logits; others get margin (n_c / n_min)**-0.25."""
     head_weight: float = 0.3
     """Weight of each modality's own classification loss beside the fused one."""
+    auxiliary_head: bool = False
+    """A second fused head that learns of each class alike many rows; it has a say in the vote."""
     noisy_share: float = 0.5
     """Share of the classification loss taken on the noisy view (rest on the clean one)."""
 
