@@ -157,7 +157,7 @@ def mer(bench: Bench) -> list[str]:
              "encoders.text.column=char-ngram-UTT",
              "data.classes=[neutral,angry,happy,sad,worried]",
              "encoders.extra.video.column=acoustic-FRA", "data.allow_leaks=[text]",
-             "select.per_class={worried: 0.85}"]  # fmt: skip
+             "select.per_class={}", "select.per_class={worried: 0.85}"]  # fmt: skip
     changes = {"": [], "-no_pretraining": ["contrast.pretrain_steps=0"],
                "-no_pseudo_labels": ["rounds.max_rounds=0"],
                "-no_oversampling": ["train.imbalance=none"],
