@@ -37,6 +37,33 @@ def lower_bound(correct: Tensor, rows: Tensor, alpha: float) -> Tensor:
     return torch.as_tensor(low, dtype=torch.float64).masked_fill(correct.cpu() <= 0, 0.0)
 
 
+def holds_in_pool(
+    right: Tensor, rows: Tensor, taken: Tensor, target: float, alpha: float
+) -> Tensor:
+    """Returns whether `taken` further rows of the same kind keep the target, each at risk alpha.
+
+    Of few rows a share of errors is a matter of chance: a class that is right 95 times in 100 has
+    two errors among five rows often enough. The exact test: had so many of all rows together been
+    wrong that the taken ones fall below the target, gold would hardly have shown so few of them
+    (hypergeometric; with ever more rows it becomes the test behind Clopper and Pearson's bound).
+
+    Args:
+        right: (K,) right gold rows.
+        rows: (K,) gold rows.
+        taken: (K,) pool rows; none of them need no promise.
+        target: least share of right ones.
+        alpha: risk.
+    """
+    from scipy.stats import hypergeom
+
+    n, m = rows.double().cpu().numpy(), taken.double().cpu().numpy()
+    wrong = n - right.double().cpu().numpy()
+    breaking = (1 - target) * m
+    breaking = breaking.round(9) // 1 + 1  # fewest errors below the target
+    chance = hypergeom.cdf(wrong, n + m, (wrong + breaking).clip(max=n + m), n)
+    return torch.as_tensor((chance <= alpha) | (m == 0))
+
+
 def precision_thresholds(
     probs: Tensor,
     label: Tensor,
@@ -47,39 +74,68 @@ def precision_thresholds(
     first: int = 20,
     grow: float = 1.4,
     classes: list[str] | None = None,
+    taken: tuple[Tensor, Tensor] | None = None,
 ) -> Bound:
     """Returns per class the largest confidence prefix of gold whose lower bound reaches `target`.
 
-    `alpha` is the risk that the certificate of any class is wrong; each class gets alpha / C of it.
+    `alpha` is the risk that the certificate of any class is wrong. Classes of too few gold rows for
+    any certificate have no part of it; the k others get alpha / k each, and what certified classes
+    no longer need goes to the rest (Holm 1979, https://www.jstor.org/stable/4615733).
     search tests every prefix of at least `first` rows (violations stay near alpha in simulation);
     fixed_sequence tests prefixes first, first * grow, ... and stops at the first failure, which
     keeps the risk at alpha strictly. A prefix ends only where the confidence changes: a threshold
-    cannot take half of a tie.
+    cannot take half of a tie. With `taken`, the confidences and labels (P,) of pool rows that stand
+    to be taken, these very rows must keep the target, too, however few they are.
     """
     count = probs.shape[1]
     names = classes or [str(c) for c in range(count)]
-    share = alpha / count
     confidence, predicted = probs.max(1)
     tau = torch.full((count,), NEVER, dtype=probs.dtype, device=probs.device)
     low = torch.zeros(count, dtype=torch.float64)
     rows = torch.bincount(predicted, minlength=count).cpu()
-    for c in range(count):
+    prefixes = {}
+    for c in _possible(rows, target, alpha, first):
         value, order = confidence[predicted == c].sort(descending=True, stable=True)
         right = (label[predicted == c][order] == c).cumsum(0)
-        size = torch.arange(1, len(value) + 1)
         ends = torch.ones(len(value), dtype=torch.bool)
         ends[:-1] = (value[1:] != value[:-1]).cpu()
-        tested = _tested(ends, first, grow, mode)
-        if not len(tested):
-            continue
-        bound = lower_bound(right.cpu()[tested], size[tested], share)
-        good = bound >= target
-        if mode == "fixed_sequence":
-            good = good.long().cumprod(0).bool()
-        if good.any():
-            best = int(good.nonzero().max())
-            tau[c], low[c] = value[tested[best]], bound[best]
-    return Bound(tau, low, rows, *_note(tau, rows, names, target, alpha))
+        at = _tested(ends, first, grow, mode)
+        left = None
+        if taken is not None:
+            above = taken[0][taken[1] == c].sort().values
+            left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
+        prefixes[c] = (value[at], right.cpu()[at], at + 1, left)
+    again, possible = True, len(prefixes)
+    while again and prefixes:
+        share, again = alpha / len(prefixes), False
+        for c, (value, right, size, left) in list(prefixes.items()):
+            bound = lower_bound(right, size, share)
+            good = bound >= target
+            if left is not None:
+                good &= holds_in_pool(right, size, left, target, share)
+            if mode == "fixed_sequence":
+                good = good.long().cumprod(0).bool()
+            if good.any():
+                best = int(good.nonzero().max())
+                tau[c], low[c] = value[best], bound[best]
+                del prefixes[c]
+                again = True
+    told = _note(tau, rows, names, target, alpha, possible)
+    if taken is not None and told[1]:
+        told = (
+            f"{told[0]}; a class of few pool rows needs more gold: one error weighs more",
+            told[1],
+        )
+    return Bound(tau, low, rows, *told)
+
+
+def _possible(rows: Tensor, target: float, alpha: float, first: int) -> list[int]:
+    """Returns the classes that a spotless record could certify, sharing the risk among them."""
+    order = rows.argsort(descending=True, stable=True).tolist()
+    for k in range(len(order), 0, -1):
+        if int(rows[order[k - 1]]) >= max(first, rows_needed(target, alpha / k)):
+            return sorted(order[:k])
+    return []
 
 
 def _tested(ends: Tensor, first: int, grow: float, mode: str) -> Tensor:
@@ -97,8 +153,10 @@ def _tested(ends: Tensor, first: int, grow: float, mode: str) -> Tensor:
     return torch.tensor(kept, dtype=torch.long)
 
 
-def _note(tau: Tensor, rows: Tensor, names: list[str], target: float, alpha: float):
-    needed = rows_needed(target, alpha / len(names))
+def _note(
+    tau: Tensor, rows: Tensor, names: list[str], target: float, alpha: float, possible: int
+) -> tuple[str, list[int]]:
+    needed = rows_needed(target, alpha / min(possible + 1, len(names)))
     bad = [c for c in range(len(names)) if float(tau[c]) >= NEVER]
     if not bad:
         text = f"precision {target:g} is certified for every class at risk {alpha:g} in all"

@@ -146,10 +146,16 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
     assert target is not None
     if gold is None:
         raise ValueError("precision_target needs out-of-fold gold, but pool.gold is missing")
+    label, mine = selection.label, selection.chosen & (pool.predicted == selection.label)
     bound = precision_thresholds(
-        gold.probs, gold.label, target, alpha=config.alpha, mode=config.bound, classes=pool.classes
+        gold.probs,
+        gold.label,
+        target,
+        alpha=config.alpha,
+        mode=config.bound,
+        classes=pool.classes,
+        taken=(pool.confidence[mine], label[mine]),
     )
-    label = selection.label
     passes = at_label(pool.probs, label) >= bound.threshold[label]
     _drop(selection, ~(passes & (pool.predicted == label)), UNCERTIFIED)
     selection.threshold = torch.maximum(selection.threshold, bound.threshold)

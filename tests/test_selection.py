@@ -215,7 +215,7 @@ def test_precision_target_with_few_rows_promises_nothing_and_says_so():
     pool = make_pool(gold=16)
     selection = select(pool, SelectionConfig(precision_target=0.9))
     assert not selection.chosen.any()
-    assert "needs at least 42 correct out-of-fold rows" in selection.notes[-1]
+    assert "needs at least 29 correct out-of-fold rows" in selection.notes[-1]
 
 
 @pytest.mark.parametrize("rule", ["class_topk", "soft_allocation", "softmatch"])

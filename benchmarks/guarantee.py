@@ -1,0 +1,152 @@
+"""Does select.precision_target keep its word? Many label draws, realised against promised.
+
+usage: python benchmarks/guarantee.py FILE.npz [FILE.npz ...] [--draws 60] [--target 0.8]
+           [--budgets 100,200,500] [--bound search] [--rate 1.0] [--rounds 3] [--half]
+
+Every draw labels other rows of the corpus at random; all others are the pool, their labels hidden.
+The model is that of recipe auto, the rule class_topk (--rate 1.0: only the bound limits it) under
+the precision target. After the selection the hidden labels say how right each certified class is.
+kept: share of the draws with a promise in which EVERY certified class has at least the target,
+counted over the warm start's selection and every later round's; the promise is 95 % (alpha .05).
+With --half the labelled rows come from half of the speakers and the pool is of the others: then
+nothing is promised, and the number tells how far the promise carries to new voices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+
+from pseudo_label.pool import NEVER
+from semi.bench_config import DatasetConfig
+from semi.bench_data import Corpus, load_corpus, outer, problem_of
+from semi.learning import LearningConfig
+from semi.problem import Problem
+from semi.recipes import resolved
+from semi.rounds import Picked, run_rounds
+from semi.settings import resolve
+
+LEAST = 5  # rows that a budget must leave in the pool, for each class
+
+
+@dataclass
+class Kept:
+    """What was promised and what came of it, of one selection."""
+
+    classes: int  # certified classes of which rows were taken
+    rows: int
+    right: float  # share of the rows that carry their true label
+    broken: int  # certified classes below the target
+    worst: float  # lowest precision of a certified class
+
+
+def measured(problem: Problem, picked: Picked, target: float) -> Kept:
+    """Returns how right the last chain's certified classes are."""
+    chosen, label = picked.chosen[-1], picked.label[-1]
+    hidden = problem.label[problem.pool]
+    known = chosen & (hidden >= 0)
+    precision = []
+    for c in range(len(problem.classes)):
+        mine = known & (label == c)
+        if float(picked.threshold[c]) < NEVER and mine.any():
+            precision.append(float((hidden[mine] == c).float().mean()))
+    right = float((hidden[known] == label[known]).float().mean()) if known.any() else 1.0
+    broken = sum(p < target for p in precision)
+    return Kept(len(precision), int(known.sum()), right, broken, min(precision, default=1.0))
+
+
+def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Problem | None:
+    """Returns a draw: all rows train; with `half` the pool is of speakers without a label."""
+    split = replace(outer(corpus, np.zeros(0, dtype=np.int64), 0), test=np.zeros(0, dtype=np.int64))
+    if not half:
+        problem = problem_of(corpus, split, budget, draw=seed, folds=5, seed=seed)
+    else:
+        rng = np.random.default_rng(seed)
+        groups = rng.permutation(np.unique(corpus.group))
+        near = np.isin(corpus.group, groups[: len(groups) // 2])
+        problem = problem_of(
+            corpus, replace(split, train=np.flatnonzero(near)), budget, draw=seed, folds=5,
+            seed=seed,
+        )  # fmt: skip
+        if problem is not None:
+            problem = replace(problem, pool=torch.from_numpy(np.flatnonzero(~near)))
+    if problem is None or len(problem.pool) < LEAST * len(problem.classes):
+        return None
+    return problem
+
+
+def settings(args: argparse.Namespace, seed: int, gold: int, pool: int) -> LearningConfig:
+    """Returns recipe auto's model with class_topk under a precision target."""
+    words = [
+        "recipe=auto", "select.rule=class_topk", f"select.precision_target={args.target}",
+        f"select.bound={args.bound}", f"select.coverage=[{args.rate}]", f"seed={seed}",
+        f"rounds.max_rounds={args.rounds}", "rounds.min_change=0.02",
+    ]  # fmt: skip
+    found = resolved(resolve(LearningConfig, None, words).value, gold, pool)[0]
+    found.select.rule, found.rounds.max_rounds = "class_topk", args.rounds  # the usual ones too
+    return found
+
+
+def main() -> None:
+    """Prints a line for each corpus and budget."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("features", nargs="+")
+    parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--target", type=float, default=0.8)
+    parser.add_argument("--budgets", default="100,200,500")
+    parser.add_argument("--bound", default="search")
+    parser.add_argument("--rate", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--half", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"target {args.target:g}, bound {args.bound}, rate {args.rate:g}, {args.draws} draws, "
+          f"{'pool of speakers without a label' if args.half else 'pool of all speakers'}")  # fmt: skip
+    print(f"{'corpus':18s} {'gold':>4s} {'pool':>5s} {'promised in':>11s} {'selections':>10s} "
+          f"{'classes':>9s} {'rows':>5s} {'right':>6s} {'worst':>6s} {'classes kept':>12s} "
+          f"{'kept':>5s}")  # fmt: skip
+    draws_kept, draws_promised = 0, 0
+    for path in args.features:
+        corpus = load_corpus(Path(path).stem, DatasetConfig(features=path))
+        for budget in map(int, args.budgets.split(",")):
+            promises, found, kept, problem = 0, [], 0, None
+            for seed in range(args.draws):
+                problem = draw_problem(corpus, budget, seed, args.half) or None
+                if problem is None:
+                    break
+                config = settings(args, seed, len(problem.gold), len(problem.pool))
+                states = run_rounds(problem, config).states[1:]
+                told = [measured(problem, s.picked, args.target) for s in states if s.picked]
+                told = [t for t in told if t.classes]
+                if told:
+                    promises += 1
+                    kept += all(t.broken == 0 for t in told)
+                    found += told
+            if problem is None:
+                continue
+            draws_kept, draws_promised = draws_kept + kept, draws_promised + promises
+            line = f"{corpus.name:18s} {budget:4d} {len(problem.pool):5d} "
+            line += f"{promises:6d}/{args.draws:<4d} {len(found):10d} "
+            if found:
+                every = sum(t.classes for t in found)
+                line += f"{every / len(found):4.1f} of {len(corpus.classes)} "
+                line += f"{np.mean([t.rows for t in found]):5.0f} "
+                line += f"{100 * np.mean([t.right for t in found]):5.1f}% "
+                line += f"{100 * min(t.worst for t in found):5.1f}% "
+                line += f"{100 * (1 - sum(t.broken for t in found) / every):11.1f}% "
+                line += f"{100 * kept / promises:4.0f}%"
+            print(line, flush=True)
+    if draws_promised:
+        print(f"every promise of a draw kept: {draws_kept} of {draws_promised} draws with a "
+              f"promise, {100 * draws_kept / draws_promised:.1f} %")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
