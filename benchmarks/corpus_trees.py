@@ -19,6 +19,7 @@ import wave
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,9 @@ def total(votes: list[tuple[str, int, int]], rng: np.random.Generator) -> tuple[
     counts = Counter(word for word, _, _ in votes)
     best = [word for word, n in counts.items() if n == max(counts.values())]
     rng.shuffle(best)
-    return ";".join(best), *(f"{np.mean([v[i] for v in votes]):.1f}" for i in (1, 2))
+    valence, arousal = (np.mean(column) for column in ([v for _, v, _ in votes],
+                                                       [a for _, _, a in votes]))  # fmt: skip
+    return ";".join(best), f"{valence:.1f}", f"{arousal:.1f}"
 
 
 def header(first: str, second: str, count: int = 10) -> str:
@@ -240,7 +243,8 @@ def mer2024(out: Path, seed: int = 3) -> Path:
              "sad": "sad"}  # fmt: skip
     rows = [r for r in spoken() if r.label in words]
     rows = [rows[i] for i in rng.permutation(len(rows))]
-    speech, text = build_speech_encoder(SpeechConfig()), build_text_encoder(TextConfig())
+    speech: Any = build_speech_encoder(SpeechConfig())
+    text: Any = build_text_encoder(TextConfig())
     labels: dict[str, dict] = {"train_corpus": {}, "test1_corpus": {}}
     script = ["name,chinese"]
     for number, row in enumerate(rows):
@@ -257,7 +261,7 @@ def mer2024(out: Path, seed: int = 3) -> Path:
             path = out / "features" / folder / f"{name}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, value.numpy())
-        frames = speech.encode_frames(waves)[0].numpy()[::10]  # type: ignore[attr-defined]
+        frames = speech.encode_frames(waves)[0].numpy()[::10]
         for t, frame in enumerate(frames):  # one file a frame, as image features come
             path = out / "features" / "acoustic-FRA" / name / f"{t + 1}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)

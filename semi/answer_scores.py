@@ -119,9 +119,11 @@ def gap_of(one: Answers, other: Answers, split: str) -> Gap:
         label = one.label[rows]
         found |= {k: paired_bootstrap(mine, theirs, label, group, k, seed=SEED) for k in SINGLE}
         p = mcnemar(mine.argmax(1), theirs.argmax(1), label)["p_value"]
-    if one.task.affect and one.affect is not None and other.affect is not None:
-        truth = one.affect_truth[rows]  # type: ignore[index]
-        both = (np.nan_to_num(a.affect[rows], nan=float(np.nanmean(truth))) for a in (one, other))
+    truth = one.affect_truth
+    if one.affect is not None and other.affect is not None and truth is not None:
+        truth = truth[rows]
+        middle = float(np.nanmean(truth))
+        both = (np.nan_to_num(a[rows], nan=middle) for a in (one.affect, other.affect))
         sums = [affect_sums(value, truth) for value in both]
         found |= paired_intervals(sums[0], sums[1], group, SEED)
     return Gap(len(rows), len(asked) - len(rows), found, p)

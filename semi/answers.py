@@ -71,10 +71,11 @@ class Answers:
         import pandas as pd
 
         names = np.array([*self.classes, None], dtype=object)
-        gold = np.where(self.label >= 0, "gold", None)  # of valence and arousal alone
+        words = np.array([None, "gold"], dtype=object)  # of valence and arousal alone
         table = {
             "id": self.ids, "role": self.role, "group": self.group, "fold": self.fold,
-            "label": names[self.label] if self.classes else gold,
+            "label": names[self.label] if self.classes
+            else words[(self.label >= 0).astype(int)],
         }  # fmt: skip
         table |= {f"p_{c}": self.probs[:, k] for k, c in enumerate(self.classes)}
         if self.several is not None:
@@ -123,7 +124,7 @@ def write_answers(path: str | Path, answers: Answers) -> None:
     if Path(path).suffix != ".npz":
         write_table(path, answers.table())
         return
-    more = {} if answers.affect is None else {"affect": answers.affect}
+    more: dict[str, Any] = {} if answers.affect is None else {"affect": answers.affect}
     with replacing(path) as temporary, open(temporary, "wb") as target:
         np.savez(
             target,

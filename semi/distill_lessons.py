@@ -62,7 +62,8 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
 
     gold = np.stack([_rows_of(names, labels.gold_ids, labels.gold[k]) for k in sources])
     pool = np.stack([_rows_of(ids, labels.pool_ids, labels.pool[k]) for k in sources])  # (G, P, C)
-    on_gold, on_pool = np.isfinite(gold).all((0, 2)), np.isfinite(pool).all(2)
+    on_gold = np.asarray(np.isfinite(gold).all((0, 2)))
+    on_pool = np.asarray(np.isfinite(pool).all(2))
     chosen = torch.from_numpy(on_pool).to(device) & (sharp.pool_weight > 0)
     weight = chosen.float() * sharp.pool_weight
     held_in = torch.stack([(problem.fold != k).float() for k in range(chains)])  # (G, n)

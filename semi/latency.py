@@ -138,7 +138,8 @@ def _end_to_end(model: Model, table: Any) -> tuple[Callable[[], int] | None, int
             if here:
                 data = [sources[name].load(row)]
                 whole = wants_frames(encoder)
-                rows = encoder.encode_frames(data)[0] if whole else encoder.encode(data)
+                frames: Any = encoder  # `encode_frames` is no part of every encoder
+                rows = frames.encode_frames(data)[0] if whole else encoder.encode(data)
             offsets = torch.tensor([0, len(rows)])
             for view, value in _views(name, encoder, rows.float()).items():
                 packed[view] = Frames(value, offsets, torch.tensor([here]))

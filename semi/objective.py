@@ -7,6 +7,7 @@ one forward pass of 2B rows. No boolean indexing and no host reads in here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from .learning_losses import (
     cross_entropy,
     negative_learning,
 )
+from .online import Online, consistency
 from .task_config import TaskConfig, TaughtTask
 from .training_config import TrainConfig
 
@@ -37,6 +39,8 @@ class Batch:
     contrast: Tensor  # () weight of the contrastive terms at this step
     adjust: Tensor  # (C,) added to the logits (logit adjustment), zeros otherwise
     contrasting: bool = True  # False leaves the contrastive terms out
+    gold: int = 0  # rows before those of the pool
+    ramp: float = 1.0  # of what is learned from the pool
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Aims:
     stakes: Stakes
     task: TaskConfig = field(default_factory=TaskConfig)
     classify: bool = True  # False: contrastive pre-training, no labels are looked at
+    online: Online | None = None  # consistency of clean and noisy views of the pool's rows
 
 
 class Objective(nn.Module):
@@ -76,7 +81,8 @@ class Objective(nn.Module):
             extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
                 unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
                 "negative" (B, C) weights of the classes that a row surely is not; "keep" (B,)
-                0 or 1, rows that the auxiliary head learns from.
+                0 or 1, rows that the auxiliary head learns from; "state/..." averages of `online`,
+                whose new values come back among the parts.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
@@ -89,6 +95,15 @@ class Objective(nn.Module):
             kept = self._rows(weight * extra["keep"])
             parts["balanced"] = cross_entropy(out.extra["balanced"], both, kept, NO_STAKES)
             loss = loss + parts["balanced"]
+        if self.aims.online is not None and rows is not None:
+            clean, noisy = out.logits.split(len(target))
+            state = {k[6:]: v for k, v in extra.items() if k.startswith("state/")}
+            told, taken, state = consistency(
+                clean, noisy[batch.gold :], weight[: batch.gold], state, self.aims.online
+            )
+            parts |= {"online": told, "online/taken": taken}
+            parts |= {f"state/{k}": v for k, v in state.items()}
+            loss = loss + batch.ramp * told
         if "negative" in extra:
             weights = self._rows(extra["negative"])  # (2B, C)
             parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
@@ -97,7 +112,8 @@ class Objective(nn.Module):
             parts["affect"] = self._affect(out, extra["affect"], weight)
             own = self.aims.task.affect_weight * parts["affect"]
             if self.aims.task.weighting == "learned":
-                loss = uncertainty_weighted(torch.stack([loss, own]), self.model.task_scale)
+                model: Any = self.model
+                loss = uncertainty_weighted(torch.stack([loss, own]), model.task_scale)
             else:
                 loss = loss + own
         auxiliary = getattr(self.model, "auxiliary", None)
