@@ -12,7 +12,7 @@ from pseudo_label import RULES
 from pseudo_label.pool import unknown
 
 from . import settings
-from .config import ConfigProblems, signature
+from .config import ConfigProblems, recipe_problems, signature
 from .learning import LearningConfig
 from .training_config import GATE_METRICS
 
@@ -130,8 +130,15 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     if not problems and not resolved.value.datasets:
         problems.append("datasets: required, but not set")
     if not problems:
+        problems += recipe_problems(resolved)
+        if resolved.value.recipe != "none" and resolved.value.rules:
+            problems.append(
+                "recipe: auto chooses the rule, so rules must be []; or set recipe=none and add "
+                "the arm variants={auto: [recipe=auto]}"
+            )
         for name, words in resolved.value.variants.items():
-            told = settings.resolve(LearningConfig, None, words).problems
+            told = settings.resolve(LearningConfig, None, words)
+            told = told.problems or recipe_problems(told)
             problems += [f"variants.{name}: {sentence}" for sentence in told]
     if problems:
         raise ConfigProblems(problems)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from models.encoders import ArrayConfig, SpeechConfig, TextConfig
 from models.fusion import ContrastConfig, FusionConfig
@@ -22,6 +23,7 @@ from .features.config import FeaturesConfig
 from .files import write_text
 from .finetune_config import FinetuneConfig
 from .learning import check_recipe
+from .recipes import overruled
 from .task_config import TaskConfig, task_problems
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
 from .yaml_text import documented_yaml, to_yaml
@@ -149,9 +151,22 @@ def load_config(
     for key, sentence in _together(resolved.sections, elsewhere):
         given = resolved.sources.get(key)
         problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
+    if not problems:
+        problems += recipe_problems(resolved)
     if problems:
         raise ConfigProblems(problems, resolved.sections.get("data"))
     return resolved.value
+
+
+def recipe_problems(resolved: Any) -> list[str]:
+    """Returns a sentence where words that a user gave would be replaced by a recipe."""
+    words = overruled(resolved.value, resolved.sources)
+    if not words:
+        return []
+    return [
+        f"recipe: auto chooses {', '.join(words)} itself and would replace what is given; leave "
+        "it out, or set recipe=none"
+    ]
 
 
 class ConfigProblems(ConfigError):

@@ -62,6 +62,26 @@ def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
     return chosen, told + (f"; kept as given: {', '.join(kept)}" if kept else "")
 
 
+def overruled(config: Any, given: Any) -> list[str]:
+    """Returns the `key=value` words that a user gave and the recipe would replace.
+
+    A value that is the default cannot be told from one that was never given, once it is read.
+
+    Args:
+        config: as read.
+        given: dotted keys that a file or the command line names.
+    """
+    if config.recipe == "none":
+        return []
+    plain, found = LearningConfig(), []
+    for key, value in GAUSSIAN.items():
+        section, name = _at(config, key)
+        mine = getattr(section, name)
+        if key in given and mine != value and mine == getattr(_at(plain, key)[0], name):
+            found.append(f"{key}={mine}")
+    return found
+
+
 def _at(config: Any, key: str) -> tuple[Any, str]:
     """Returns the section that holds a dotted key, and the key's last word."""
     *path, name = key.split(".")

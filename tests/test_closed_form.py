@@ -16,7 +16,9 @@ from semi.closed_form import (
     principal_start,
     solve_logistic,
 )
+from semi.config import load_config
 from semi.ensemble import Ensemble
+from semi.errors import ConfigError
 from semi.learning import LearningConfig
 from semi.problem import Problem
 from semi.recipes import resolved
@@ -210,3 +212,12 @@ def test_the_recipe_keeps_what_the_user_set_and_says_so():
     assert resolved(plain, 9, 90) == (plain, "")
     with pytest.raises(ValueError, match="recipe must be one of none, auto, got 'best'"):
         LearningConfig(recipe="best")
+
+
+def test_a_given_word_that_the_recipe_would_replace_is_named(tmp_path):
+    (tmp_path / "m.csv").write_text("id,text,label\na,hm,joy\n")
+    words = [f"data.manifest={tmp_path}/m.csv", "recipe=auto"]
+    with pytest.raises(ConfigError, match=r"auto chooses select\.rule=class_topk itself"):
+        load_config(None, [*words, "select.rule=class_topk"])
+    kept = load_config(None, [*words, "select.rule=margin"])
+    assert resolved(kept, 9, 90)[0].select.rule == "margin"
