@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noise import Corruption, NoiseConfig, draw_mix, modality_dropout
 
+from .online import Online
 from .task_config import TaskConfig
 from .training_config import TrainConfig
 
@@ -29,6 +30,7 @@ class Lessons:
     affect: Tensor | None = None  # (G, N, 2) valence and arousal to learn, NaN = unknown
     # (G, N, C) how much to learn that a row is not of a class; its rows are among `pseudo`
     negative: Tensor | None = None
+    online: Online | None = None  # the rows of `pseudo` are learned from by consistency
 
 
 def class_balance(target: Tensor, power: float) -> Tensor:

@@ -7,7 +7,7 @@ the gold rows it holds out stay unseen in every round; the last chain holds noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -18,11 +18,12 @@ from pseudo_label.selection import Selection, cap_mass, select
 
 from .closed_form import fit_linear
 from .gate import gate, information, judge, ships
+from .online import online_of
 from .pools import graph_features, pool_of
 from .problem import Problem
 from .round_state import Picked, RoundState, negatives
 from .starts import fresh_ensemble, learned_start
-from .task_config import task_of
+from .task_config import online_refused, task_of
 from .teaching import teach
 from .training import Lessons, OnStep, fit
 
@@ -155,13 +156,18 @@ def trained(
     picked: Picked | None = None,
     target: Tensor | None = None,
     rate: float = 0.0,
+    online: bool = False,
 ) -> RoundState:
     """Returns a round of fresh models on gold, and on what was picked if anything; not yet judged.
 
-    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for.
+    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for. With
+    `online` the models learn from the pool by themselves; picked is then what they end up taking.
     """
     task = task_of(config)
     fresh, lessons = fresh_ensemble(problem, config, learned), lessons_of(problem, picked, target)
+    if online:
+        engine = online_of(config.select, problem.prior())
+        lessons = replace(lessons, pseudo=problem.pool, online=engine)
     if config.model.kind in CLOSED_FORM:
         ensemble = fit_linear(fresh, lessons, config.train, seed=config.seed)
     else:
@@ -178,7 +184,10 @@ def trained(
     teaching = teach(problem, ensemble, config.vote, task)
     value, se = judge(problem, teaching, config)
     known = information(problem, teaching) if task.kind in ("single", "joint") else None
-    return RoundState(number, ensemble, teaching, picked, rate, value, se, known)
+    state = RoundState(number, ensemble, teaching, picked, rate, value, se, known)
+    if online:
+        state.picked = choose(problem, state, config, 1.0, number)[0]
+    return state
 
 
 def warm_start(
@@ -225,6 +234,12 @@ def run_rounds(
         on_round: called with every judged round, read back or new.
         pick: what chooses a round's pseudo-labels in place of `choose`.
     """
+    online = config.rounds.engine == "online" and pick is None
+    if online:
+        kind, rule = task_of(config).kind, config.select.rule
+        told = online_refused(config.model.kind, kind, rule, config.noise.mixup_alpha)
+        if told:
+            raise ValueError(f"rounds.engine {told}")
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
         wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
@@ -246,9 +261,19 @@ def run_rounds(
         if not len(problem.pool):
             stopped = "all_labeled"
             break
-        rate = coverage_at(config, taken, halved)
+        if online and number > 1:
+            stopped = "no_change"  # it would learn the same again
+            break
+        rate = 1.0 if online else coverage_at(config, taken, halved)
         state = recorder.load(number) if recorder else None
-        if state is None:
+        if state is None and online:
+            state = trained(
+                problem, config, learned, number, on_step(number), rate=rate, online=True
+            )
+            gate(state, best, config)
+            if recorder:
+                recorder.save(state)
+        elif state is None:
             picked, target = (pick or choose)(problem, current, config, rate, number)
             moved = changed_share(picked, current.picked)
             if not picked.chosen[-1].any() or moved < config.rounds.min_change:
@@ -265,7 +290,7 @@ def run_rounds(
             best = state if state.metric >= best.metric else best
             continue
         state.ensemble = None
-        if halved or not config.rounds.retry:
+        if halved or online or not config.rounds.retry:
             stopped = "gate"
             break
         halved = True

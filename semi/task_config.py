@@ -8,6 +8,8 @@ from typing import Any
 
 from models.fusion.config import CLOSED_FORM
 
+from .training_config import ONLINE_RULES
+
 KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
@@ -81,6 +83,20 @@ def task_of(config: Any) -> TaskConfig:
     return getattr(config, "task", None) or TaskConfig()
 
 
+def online_refused(kind: str, task: str, rule: str, mixup: float) -> str:
+    """Returns why rounds.engine online cannot be, or ""; see semi.online."""
+    told = "online teaches noisy views in steps: "
+    if kind in CLOSED_FORM:
+        return f"{told}model.kind {kind} is solved at once; take another, such as concat"
+    if task != "single":
+        return f"{told}of one label a row; task.kind is {task}"
+    if rule not in ONLINE_RULES:
+        return f"{told}by select.rule {', '.join(ONLINE_RULES)}, not by {rule}"
+    if mixup > 0:
+        return f"{told}of rows by themselves; set noise.mixup_alpha to 0, got {mixup:g}"
+    return ""
+
+
 def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns (key, sentence) of settings that do not fit the task; sections may be missing."""
     found: list[tuple[str, str]] = []
@@ -128,6 +144,10 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
             f"got {train.imbalance} with task.kind {kind}",
         )
+    noise = sections.get("noise")
+    if None not in (rounds, model, select, noise) and rounds.engine == "online":
+        told = online_refused(model.kind, kind, select.rule, noise.mixup_alpha)
+        need("rounds.engine", not told, told)
     if train is not None and model is not None and train.auxiliary_head:
         need(
             "train.auxiliary_head",

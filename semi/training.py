@@ -96,7 +96,8 @@ def fit(
     task = task or TaskConfig()
     counts = lessons.target[-1, lessons.gold].sum(0)
     stakes = Stakes(counts, config.focal_gamma, config.ldam_margin)
-    objective = Objective(ensemble.template.train(), contrast, Aims(config, stakes, task, classify))
+    aims = Aims(config, stakes, task, classify, lessons.online)
+    objective = Objective(ensemble.template.train(), contrast, aims)
     corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
     optimizer = _optimizer(params, config)
     chains, classes = lessons.target.shape[0], lessons.target.shape[2]
@@ -107,6 +108,9 @@ def fit(
     smooth, spread = config.label_smoothing, 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
     balanced = ensemble.config.balanced_head and classify and task.classes_weight > 0
+    averages = {}
+    if lessons.online is not None:
+        averages = lessons.online.start(ensemble.count, classes, device)
     scale = None
     if lessons.affect is not None:
         scale = affect_scale(lessons.affect[:, lessons.gold], lessons.weight[:, lessons.gold])
@@ -153,10 +157,13 @@ def fit(
                 extra["gold"] = given_labels(known, size)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
             share = share if classify else 1.0
-            batch = Batch(inputs, present, adjust.new_tensor(share), adjust, share > 0)
+            contrasted = adjust.new_tensor(share)
+            batch = Batch(inputs, present, contrasted, adjust, share > 0, size, ramp)
             each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
             extra = {k: t.repeat_interleave(repeat, 0) for k, t in extra.items()}
+            extra |= {f"state/{k}": v for k, v in averages.items()}
             loss, parts = run(params, ensemble.buffers, batch, *each, extra)
+            averages = {k: parts.pop(f"state/{k}").detach() for k in averages}
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             if config.clip > 0:

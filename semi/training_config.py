@@ -8,6 +8,8 @@ IMBALANCE = ("none", "oversample", "class_weight", "logit_adjust")
 GATE_METRICS = ("macro_f1", "waf", "uar", "accuracy")
 TASK_METRICS = ("micro_f1", "sample_f1", "ccc")  # of several labels a row; of valence and arousal
 LOSS_NAMES = ("cross_entropy", "focal", "soft_f1", "ldam")
+ENGINES = ("offline", "online")
+ONLINE_RULES = ("threshold", "softmatch", "adamatch")  # what engine online can do at every step
 VOTES = ("fused", "uniform", "fitted", "fixed")
 
 
@@ -90,6 +92,12 @@ class RoundsConfig:
 
     max_rounds: int = 3
     """Rounds after the warm start; 0 = supervised training only."""
+    engine: str = "offline"
+    """offline (select, then train) | online (clean views teach noisy ones, in training; one round).
+
+    online takes select.rule threshold, softmatch or adamatch and its numbers. On cached features
+    it lost in the study (+1 to -9 points of macro-F1; select.align_gamma=0.5 loses least).
+    """
     metric: str = "macro_f1"
     """Gold out-of-fold metric the gate looks at: macro_f1 | waf | uar | accuracy.
 
@@ -112,6 +120,10 @@ class RoundsConfig:
         _check(
             self.metric in GATE_METRICS + TASK_METRICS,
             f"metric must be one of {', '.join(GATE_METRICS + TASK_METRICS)}, got {self.metric!r}",
+        )
+        _check(
+            self.engine in ENGINES,
+            f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}",
         )
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
         _check(
