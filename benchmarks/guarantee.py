@@ -1,7 +1,8 @@
 """Does select.precision_target keep its word? Many label draws, realised against promised.
 
-usage: python benchmarks/guarantee.py FILE.npz [FILE.npz ...] [--draws 60] [--target 0.8]
-           [--budgets 100,200,500] [--bound search] [--rate 1.0] [--rounds 3] [--half]
+usage: python benchmarks/guarantee.py FILE.npz [FILE.npz ...] [--draws 60] [--first 0]
+           [--target 0.8] [--budgets 100,200,500] [--bound search] [--rate 1.0] [--rounds 3]
+           [--half]
 
 Every draw labels other rows of the corpus at random; all others are the pool, their labels hidden.
 The model is that of recipe auto, the rule class_topk (--rate 1.0: only the bound limits it) under
@@ -99,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("features", nargs="+")
     parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw")
     parser.add_argument("--target", type=float, default=0.8)
     parser.add_argument("--budgets", default="100,200,500")
     parser.add_argument("--bound", default="search")
@@ -107,8 +109,9 @@ def main() -> None:
     parser.add_argument("--half", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"target {args.target:g}, bound {args.bound}, rate {args.rate:g}, {args.draws} draws, "
-          f"{'pool of speakers without a label' if args.half else 'pool of all speakers'}")  # fmt: skip
+    where = "pool of speakers without a label" if args.half else "pool of all speakers"
+    print(f"target {args.target:g}, bound {args.bound}, rate {args.rate:g}, draws {args.first} to "
+          f"{args.first + args.draws - 1}, {where}")  # fmt: skip
     print(f"{'corpus':18s} {'gold':>4s} {'pool':>5s} {'promised in':>11s} {'selections':>10s} "
           f"{'classes':>9s} {'rows':>5s} {'right':>6s} {'worst':>6s} {'classes kept':>12s} "
           f"{'kept':>5s}")  # fmt: skip
@@ -117,7 +120,7 @@ def main() -> None:
         corpus = load_corpus(Path(path).stem, DatasetConfig(features=path))
         for budget in map(int, args.budgets.split(",")):
             promises, found, kept, problem = 0, [], 0, None
-            for seed in range(args.draws):
+            for seed in range(args.first, args.first + args.draws):
                 problem = draw_problem(corpus, budget, seed, args.half) or None
                 if problem is None:
                     break

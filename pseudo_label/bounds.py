@@ -54,10 +54,12 @@ def holds_in_pool(
         target: least share of right ones.
         alpha: risk.
     """
+    import numpy as np
     from scipy.stats import hypergeom
 
     n, m = rows.double().cpu().numpy(), taken.double().cpu().numpy()
-    wrong = n - right.double().cpu().numpy()
+    wrong = np.ceil((n - right.double().cpu().numpy()).round(6))
+    n, m = np.maximum(np.floor(n.round(6)), wrong), np.floor(m.round(6))  # parts of a row: none
     breaking = (1 - target) * m
     breaking = breaking.round(9) // 1 + 1  # fewest errors below the target
     chance = hypergeom.cdf(wrong, n + m, (wrong + breaking).clip(max=n + m), n)
@@ -75,6 +77,7 @@ def precision_thresholds(
     grow: float = 1.4,
     classes: list[str] | None = None,
     taken: tuple[Tensor, Tensor] | None = None,
+    group: tuple[Tensor, Tensor] | None = None,
 ) -> Bound:
     """Returns per class the largest confidence prefix of gold whose lower bound reaches `target`.
 
@@ -85,7 +88,9 @@ def precision_thresholds(
     fixed_sequence tests prefixes first, first * grow, ... and stops at the first failure, which
     keeps the risk at alpha strictly. A prefix ends only where the confidence changes: a threshold
     cannot take half of a tie. With `taken`, the confidences and labels (P,) of pool rows that stand
-    to be taken, these very rows must keep the target, too, however few they are.
+    to be taken, these very rows must keep the target, too, however few they are. With `group`, the
+    speakers (G,) of gold and (P,) of these rows, rows of speakers without gold count for less: see
+    `design_effects`.
     """
     count = probs.shape[1]
     names = classes or [str(c) for c in range(count)]
@@ -93,6 +98,9 @@ def precision_thresholds(
     tau = torch.full((count,), NEVER, dtype=probs.dtype, device=probs.device)
     low = torch.zeros(count, dtype=torch.float64)
     rows = torch.bincount(predicted, minlength=count).cpu()
+    thin = torch.ones(count, 2, dtype=torch.float64)
+    if taken is not None and group is not None:
+        thin = design_effects(predicted == label, predicted, taken[1], *group, count)
     prefixes = {}
     for c in _possible(rows, target, alpha, first):
         value, order = confidence[predicted == c].sort(descending=True, stable=True)
@@ -104,7 +112,10 @@ def precision_thresholds(
         if taken is not None:
             above = taken[0][taken[1] == c].sort().values
             left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
-        prefixes[c] = (value[at], right.cpu()[at], at + 1, left)
+            left = left.double() / _part(thin[c, 1], left, len(above))
+            left = torch.where(left > 0, left.clamp(min=1), left)
+        fewer = _part(thin[c, 0], at + 1, len(value))
+        prefixes[c] = (value[at], right.cpu()[at] / fewer, (at + 1) / fewer, left)
     again, possible = True, len(prefixes)
     while again and prefixes:
         share, again = alpha / len(prefixes), False
@@ -126,7 +137,55 @@ def precision_thresholds(
             f"{told[0]}; a class of few pool rows needs more gold: one error weighs more",
             told[1],
         )
+    if (thin > 1).any():
+        far = f"{told[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
+        told = (far, told[1])
     return Bound(tau, low, rows, *told)
+
+
+def design_effects(
+    right: Tensor, predicted: Tensor, label: Tensor, gold: Tensor, pool: Tensor, classes: int
+) -> Tensor:
+    """Returns (C, 2): how many rows of gold and of the pool stand for one independent row.
+
+    1 + (mean rows of a speaker - 1) r, with r the correlation of being right among the rows of one
+    speaker and predicted class (Kish 1965), times the share of pool rows whose speaker has no gold:
+    a speaker's own difficulty is the same in gold and pool, and a new one's is not known.
+
+    Args:
+        right: (G,) bool.
+        predicted: (G,) class of each gold row.
+        label: (P,) class of each pool row.
+        gold: (G,) speaker of each gold row.
+        pool: (P,) speaker of each pool row, same numbering.
+        classes: C.
+    """
+    found = torch.ones(classes, 2, dtype=torch.float64)
+    new = ~torch.isin(pool, gold)
+    if not len(right) or not bool(new.any()):
+        return found
+    rest = right.double().cpu()
+    predicted, label, gold, pool = (t.cpu() for t in (predicted, label, gold, pool))
+    total = torch.zeros(classes, dtype=torch.float64).index_add(0, predicted, rest)
+    rest = rest - (total / torch.bincount(predicted, minlength=classes).clamp(min=1))[predicted]
+    cell = torch.unique(gold * classes + predicted, return_inverse=True)[1]
+    number = torch.bincount(cell)
+    empty = torch.zeros(len(number), dtype=torch.float64)
+    pairs = (empty.index_add(0, cell, rest) ** 2 - empty.index_add(0, cell, rest**2)).sum()
+    count = (number * (number - 1)).sum().clamp(min=1)
+    r = (pairs / count / rest.square().mean().clamp(min=1e-12)).clamp(0, 1)
+    r = r * float(new.double().mean())
+    for side, (kind, who) in enumerate(((predicted, gold), (label, pool))):
+        for c in range(classes):
+            each = torch.unique(who[kind == c], return_counts=True)[1].double()
+            if len(each):
+                found[c, side] = 1 + (each.square().sum() / each.sum() - 1) * r
+    return found
+
+
+def _part(effect: Tensor, rows: Tensor, of: int) -> Tensor:
+    """Returns the design effect of a prefix: speakers have fewer rows each in a part of all."""
+    return 1 + (effect - 1) * rows.double() / max(of, 1)
 
 
 def _possible(rows: Tensor, target: float, alpha: float, first: int) -> list[int]:

@@ -147,6 +147,9 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
     if gold is None:
         raise ValueError("precision_target needs out-of-fold gold, but pool.gold is missing")
     label, mine = selection.label, selection.chosen & (pool.predicted == selection.label)
+    speakers = None
+    if gold.group is not None and pool.group is not None:
+        speakers = (gold.group, pool.group[mine])
     bound = precision_thresholds(
         gold.probs,
         gold.label,
@@ -155,6 +158,7 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
         mode=config.bound,
         classes=pool.classes,
         taken=(pool.confidence[mine], label[mine]),
+        group=speakers,
     )
     passes = at_label(pool.probs, label) >= bound.threshold[label]
     _drop(selection, ~(passes & (pool.predicted == label)), UNCERTIFIED)

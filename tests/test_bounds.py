@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pseudo_label.bounds import holds_in_pool, lower_bound, precision_thresholds
+from pseudo_label.bounds import design_effects, holds_in_pool, lower_bound, precision_thresholds
 
 
 def test_few_pool_rows_are_promised_by_the_exact_test():
@@ -76,3 +76,60 @@ def test_what_certified_classes_need_no_more_goes_to_the_rest():
     assert bound.uncertified == [] and float(bound.lower[1]) == pytest.approx(low[1])
     label[:50] = 1  # class 0 is not certified: half of the risk stays with it
     assert precision_thresholds(probs, label, target).uncertified == [0, 1]
+
+
+def test_design_effects_equal_the_loop():
+    g = torch.Generator().manual_seed(0)
+    predicted, gold = (torch.randint(n, (60,), generator=g) for n in (2, 5))
+    right = torch.rand(60, generator=g) < 0.2 + 0.15 * gold
+    label, pool = (torch.randint(n, (50,), generator=g) for n in (2, 9))
+    said = design_effects(right, predicted, label, gold, pool, 2)
+    rest = [float(right[i]) - float(right[predicted == predicted[i]].float().mean())
+            for i in range(60)]  # fmt: skip
+    pairs = [
+        rest[i] * rest[j]
+        for i in range(60)
+        for j in range(60)
+        if i != j and gold[i] == gold[j] and predicted[i] == predicted[j]
+    ]
+    r = sum(pairs) / len(pairs) / (sum(x * x for x in rest) / 60)
+    r *= sum(int(p) not in gold.tolist() for p in pool) / 50
+    assert r > 0.01
+    for side, (kind, who) in enumerate(((predicted, gold), (label, pool))):
+        for c in range(2):
+            mine = who[kind == c].tolist()
+            each = [mine.count(s) for s in set(mine)]
+            mean = sum(n * n for n in each) / sum(each)
+            assert float(said[c, side]) == pytest.approx(1 + (mean - 1) * r, rel=1e-5)
+
+
+def test_speakers_that_gold_knows_change_nothing():
+    g = torch.Generator().manual_seed(1)
+    probs = (3 * torch.randn(300, 2, generator=g)).softmax(1)
+    label = torch.multinomial(probs, 1, generator=g)[:, 0]
+    who, pool = torch.arange(300) % 5, torch.arange(80) % 5
+    taken = (probs[:80].amax(1), probs[:80].argmax(1))
+    plain = precision_thresholds(probs, label, 0.75, taken=taken)
+    same = precision_thresholds(probs, label, 0.75, taken=taken, group=(who, pool))
+    assert torch.equal(plain.threshold, same.threshold) and plain.note == same.note
+    far = precision_thresholds(probs, label, 0.75, taken=taken, group=(who, pool + 5))
+    assert (far.threshold >= plain.threshold).all()
+
+
+def test_the_promise_reaches_speakers_without_gold():
+    """P(a certified class below the target) in 200 draws; some speakers are much harder."""
+    g = torch.Generator().manual_seed(2)
+    broken = naive = certified = 0
+    for _ in range(200):
+        who = torch.arange(400) // 20  # speakers 0 to 9 have gold, 10 to 19 are new
+        easy = torch.where(torch.rand(20, generator=g) < 0.2, 0.55, 0.97)[who]
+        probs = torch.stack([x := 0.6 + 0.4 * torch.rand(400, generator=g), 1 - x], 1)
+        label = (torch.rand(400, generator=g) > easy).long()
+        taken = (probs[200:].amax(1), probs[200:].argmax(1))
+        for group in (None, (who[:200], who[200:])):
+            bound = precision_thresholds(probs[:200], label[:200], 0.8, taken=taken, group=group)
+            kept = label[200:][taken[0] >= bound.threshold[0]]
+            bad = len(kept) > 0 and float((kept == 0).float().mean()) < 0.8
+            broken, naive = broken + bad * (group is not None), naive + bad * (group is None)
+        certified += len(kept) > 0
+    assert certified > 20 and naive > 2 * broken and broken / 200 <= 0.1
