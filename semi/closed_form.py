@@ -16,6 +16,7 @@ from .training_config import TrainConfig
 
 ITERATIONS = 60  # of the logistic solver; far fewer are usual
 HISTORY = 8
+NEVER = -30.0  # log share of a class without rows
 
 
 def principal_start(
@@ -102,7 +103,9 @@ def discriminant(
     """
     mass = (target * weight[..., None]).sum(1)  # (E, C)
     share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
-    solved = {"prior": (1 - power) * share.log()}
+    # a class of which a chain saw no row would sit, harmless to nobody, in the middle of all others
+    prior = torch.where(mass > 1e-6, (1 - power) * share.log(), NEVER)
+    solved = {"prior": prior}
     for i, x in enumerate(views):
         w = weight * present[:, i]
         tw = target * w[..., None]  # (E, r, C)

@@ -177,6 +177,16 @@ def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
     assert torch.allclose(model.predict_logits(one, here[2:3]).fused, before[:, 2:3], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["discriminant", "logistic"])
+def test_a_class_without_a_row_is_never_named(kind):
+    x, y = clusters()
+    problem = problem_of(x, y, 60)
+    keep = problem.label[problem.gold] != 3
+    problem.gold, problem.fold = problem.gold[keep], problem.fold[keep]
+    said = fitted(problem, kind).predict_logits(problem.values, problem.present).fused
+    assert not (said.argmax(-1) == 3).any()
+
+
 def test_members_beyond_the_first_learn_from_a_bootstrap():
     x, y = clusters()
     model = fitted(problem_of(x, y, 60), members=3)

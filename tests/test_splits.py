@@ -193,9 +193,18 @@ def test_training_without_gold_or_without_a_class_is_refused_by_sentence(tmp_pat
     assert "data.label_map={bored: ''}" in message
     frame = table()
     frame["label"] = np.where(frame["speaker"] == "s1", "sad", "happy")
-    frame.loc[0, "label"] = "angry"
     message = error(tmp_path, frame, test_groups=["s1"])
     assert "'sad' (30 rows elsewhere)" in message and "data.test_groups" in message
+
+
+def test_a_class_that_only_held_out_rows_have_is_told_and_does_not_stop_the_rest(tmp_path):
+    frame = table()
+    frame["label"] = np.where(frame["speaker"] == "s1", "sad", "happy")
+    frame.loc[frame.index[::2], "label"] = "angry"
+    frame.loc[frame["speaker"] == "s1", "label"] = "sad"
+    splits = split(tmp_path, frame, test_groups=["s1"])
+    told = [note for note in splits.notes if "no labelled training row of 'sad'" in note]
+    assert told and "its 30 rows elsewhere count as wrong" in told[0]
 
 
 def test_votes_become_shares_and_ties_are_never_scored(tmp_path):

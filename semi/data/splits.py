@@ -74,7 +74,7 @@ def make_splits(
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
-    _check_classes(manifest, has, role, scored)
+    notes += _check_classes(manifest, has, role, scored)
 
     train = np.flatnonzero(role == "labeled")
     if config.labeled_fraction is not None or config.labeled_count is not None:
@@ -246,10 +246,11 @@ def _keep_pool_apart(
 
 def _check_classes(
     manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
-) -> None:
-    """Raises ManifestError unless training has gold rows of every one of two classes or more.
+) -> list[str]:
+    """Returns a warning for each class that training has no gold row of.
 
-    `has` (N, C) bool says which classes a row is of.
+    `has` (N, C) bool says which classes a row is of. Raises ManifestError unless training has two
+    classes or more, and for a class of which there is no row at all.
     """
     where, classes = manifest.path, manifest.classes
     train = role == "labeled"
@@ -264,20 +265,32 @@ def _check_classes(
         raise ManifestError(
             f"{where}: every label is '{classes[0]}'; training needs two classes or more"
         )
-    lacking = []
-    for index, name in enumerate(classes):
-        if not (train & has[:, index]).any():
-            held = int(has[:, index].sum())
-            lacking.append(f"'{name}' ({held} rows elsewhere)" if held else f"'{name}' (no row)")
-    if lacking:
-        first = lacking[0].split("'")[1]
+    lacking = {
+        name: int(has[:, index].sum())
+        for index, name in enumerate(classes)
+        if not (train & has[:, index]).any()
+    }
+    if not lacking:
+        return []
+    nowhere = [name for name, held in lacking.items() if not held]
+    if nowhere or len(classes) - len(lacking) < 2:
+        told = ", ".join(
+            f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
+            for name, held in lacking.items()
+        )
+        first = next(iter(nowhere or lacking))
         remedy = (
             f"remove it from data.classes, drop it with data.label_map={{{first}: ''}}, or label "
             "training rows of it"
         )
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
-        raise ManifestError(f"{where}: no labelled training row of {', '.join(lacking)}; {remedy}")
+        raise ManifestError(f"{where}: no labelled training row of {told}; {remedy}")
+    return [
+        f"no labelled training row of '{name}': no model can name it, and its {held} rows "
+        "elsewhere count as wrong"
+        for name, held in lacking.items()
+    ]
 
 
 def _named(note: str, classes: list[str]) -> str:
