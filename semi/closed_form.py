@@ -118,6 +118,8 @@ def discriminant(
         eye = torch.eye(x.shape[1], device=x.device)
         scatter = (1 - shrinkage) * scatter + (shrinkage * size)[:, None, None] * eye
         map_ = torch.linalg.solve(scatter, mean.transpose(1, 2))  # (E, k, C)
+        rows = count.sum(1)  # a covariance of few rows looks too tight, and its answers too sure
+        map_ = map_ * (rows / (rows + x.shape[1]))[:, None, None]
         bias = -0.5 * (mean.transpose(1, 2) * map_).sum(1)  # (E, C)
         for part in ("own", "joint"):
             solved[f"views.{i}.{part}"], solved[f"views.{i}.{part}_bias"] = map_, bias

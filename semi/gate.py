@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from .evaluation import bootstrap, score
 from .problem import Problem
 from .round_state import RoundState
@@ -29,13 +31,17 @@ def information(problem: Problem, teaching: Teaching) -> float:
     """Returns how much less surprised (nats per row) the model is by gold than class shares are.
 
     Labels that are plainly wrong cost most of it, also where a few dozen rows leave the gate's
-    metric too coarse to notice.
+    metric too coarse to notice. Measured at the model's best temperature, so that a few rows that
+    it is far too sure of do not hide what it knows; never below 0, which class shares have.
     """
     gold = problem.target[problem.gold]  # (n, C)
-    share = gold.mean(0)
-    entropy = -(share * share.clamp(min=1e-12).log()).sum()
-    surprise = -(gold * teaching.oof.clamp(min=1e-6).log()).sum(1).mean()
-    return float(entropy - surprise)
+    share = gold.mean(0).clamp(min=1e-6).log()
+    said = teaching.oof.clamp(min=1e-6).log()
+    heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
+    mixed = (heat * said + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
+    surprise = -(gold * mixed).sum(-1).mean(1)
+    at_start = -(gold * share).sum(1).mean()
+    return max(0.0, float((at_start - surprise).max()))
 
 
 def gate(state: RoundState, best: RoundState, config: Any) -> None:
@@ -54,14 +60,12 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
     )
     if state.information is None or best.information is None:
         return
-    kept = config.rounds.min_information
-    # a start that knows nothing has nothing to lose a share of: then no round may know less
-    least = best.information * (kept if best.information > 0 else kept > 0)
-    if state.accepted and kept > 0 and state.information < least:
+    least = config.rounds.min_information * best.information
+    if state.accepted and state.information < least:
         state.accepted = False
         state.verdict = (
             f"rolled back: {state.information:.2f} nats of information about gold out-of-fold, "
-            f"less than {least:.2f} ({kept:g} of {best.information:.2f})"
+            f"less than {least:.2f} ({config.rounds.min_information:g} of {best.information:.2f})"
         )
 
 

@@ -105,7 +105,7 @@ class RoundsConfig:
     """
     accept_se: float = 1.0
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
-    min_information: float = 0.5
+    min_information: float = 0.75
     """A round must keep this share of the best round's information about gold (log-loss)."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
