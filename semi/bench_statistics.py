@@ -6,6 +6,7 @@ Letters: R resamples, U groups, C classes.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,8 +124,13 @@ def _few(rng: np.random.Generator, units: int, count: int) -> np.ndarray:
     return rng.multinomial(units - 1, np.full(units, 1 / units), size=count).astype(float)
 
 
-def lines_of(name: str, results: Results, metric: str, resamples: int) -> list[Line]:
-    """Returns every arm of a corpus measured against its reference, Holm-corrected per budget."""
+def lines_of(
+    name: str, results: Results, metric: str, resamples: int, to_logistic: Sequence[str] = ()
+) -> list[Line]:
+    """Returns every arm of a corpus measured against its reference, Holm-corrected per budget.
+
+    With `to_logistic` only these arms, against logistic regression whatever their reference is.
+    """
     found = []
     for budget in results.budgets():
         here = {a: v for (b, a), v in results.arms.items() if b == budget}
@@ -133,15 +139,17 @@ def lines_of(name: str, results: Results, metric: str, resamples: int) -> list[L
         sampler = Resampler(name, results.groups, runs, resamples)
         lines = []
         for arm, entry in here.items():
-            reference = results.reference(arm)
+            reference = LOGISTIC if arm in to_logistic else results.reference(arm)
+            if to_logistic and arm not in to_logistic:
+                continue
             if reference not in here or arm == reference:
                 continue
             pair = (entry, here[reference])
             line = _line(name, budget, arm, reference, pair, everything, sampler, metric)
             if line is not None:
                 lines.append(line)
-        _holm([line for line in lines if line.arm not in NOT_RULES])
-        _holm([line for line in lines if line.arm in NOT_RULES])
+        _holm([line for line in lines if to_logistic or line.arm not in NOT_RULES])
+        _holm([line for line in lines if not to_logistic and line.arm in NOT_RULES])
         found += lines
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .bench_answers import LOGISTIC, Results, collect, read_runs
+from .bench_answers import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .bench_config import BenchConfig
 from .bench_data import Corpus
 from .bench_plots import plot_gains, plot_shares
@@ -34,8 +34,25 @@ def write_summary(
         for line in lines_of(name, found, config.metric, config.resamples)
     ]
     means = mean_lines(lines)
-    write_table(folder / "summary.csv", table_of([*lines, *means]))
-    text = "\n".join(words(config, results, lines, means))
+    shown = [SUPERVISED, *config.variants]
+    plain = [
+        line
+        for name, found in results.items()
+        for line in lines_of(name, found, config.metric, config.resamples, shown)
+    ]
+    write_table(folder / "summary.csv", table_of([*lines, *means, *plain]))
+    told = words(config, results, lines, means)
+    if plain:
+        told += [
+            "",
+            "## Against logistic regression",
+            "",
+            "The same test rows, but the reference is logistic regression on the labelled rows: "
+            "what anybody would train first. Shares are of its own way to all labels.",
+            "",
+            *_markdown(plain, corpus=True),
+        ]
+    text = "\n".join(told)
     write_text(folder / "summary.md", text + "\n")
     plot_gains(folder / "gain.png", [*lines, *means], NAMES[config.metric])
     plot_shares(folder / "gap.png", [*lines, *means])
@@ -156,8 +173,9 @@ def _reading(lines: list[Line]) -> list[str]:
     return told
 
 
-def _markdown(lines: list[Line]) -> list[str]:
-    head = ["labels", "arm", "score", "gain", "verdict", "share of the oracle gap", "shipped",
+def _markdown(lines: list[Line], *, corpus: bool = False) -> list[str]:
+    head = ["corpus"] if corpus else []
+    head += ["labels", "arm", "score", "gain", "verdict", "share of the oracle gap", "shipped",
             "precision @ coverage", "runs"]  # fmt: skip
     told = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for x in lines:
@@ -171,7 +189,8 @@ def _markdown(lines: list[Line]) -> list[str]:
             verdict += f" from {x.against}"
         share = _points(x.share, " %") if x.share else "-"
         score = f"{100 * x.score:.1f}"
-        cells = [x.budget, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
+        cells = [x.dataset] if corpus else []
+        cells += [x.budget, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
         cells.append(str(x.runs))
         told.append("| " + " | ".join(cells) + " |")
     return told

@@ -146,7 +146,10 @@ def test_a_supervised_arm_gains_nothing_over_itself(finished):
     for row in kept:  # a rolled-back round leaves the supervised answers exactly
         assert row["answers"] == rows[row["budget"], row["fold"], "supervised"]["answers"]
     summary = pd.read_csv(finished[0] / "summary.csv")
-    assert "supervised" not in set(summary.arm)
+    itself = summary[summary.arm == "supervised"]
+    assert set(itself.against) == {"logistic"}  # never measured against itself
+    text = (finished[0] / "summary.md").read_text()
+    assert "## Against logistic regression" in text
 
 
 # --- splits and problems -------------------------------------------------------------------------
