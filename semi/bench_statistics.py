@@ -22,7 +22,7 @@ from .bench_answers import (
 )
 from .intervals import metrics_from_confusion
 
-NOT_RULES = (SUPERVISED, ORACLE, LOGISTIC, LOGISTIC_ORACLE, "placebo", "shuffled")
+NOT_RULES = (SUPERVISED, ORACLE, LOGISTIC, LOGISTIC_ORACLE, "placebo", "shuffled", "usb_supervised")
 LEVEL = 0.05
 MIN_RUNS = 5  # label draws x seeds below which no verdict is given: a placebo "wins" then
 
