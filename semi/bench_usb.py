@@ -9,8 +9,8 @@ warm-up, then a cosine over 7/16 of a cycle. T 0.5 does nothing there: hard labe
 Not theirs: the network, one hidden layer on the views side by side in place of a fine-tuned
 encoder; the views, clean features with dropout (weak) and our noise and modality dropout on them
 (strong); STEPS and LEARNING_RATE, as theirs are for 102,400 steps of fine-tuning. 600 steps take
-about half a CPU second; they, the rate and the momentum were among the best for these arms of a few tried on
-four corpora. One repair: published moving averages (ema_p 0.999) begin at 1 / C and would still be
+about half a CPU second; they, the rate and the momentum were among the best of a few tried on four
+corpora. One repair: published moving averages (ema_p 0.999) begin at 1 / C and would still be
 half of that after so short a run; here they are bias-corrected and forget over a tenth of the run.
 
 Letters: B rows of a batch, D features of all views, H hidden, C classes, U unlabelled rows.
