@@ -70,8 +70,14 @@ def _from_arrays(name: str, config: DatasetConfig) -> Corpus:
     path = Path(config.features)
     if not path.is_file():
         raise ConfigError(f"datasets.{name}.features: {path}: no such file")
-    with np.load(path) as file:
-        arrays = {key: file[key] for key in file.files}
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+    except ValueError as error:  # an array of Python objects, which would be unpickled
+        raise ConfigError(
+            f"datasets.{name}.features: {path} cannot be read without running what is in it "
+            f"({error}); save words with .astype(str)"
+        ) from None
     groups = (config.group, *([config.second_group] if config.second_group else []))
     for key in ("label", *groups):
         if key not in arrays:

@@ -22,21 +22,24 @@ NEVER = -30.0  # log share of a class without rows
 def principal_start(
     values: dict[str, Tensor], present: Tensor, rows: Tensor, components: int
 ) -> dict[str, Tensor]:
-    """Returns the axes of every view, (1, D, k) by parameter name; no label is read.
+    """Returns the middle (1, D) and axes (1, D, k) of every view by name; no label is read.
 
     Scaled so that a view's components have mean square 1 over `rows`: views weigh alike.
     """
     learned = {}
     for i, value in enumerate(values.values()):
         x = averaged(value)[rows[present[rows, i]]]
+        center = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
+        x = x - center
         width = min(components, x.shape[1])
         axes = torch.eye(x.shape[1], width, device=x.device)
         if len(x) > 1:
             found, _ = principal(x, width)
             axes = torch.zeros_like(axes)  # fewer rows than components: the rest stays empty
             axes[:, : found.shape[1]] = found.to(axes)
-            axes = axes / (x @ axes).square().mean().sqrt().clamp(min=1e-6)
-        learned[f"views.{i}.basis"] = axes[None]
+            size = (x @ axes).square().mean().sqrt()
+            axes = axes / torch.where(size > 0, size, 1.0)
+        learned[f"views.{i}.center"], learned[f"views.{i}.basis"] = center[None], axes[None]
     return learned
 
 
@@ -56,7 +59,8 @@ def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, see
     here = lessons.present[rows]
     views = []  # (r, k) each
     for i, value in enumerate(lessons.values.values()):
-        seen = averaged(value)[rows] @ params[f"views.{i}.basis"][0]
+        center, basis = (params[f"views.{i}.{part}"][0] for part in ("center", "basis"))
+        seen = (averaged(value)[rows] - center) @ basis
         views.append(torch.where(here[:, i, None], seen, 0.0))
     target, weight = lessons.target[:, rows], lessons.weight[:, rows]
     repeat = ensemble.count // len(weight)
@@ -110,7 +114,10 @@ def discriminant(
         w = weight * present[:, i]
         tw = target * w[..., None]  # (E, r, C)
         count = tw.sum(1).clamp(min=1e-6)  # (E, C)
-        mean = tw.transpose(1, 2) @ x / count[..., None]  # (E, C, k)
+        total = tw.transpose(1, 2) @ x  # (E, C, k)
+        middle = total.sum(1) / count.sum(1)[:, None]  # stands for a class nobody has this view of
+        seen = count > 1e-5
+        mean = torch.where(seen[..., None], total / count[..., None], middle[:, None])
         scatter = (x * w[..., None]).transpose(1, 2) @ x
         scatter = scatter - (mean * count[..., None]).transpose(1, 2) @ mean
         scatter = scatter / count.sum(1)[:, None, None]
@@ -162,7 +169,9 @@ def solve_logistic(
     ridge = torch.full_like(x[0], penalty)
     ridge[-1] = 1e-6 * penalty  # the bias is free
     bound = 0.5 * (x * weight[..., None]).transpose(1, 2) @ x + ridge.diag()
-    factor = torch.linalg.cholesky(bound)
+    size = bound.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    steady = bound.double() + 1e-7 * size * torch.eye(x.shape[1], device=x.device)
+    factor = torch.linalg.cholesky(steady).to(x)
     mass = target.sum(-1, keepdim=True)
 
     def slope(w: Tensor) -> tuple[Tensor, Tensor]:

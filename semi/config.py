@@ -178,6 +178,13 @@ class ConfigProblems(ConfigError):
         super().__init__("\n  ".join([f"{count} in the configuration:", *problems]))
 
 
+def refuse_recipe(config: Config, verb: str) -> None:
+    """Raises ConfigError where a verb would pass over the recipe in silence."""
+    if config.recipe != "none":
+        told = f"recipe: {verb} takes settings as they are; set recipe=none and name what you want"
+        raise ConfigProblems([f"{told}, such as model.kind=discriminant"], config.data)
+
+
 def check(config: Config) -> Config:
     """Returns a config built in Python, after the checks that a loaded one has been through."""
     problems = [f"{key}: {sentence}" for key, sentence in _together(_sections(config), False)]

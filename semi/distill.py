@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.fusion.config import CLOSED_FORM
+
 from . import config as settings
 from .comparison import FEW
 from .distill_lessons import lessons
@@ -99,6 +101,12 @@ def _student_config(teacher: str | Path, config: settings.Config) -> settings.Co
     """Returns the student's settings on the teacher's data, splits and folds."""
     run = Run.open(teacher)
     result_of(run)
+    settings.refuse_recipe(config, "semi distill")
+    if config.model.kind in CLOSED_FORM:
+        raise RunError(
+            f"a student is taught by steps, which model.kind={config.model.kind} has none of; take "
+            "a stepped kind, such as concat or contrastive"
+        )
     config = copy.deepcopy(config)
     config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
     config.train.folds = run.config.train.folds
@@ -140,9 +148,7 @@ def _two_rounds(
     """Returns the student on gold alone and the taught one; finished ones are read back."""
     learned = recorder.load_pretrained()
     if learned is None:
-        wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
-        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
-        learned = learned_start(problem, config, on_step(-1)) if wanted else {}
+        learned = learned_start(problem, config, on_step(-1))
         recorder.save_pretrained(learned)
     alone = recorder.load(0)
     if alone is None:

@@ -82,7 +82,9 @@ def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
     """
     opened = Run.open(run)
     settings = [w if w.startswith("select.") else f"select.{w}" for w in words]
-    config = load_config(opened.path / "config.yaml", settings, elsewhere=True)
+    # the run's file holds what its recipe chose already
+    words = [*settings, "recipe=none"]
+    config = load_config(opened.path / "config.yaml", words, elsewhere=True)
     config.device = "cpu"
     task = task_of(config)
     if task.multi or task.kind == "affect":

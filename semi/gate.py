@@ -60,12 +60,15 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
     )
     if state.information is None or best.information is None:
         return
-    least = config.rounds.min_information * best.information
-    if state.accepted and state.information < least:
+    kept = config.rounds.min_information
+    least = kept * best.information
+    blind = kept > 0 and state.information == 0  # nor does it show anything where the best did not
+    if state.accepted and (state.information < least or blind):
         state.accepted = False
+        short = "which is none" if blind else f"less than {least:.2f}"
         state.verdict = (
             f"rolled back: {state.information:.2f} nats of information about gold out-of-fold, "
-            f"less than {least:.2f} ({config.rounds.min_information:g} of {best.information:.2f})"
+            f"{short} ({kept:g} of {best.information:.2f})"
         )
 
 

@@ -242,10 +242,7 @@ def run_rounds(
             raise ValueError(f"rounds.engine {told}")
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
-        wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
-        wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
-        wanted |= config.model.kind in CLOSED_FORM
-        learned = learned_start(problem, config, on_step(-1)) if wanted else {}
+        learned = learned_start(problem, config, on_step(-1))
         if recorder:
             recorder.save_pretrained(learned)
 

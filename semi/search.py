@@ -107,6 +107,7 @@ def search(
     if batch < 1:
         raise SemiError(f"batch must be at least 1, got {batch}")
     base = settings.load_config(path, overrides)
+    settings.refuse_recipe(base, "semi search")
     parameters = read_space(space, all_keys(settings.Config))
     if base.threads:
         torch.set_num_threads(base.threads)

@@ -47,7 +47,7 @@ def together(configs: list[settings.Config]) -> list[list[int]]:
 
 def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundState]:
     """Returns the supervised model of each configuration; they may differ in train.lr alone."""
-    learned = [pretrained(problem, config) for config in configs]
+    learned = [learned_start(problem, config) for config in configs]
     if len(configs) == 1:
         return [warm_start(problem, configs[0], learned[0])]
     first, task, many = configs[0], task_of(configs[0]), len(configs)
@@ -73,13 +73,6 @@ def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundS
         teaching = teach(problem, part, config.vote, task)
         states.append(RoundState(0, part, teaching, None, 0.0, *judge(problem, teaching, config)))
     return states
-
-
-def pretrained(problem: Problem, config: settings.Config) -> dict[str, Tensor]:
-    """Returns what contrastive pre-training has moved; nothing where there is none."""
-    wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
-    wanted &= config.model.kind == "contrastive"  # no other kind has anything to contrast
-    return learned_start(problem, config) if wanted else {}
 
 
 def stacked(parts: list[Ensemble]) -> Ensemble:

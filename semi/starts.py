@@ -32,10 +32,16 @@ def model_of(config: Any) -> FusionConfig:
 def learned_start(
     problem: Problem, config: Any, on_step: OnStep | None = None
 ) -> dict[str, Tensor]:
-    """Returns the tensors (M, ...) learned without labels: by contrast, or principal axes."""
+    """Returns the tensors (M, ...) learned without labels: by contrast, or principal axes.
+
+    Nothing where there is nothing to contrast: no kind but contrastive has such terms.
+    """
     rows = torch.cat([problem.gold, problem.pool])
     if config.model.kind in CLOSED_FORM:
         return principal_start(problem.values, problem.present, rows, config.model.components)
+    wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+    if not wanted or config.model.kind != "contrastive":
+        return {}
     fresh = Ensemble.create(
         model_of(config),
         problem.dims,

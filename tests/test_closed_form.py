@@ -134,7 +134,7 @@ def fitted(problem, kind="discriminant", members=1, weight=None):
     rows = torch.cat([problem.gold, problem.pool])
     ensemble = Ensemble.create(config, problem.dims, 4, count=2 * members, seed=0)
     for k, v in principal_start(problem.values, problem.present, rows, 16).items():
-        ensemble.params[k] = v.repeat(2 * members, 1, 1)
+        ensemble.params[k] = v.repeat(2 * members, *[1] * (v.dim() - 1))
     if weight is None:
         weight = torch.zeros(2, len(problem.present))
         weight[0, problem.gold[::2]] = 1
@@ -178,6 +178,20 @@ def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
     assert torch.equal(model.predict_logits(values, here).fused, before)
     one = {m: v[2:3] for m, v in values.items()}
     assert torch.allclose(model.predict_logits(one, here[2:3]).fused, before[:, 2:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["discriminant", "logistic"])
+def test_columns_far_from_zero_or_tiny_change_nothing(kind):
+    x, y = clusters()
+    plain = problem_of(x, y, 60, views={"speech": x.double().float()})
+    moved = problem_of(x, y, 60, views={"speech": x + 40.0})
+    small = problem_of(x, y, 60, views={"speech": x * 1e-9})
+    said = [
+        fitted(p, kind).predict_logits(p.values, p.present).fused.argmax(-1)[1]
+        for p in (plain, moved, small)
+    ]
+    assert (said[0] == said[1]).float().mean() > 0.98
+    assert (said[0] == said[2]).float().mean() > 0.98
 
 
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])

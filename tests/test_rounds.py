@@ -209,6 +209,12 @@ def test_the_gate_looks_at_the_metric_and_at_what_is_left_of_the_information(
     assert state.verdict.startswith(why)
 
 
+def test_a_round_that_shows_nothing_is_rolled_back_even_if_the_start_showed_nothing():
+    state = judged(0.6, 0.0)
+    rounds.gate(state, judged(0.6, 0.0), tiny_config())
+    assert not state.accepted and "which is none" in state.verdict
+
+
 def test_information_is_zero_for_class_shares_and_for_what_is_certain_of_wrong_classes():
     problem = tiny_problem()
     gold = problem.target[problem.gold]

@@ -14,7 +14,7 @@ from .output import FusionOutput
 
 
 class Linear(nn.Module):
-    """logits = prior + sum over present views of (x basis W + b); a view alone has its own W, b.
+    """logits = prior + sum over present views of (x - center) basis W + b; each view's own too.
 
     A missing view adds nothing, so a row's result depends on what it has. The kinds `discriminant`
     and `logistic` are this model and differ in how semi.closed_form finds the numbers.
@@ -54,8 +54,8 @@ class Linear(nn.Module):
                 x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
             # both maps in one product; what stands in for a missing value may be NaN: it stays in
             # its row and is taken out below
-            both = x @ (view.basis @ torch.cat([view.joint, view.own], 1))
-            both = both + torch.cat([view.joint_bias, view.own_bias])
+            map_ = view.basis @ torch.cat([view.joint, view.own], 1)
+            both = (x - view.center) @ map_ + torch.cat([view.joint_bias, view.own_bias])
             both = torch.where(present[:, i, None], both, 0.0)
             logits = logits + both[:, : self.classes]
             alone[name] = self.prior + both[:, self.classes :]
@@ -67,6 +67,7 @@ class View(nn.Module):
 
     def __init__(self, width: int, components: int, classes: int) -> None:
         super().__init__()
+        self.center = nn.Parameter(torch.zeros(width))
         self.basis = nn.Parameter(torch.eye(width, components))
         self.own = nn.Parameter(torch.zeros(components, classes))
         self.own_bias = nn.Parameter(torch.zeros(classes))

@@ -22,7 +22,7 @@ def principal(values: Tensor, keep: int) -> tuple[Tensor, float]:
         axes, power = _sketched(values, keep)
         return _signed(axes), _factor(power, n)
     if n >= dims:
-        square = torch.zeros(dims, dims, dtype=torch.float64)
+        square = torch.zeros(dims, dims, dtype=torch.float64, device=values.device)
         for chunk in values.split(CHUNK):
             square.addmm_(chunk.double().T, chunk.double())
         power, axes = torch.linalg.eigh(square)  # ascending; columns are axes
@@ -52,7 +52,9 @@ def _sketched(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     """
     generator = torch.Generator().manual_seed(0)
     x = values.float()
-    basis = torch.randn(x.shape[1], keep + OVERSAMPLE, generator=generator).to(x)
+    basis = torch.randn(x.shape[1], keep + OVERSAMPLE, generator=generator).to(
+        x
+    )  # on the CPU's generator: the same everywhere
     for _ in range(PASSES):
         basis = torch.linalg.qr(x.T @ torch.linalg.qr(x @ basis)[0])[0]
     _, sizes, turn = torch.linalg.svd(x @ basis, full_matrices=False)
