@@ -15,24 +15,34 @@ SHOWN = ("placebo",)  # controls that belong beside the rules
 def plot_gains(path: Path, lines: list[Line], metric: str) -> None:
     """Draws, for each corpus, every arm's gain with its interval against the label budget."""
     shown = [x for x in lines if x.arm not in NOT_RULES or x.arm in SHOWN]
-    _plot(path, shown, lambda x: x.gain, f"gain over supervised, {metric} points", "")
+    _plot(path, shown, lambda x: x.gain, f"gain over supervised, {metric} points", "", -15)
 
 
 def plot_shares(path: Path, lines: list[Line]) -> None:
     """Draws, for each corpus, the share of the oracle gap that every arm closes."""
     shown = [x for x in lines if (x.arm not in NOT_RULES or x.arm in SHOWN) and x.share]
-    _plot(path, shown, lambda x: x.share, "share of the oracle gap closed", " %")
+    _plot(path, shown, lambda x: x.share, "share of the oracle gap closed", " %", -60)
 
 
 def _plot(
-    path: Path, lines: list[Line], read: Callable[[Line], Draw | None], title: str, unit: str
+    path: Path,
+    lines: list[Line],
+    read: Callable[[Line], Draw | None],
+    title: str,
+    unit: str,
+    floor: float,
 ) -> None:
+    """Draws arms against budgets; what lies below `floor` is counted in the title, not drawn.
+
+    One arm that fails badly would else press all others into one line.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     datasets = list(dict.fromkeys(x.dataset for x in lines)) or ["nothing yet"]
     arms = list(dict.fromkeys(x.arm for x in lines))
-    budgets = list(dict.fromkeys(x.budget for x in lines))
+    known = list(dict.fromkeys(x.budget for x in lines))
+    budgets = sorted(known, key=lambda b: (b.endswith("%"), float(b.rstrip("%"))))
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
     figure = Figure(figsize=(5.2 * columns + 2.4, 3.4 * rows), layout="constrained")
@@ -62,7 +72,12 @@ def _plot(
                 elinewidth=0.9,
                 label=arm,
             )
-        axis.set_title(datasets[number], fontsize=10)
+        drawn = [d for x in lines if x.dataset == datasets[number] and (d := read(x)) is not None]
+        below = sum(100 * d.value < floor for d in drawn)
+        if below:
+            axis.set_ylim(bottom=floor)
+        told = f" ({below} points below {floor:g} not drawn)" if below else ""
+        axis.set_title(datasets[number] + told, fontsize=10)
         axis.set_xticks(range(len(budgets)), budgets)
         axis.set_xlabel("labelled rows")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0f}{unit}")
