@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pseudo_label.selection import Gold, Pool
 
+from .closed_form import averaged
 from .ensemble import Ensemble
 from .features.principal import principal
 from .problem import Problem
@@ -107,7 +108,7 @@ def graph_features(problem: Problem, config: Any) -> Tensor | None:
     """
     if config.rule not in WITH_FEATURES:
         return None
-    views = [v.nanmean(1).nan_to_num() if v.dim() == 3 else v for v in problem.values.values()]
+    views = [averaged(v) for v in problem.values.values()]
     parts = [v / max(v.shape[1], 1) ** 0.5 for v in views]
     joined = torch.cat(parts, 1)
     if joined.shape[1] <= GRAPH_DIMS:

@@ -42,14 +42,7 @@ def learned_start(
     wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
     if not wanted or config.model.kind != "contrastive":
         return {}
-    fresh = Ensemble.create(
-        model_of(config),
-        problem.dims,
-        len(problem.classes),
-        count=config.train.members,
-        seed=config.seed,
-        device=problem.device,
-    )
+    fresh = _untrained(problem, config, config.train.members)
     done = pretrain(
         fresh,
         problem.values,
@@ -63,6 +56,18 @@ def learned_start(
         probe=_probe(problem, fresh, config),
     )
     return {k: v for k, v in done.params.items() if not torch.equal(v, fresh.params[k])}
+
+
+def _untrained(problem: Problem, config: Any, count: int) -> Ensemble:
+    """Returns `count` members as they are initialised."""
+    return Ensemble.create(
+        model_of(config),
+        problem.dims,
+        len(problem.classes),
+        count=count,
+        seed=config.seed,
+        device=problem.device,
+    )
 
 
 def _probe(problem: Problem, ensemble: Ensemble, config: Any) -> Probe | None:
@@ -85,14 +90,7 @@ def fresh_ensemble(problem: Problem, config: Any, learned: dict[str, Tensor]) ->
     The same start in every round: a round differs from the warm start by its pseudo-labels alone.
     """
     chains = problem.folds + 1
-    ensemble = Ensemble.create(
-        model_of(config),
-        problem.dims,
-        len(problem.classes),
-        count=chains * config.train.members,
-        seed=config.seed,
-        device=problem.device,
-    )
+    ensemble = _untrained(problem, config, chains * config.train.members)
     for name, value in learned.items():
         each = ensemble.count // len(value)
         ensemble.params[name] = value.to(problem.device).repeat(each, *[1] * (value.dim() - 1))

@@ -66,10 +66,7 @@ class Fusion(nn.Module):
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
         super().__init__()
-        if not dims:
-            raise ValueError("dims must name at least one modality")
-        if classes < 1:
-            raise ValueError(f"classes must be >= 1, got {classes}")
+        check_sizes(dims, classes)
         self.config, self.names, self.classes = config, list(dims), classes
         self.dims = dict(dims)
         depth = config.depth if self.deep_encoders else 1
@@ -136,14 +133,7 @@ class Fusion(nn.Module):
 
     def vectors(self, inputs: dict[str, Tensor], masks: dict[str, Tensor] | None) -> list[Tensor]:
         """Returns the inputs in the model's order, sequences averaged over their real frames."""
-        out = []
-        for name in self.names:
-            x = inputs[name]
-            if x.dim() == 3:
-                mask = None if masks is None else masks.get(name)
-                x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
-            out.append(x)
-        return out
+        return [framewise_mean(name, inputs, masks) for name in self.names]
 
     def auxiliary(
         self,
@@ -177,6 +167,23 @@ class Concat(Fusion):
         """Returns GELU(W [h_1; ...; h_M]); a missing modality takes part as its learned vector."""
         rows = h.transpose(0, 1).flatten(1)  # (B, M H)
         return self.drop(F.gelu(self.mix(rows))), {}
+
+
+def check_sizes(dims: dict[str, int], classes: int) -> None:
+    """Raises ValueError unless there is a modality and a class."""
+    if not dims:
+        raise ValueError("dims must name at least one modality")
+    if classes < 1:
+        raise ValueError(f"classes must be >= 1, got {classes}")
+
+
+def framewise_mean(name: str, inputs: dict[str, Tensor], masks: dict[str, Tensor] | None) -> Tensor:
+    """Returns one modality (B, D), a sequence (B, T, D) averaged over its real frames."""
+    x = inputs[name]
+    if x.dim() != 3:
+        return x
+    mask = None if masks is None else masks.get(name)
+    return masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
 
 
 def masked_softmax(score: Tensor, mask: Tensor, dim: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import masked_mean
+from .base import check_sizes, framewise_mean
 from .config import FusionConfig
 from .output import FusionOutput
 
@@ -22,10 +22,7 @@ class Linear(nn.Module):
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
         super().__init__()
-        if not dims:
-            raise ValueError("dims must name at least one modality")
-        if classes < 1:
-            raise ValueError(f"classes must be >= 1, got {classes}")
+        check_sizes(dims, classes)
         if config.affect:
             raise ValueError(
                 f"kind {config.kind} knows classes only and has no head for valence and arousal; "
@@ -48,10 +45,7 @@ class Linear(nn.Module):
         logits = self.prior.expand(present.shape[0], -1)  # len() would freeze it
         alone = {}
         for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
-            x = inputs[name]
-            if x.dim() == 3:
-                mask = None if masks is None else masks.get(name)
-                x = masked_mean(x, ~x[..., 0].isnan() if mask is None else mask)
+            x = framewise_mean(name, inputs, masks)
             # both maps in one product; what stands in for a missing value may be NaN: it stays in
             # its row and is taken out below
             map_ = view.basis @ torch.cat([view.joint, view.own], 1)
