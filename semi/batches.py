@@ -88,18 +88,16 @@ def balancing(target: Tensor, counts: Tensor, size: int, config: TrainConfig, u:
     Gold rows that `imbalance` already draws or weighs by n^-power stand for n^(1 - power) rows.
 
     Args:
-        target: (G, B, C) class shares.
+        target: (G, B, C) class shares, not smoothed.
         counts: (C,) gold rows of each class.
         size: how many of the rows are gold; they come first.
-        config: of the training; targets are smoothed by its label_smoothing.
+        config: of the training.
         u: (B,) uniform draws, the same for all chains.
     """
     done = config.imbalance_power if config.imbalance in ("oversample", "class_weight") else 0.0
     least = counts.masked_fill(counts <= 0, torch.inf).amin()
     share = (least / counts.clamp(min=1e-6)).clamp(max=1.0)  # (C,)
-    smooth = config.label_smoothing
-    plain = (target - smooth / target.shape[2]) / (1 - smooth)
-    gold, pseudo = plain[:, :size] @ share ** (1 - done), plain[:, size:] @ share
+    gold, pseudo = target[:, :size] @ share ** (1 - done), target[:, size:] @ share
     return (u < torch.cat([gold, pseudo], 1)).to(target.dtype)
 
 
@@ -134,9 +132,12 @@ def noisy_batch(
     corrupt: dict[str, Corruption],
     noise: NoiseConfig,
     generator: torch.Generator,
+    twins: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Returns the batch's clean rows followed by their noisy twins, and who is present."""
+    """Returns the batch's clean rows followed by their noisy twins, if any, and who is present."""
     present = lessons.present[rows]
+    if not twins:
+        return {name: every[rows] for name, every in lessons.values.items()}, present
     inputs = {}
     for name, all_rows in lessons.values.items():
         x = all_rows[rows]
@@ -149,7 +150,7 @@ def noisy_batch(
 class Step:
     """The rows of one step as one chain after the other sees them."""
 
-    inputs: dict[str, Tensor]  # modality -> (2B, D_m)
+    inputs: dict[str, Tensor]  # modality -> (2B, D_m), or (B, D_m) without noisy twins
     present: Tensor  # (2B, M)
     target: Tensor  # (G, B, C)
     weight: Tensor  # (G, B)
@@ -168,7 +169,7 @@ def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
     here = step.present[:rows]  # of the clean rows: nothing is hidden there
     alike = (here == here[mix.partner]).all(1)
     mix.share = torch.where(alike, mix.share, 1.0)
-    inputs = {m: torch.cat([mix(x[:rows]), mix(x[rows:])]) for m, x in step.inputs.items()}
+    inputs = {m: torch.cat([mix(v) for v in x.split(rows)]) for m, x in step.inputs.items()}
     share = mix.share[:, None]
 
     def blend(x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The loss of one member on one batch; written for one model, run for all by vmap.
 
 Letters: B rows of a batch, C classes, M modalities. The batch is given twice, clean and noisy, in
-one forward pass of 2B rows. No boolean indexing and no host reads in here.
+one forward pass of 2B rows; once where nothing is learned from noisy rows. No boolean indexing and
+no host reads in here.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ class Batch:
     """One step's rows, shared by all members."""
 
     inputs: dict[str, Tensor]  # modality -> (2B, D_m), clean rows then their noisy twins
-    present: Tensor  # (2B, M) bool
+    present: Tensor  # (2B, M) bool; without twins B rows, here and in `inputs`
     contrast: Tensor  # () weight of the contrastive terms at this step
     adjust: Tensor  # (C,) added to the logits (logit adjustment), zeros otherwise
     contrasting: bool = True  # False leaves the contrastive terms out
     gold: int = 0  # rows before those of the pool
     ramp: float = 1.0  # of what is learned from the pool
+    twins: bool = True  # False: there are no noisy rows
+
+    def both(self, x: Tensor) -> Tensor:
+        """Returns what is known of the B rows for every row of `inputs`."""
+        return torch.cat([x, x]) if self.twins else x
 
 
 @dataclass
@@ -87,13 +93,14 @@ class Objective(nn.Module):
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
         loss = out.logits.new_zeros(())
-        rows = self._rows(weight) if self.aims.classify else None
+        rows = self._rows(weight, batch) if self.aims.classify else None
         if rows is not None and self.aims.task.classes_weight > 0:
             loss, parts = self._classification(out, batch, target, rows)
         if "keep" in extra:
-            both = torch.cat([target, target])
-            kept = self._rows(weight * extra["keep"])
-            parts["balanced"] = cross_entropy(out.extra["balanced"], both, kept, NO_STAKES)
+            kept = self._rows(weight * extra["keep"], batch)
+            parts["balanced"] = cross_entropy(
+                out.extra["balanced"], batch.both(target), kept, NO_STAKES
+            )
             loss = loss + parts["balanced"]
         if self.aims.online is not None and rows is not None:
             clean, noisy = out.logits.split(len(target))
@@ -105,11 +112,11 @@ class Objective(nn.Module):
             parts |= {f"state/{k}": v for k, v in state.items()}
             loss = loss + batch.ramp * told
         if "negative" in extra:
-            weights = self._rows(extra["negative"])  # (2B, C)
+            weights = self._rows(extra["negative"], batch)  # (2B, C)
             parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
             loss = loss + parts["negative"]
         if "affect" in extra and rows is not None:
-            parts["affect"] = self._affect(out, extra["affect"], weight)
+            parts["affect"] = self._affect(out, batch, extra["affect"], weight)
             own = self.aims.task.affect_weight * parts["affect"]
             if self.aims.task.weighting == "learned":
                 model: Any = self.model
@@ -132,14 +139,16 @@ class Objective(nn.Module):
             loss = loss + batch.contrast * total
         return loss, {"loss": loss, **parts}
 
-    def _rows(self, weight: Tensor) -> Tensor:
+    def _rows(self, weight: Tensor, batch: Batch) -> Tensor:
         """Returns the weights (2B, ...) of the clean and the noisy rows, from (B, ...)."""
+        if not batch.twins:
+            return weight
         share = self.aims.train.noisy_share
         return torch.cat([(1 - share) * weight, share * weight])
 
     def _classification(self, out, batch, target, rows):
         """Loss of the fused head and of each modality's head, clean and noisy rows."""
-        both = torch.cat([target, target])  # (2B, C)
+        both = batch.both(target)  # (2B, C)
         aims, stakes = self.aims, self.aims.stakes
         measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
         scale, head_weight = aims.task.classes_weight, aims.train.head_weight
@@ -147,7 +156,7 @@ class Objective(nn.Module):
         def cost(logits: Tensor, here: Tensor) -> Tensor:
             if not isinstance(aims.task, TaughtTask):
                 return measure(logits + batch.adjust, both, here, stakes)
-            given, taught = _halves(here)
+            given, taught = _halves(here, 2 if batch.twins else 1)
             told = measure(logits + batch.adjust, both, given, stakes)
             return told + teacher_loss(logits, both, taught, aims.task)
 
@@ -160,13 +169,15 @@ class Objective(nn.Module):
                 loss = loss + head_weight * parts[name]
         return (loss if scale == 1 else scale * loss), parts
 
-    def _affect(self, out: FusionOutput, target: Tensor, weight: Tensor) -> Tensor:
+    def _affect(self, out: FusionOutput, batch: Batch, target: Tensor, weight: Tensor) -> Tensor:
         """1 - CCC + MSE of valence and arousal, clean and noisy views apart: CCC is of a batch."""
         if out.affect is None:
             raise ValueError("the model has no head for valence and arousal: set model.affect")
         share, half = self.aims.train.noisy_share, len(target)
         mse = self.aims.task.mse_weight
         clean = ccc_mse(out.affect[:half], target, weight, mse_weight=mse)
+        if not batch.twins:
+            return clean
         noisy = ccc_mse(out.affect[half:], target, weight, mse_weight=mse)
         return (1 - share) * clean + share * noisy
 
@@ -181,7 +192,7 @@ class Objective(nn.Module):
 
     def _contrast(self, out: FusionOutput, batch: Batch, known: Tensor) -> dict[str, Tensor]:
         """Losses of the switched-on pairs; rows known to share a class are no negatives."""
-        if not (self.contrast.any and batch.contrasting):
+        if not (self.contrast.any and batch.contrasting and batch.twins):
             return {}
         rows = len(batch.present)
         half = rows // 2
@@ -191,12 +202,12 @@ class Objective(nn.Module):
         return contrastive_terms(None, clean, noisy, here, same=same, config=self.contrast)
 
 
-def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _halves(rows: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:
     """Returns the weights (2B,) of given labels, and those of a teacher's: half of each view."""
-    views = rows.view(2, 2, -1)
-    nothing = torch.zeros_like(views[:, 0])
-    given = torch.stack([views[:, 0], nothing], 1).flatten()
-    return given, torch.stack([nothing, views[:, 1]], 1).flatten()
+    halves = rows.view(views, 2, -1)
+    nothing = torch.zeros_like(halves[:, 0])
+    given = torch.stack([halves[:, 0], nothing], 1).flatten()
+    return given, torch.stack([nothing, halves[:, 1]], 1).flatten()
 
 
 def teacher_loss(logits: Tensor, target: Tensor, rows: Tensor, task: TaughtTask) -> Tensor:

@@ -126,8 +126,8 @@ def _search_arguments(parser: Parser) -> None:
     parser.add_argument("--trials", type=int, default=20, help="in all; default 20")
     parser.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
     parser.add_argument("--batch", type=int, default=8,
-                        help="trials drawn at a time; those that differ in train.lr alone are "
-                             "trained as one program (default 8)")  # fmt: skip
+                        help="trials drawn at a time; those that differ in rates, decay or "
+                             "smoothing alone are trained as one program (default 8)")  # fmt: skip
 
 
 def _search(args: Arguments) -> None:

@@ -1,9 +1,10 @@
 """`semi search`: better settings for the warm start, judged on gold out-of-fold rows alone.
 
 A trial is a supervised training without rounds. Trials are drawn in batches; those of a batch that
-differ in their learning rate alone are trained as one program. Every finished trial is a file, so a
-killed search goes on where it stopped and ends as if nothing had happened. The best of many looks
-better than it is; how much is estimated by choosing on some speakers and scoring on others.
+differ in rates, decay or smoothing alone are trained as one program. Every finished trial is a
+file, so a killed search goes on where it stopped and ends as if nothing had happened. The best of
+many looks better than it is; how much is estimated by choosing on some speakers and scoring on
+others.
 
 Letters: T trials, n gold rows, C classes.
 """
@@ -26,7 +27,7 @@ from .round_report import measured, shipped_answer
 from .round_state import RoundState
 from .run import locked
 from .search_gain import corrected_gain
-from .search_space import Parameter, ask, read_space
+from .search_space import Parameter, ask, read_space, refuse_idle
 from .search_trials import Trials
 from .self_training import NAMES
 from .task_report import measured_task
@@ -109,6 +110,7 @@ def search(
     base = settings.load_config(path, overrides)
     settings.refuse_recipe(base, "semi search")
     parameters = read_space(space, all_keys(settings.Config))
+    refuse_idle(parameters, base.model.kind, space)
     if base.threads:
         torch.set_num_threads(base.threads)
     folder = Path(f"{base.path}-search")

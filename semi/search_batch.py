@@ -1,24 +1,15 @@
-"""Trials that differ in their learning rate alone, trained as one program.
+"""Trials that differ in rates, decay or smoothing alone, trained as one program.
 
 To `fit` a trial is (folds + 1) more chains: the members of all trials are stacked and run together.
-An AdamW step is proportional to the rate, so each member's step is stretched to its own rate.
 
 Letters: T trials, G chains, E members of one trial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 from models.fusion.config import CLOSED_FORM
 
@@ -30,23 +21,23 @@ from .round_state import RoundState
 from .rounds import fresh_ensemble, learned_start, lessons_of, warm_start
 from .task_config import task_of
 from .teaching import teach
-from .training import fit
+from .training import OWN, fit
 
-RATE = "train.lr"
+SIDE_BY_SIDE = {f"train.{name}" for name in OWN}
 
 
 def together(configs: list[settings.Config]) -> list[list[int]]:
     """Returns the places of configurations that can be trained at once, in order of the first."""
     groups: dict[str, list[int]] = {}
     for place, config in enumerate(configs):
-        key = {k: v for k, v in settings.signature(config).items() if k != RATE}
+        key = {k: v for k, v in settings.signature(config).items() if k not in SIDE_BY_SIDE}
         alone = place if config.model.kind in CLOSED_FORM else -1
         groups.setdefault(repr((alone, sorted(key.items(), key=str))), []).append(place)
     return list(groups.values())
 
 
 def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundState]:
-    """Returns the supervised model of each configuration; they may differ in train.lr alone."""
+    """Returns the supervised model of each configuration; they may differ as `together` says."""
     learned = [learned_start(problem, config) for config in configs]
     if len(configs) == 1:
         return [warm_start(problem, configs[0], learned[0])]
@@ -61,12 +52,10 @@ def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundS
         affect=None if affect is None else affect.repeat(many, 1, 1),
     )
     count = fresh[0].count
-    ratio = torch.tensor([c.train.lr / first.train.lr for c in configs], device=problem.device)
-    with member_rates(ratio.repeat_interleave(count)):
-        done = fit(
-            stacked(fresh), every, first.train, first.noise, first.contrast, seed=first.seed,
-            task=task,
-        )  # fmt: skip
+    done = fit(
+        stacked(fresh), every, [c.train for c in configs], first.noise, first.contrast,
+        seed=first.seed, task=task,
+    )  # fmt: skip
     states = []
     for place, config in enumerate(configs):
         part = done.select(slice(place * count, (place + 1) * count))
@@ -83,29 +72,3 @@ def stacked(parts: list[Ensemble]) -> Ensemble:
         {k: torch.cat([p.params[k] for p in parts]) for k in first.params},
         {k: torch.cat([p.buffers[k] for p in parts]) for k in first.buffers},
     )  # fmt: skip
-
-
-@contextmanager
-def member_rates(ratio: Tensor) -> Iterator[None]:
-    """Within it every optimizer's step counts `ratio` (T E,) times, member by member.
-
-    Right for steps in proportion to the rate, as AdamW's are, its weight decay included.
-    """
-    before: dict[Tensor, Tensor] = {}
-
-    def keep(optimizer: Any, args: Any, kwargs: Any) -> None:
-        for group in optimizer.param_groups:
-            before.update({p: p.detach().clone() for p in group["params"] if p.grad is not None})
-
-    @torch.no_grad()
-    def stretch(optimizer: Any, args: Any, kwargs: Any) -> None:
-        for p, old in before.items():
-            p.copy_(old + ratio.view(-1, *[1] * (p.dim() - 1)).to(p) * (p - old))
-        before.clear()
-
-    hooks = [register_optimizer_step_pre_hook(keep), register_optimizer_step_post_hook(stretch)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

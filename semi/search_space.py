@@ -13,6 +13,10 @@ from .errors import ConfigError, SemiError, nearest
 SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
 REFUSED = {"train.folds": "it changes the rows that every trial is judged on"}
 RANGE = ("low", "high", "log")
+STEPPED = ("train.", "noise.", "contrast.", "model.")  # what most settings of are for steps
+READ_ALWAYS = {"model.kind", "model.components", "train.imbalance", "train.imbalance_power",
+               "train.members"}  # fmt: skip
+READ_BY = {"discriminant": {"model.shrinkage"}, "logistic": {"model.penalty"}}  # solved, no steps
 
 
 @dataclass
@@ -70,6 +74,28 @@ def read_space(path: str | Path, known: list[str]) -> list[Parameter]:
     if problems:
         raise ConfigError("\n  ".join([f"{len(problems)} problem(s) in {path}:", *problems]))
     return found
+
+
+def refuse_idle(parameters: list[Parameter], kind: str, path: str | Path) -> None:
+    """Raises ConfigError for parameters that no kind of model in the search reads.
+
+    Args:
+        parameters: what is searched.
+        kind: of the recipe; trial 0 has it, and every trial where the kind is not searched.
+        path: of the space, for the message.
+    """
+    kinds = next((p.choices for p in parameters if p.key == "model.kind"), [kind])
+    if not set(kinds) <= set(READ_BY):
+        return
+    read = READ_ALWAYS.union(*(READ_BY[k] for k in kinds))
+    idle = [p.key for p in parameters if p.key.startswith(STEPPED) and p.key not in read]
+    if idle:
+        raise ConfigError(
+            f"{path}: {', '.join(idle)} {'plays' if len(idle) == 1 else 'play'} no part in "
+            f"model.kind={' or '.join(kinds)}, which is solved and not trained in steps: all "
+            f"trials would be the same; search {', '.join(sorted(read - {'model.kind'}))}, or "
+            "another model.kind"
+        )
 
 
 def word(key: str, value: Any) -> str:

@@ -6,9 +6,9 @@ B rows of a batch, C classes. Fold membership and pseudo-label weights are one m
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ from .batches import noisy_view as noisy_view
 from .ensemble import Ensemble
 from .learning_losses import Stakes
 from .objective import Aims, Batch, Objective
+from .stepping import MemberAdamW, learning_rate
+from .stepping import clip_members as clip_members
 from .task_config import TaskConfig
 from .training_config import TrainConfig
 
@@ -43,37 +45,13 @@ OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
 LOG_EVERY = 25
 PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the steps
-
-
-def _optimizer(params: dict[str, Tensor], config: TrainConfig) -> torch.optim.AdamW:
-    matrices = [p for p in params.values() if p.dim() >= 3]
-    rest = [p for p in params.values() if p.dim() < 3]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}]
-    if rest:
-        groups.append({"params": rest, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-
-
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Returns the rate at `step`: linear warm-up, then a half cosine to zero."""
-    warm = max(1, round(config.warmup * steps))
-    if step < warm:
-        return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def clip_members(grads: list[Tensor], limit: float) -> None:
-    """Scales each member's gradient to a norm of at most `limit`, in place; members never mix."""
-    norm = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]).norm(dim=0)
-    scale = (limit / (norm + 1e-6)).clamp(max=1.0)  # (E,)
-    for g in grads:
-        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+OWN = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from part to part
 
 
 def fit(
     ensemble: Ensemble,
     lessons: Lessons,
-    config: TrainConfig,
+    config: TrainConfig | Sequence[TrainConfig],
     noise: NoiseConfig,
     contrast: ContrastConfig,
     *,
@@ -87,8 +65,11 @@ def fit(
 
     Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
     `probe` says of the stacked parameters. Without `classify` only the contrastive terms are
-    learned and no label is read (see `pretrain`).
+    learned and no label is read (see `pretrain`). Several configs train as many equal parts of the
+    chains, in their order; they may differ in what OWN names.
     """
+    configs = [config] if isinstance(config, TrainConfig) else list(config)
+    config = alike(configs, lessons)
     device = lessons.present.device
     steps = config.steps
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -97,15 +78,19 @@ def fit(
     counts = lessons.target[-1, lessons.gold].sum(0)
     stakes = Stakes(counts, config.focal_gamma, config.ldam_margin)
     aims = Aims(config, stakes, task, classify, lessons.online)
-    objective = Objective(ensemble.template.train(), contrast, aims)
+    model = ensemble.template.train()
+    twins = needs_twins(aims, contrast, model)
+    objective = Objective(model, contrast, aims)
     corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
-    optimizer = _optimizer(params, config)
+    optimizer = MemberAdamW(list(params.values()), configs)
     chains, classes = lessons.target.shape[0], lessons.target.shape[2]
     repeat = ensemble.count // chains
     rows = draws(lessons, config, generator, task)  # (steps, B)
     size = rows.shape[1] // 2 if len(lessons.pseudo) else rows.shape[1]
     factor, adjust = correction(lessons, config, task)
-    smooth, spread = config.label_smoothing, 2 if task.multi else classes
+    smooth = torch.tensor([c.label_smoothing for c in configs], device=device)
+    smooth = smooth.repeat_interleave(chains // len(configs))[:, None, None]  # (G, 1, 1)
+    spread = 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
     balanced = ensemble.config.balanced_head and classify and task.classes_weight > 0
     averages = {}
@@ -123,11 +108,8 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
         for step in range(steps):
-            lr = learning_rate(step, steps, config)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
             at = rows[step]
-            inputs, present = noisy_batch(lessons, at, corrupt, noise, generator)
+            inputs, present = noisy_batch(lessons, at, corrupt, noise, generator, twins)
             ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * steps))
             weight = row_weights(lessons, at, size, factor, ramp)
             target = lessons.target[:, at]
@@ -137,7 +119,6 @@ def fit(
             affect = None
             if lessons.affect is not None and scale is not None:
                 affect = (lessons.affect[:, at] - scale.mean) / scale.std
-            target = target * (1 - smooth) + smooth / spread
             negative = None
             if lessons.negative is not None:
                 scale_now = pseudo_scale(lessons, len(at) - size, ramp)
@@ -153,30 +134,49 @@ def fit(
             if balanced:
                 u = torch.rand(len(at), generator=generator, device=device)
                 extra["keep"] = balancing(target, counts, size, config, u)
+            target = target * (1 - smooth) + smooth / spread
             if by_class:
                 extra["gold"] = given_labels(known, size)
             share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
             share = share if classify else 1.0
             contrasted = adjust.new_tensor(share)
-            batch = Batch(inputs, present, contrasted, adjust, share > 0, size, ramp)
+            batch = Batch(inputs, present, contrasted, adjust, share > 0, size, ramp, twins)
             each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
             extra = {k: t.repeat_interleave(repeat, 0) for k, t in extra.items()}
             extra |= {f"state/{k}": v for k, v in averages.items()}
             loss, parts = run(params, ensemble.buffers, batch, *each, extra)
             averages = {k: parts.pop(f"state/{k}").detach() for k in averages}
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.sum().backward()
             if config.clip > 0:
                 clip_members([p.grad for p in params.values() if p.grad is not None], config.clip)
-            optimizer.step()
+            optimizer.step(step, steps)
             if on_step is not None and (step % LOG_EVERY == 0 or step == steps - 1):
                 seen = {k: float(v.detach().mean()) for k, v in parts.items()}
                 seen |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
-                on_step(step, {"lr": lr} | seen)
+                on_step(step, {"lr": learning_rate(step, steps, config)} | seen)
     done = {k: v.detach() for k, v in params.items()}
     if scale is not None:
         done = unscale_affect(done, scale, repeat)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def alike(configs: Sequence[TrainConfig], lessons: Lessons) -> TrainConfig:
+    """Returns the first of the configs; ValueError where they cannot be trained at once."""
+    first, chains = configs[0], len(lessons.target)
+    own = {name: getattr(first, name) for name in OWN}
+    if chains % len(configs):
+        raise ValueError(f"{len(configs)} configs need as many equal parts of {chains} chains")
+    if any(replace(c, **own) != first for c in configs):
+        raise ValueError(f"configs trained at once may differ in {', '.join(OWN)} alone")
+    return first
+
+
+def needs_twins(aims: Aims, contrast: ContrastConfig, model: Any) -> bool:
+    """Says whether anything is learned from the noisy views; where not, none are made."""
+    weighs = not aims.classify or contrast.weight > 0 or contrast.weight_end > 0
+    contrasts = contrast.any and weighs and model.contrasts
+    return aims.train.noisy_share > 0 or aims.online is not None or contrasts
 
 
 def pretrain(

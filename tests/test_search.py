@@ -15,7 +15,7 @@ from semi.errors import ConfigError, RunError
 from semi.search import search
 from semi.search_batch import together, warm_starts
 from semi.search_gain import corrected_gain
-from semi.search_space import read_space
+from semi.search_space import read_space, refuse_idle
 from semi.yaml_text import all_keys
 
 SPACE = """
@@ -94,15 +94,45 @@ def test_a_trial_that_cannot_be_trained_is_passed_over(runs, tmp_path):  # noqa:
     assert Path(found.folder, "search.json").is_file()
 
 
-def test_trials_that_differ_in_their_rate_alone_are_trained_at_once_and_come_out_the_same():
+@pytest.mark.parametrize(
+    ("kind", "space", "told"),
+    [
+        ("discriminant", "train.lr: [1e-3, 1e-2]", "train.lr plays no part in model.kind=discrim"),
+        ("logistic", "noise.impulse: [0, 0.1]\ntrain.steps: [9, 99]", "impulse, train.steps play"),
+        ("logistic", "model.shrinkage: [0.1, 0.2]", "search model.components, model.penalty, "),
+        ("concat", "model.kind: [discriminant, logistic]\nmodel.hidden: [4, 8]", "or logistic"),
+        ("discriminant", "model.shrinkage: [0.1, 0.2]\nfeatures.pca: [4, 8]", ""),
+        ("discriminant", "model.kind: [discriminant, concat]\ntrain.lr: [1e-3, 1e-2]", ""),
+        ("concat", "train.lr: [1e-3, 1e-2]", ""),
+    ],
+)
+def test_what_no_trial_reads_is_not_searched(tmp_path, kind, space, told):
+    parameters = read_space(space_of(tmp_path, space), all_keys(Config))
+    if told:
+        with pytest.raises(ConfigError, match=told):
+            refuse_idle(parameters, kind, "space.yaml")
+    else:
+        refuse_idle(parameters, kind, "space.yaml")
+
+
+def test_a_search_over_the_rate_of_a_model_without_steps_is_refused_at_once(tmp_path):
+    words = ["data.manifest=m.csv", "model.kind=discriminant", f"runs_dir={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"plays no part in .*, which is solved"):
+        search(None, space_of(tmp_path, "train.lr: [1e-3, 1e-2]\n"), words, progress=False)
+
+
+def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_same():
     """Without dropout a trial is the same alone and beside others."""
     problem = tiny_problem(spread=2.0)
     configs = [load_config(None, [
-        "data.manifest=m.csv", f"train.lr={lr}", "train.members=2", "train.folds=3",
+        "data.manifest=m.csv", *rates.split(), "train.members=2", "train.folds=3",
         "train.steps=12", "train.batch=16", "model.hidden=8", "model.dropout=0",
         "model.kind=gated", "noise.modality_dropout=0", "contrast.pretrain_steps=0",
-    ]) for lr in (1e-3, 2e-2, 5e-3)]  # fmt: skip
-    assert together(configs) == [[0, 1, 2]]
+    ]) for rates in (
+        "train.lr=1e-3", "train.lr=2e-2", "train.lr=5e-3 train.warmup=0.5",
+        "train.lr=2e-2 train.weight_decay=2", "train.lr=2e-2 train.label_smoothing=0.5",
+    )]  # fmt: skip
+    assert together(configs) == [[0, 1, 2, 3, 4]]
     at_once = warm_starts(problem, configs)
     for config, state in zip(configs, at_once, strict=True):
         (alone,) = warm_starts(problem, [config])
@@ -111,17 +141,14 @@ def test_trials_that_differ_in_their_rate_alone_are_trained_at_once_and_come_out
         for name, value in alone.ensemble.params.items():
             torch.testing.assert_close(state.ensemble.params[name], value, atol=1e-4, rtol=1e-3)
     moved = [s.ensemble.params["head.weight"] for s in at_once]
-    assert not torch.allclose(moved[0], moved[1], atol=1e-3)
+    for place, one in enumerate(moved):
+        assert all(not torch.allclose(one, two, atol=1e-3) for two in moved[place + 1 :])
     other = copy.deepcopy(configs[0])
     other.model.dropout = 0.2
     closed = [copy.deepcopy(configs[0]) for _ in range(2)]
     for config in closed:
         config.model.kind = "discriminant"
-    assert together([*configs, other, *closed]) == [[0, 1, 2], [3], [4], [5]]
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
-    optimizer.step()  # nothing of the hooks is left behind
-    assert optimizer.param_groups[0]["params"][0].item() == pytest.approx(-1e-3)
+    assert together([*configs, other, *closed]) == [[0, 1, 2, 3, 4], [5], [6], [7]]
 
 
 def test_a_search_killed_within_a_batch_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811

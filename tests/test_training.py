@@ -9,8 +9,9 @@ from tiny_problem import tiny_config, tiny_problem
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import NoiseConfig
 from semi.ensemble import Ensemble
+from semi.objective import NO_STAKES, Aims
 from semi.rounds import fresh_ensemble, lessons_of
-from semi.training import clip_members, fit, learning_rate
+from semi.training import clip_members, fit, learning_rate, needs_twins
 from semi.training_config import TrainConfig
 
 PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
@@ -44,6 +45,59 @@ def test_all_members_at_once_equal_one_after_another(contrast):
         )
         for name, value in one.params.items():
             torch.testing.assert_close(value[0], together.params[name][member], rtol=0, atol=1e-5)
+
+
+def test_settings_trained_at_once_are_refused_where_they_cannot_be():
+    problem, config = tiny_problem(), tiny_config()
+    given, start = lessons_of(problem, None, None), fresh_ensemble(problem, config, {})
+    for many, change, told in (
+        (len(given.target), {"clip": 0.5}, "may differ in lr, warmup, weight_decay, label_smooth"),
+        (len(given.target) + 1, {}, "equal parts of"),
+    ):
+        configs = [config.train] * (many - 1) + [dataclasses.replace(config.train, **change)]
+        with pytest.raises(ValueError, match=told):
+            fit(start, given, configs, config.noise, config.contrast, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["attention", "contrastive", "misa"])
+def test_noisy_twins_that_teach_nothing_change_nothing(kind, monkeypatch):
+    """Without dropout: the twins' rows would have drawn from the same generator."""
+    problem, config = tiny_problem(), tiny_config()
+    config.model = FusionConfig(kind=kind, hidden=16, projection=8, dropout=0.0)
+    config.train = dataclasses.replace(config.train, noisy_share=0.0, imbalance="none")
+    config.contrast = PLAIN
+    start = fresh_ensemble(problem, config, {})
+    seen = []
+    model = type(start.template)
+    forward = model.forward
+    monkeypatch.setattr(
+        model, "forward", lambda self, x, here: (seen.append(len(here)), forward(self, x, here))[1]
+    )
+    without = trained(problem, config, start)
+    rows = set(seen)
+    monkeypatch.setattr("semi.training.needs_twins", lambda *_: True)
+    seen.clear()
+    beside = trained(problem, config, start)
+    assert set(seen) == {2 * n for n in rows} and len(rows) == 1
+    for name, value in beside.params.items():
+        torch.testing.assert_close(without.params[name], value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "contrast", "twins"),
+    [
+        ("attention", {"noisy_share": 0.0}, ContrastConfig(), False),
+        ("attention", {"noisy_share": 0.1}, PLAIN, True),
+        ("contrastive", {"noisy_share": 0.0}, PLAIN, False),
+        ("contrastive", {"noisy_share": 0.0}, ContrastConfig(weight=0.0), True),
+    ],
+)
+def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, contrast, twins):
+    problem, config = tiny_problem(), tiny_config()
+    config.model = dataclasses.replace(config.model, kind=kind)
+    model = fresh_ensemble(problem, config, {}).template
+    aims = Aims(TrainConfig(**train), NO_STAKES)
+    assert needs_twins(aims, contrast, model) is twins
 
 
 def test_clipping_never_mixes_members():

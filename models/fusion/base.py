@@ -46,7 +46,9 @@ class Encoders(nn.Module):
         for i, layer in enumerate(self.first):
             # what stands in for a missing value may be anything, NaN included: it never enters
             x = torch.where(present[:, i, None], inputs[i], 0.0)
-            rows.append(layer(input_norm(x)))
+            # W x^T and not x W^T: a rows-first gradient of W needs no transposed copy, and members
+            # that share their rows share one matrix product
+            rows.append((layer.weight @ input_norm(x).T).T + layer.bias)
         h = F.dropout(F.gelu(torch.stack(rows)), self.dropout, self.training)  # (M, B, H)
         for layer in self.deep:
             inner = F.gelu(layer(F.layer_norm(h, h.shape[-1:])))
@@ -62,6 +64,7 @@ class Fusion(nn.Module):
     """
 
     fused_width = 0  # set by the kind before the heads are built
+    contrasts = False  # True where the output has projections, which contrastive terms compare
     deep_encoders = True  # False where a kind's own layers follow the first linear one
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:

@@ -27,6 +27,8 @@ _HALF = math.log(100) / 2  # log scales live in (0, ln 100): temperatures betwee
 class Contrastive(Concat):
     """Concatenation for the classes; projected embeddings for the contrastive terms."""
 
+    contrasts = True
+
     def build(self) -> None:
         """Makes the shared projector, the projectors against the rest, and the temperatures."""
         super().build()
