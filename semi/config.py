@@ -113,7 +113,7 @@ class Config:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     """Adapting the encoders beforehand (`semi finetune`); `semi train` never reads this."""
     distill: DistillConfig = field(default_factory=DistillConfig)
-    """A student of a finished run (`semi distill`); `semi train` never reads this."""
+    """A student of a finished run (`semi distill`); of this section `semi train` reads `final`."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""

@@ -14,9 +14,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,12 +24,10 @@ from models.fusion.config import CLOSED_FORM
 
 from . import config as settings
 from .comparison import FEW
-from .distill_lessons import lessons
 from .errors import RunError
 from .evaluation import paired_bootstrap
 from .files import read_json, write_json, write_table
 from .finished import result_of
-from .gate import judge
 from .intervals import Interval
 from .model_dir import TENSORS, Model, find_model, save_model
 from .problem import Problem
@@ -40,18 +36,20 @@ from .recorder import RunRecorder
 from .report import write_report
 from .round_report import shipped_answer
 from .round_state import RoundState
-from .rounds import fresh_ensemble, learned_start, warm_start
+from .rounds import learned_start, warm_start
 from .run import Run
 from .self_training import NAMES, Prepared, RunResult, prepare, splits_table
 from .self_training import _follow as follow
 from .show import show_round
-from .task_config import TaughtTask, task_of
+from .soft_labels import SoftLabels
+from .student import taught_round, told
+from .task_config import task_of
 from .task_metrics import affect_sums, multi_sums, paired_intervals
 from .tasks import read_data
-from .teacher import SoftLabels, soft_labels
-from .teaching import Answer, teach
+from .teacher import soft_labels
+from .teaching import Answer
 from .tracking import open_tracker
-from .training import OnStep, fit
+from .training import OnStep
 
 
 def distill(
@@ -81,7 +79,7 @@ def distill(
         tracker = open_tracker(run.path / "tb", enabled=config.tracking)
         bars = RoundProgress(config, show=progress)
         recorder = RunRecorder(
-            run, ready.problem, _told(config),
+            run, ready.problem, told(config),
             on_record=lambda state, record: show_round(
                 tracker, ready.problem, state, record, manifest.table
             ),
@@ -106,6 +104,11 @@ def _student_config(teacher: str | Path, config: settings.Config) -> settings.Co
         raise RunError(
             f"a student is taught by steps, which model.kind={config.model.kind} has none of; take "
             "a stepped kind, such as concat or contrastive"
+        )
+    if config.distill.final:
+        raise RunError(
+            "distill.final ends semi train with a student; semi distill makes one anyway, so leave "
+            "it out"
         )
     config = copy.deepcopy(config)
     config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
@@ -135,12 +138,6 @@ def _bind_teacher(run: Run, teacher: str | Path) -> None:
     write_json(run.path / "teacher.json", {"teacher": str(teacher), "sha256": sha256})
 
 
-def _told(config: Any) -> Any:
-    """Returns what the records of the rounds read of the settings; nothing was selected here."""
-    told = {k: getattr(config, k) for k in ("seed", "rounds", "task", "vote") if hasattr(config, k)}
-    return SimpleNamespace(select=SimpleNamespace(rule="distill"), **told)
-
-
 def _two_rounds(
     problem: Problem, config: Any, labels: SoftLabels, recorder: RunRecorder, bars: RoundProgress,
     on_step: Callable[[int], OnStep],
@@ -157,7 +154,7 @@ def _two_rounds(
     bars.round(alone)
     taught = recorder.load(1)
     if taught is None:
-        taught = _taught(problem, labels, config, learned, on_step(1))
+        taught = taught_round(problem, labels, config, learned, on_step(1))
         taught.verdict = (
             f"taught: out-of-fold {config.rounds.metric} {taught.metric:.3f}, on gold alone "
             f"{alone.metric:.3f}"
@@ -165,23 +162,6 @@ def _two_rounds(
         recorder.save(taught)
     bars.round(taught)
     return alone, taught
-
-
-def _taught(
-    problem: Problem, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep
-) -> RoundState:
-    """Returns the taught student, judged on given labels alone."""
-    task, sharp = task_of(config), config.distill
-    lesson, picked = lessons(problem, labels, config)
-    student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
-    train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
-    ensemble = fit(
-        fresh_ensemble(problem, config, learned), lesson, train, config.noise, config.contrast,
-        seed=config.seed, on_step=on_step, task=student,
-    )  # fmt: skip
-    teaching = teach(problem, ensemble, config.vote, task)
-    value, se = judge(problem, teaching, config)
-    return RoundState(1, ensemble, teaching, picked, 1.0, value, se)
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""Settings of `semi distill`: how much a student believes its teacher."""
+"""Settings of students, of `semi distill` and at the end of a run: how they believe teachers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ MATCHES = ("kl", "mse")
 
 @dataclass
 class DistillConfig:
-    """A student of another run's model; used by `semi distill` alone."""
+    """A student of another run's model (`semi distill`), or of the run itself (`final`)."""
 
     teacher: str = ""
     """Run folder of the teacher; written down by `semi distill`."""
+    final: bool = False
+    """End `semi train` with one student of all folds; it ships if the gate does not object.
+
+    Linear models (discriminant, logistic) need no student: their last chain ships alone.
+    """
     temperature: float = 2.0
     """Teacher and student are both divided by it: T^2 KL(softmax(z_t / T) || softmax(z_s / T))."""
     match: str = "kl"

@@ -20,8 +20,8 @@ from .errors import RunError
 from .problem import Problem
 from .round_state import Picked
 from .rounds import lessons_of
+from .soft_labels import SoftLabels
 from .task_config import task_of
-from .teacher import SoftLabels
 from .training import Lessons
 
 LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weights hangs on it

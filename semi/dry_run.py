@@ -119,7 +119,7 @@ def _problem(run: Run, config: Config) -> Problem:
 def _pool(run: Run, config: Config, problem: Problem) -> tuple[Pool, int, int]:
     """Returns the pool as the last accepted round sees it, its number, and how many there were."""
     records = [read_json(f / RECORD) for f in sorted(run.path.glob("round-*"))]
-    kept = [r["round"] for r in records if r and r["accepted"]]
+    kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
     if not kept:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
     folder = run.round_dir(kept[-1])

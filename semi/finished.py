@@ -11,12 +11,13 @@ import torch
 
 from .answers import Answers, read_external, write_answers
 from .data.manifest import Manifest
+from .ensemble import Ensemble
 from .errors import RunError
 from .files import read_json, read_tensors
-from .model_dir import Model, load_model
+from .model_dir import Model, load_model, part
 from .problem import Problem
 from .recorder import AFFECT as SAID
-from .recorder import STATE, VOTER
+from .recorder import RECORD, STATE, VOTER
 from .run import Run
 from .self_training import Prepared, prepare
 from .task_config import task_of
@@ -39,6 +40,8 @@ class Finished:
     model: Model
     role: np.ndarray  # (N,) as drawn, before unreadable rows were taken out
     fold: np.ndarray  # (N,) as drawn
+    every: Ensemble  # the models of all chains
+    alone: bool  # of which only the last one ships
 
     @property
     def problem(self) -> Problem:
@@ -65,11 +68,15 @@ def reopen(path: str | Path) -> Finished:
     ready = prepare(config, manifest, splits, progress=False)
     folder = run.round_dir(result["best_round"])
     tensors = read_tensors(folder / STATE)
-    voter = Voter.from_state(read_json(folder / VOTER)["voter"])
+    saved = read_json(folder / VOTER)
+    voter = Voter.from_state(saved["voter"])
     teaching = read_teaching(ready.problem, voter, tensors["oof_logits"], tensors["pool_logits"])
     if "affect.oof" in tensors:
         teaching.affect = AffectTeaching(*(tensors[f"affect.{name}"] for name in SAID))
-    return Finished(run, result, manifest, ready, teaching, load_model(path), role, fold)
+    every = Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."))
+    alone = read_json(folder / RECORD).get("alone", False)
+    model = load_model(path)
+    return Finished(run, result, manifest, ready, teaching, model, role, fold, every, alone)
 
 
 @torch.no_grad()

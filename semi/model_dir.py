@@ -76,10 +76,10 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     return Model(
         config=config,
         classes=said["classes"],
-        ensemble=Ensemble.from_state(said["ensemble"], _part(tensors, "ensemble."), device=device),
+        ensemble=Ensemble.from_state(said["ensemble"], part(tensors, "ensemble."), device=device),
         voter=Voter.from_state(said["voter"]),
         chains=said["chains"],
-        standardizer=Standardizer.load(_part(tensors, "standardizer."), said["standardizer"]),
+        standardizer=Standardizer.load(part(tensors, "standardizer."), said["standardizer"]),
         identities=said["encoders"],
         facts=said["facts"],
     )
@@ -115,5 +115,6 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
         )
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin with `prefix`, without it."""
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -38,6 +38,10 @@ class RunRecorder:
         self.before: RoundState | None = None  # the accepted round the next one is taught by
         self.parts: list[pd.DataFrame] = []
 
+    def go_on(self, config: Any, before: RoundState) -> None:
+        """Keeps further rounds by other settings, taught by the round `before`."""
+        self.config, self.before = config, before
+
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the pre-trained tensors of an interrupted run, or None."""
         path = self.run.path / "pretrained" / STATE
@@ -71,6 +75,7 @@ class RunRecorder:
             information=saved["information"],
             accepted=record["accepted"],
             verdict=record["verdict"],
+            alone=record.get("alone", False),
         )
         if "affect.oof" in tensors:
             parts = (tensors[f"affect.{name}"] for name in AFFECT)
@@ -95,7 +100,7 @@ class RunRecorder:
                 },
             )
             write_json(folder / RECORD, record)
-            if state.number and self.before is not None:
+            if state.picked is not None and self.before is not None:
                 rule = self.config.select.rule
                 task = task_of(self.config)
                 rows = round_rows(self.problem, state, self.before, rule, task)

@@ -12,7 +12,7 @@ from pseudo_label.reliability import risk_coverage
 
 from .evaluation import bootstrap, pseudo_report, score
 from .problem import Problem
-from .rounds import RoundState
+from .round_state import RoundState, shipped
 from .task_config import task_of
 from .task_report import measured_task, picked_affect, picked_several
 from .teaching import Answer, answer
@@ -26,8 +26,8 @@ def shipped_answer(problem: Problem, state: RoundState, rows: Tensor) -> Answer 
     if state.ensemble is None or not len(rows):
         return None
     values = {m: v[rows] for m, v in problem.values.items()}
-    chains = problem.folds + 1
-    return answer(state.ensemble, state.teaching.voter, values, problem.present[rows], chains)
+    models, chains = shipped(state.ensemble, problem.folds + 1, state.alone)
+    return answer(models, state.teaching.voter, values, problem.present[rows], chains)
 
 
 def measured(probs: Any, label: Any, group: Any, classes: list[str], seed: int) -> dict:
@@ -88,6 +88,7 @@ def round_record(problem: Problem, state: RoundState, config: Any) -> dict:
         "pool_rows": len(problem.pool),
         "added": int(picked.chosen[-1].sum()) if picked is not None else 0,
         "accepted": state.accepted,
+        "alone": state.alone,
         "verdict": state.verdict,
         "gate": {"metric": config.rounds.metric, "value": state.metric, "se": state.se},
         "metrics_oof": measured_task(problem, config, problem.gold, oof, values, measured),

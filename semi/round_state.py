@@ -69,3 +69,12 @@ class RoundState:
     information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
     accepted: bool = True
     verdict: str = ""
+    alone: bool = False  # its last chain ships by itself, not the mean of all chains
+
+
+def shipped(ensemble: Ensemble, chains: int, alone: bool) -> tuple[Ensemble, int]:
+    """Returns the models of a round that ship, and the number of their chains."""
+    if not alone:
+        return ensemble, chains
+    size = ensemble.count // chains
+    return ensemble.select(slice(ensemble.count - size, None)), 1

@@ -29,9 +29,11 @@ from .progress import RoundProgress
 from .recipes import resolved
 from .recorder import RunRecorder
 from .report import write_report
-from .rounds import Outcome, RoundState, run_rounds
+from .round_state import RoundState, shipped
+from .rounds import Outcome, run_rounds
 from .run import Run
 from .show import show_round
+from .student import last_student
 from .tasks import problem_of_task, read_data
 from .tracking import Tracker, open_tracker
 from .training_config import GATE_METRICS, TASK_METRICS
@@ -114,10 +116,17 @@ def self_train(
                 on_step=lambda number: _follow(tracker, bars, number),
                 on_round=bars.round,
             )
+            sentence = sentence_of(outcome, config.rounds.metric)
+            if config.distill.final:
+                outcome, more = last_student(
+                    ready.problem, config, outcome, recorder,
+                    lambda number: _follow(tracker, bars, number), bars.round,
+                )  # fmt: skip
+                sentence += f" {more}"
         finally:
             bars.close()
             tracker.close()
-        return _finish(run, config, ready, outcome, tracker)
+        return _finish(run, config, ready, outcome, sentence, tracker)
 
 
 def prepare(
@@ -242,8 +251,9 @@ def sentence_of(outcome: Outcome, metric: str) -> str:
 
 
 def _finish(
-    run: Run, config: settings.Config, ready: Prepared, outcome: Outcome, tracker: Tracker
-) -> RunResult:
+    run: Run, config: settings.Config, ready: Prepared, outcome: Outcome, sentence: str,
+    tracker: Tracker,
+) -> RunResult:  # fmt: skip
     """Writes the model, result.json and the report; returns the result."""
     from .files import read_json
 
@@ -251,16 +261,16 @@ def _finish(
     if final.ensemble is None:
         raise RuntimeError("the round that ships has no model")
     record = read_json(run.round_dir(final.number) / "round.json")
-    sentence = sentence_of(outcome, config.rounds.metric)
+    ensemble, chains = shipped(final.ensemble, ready.problem.folds + 1, final.alone)
     metrics = {k: record[k] for k in ("metrics_oof", "metrics_dev", "metrics_test")}
     save_model(
         run.path / "model",
         Model(
             config=config,
             classes=ready.problem.classes,
-            ensemble=final.ensemble,
+            ensemble=ensemble,
             voter=final.teaching.voter,
-            chains=ready.problem.folds + 1,
+            chains=chains,
             standardizer=ready.standardizer,
             identities=ready.identities,
             facts={"round": final.number, "sentence": sentence},

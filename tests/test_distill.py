@@ -13,15 +13,17 @@ from two_runs import runs, settings  # noqa: F401
 
 import semi
 from models.fusion import ContrastConfig
-from semi.distill import _taught, distill
+from semi.distill import distill
 from semi.distill_config import DistillConfig
 from semi.distill_lessons import lessons, said
 from semi.errors import RunError
 from semi.learning_losses import cross_entropy
 from semi.objective import NO_STAKES, _halves, teacher_loss
 from semi.rounds import warm_start
+from semi.soft_labels import SoftLabels, words_of
+from semi.student import taught_round
 from semi.task_config import TaughtTask
-from semi.teacher import SoftLabels, chain_words, soft_labels
+from semi.teacher import soft_labels
 from semi.training_config import TrainConfig, VoteConfig
 
 QUIET = ContrastConfig(
@@ -142,7 +144,7 @@ def test_a_student_learns_its_teachers_word_where_labels_are_wrong(alpha, match)
     labels, gold = labels_of(problem, 4), problem.gold
     labels.gold[:] = 0.02
     labels.gold[:, np.arange(len(gold)), (problem.label[gold].numpy() + 1) % 3] = 0.96  # all wrong
-    state = _taught(problem, labels, config, {}, lambda step, values: None)
+    state = taught_round(problem, labels, config, {}, lambda step, values: None)
     last = {m: v[gold] for m, v in problem.values.items()}
     told = state.ensemble.predict_logits(last, problem.present[gold]).fused[-1].argmax(-1)
     right = float((told == problem.label[gold]).float().mean())
@@ -166,14 +168,8 @@ def test_no_word_of_the_teacher_carries_a_label_that_the_students_chain_holds_ou
     students = []
     for one in (problem, spoilt):
         state = warm_start(one, config, {})
-        here = {m: v[one.gold] for m, v in one.values.items()}
-        voter = state.teaching.voter
-        gold = chain_words(state.ensemble, voter, here, one.present[one.gold], 4)
-        gold[-1] = state.teaching.oof
-        pool = {m: v[one.pool] for m, v in one.values.items()}
-        words = chain_words(state.ensemble, voter, pool, one.present[one.pool], 4)
-        labels = replace(labels_of(one, 4), gold=gold.numpy(), pool=words.numpy())
-        students.append(_taught(one, labels, config, {}, lambda step, values: None).ensemble)
+        labels = words_of(one, state.teaching, state.ensemble)
+        students.append(taught_round(one, labels, config, {}, lambda step, values: None).ensemble)
     for name, value in students[0].params.items():
         assert torch.equal(value[:2], students[1].params[name][:2]), name
     assert not torch.equal(students[0].params["head.weight"][2:],

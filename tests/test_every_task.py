@@ -23,6 +23,7 @@ from semi.export import export
 from semi.finished import answers_of
 from semi.search import search
 from semi.submit import submit
+from semi.teacher import soft_labels
 
 FEELING = {"joy": (4.2, 3.5), "anger": (1.6, 4.3), "calm": (3.2, 1.5)}
 KINDS = {
@@ -161,6 +162,26 @@ def test_a_student_of_any_task_is_a_run_of_it(home, kind):
     assert labels["rule"] == "distill"
     again = distill(paths(home, kind)[1], config, resume=True, progress=False)
     assert again.sentence == done.sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_any_task_ends_with_a_student_of_all_folds(home, kind):
+    words = ["distill.final=true", "distill.temperature=1", "distill.alpha=0.9"]
+    words += ["train.steps=60", "train.lr=0.02"]
+    config = settings(home, kind, f"{kind}-final", *words)
+    done = semi.self_train(config, progress=False)
+    start, last = (
+        json.loads((done.path / f"round-0{k}" / "round.json").read_text()) for k in (0, 1)
+    )
+    better = last["gate"]["value"] >= start["gate"]["value"]
+    assert ("One student ships in place of its 3 models" in done.sentence) == better
+    record, said = (last if better else start), answers_of(done.path)
+    name = "ccc" if kind == "affect" else "macro_f1"
+    for split in ("test", "oof"):
+        assert score_of(said, split).metrics[name] == pytest.approx(
+            record[f"metrics_{split}"][name]
+        )
+    assert len(soft_labels(done.path).pool) == 3
 
 
 def test_a_student_of_another_task_than_its_teachers_is_refused(home):
