@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -158,6 +159,24 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         """Returns the likeliest label of every row (N,)."""
         probs = self.predict_proba(X)
         return self.classes_[probs.argmax(1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Returns the accuracy on the labelled rows; rows whose y is -1 are left out.
+
+        Searches and cross-validation on partly labelled data are so scored on labels alone. Where
+        -1 is a class that `fit` learned, it is a label here too.
+        """
+        check_is_fitted(self)
+        predicted, y = self.predict(X), column_or_1d(plain(y))
+        check_consistent_length(predicted, y)
+        known = np.ones(len(y), dtype=bool)
+        if UNLABELED not in self.classes_.tolist():
+            known = np.array([entry != UNLABELED for entry in y.tolist()], dtype=bool)
+        if not known.any():
+            raise ValueError("y has no labelled row to score: every entry is -1")
+        if sample_weight is not None:
+            sample_weight = np.asarray(plain(sample_weight))[known]
+        return float(accuracy_score(y[known], predicted[known], sample_weight=sample_weight))
 
     def _learning(self) -> LearningConfig:
         """Returns the settings of the rounds; a value out of range is named."""

@@ -171,3 +171,33 @@ def test_two_columns_are_enough():
 
     linear = LogisticRegression().fit(x, truth).score(x, truth)
     assert (model.predict(x) == truth).mean() > linear - 0.08
+
+
+def test_rows_without_a_label_are_left_out_of_the_score(fitted):
+    model, x, y, truth = fitted
+    right = model.predict(x) == truth
+    known = y != -1
+    assert model.score(x, y) == pytest.approx(right[known].mean())
+    assert model.score(torch.from_numpy(x), torch.from_numpy(y)) == model.score(x, y)
+    weight = np.arange(1.0, len(y) + 1)
+    want = np.average(right[known], weights=weight[known])
+    assert model.score(x, y, sample_weight=weight) == pytest.approx(want)
+    with pytest.raises(ValueError, match="no labelled row to score: every entry is -1"):
+        model.score(x, np.full(len(y), -1))
+    search = GridSearchCV(SelfTrainingEstimator(**QUICK), {"max_rounds": [0]}, cv=3).fit(x, y)
+    assert search.best_score_ > 0.8  # 70 % of the rows have no label and counted as wrong
+
+
+def test_minus_one_that_was_learned_as_a_class_is_scored():
+    x, _, truth = blobs()
+    y = np.where(truth == 0, -1, 1)
+    model = SelfTrainingEstimator(**QUICK).fit(x, y)
+    assert model.score(x, y) == pytest.approx((model.predict(x) == y).mean())
+
+
+def test_words_beside_minus_one_are_scored():
+    x, y, _ = blobs()
+    words = np.array([f"c{v}" if v >= 0 else -1 for v in y], dtype=object)
+    model = SelfTrainingEstimator(**QUICK).fit(x, words)
+    known = y != -1
+    assert model.score(x, words) == pytest.approx((model.predict(x) == words)[known].mean())
