@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .ensemble import Ensemble
-from .features.principal import principal
 from .training import Lessons, class_balance
 from .training_config import TrainConfig
 
@@ -19,49 +18,16 @@ HISTORY = 8
 NEVER = -30.0  # log share of a class without rows
 
 
-def principal_start(
-    values: dict[str, Tensor], present: Tensor, rows: Tensor, components: int
-) -> dict[str, Tensor]:
-    """Returns the middle (1, D) and axes (1, D, k) of every view by name; no label is read.
-
-    Scaled so that a view's components have mean square 1 over `rows`: views weigh alike.
-    """
-    learned = {}
-    for i, value in enumerate(values.values()):
-        x = averaged(value)[rows[present[rows, i]]]
-        center = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
-        x = x - center
-        width = min(components, x.shape[1])
-        axes = torch.eye(x.shape[1], width, device=x.device)
-        if len(x) > 1:
-            found, _ = principal(x, width)
-            axes = torch.zeros_like(axes)  # fewer rows than components: the rest stays empty
-            axes[:, : found.shape[1]] = found.to(axes)
-            size = (x @ axes).square().mean().sqrt()
-            axes = axes / torch.where(size > 0, size, 1.0)
-        learned[f"views.{i}.center"], learned[f"views.{i}.basis"] = center[None], axes[None]
-    return learned
-
-
-def averaged(value: Tensor) -> Tensor:
-    """Returns (N, D), sequences (N, T, D) averaged over their frames (NaN = no frame)."""
-    return value.nanmean(1).nan_to_num() if value.dim() == 3 else value
-
-
 def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, seed: int) -> Ensemble:
-    """Returns the ensemble with its linear maps solved on the lessons.
+    """Returns the ensemble with its linear maps solved on the lessons, which hold coordinates.
 
+    Both are as wide as the axes (see `semi.axes`): nothing here knows the full width.
     The first member of a chain learns from the rows as weighted; each further member from a
     Bayesian bootstrap of them (weights times Exp(1) draws).
     """
     rows = torch.cat([lessons.gold, lessons.pseudo])
-    params = {k: v.clone() for k, v in ensemble.params.items()}
     here = lessons.present[rows]
-    views = []  # (r, k) each
-    for i, value in enumerate(lessons.values.values()):
-        center, basis = (params[f"views.{i}.{part}"][0] for part in ("center", "basis"))
-        seen = (averaged(value)[rows] - center) @ basis
-        views.append(torch.where(here[:, i, None], seen, 0.0))
+    views = [value[rows] for value in lessons.values.values()]  # (r, k) each
     target, weight = lessons.target[:, rows], lessons.weight[:, rows]
     repeat = ensemble.count // len(weight)
     if repeat > 1:
@@ -80,7 +46,7 @@ def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, see
             factor = class_balance(gold, config.imbalance_power)
             weight = torch.cat([weight[:, : len(gold)] * factor, weight[:, len(gold) :]], 1)
         solved = logistic(views, here, target, weight, ensemble.config.penalty)
-    params |= solved
+    params = ensemble.params | solved
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, params, ensemble.buffers)
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import FusionConfig, build_fusion
+from models.fusion.config import CLOSED_FORM
+from models.fusion.linear import coordinates, on_axes
 
 
 @dataclass
@@ -99,6 +101,9 @@ class Ensemble:
             present: (N, M) bool, columns in the order of the ensemble's `dims`.
             chunk: rows per pass, which bounds the memory.
         """
+        if self._wide_axes():  # of all members alike: the full width is gone through once
+            seen = coordinates({m: values[m] for m in self.dims}, present, self.params)
+            return self.on_axes().predict_logits(seen, present, chunk=chunk)
         template = self.template.eval()
         frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
         chunk = max(1, chunk // frames)
@@ -125,6 +130,34 @@ class Ensemble:
         said = {k: torch.cat([p[0][k] for p in parts], 1) for k in parts[0][0]}
         heads = {m: torch.cat([p[1][m] for p in parts], 1) for m in self.dims}
         return Logits(said["fused"], heads, said.get("affect"), said.get("balanced"))
+
+    def on_axes(self) -> Ensemble:
+        """Returns the linear members' maps for rows given by their `coordinates`, not by values."""
+        params = on_axes(self.params)
+        views = enumerate(self.dims)
+        dims = {name: params[f"views.{i}.basis"].shape[1] for i, name in views}
+        return Ensemble(self.config, dims, self.classes, params, self.buffers)
+
+    def from_axes(self, dims: dict[str, int], axes: dict[str, Tensor]) -> Ensemble:
+        """Returns the members for values of full width; undoes `on_axes`.
+
+        Args:
+            dims: width of each modality.
+            axes: `views.<i>.center` (1, D) and `views.<i>.basis` (1, D, k).
+        """
+        like = next(iter(self.params.values()))
+        shared = {k: v.to(like).expand(self.count, *v.shape[1:]) for k, v in axes.items()}
+        return Ensemble(self.config, dims, self.classes, self.params | shared, self.buffers)
+
+    def _wide_axes(self) -> bool:
+        """True for linear members of a width beyond their axes, which all of them share."""
+        if self.config.kind not in CLOSED_FORM:
+            return False
+        shapes = [self.params[f"views.{i}.basis"].shape for i in range(len(self.dims))]
+        if all(width == k for _, width, k in shapes):
+            return False
+        parts = [v for k, v in self.params.items() if k.endswith((".basis", ".center"))]
+        return all(p.stride(0) == 0 or torch.equal(p, p[:1].expand_as(p)) for p in parts)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns every tensor by name, ready for a safetensors file."""

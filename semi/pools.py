@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pseudo_label.selection import Gold, Pool
 
-from .closed_form import averaged
+from .axes import averaged
 from .ensemble import Ensemble
 from .features.principal import principal
 from .problem import Problem
@@ -95,7 +95,10 @@ def member_probs(problem: Problem, ensemble: Ensemble, voter: Voter, chain: int)
     mine = ensemble.select(slice(chain * size, (chain + 1) * size))
     rows = problem.pool
     here = problem.present[rows]
-    said = mine.predict_logits({m: v[rows] for m, v in problem.values.items()}, here)
+    values = problem.values
+    if problem.seen is not None:  # linear models of this problem need no more
+        values, mine = problem.seen, mine.on_axes()
+    said = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
     heads = torch.stack([said.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
 

@@ -34,6 +34,8 @@ class Problem:
     multi: Tensor | None = (
         None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
     )
+    # modality -> (N, k), every row on the axes of linear models (semi.axes), once they are learned
+    seen: dict[str, Tensor] | None = None
 
     _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -61,13 +63,16 @@ class Problem:
         """Returns (P,) int64 fixed hashes of the pool's ids: ties never depend on row order."""
         if self._tie is not None and self._tie[0] is self.pool:
             return self._tie[1]
+        self._tie = (self.pool, self.hashed(self.pool))
+        return self._tie[1]
+
+    def hashed(self, rows: Tensor) -> Tensor:
+        """Returns (len(rows),) int64 hashes of the ids of `rows`: an order that means nothing."""
         from pandas.util import hash_array
 
-        ids = self.ids[self.pool.cpu().numpy()].astype(object)
+        ids = self.ids[rows.cpu().numpy()].astype(object)
         hashed = hash_array(ids)  # pyright: ignore[reportCallIssue]
-        tie = torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
-        self._tie = (self.pool, tie)
-        return tie
+        return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
 
     def group_code(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 codes of the groups of `rows`."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from models.fusion.config import CLOSED_FORM
 from pseudo_label.selection import Selection, cap_mass, select
 
+from .axes import on_axes
 from .closed_form import fit_linear
 from .gate import gate, information, judge, ships
 from .online import online_of
@@ -163,27 +164,25 @@ def trained(
     `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for. With
     `online` the models learn from the pool by themselves; picked is then what they end up taking.
     """
-    task = task_of(config)
-    fresh, lessons = fresh_ensemble(problem, config, learned), lessons_of(problem, picked, target)
+    task, linear = task_of(config), config.model.kind in CLOSED_FORM
+    seen = on_axes(problem, learned) if linear else problem
+    fresh = fresh_ensemble(seen, config, {} if linear else learned)
+    lessons = lessons_of(seen, picked, target)
     if online:
         engine = online_of(config.select, problem.prior())
         lessons = replace(lessons, pseudo=problem.pool, online=engine)
-    if config.model.kind in CLOSED_FORM:
+    if linear:
         ensemble = fit_linear(fresh, lessons, config.train, seed=config.seed)
     else:
         ensemble = fit(
-            fresh,
-            lessons,
-            config.train,
-            config.noise,
-            config.contrast,
-            seed=config.seed,
-            on_step=on_step,
-            task=task,
-        )
-    teaching = teach(problem, ensemble, config.vote, task)
+            fresh, lessons, config.train, config.noise, config.contrast,
+            seed=config.seed, on_step=on_step, task=task,
+        )  # fmt: skip
+    teaching = teach(seen, ensemble, config.vote, task)
     value, se = judge(problem, teaching, config)
     known = information(problem, teaching) if task.kind in ("single", "joint") else None
+    if linear:
+        ensemble = ensemble.from_axes(problem.dims, learned)
     state = RoundState(number, ensemble, teaching, picked, rate, value, se, known)
     if online:
         state.picked = choose(problem, state, config, 1.0, number)[0]
@@ -245,6 +244,8 @@ def run_rounds(
         learned = learned_start(problem, config, on_step(-1))
         if recorder:
             recorder.save_pretrained(learned)
+    if config.model.kind in CLOSED_FORM:
+        problem = replace(problem, seen=on_axes(problem, learned).seen)
 
     state = recorder.load(0) if recorder else None
     if state is None:

@@ -14,8 +14,9 @@ from torch import Tensor
 from models.fusion import FusionConfig
 from models.fusion.config import CLOSED_FORM
 
-from .closed_form import principal_start
+from .axes import principal_start
 from .ensemble import Ensemble
+from .features.principal import is_sketched
 from .probes import contrast_probe
 from .problem import Problem
 from .task_config import task_of
@@ -38,6 +39,8 @@ def learned_start(
     """
     rows = torch.cat([problem.gold, problem.pool])
     if config.model.kind in CLOSED_FORM:
+        if any(is_sketched(len(rows), d, 1) for d in problem.dims.values()):  # by a part of them
+            rows = rows[problem.hashed(rows).argsort()]
         return principal_start(problem.values, problem.present, rows, config.model.components)
     wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
     if not wanted or config.model.kind != "contrastive":

@@ -9,20 +9,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
 from models.fusion import FusionConfig
-from semi.closed_form import (
-    discriminant,
-    fit_linear,
-    logistic,
-    principal_start,
-    solve_logistic,
-)
+from semi.axes import on_axes, principal_start
+from semi.closed_form import discriminant, fit_linear, logistic, solve_logistic
 from semi.config import load_config
 from semi.ensemble import Ensemble
 from semi.errors import ConfigError
 from semi.learning import LearningConfig
 from semi.problem import Problem
 from semi.recipes import resolved
-from semi.rounds import run_rounds
+from semi.rounds import learned_start, run_rounds
 from semi.training import Lessons
 from semi.training_config import RoundsConfig, TrainConfig
 
@@ -132,9 +127,9 @@ def problem_of(x, y, labelled, folds=3, classes=4, views=None):
 def fitted(problem, kind="discriminant", members=1, weight=None):
     config = FusionConfig(kind=kind, components=16)
     rows = torch.cat([problem.gold, problem.pool])
+    learned = principal_start(problem.values, problem.present, rows, 16)
+    dims, problem = problem.dims, on_axes(problem, learned)
     ensemble = Ensemble.create(config, problem.dims, 4, count=2 * members, seed=0)
-    for k, v in principal_start(problem.values, problem.present, rows, 16).items():
-        ensemble.params[k] = v.repeat(2 * members, *[1] * (v.dim() - 1))
     if weight is None:
         weight = torch.zeros(2, len(problem.present))
         weight[0, problem.gold[::2]] = 1
@@ -147,7 +142,8 @@ def fitted(problem, kind="discriminant", members=1, weight=None):
         problem.gold,
         problem.gold[:0],
     )
-    return fit_linear(ensemble, lessons, TrainConfig(members=members), seed=0)
+    done = fit_linear(ensemble, lessons, TrainConfig(members=members), seed=0)
+    return done.from_axes(dims, learned)
 
 
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])
@@ -178,6 +174,71 @@ def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
     assert torch.equal(model.predict_logits(values, here).fused, before)
     one = {m: v[2:3] for m, v in values.items()}
     assert torch.allclose(model.predict_logits(one, here[2:3]).fused, before[:, 2:3], atol=1e-5)
+
+
+def test_shared_axes_are_gone_through_once_and_say_what_each_member_says():
+    x, y = clusters(700, dims=30)
+    problem = problem_of(x, y, 60, views={"speech": x[:, :20] + 3.0, "text": x[:, 20:]})
+    model = fitted(problem, members=2)
+    here = problem.present.clone()
+    here[5, 0] = False
+    values = {m: v.clone() for m, v in problem.values.items()}
+    values["speech"][5] = torch.nan
+    once = model.predict_logits(values, here)
+    one = model.select([0, 0, 1, 2])
+    one.params["views.0.basis"][0, 0, 0] += 1.0  # no longer shared: every member for itself
+    each = one.predict_logits(values, here)
+    for head, said in once.heads().items():
+        assert torch.allclose(each.heads()[head][1:], said[:3], atol=1e-4), head
+    assert not torch.allclose(each.fused[0], once.fused[0], atol=1e-4)
+    kept = Ensemble.from_state(model.spec(), model.tensors())
+    assert torch.equal(kept.predict_logits(values, here).fused, once.fused)
+    assert kept.params["views.0.basis"].shape == (4, 20, 16)  # the file holds the full width
+
+
+def test_rows_on_axes_need_no_full_width():
+    x, y = clusters(dims=30)
+    problem = problem_of(x, y, 60)
+    rows = torch.cat([problem.gold, problem.pool])
+    learned = principal_start(problem.values, problem.present, rows, 16)
+    seen = on_axes(problem, learned)
+    center, basis = learned["views.0.center"][0], learned["views.0.basis"][0]
+    expected = (problem.values["speech"] - center) @ basis
+    assert torch.allclose(seen.values["speech"], expected, atol=1e-4)
+    model = fitted(problem)
+    narrow = model.on_axes().predict_logits(seen.values, seen.present).fused
+    assert torch.allclose(
+        narrow, model.predict_logits(problem.values, problem.present).fused, atol=1e-5
+    )
+    frames = torch.full((len(x), 3, 30), torch.nan)
+    frames[:, 0], frames[:, 1] = problem.values["speech"] - 1, problem.values["speech"] + 1
+    problem.values = {"speech": frames}
+    assert torch.allclose(on_axes(problem, learned).values["speech"], expected, atol=1e-4)
+
+
+def test_axes_of_wide_views_come_from_a_part_of_the_rows_in_whatever_order():
+    g = torch.Generator().manual_seed(0)
+    rank, rows, dims, keep = 300, 6000, 2100, 20
+    power = 1 / (1 + torch.arange(rank)) ** 0.5  # a long tail: hard for a sketch
+    axes = torch.linalg.qr(torch.randn(dims, rank, generator=g))[0]
+    x = torch.randn(rows, rank, generator=g) * power @ axes.T
+    problem = problem_of(x, torch.arange(rows) % 4, 60)
+    config = LearningConfig(model=FusionConfig(kind="discriminant", components=keep))
+    learned = learned_start(problem, config)["views.0.basis"][0]
+    unit = torch.nn.functional.normalize(learned, dim=0)
+    assert torch.allclose(unit.T @ unit, torch.eye(keep), atol=1e-4)
+    caught = (axes.T @ unit * power[:, None]).square().sum() / power[:keep].square().sum()
+    assert 0.95 < caught < 1.001
+    assert (x @ learned).square().mean() == pytest.approx(1.0, rel=0.05)
+
+    order = torch.randperm(rows - 160, generator=g) + 60  # the pool in another order
+    order = torch.cat([torch.arange(60), order, torch.arange(rows - 100, rows)])
+    moved = problem_of(x[order], problem.label[order], 60)
+    moved.ids = problem.ids[order.numpy()]
+    again = learned_start(moved, config)["views.0.basis"][0]
+    assert torch.allclose(again, learned, atol=1e-3)
+    moved.ids = problem.ids  # other rows are read: the axes are others
+    assert not torch.allclose(learned_start(moved, config)["views.0.basis"][0], learned, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])

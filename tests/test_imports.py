@@ -28,6 +28,7 @@ FLOORS = [
         "words",
         "tracking",
         "answers",
+        "probabilities",
     },
     {
         "data",
@@ -55,7 +56,7 @@ FLOORS = [
         "estimator_input",
         "outside",
     },
-    {"probes", "pools", "round_state", "gate", "adapted", "closed_form", "starts"},
+    {"probes", "pools", "round_state", "gate", "adapted", "axes", "closed_form", "starts"},
     {
         "task_rounds",
         "rounds",

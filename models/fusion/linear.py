@@ -12,6 +12,10 @@ from .base import check_sizes, framewise_mean
 from .config import FusionConfig
 from .output import FusionOutput
 
+CACHED = (
+    2**21
+)  # numbers of the input that are centred and projected at once: they stay in the cache
+
 
 class Linear(nn.Module):
     """logits = prior + sum over present views of (x - center) basis W + b; each view's own too.
@@ -67,3 +71,44 @@ class View(nn.Module):
         self.own_bias = nn.Parameter(torch.zeros(classes))
         self.joint = nn.Parameter(torch.zeros(components, classes))
         self.joint_bias = nn.Parameter(torch.zeros(classes))
+
+
+@torch.no_grad()
+def coordinates(
+    values: dict[str, Tensor], present: Tensor, axes: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns every row on the principal axes of each view (N, k); zeros where it lacks the view.
+
+    The one product with the full width D: a Linear with `on_axes` of its numbers takes it from
+    here. A few rows at a time, so that no second (N, D) arises.
+
+    Args:
+        values: name -> (N, D) or (N, T, D) frames.
+        present: (N, M).
+        axes: `views.<i>.center` (1, D) and `views.<i>.basis` (1, D, k); of stacked members the
+            first counts.
+    """
+    seen = {}
+    for i, (name, value) in enumerate(values.items()):
+        center, basis = (axes[f"views.{i}.{part}"][0] for part in ("center", "basis"))
+        rows = max(1, CACHED * (64 if value.is_cuda else 1) // max(1, value[:1].numel()))
+        out = value.new_empty(len(value), basis.shape[1])
+        parts = (value.split(rows), present[:, i].split(rows), out.split(rows))
+        room = value.new_empty(min(rows, len(value)), value.shape[-1])
+        for given, here, part in zip(*parts, strict=True):
+            x = framewise_mean(name, {name: given}, None)
+            x = torch.sub(x, center, out=room[: len(x)])
+            part.copy_(torch.where(here[:, None], x @ basis, 0.0))
+        seen[name] = out
+    return seen
+
+
+def on_axes(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the numbers of the same maps for rows that are given by their `coordinates`."""
+    narrow = dict(params)
+    for name, value in params.items():
+        if name.endswith(".basis"):  # (E, D, k)
+            count, _, k = value.shape
+            narrow[name] = torch.eye(k).to(value).expand(count, k, k)
+            narrow[name.replace(".basis", ".center")] = value.new_zeros(count, k)
+    return narrow
