@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import RunError
 from .files import replacing, write_table
+from .probabilities import probabilities_of
 from .task_config import TaskConfig
 from .task_metrics import AFFECT
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROLE_OF = {"oof": "labeled", "dev": "dev", "test": "test"}  # split that is scored -> role of a row
-LACKS = "say what its columns or keys are: ids, classes and probs in .npz, id and p_<class> in .csv"
 
 
 @dataclass
@@ -149,74 +149,22 @@ def read_external(path: str | Path, like: Answers) -> Answers:
             f"{path} holds probabilities, but {like.name} predicts valence and arousal alone; mix "
             "it with runs of its own kind"
         )
-    ids, classes, given = read_probabilities(path)
-    if sorted(classes) != sorted(like.classes):
-        raise RunError(
-            f"{path} has the classes {', '.join(classes)}, the run {like.name} has "
-            f"{', '.join(like.classes)}; they must be the same labels"
-        )
-    if len(set(ids)) < len(ids):
-        raise RunError(f"{path} names an utterance twice; one row per id")
-    total = given.sum(1)
-    several = like.task.multi  # each class by itself
-    sums = bool((given <= 1).all()) if several else np.allclose(total, 1, atol=0.02)
-    if not ((given >= 0).all() and sums):
-        raise RunError(
-            f"{path} does not hold probabilities: every one must be within 0 and 1 (is it logits?)"
-            if several
-            else f"{path} does not hold probabilities: rows must be >= 0 and sum to 1, row "
-            f"{int(np.abs(np.nan_to_num(total, nan=9) - 1).argmax())} is not (is it logits?)"
-        )
-    place = {name: i for i, name in enumerate(ids)}
-    at = np.array([place.get(name, -1) for name in like.ids])
-    if not (at >= 0).any():
-        raise RunError(
-            f"{path} has none of the utterance ids of {like.name}, such as {like.ids[0]}"
-        )
-    order = [classes.index(c) for c in like.classes]
-    probs = np.where((at >= 0)[:, None], given[at][:, order], np.nan)
+    probs = probabilities_of(
+        path, like.ids, like.classes, caller="semi ensemble", owner=f"the run {like.name}",
+        several=like.task.multi,
+    )  # fmt: skip
+    known = np.isfinite(probs).all(1)
     gold = like.rows("oof")
-    notes = [f"{int((at >= 0).sum())} of {len(at)} utterances found in {path.name}"]
-    if (at[gold] >= 0).any():
+    notes = [f"{int(known.sum())} of {len(known)} utterances found in {path.name}"]
+    if known[gold].any():
         notes.append(
-            f"its {int((at[gold] >= 0).sum())} gold training rows count as out-of-fold: true only "
+            f"its {int(known[gold].sum())} gold training rows count as out-of-fold: true only "
             "if its model never learned from them"
         )
     if like.task.affect:
         notes.append("it says nothing of valence and arousal, so the others alone do")
     silent = None if like.affect is None else np.full_like(like.affect, np.nan)
     return replace(like, name=path.stem, probs=probs, notes=notes, affect=silent)
-
-
-def read_probabilities(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Returns ids, classes and (n, C) probabilities of a file."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise RunError(f"{path}: no such run, ensemble or file of probabilities")
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as held:
-            missing = [k for k in ("ids", "classes", "probs") if k not in held]
-            if missing:
-                raise RunError(f"{path} lacks {', '.join(missing)}; {LACKS}")
-            ids, classes, probs = (held[k] for k in ("ids", "classes", "probs"))
-        probs = np.asarray(probs, dtype=np.float64)
-        if probs.shape != (len(ids), len(classes)):
-            raise RunError(
-                f"{path}: probs must be {(len(ids), len(classes))} for its ids and classes, "
-                f"got {probs.shape}"
-            )
-        said = ~np.isnan(probs).any(1)
-        return [str(i) for i in ids[said]], [str(c) for c in classes], probs[said]
-    if path.suffix not in (".csv", ".parquet"):
-        raise RunError(f"{path}: give a run, an ensemble, or probabilities as .npz, .csv, .parquet")
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    columns = [c for c in table.columns if str(c).startswith("p_")]
-    if "id" not in table or not columns:
-        raise RunError(f"{path} lacks {'id' if 'id' not in table else 'p_<class>'}; {LACKS}")
-    table = table.dropna(subset=columns)
-    ids = table["id"].astype(str).tolist()
-    return ids, [c[2:] for c in columns], table[columns].to_numpy(dtype=np.float64)
 
 
 def refuse_other_rows(first: Answers, other: Answers, splits: tuple[str, ...]) -> None:

@@ -120,5 +120,5 @@ def test_what_cannot_be_mixed_is_refused_in_a_sentence(runs, tmp_path):  # noqa:
     with pytest.raises(RunError, match="at least two members"):
         ensemble(runs[:1])
     (tmp_path / "logits.csv").write_text("id,p_anger,p_calm,p_joy\nu1,3.0,-1.0,0.5\n")
-    with pytest.raises(RunError, match="does not hold probabilities"):
+    with pytest.raises(RunError, match=r"semi ensemble: .* the row of 'u1' must be >= 0 and sum"):
         ensemble([runs[0], str(tmp_path / "logits.csv")])

@@ -39,6 +39,7 @@ FLOORS = [
         "ensemble",
         "problem",
         "objective",
+        "stepping",
         "batches",
         "online",
         "learning_losses",

@@ -35,12 +35,25 @@ def test_votes_stand_in_the_order_of_the_manifest_and_its_classes(tmp_path):
         ({"id": ["a"], "p_joy": [1.0], "p_fear": [0.0]}, "they must be the same labels"),
         ({"id": ["a", "a"], "p_joy": [1.0, 1.0], "p_sad": [0.0, 0.0]}, "names an utterance twice"),
         ({"id": ["b"], "p_joy": [3.1], "p_sad": [-2.0]}, "row of 'b' must be >= 0 and sum to 1"),
-        ({"id": ["x"], "p_joy": [1.0], "p_sad": [0.0]}, "none of the manifest's ids, such as a"),
+        (
+            {"id": ["x"], "p_joy": [1.0], "p_sad": [0.0]},
+            "none of the utterance ids of the manifest, such as a",
+        ),
     ],
 )
 def test_what_is_no_vote_is_refused_in_one_sentence(tmp_path, columns, told):
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=f"data.outside: .*{told}"):
         outside_votes([table(tmp_path / "v.csv", **columns)], IDS, ["joy", "sad"])
+
+
+def test_what_is_no_file_of_probabilities_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"data\.outside: .*v\.csv: no such file of probabilities"):
+        outside_votes([str(tmp_path / "v.csv")], IDS, ["joy", "sad"])
+    with pytest.raises(RunError, match=r"data\.outside: .*v\.csv lacks p_<class>; say what its"):
+        outside_votes([table(tmp_path / "v.csv", id=["a"])], IDS, ["joy", "sad"])
+    (tmp_path / "v.txt").write_text("")
+    with pytest.raises(RunError, match=r"v\.txt: probabilities are read from \.npz, \.csv and"):
+        outside_votes([str(tmp_path / "v.txt")], IDS, ["joy", "sad"])
 
 
 def test_a_row_that_a_voter_was_not_asked_about_is_not_confirmed():
