@@ -6,16 +6,19 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from models.fusion import FUSIONS, ContrastConfig, FusionConfig, build_fusion
 from models.fusion.base import masked_mean
 from models.fusion.config import KINDS
 from models.fusion.supervised import supervised_terms
+from models.heads import Wide
 
 DIMS = {"speech": 10, "text": 7, "speech.3": 5}
 C = 4
@@ -474,3 +477,27 @@ def test_a_narrow_modality_keeps_its_level_and_a_wide_one_loses_it(width):
     present = torch.ones(1, 1, dtype=torch.bool)
     one, two = (model({"bio": v}, present).logits for v in (x, louder))
     assert torch.allclose(one, two, atol=1e-4) is (width >= 32)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (0, 5)])
+def test_a_wide_layer_is_a_linear_layer_with_the_same_gradients(shape, stacked):
+    torch.manual_seed(0)
+    layer, x = Wide(5, 4), torch.randn(shape)
+    params = {k: v.detach().expand(3, *v.shape).clone() for k, v in layer.named_parameters()}
+    params["weight"] += torch.randn(3, 4, 5)
+
+    def cost(p, rows, plain):
+        y = F.linear(rows, **p) if plain else functional_call(layer, p, (rows,))
+        return y.square().sum(), y
+
+    told = []
+    for plain in (False, True):
+        one = grad(partial(cost, plain=plain), argnums=(0, 1), has_aux=True)
+        if stacked:
+            told.append(vmap(one, in_dims=(0, None))(params, x))
+        else:
+            told.append(one({k: v[1] for k, v in params.items()}, x))
+    torch.testing.assert_close(told[0], told[1])
+    with torch.no_grad():
+        assert torch.equal(layer.eval()(x), F.linear(x, layer.weight, layer.bias))

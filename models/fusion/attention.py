@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..heads import Wide
 from .base import Fusion, masked_softmax
 
 
@@ -14,7 +15,7 @@ class Attention(Fusion):
     def build(self) -> None:
         """Makes the scorer: one hidden layer over the concatenation, one score a modality."""
         many, width = len(self.names), self.config.hidden
-        self.look = nn.Linear(many * width, width)
+        self.look = Wide(many * width, width)
         self.score = nn.Linear(width, many)
         self.fused_width = width
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from .config import FusionConfig
 from .output import FusionOutput
 
@@ -34,7 +34,7 @@ class Encoders(nn.Module):
     def __init__(self, config: FusionConfig, dims: list[int], depth: int) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.first = nn.ModuleList(nn.Linear(d, config.hidden) for d in dims)
+        self.first = nn.ModuleList(Wide(d, config.hidden) for d in dims)
         self.deep = nn.ModuleList(
             PerModality(len(dims), config.hidden, config.hidden) for _ in range(depth - 1)
         )
@@ -46,9 +46,7 @@ class Encoders(nn.Module):
         for i, layer in enumerate(self.first):
             # what stands in for a missing value may be anything, NaN included: it never enters
             x = torch.where(present[:, i, None], inputs[i], 0.0)
-            # W x^T and not x W^T: a rows-first gradient of W needs no transposed copy, and members
-            # that share their rows share one matrix product
-            rows.append((layer.weight @ input_norm(x).T).T + layer.bias)
+            rows.append(layer(input_norm(x)))
         h = F.dropout(F.gelu(torch.stack(rows)), self.dropout, self.training)  # (M, B, H)
         for layer in self.deep:
             inner = F.gelu(layer(F.layer_norm(h, h.shape[-1:])))
@@ -163,7 +161,7 @@ class Concat(Fusion):
     def build(self) -> None:
         """Makes the layer over the concatenation."""
         width = self.config.hidden
-        self.mix = nn.Linear(len(self.names) * width, width)
+        self.mix = Wide(len(self.names) * width, width)
         self.fused_width = width
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from ..losses.contrastive import clip_loss, nt_xent
 from ..losses.reduce import unit
 from .base import Concat
@@ -34,10 +34,10 @@ class Contrastive(Concat):
         super().build()
         hidden, width, many = self.config.hidden, self.config.projection, len(self.names)
         self.project = nn.Sequential(  # one for all modalities: what they share
-            nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, width)
+            Wide(hidden, hidden), nn.GELU(), Wide(hidden, width)
         )
         self.project_rest = PerModality(many, hidden, max(many - 1, 1) * width)
-        self.project_fused = nn.Linear(self.fused_width, width)
+        self.project_fused = Wide(self.fused_width, width)
         self.log_scale = nn.Parameter(torch.zeros(len(GROUPS)))
 
     def finish(self, h: Tensor, present: Tensor) -> FusionOutput:

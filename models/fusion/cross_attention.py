@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..heads import Wide
 from .attention_layers import Block, positions
 from .base import Fusion, input_norm, masked_mean
 from .output import FusionOutput
@@ -27,7 +28,7 @@ class CrossAttention(Fusion):
         self.blocks = nn.ModuleList(  # modality by modality
             Block(config.hidden, config.heads, config.dropout) for _ in range(many * config.layers)
         )
-        self.mix = nn.Linear(many * config.hidden, config.hidden)
+        self.mix = Wide(many * config.hidden, config.hidden)
         self.fused_width = config.hidden
 
     def forward(

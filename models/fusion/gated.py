@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from .base import Fusion
 
 
@@ -16,7 +16,7 @@ class Gate(nn.Module):
     def __init__(self, modalities: int, width: int) -> None:
         super().__init__()
         narrow = max(width // 16, 4)
-        self.down = nn.Linear(modalities * width, modalities * narrow)
+        self.down = Wide(modalities * width, modalities * narrow)
         self.up = PerModality(modalities, narrow, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Gated(Fusion):
         """Makes the gate and the layer over the concatenation."""
         many, width = len(self.names), self.config.hidden
         self.gate = Gate(many, width)
-        self.mix = nn.Linear(many * width, width)
+        self.mix = Wide(many * width, width)
         self.fused_width = width
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

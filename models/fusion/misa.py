@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from ..losses.disentangle import reconstruction
 from ..losses.reduce import row_weight as to_weight
 from .attention_layers import Block
@@ -25,7 +25,7 @@ class Misa(PrivateShared):
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.dropout) for _ in range(config.layers)
         )
-        self.mix = nn.Linear(2 * many * width, width)
+        self.mix = Wide(2 * many * width, width)
         self.decoder = PerModality(many, width, width)
 
     def combine(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from ..losses.disentangle import difference, moments
 from ..losses.reduce import row_weight as to_weight
 from .base import Fusion
@@ -30,14 +30,14 @@ class PrivateShared(Fusion):
         """Makes private and shared encoders, the gate and the two layers over 2 M vectors."""
         many, width = len(self.names), self.config.hidden
         self.private = PerModality(many, width, width)
-        self.shared = nn.Linear(width, width)
+        self.shared = Wide(width, width)
         self.build_mix(many, width)
         self.fused_width = width
 
     def build_mix(self, many: int, width: int) -> None:
         """Makes what turns the 2 M vectors into one."""
         self.gate = Gate(many, 2 * width)
-        self.mix = nn.Linear(2 * many * width, width)
+        self.mix = Wide(2 * many * width, width)
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the fused vector (B, H), and private and shared vectors (B, M, H)."""

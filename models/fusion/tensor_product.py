@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from .base import Fusion
 
 
@@ -27,7 +27,7 @@ class TensorProduct(Fusion):
             )
         narrow = min(int(4096 ** (1 / many) + 1e-9) - 1, 32)
         self.narrow = PerModality(many, config.hidden, narrow)
-        self.mix = nn.Linear((narrow + 1) ** many, config.hidden)
+        self.mix = Wide((narrow + 1) ** many, config.hidden)
         self.fused_width = config.hidden
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

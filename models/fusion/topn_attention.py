@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..heads import PerModality
+from ..heads import PerModality, Wide
 from .base import Fusion, masked_softmax
 
 
@@ -20,7 +20,7 @@ class TopN(Fusion):
     def build(self) -> None:
         """Makes one scorer a feature set, and a layer that mixes what came through."""
         self.score = PerModality(len(self.names), self.config.hidden, 1)
-        self.mix = nn.Linear(self.config.hidden, self.config.hidden)
+        self.mix = Wide(self.config.hidden, self.config.hidden)
         self.fused_width = self.config.hidden
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
