@@ -16,7 +16,8 @@ class DistillConfig:
     final: bool = False
     """End `semi train` with one student of all folds; it ships if the gate does not object.
 
-    Linear models (discriminant, logistic) need no student: their last chain ships alone.
+    Smaller and faster; on Emo-DB 2 points below the mean over folds, which out-of-fold scores
+    cannot see. Linear models (discriminant, logistic): their last chain ships alone instead.
     """
     temperature: float = 2.0
     """Teacher and student are both divided by it: T^2 KL(softmax(z_t / T) || softmax(z_s / T))."""

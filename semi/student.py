@@ -124,4 +124,7 @@ def _sentence(
         return f"Its {many} models stay: a student of theirs is behind ({scores})."
     if config.model.kind in CLOSED_FORM:
         return f"Of its {many} models the {many // chains} that learned from all labels ship alone."
-    return f"One student ships in place of its {many} models ({scores})."
+    return (
+        f"One student ships in place of its {many} models ({scores}, both of single chains: what "
+        f"the mean of {chains} of them adds is not in these scores)."
+    )
