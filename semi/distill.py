@@ -30,6 +30,7 @@ from .files import read_json, write_json, write_table
 from .finished import result_of
 from .intervals import Interval
 from .model_dir import TENSORS, Model, find_model, save_model
+from .prepared import Prepared, prepare, splits_table
 from .problem import Problem
 from .progress import RoundProgress
 from .recorder import RunRecorder
@@ -38,7 +39,7 @@ from .round_report import shipped_answer
 from .round_state import RoundState
 from .rounds import learned_start, warm_start
 from .run import Run
-from .self_training import NAMES, Prepared, RunResult, prepare, splits_table
+from .self_training import NAMES, RunResult
 from .self_training import _follow as follow
 from .show import show_round
 from .soft_labels import SoftLabels

@@ -17,11 +17,11 @@ from .errors import RunError
 from .evaluation import PseudoReport, pseudo_report
 from .files import read_json, read_tensors
 from .pools import graph_features, pool_of
+from .prepared import prepare
 from .problem import Problem
 from .recorder import RECORD, STATE, VOTER, _ensemble, _picked
 from .rounds import coverage_at
 from .run import Run
-from .self_training import prepare
 from .task_config import task_of
 from .tasks import read_data
 from .teaching import Voter, read_teaching

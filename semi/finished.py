@@ -15,11 +15,11 @@ from .ensemble import Ensemble
 from .errors import RunError
 from .files import read_json, read_tensors
 from .model_dir import Model, load_model, part
+from .prepared import Prepared, prepare
 from .problem import Problem
 from .recorder import AFFECT as SAID
 from .recorder import RECORD, STATE, VOTER
 from .run import Run
-from .self_training import Prepared, prepare
 from .task_config import task_of
 from .tasks import read_data
 from .teaching import AffectTeaching, Teaching, Voter, answer, read_teaching

@@ -70,6 +70,7 @@ FLOORS = [
     },
     {"soft_labels", "distill_lessons"},
     {"student"},
+    {"prepared"},
     {"predict", "evaluate_run", "self_training", "demo", "estimator", "fidelity"},
     # families of rooms, one command each
     {"finetune", "finetune_*", "prune_*", "dry_run", "bench_*", "benchmark"},

@@ -102,6 +102,20 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(speech, finis
     assert files_of(other.path)["ledger.csv"] != files_of(finished.path)["ledger.csv"]
 
 
+def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
+    words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
+    paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
+    told = ["name=auto", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
+    done = semi.self_train(semi.load_config(None, [*paths, *told, *words]))
+    result = json.loads((done.path / "result.json").read_text())
+    rows = f"{result['gold_rows']} labelled and {result['pool_rows']} unlabelled rows"
+    sentence = f"recipe auto, {rows}: Gaussian classes"
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(sentence)]
+    assert len(said) == 1 and "model.kind=discriminant" in said[0]
+    assert said[0] in result["notes"]
+    assert sentence in (done.path / "report.html").read_text(encoding="utf-8")
+
+
 def test_no_test_speaker_is_ever_in_the_ledger(finished):
     splits = pd.read_csv(finished.path / "splits.csv", dtype=str)
     ledger = pd.read_csv(finished.path / "ledger.csv", dtype={"id": str})
