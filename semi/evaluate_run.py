@@ -13,6 +13,7 @@ from .errors import RunError
 from .files import read_json
 from .run import Run
 from .task_metrics import AFFECT
+from .tasks import read_data
 from .words import percent, table
 
 SPLITS = ("test", "dev", "oof")
@@ -78,7 +79,8 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     from .round_report import measured
 
     predictor, config = load(run), opened.config
-    manifest, splits = _data(opened)
+    manifest, splits = read_data(config)
+    opened.bind_manifest(manifest.sha256)
     gold = (splits.role == split) & (splits.label >= 0)
     if not gold.any():
         others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]
@@ -144,14 +146,3 @@ def task_words(run: str, what: str, metrics: dict, over: str) -> str:
 
 def _ends(interval: dict | None) -> tuple[float | None, float | None]:
     return (interval or {}).get("low"), (interval or {}).get("high")
-
-
-def _data(run: Run):
-    """Returns the run's manifest and splits, drawn again as they were."""
-    from .data.manifest import load_manifest
-    from .data.splits import make_splits
-
-    config = run.config
-    manifest = load_manifest(config.data.manifest, config.data)
-    run.bind_manifest(manifest.sha256)
-    return manifest, make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
 from .folds import assign_folds, choose_groups, draw_labels
-from .leaks import content_key, leak_report
+from .split_checks import absent, check_classes, check_leaks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def make_splits(
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
-    notes += _check_classes(manifest, has, role, scored)
+    notes += check_classes(manifest, has, role, scored)
 
     train = np.flatnonzero(role == "labeled")
     if config.labeled_fraction is not None or config.labeled_count is not None:
@@ -90,8 +90,8 @@ def make_splits(
     target[(role == "pool") | (role == "unused")] = 0.0
     splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
     for name in ("dev", "test"):
-        splits.notes += _absent(name, splits, manifest)
-    _check_leaks(manifest, splits, config)
+        splits.notes += absent(name, splits, manifest)
+    check_leaks(manifest, splits, config)
     return splits
 
 
@@ -244,83 +244,7 @@ def _keep_pool_apart(
         )
 
 
-def _check_classes(
-    manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
-) -> list[str]:
-    """Returns a warning for each class that training has no gold row of.
-
-    `has` (N, C) bool says which classes a row is of. Raises ManifestError unless training has two
-    classes or more, and for a class of which there is no row at all.
-    """
-    where, classes = manifest.path, manifest.classes
-    train = role == "labeled"
-    if not train.any():
-        held = int(((role == "dev") | (role == "test")).sum())
-        extra = f" ({held} labelled rows are held out)" if held else ""
-        raise ManifestError(
-            f"{where}: no labelled row is left for training{extra}; fill the label column of some "
-            "rows whose split is train or empty"
-        )
-    if len(classes) < 2:
-        raise ManifestError(
-            f"{where}: every label is '{classes[0]}'; training needs two classes or more"
-        )
-    lacking = {
-        name: int(has[:, index].sum())
-        for index, name in enumerate(classes)
-        if not (train & has[:, index]).any()
-    }
-    if not lacking:
-        return []
-    nowhere = [name for name, held in lacking.items() if not held]
-    if nowhere or len(classes) - len(lacking) < 2:
-        told = ", ".join(
-            f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
-            for name, held in lacking.items()
-        )
-        first = next(iter(nowhere or lacking))
-        remedy = (
-            f"remove it from data.classes, drop it with data.label_map={{{first}: ''}}, or label "
-            "training rows of it"
-        )
-        if scored.any() and len(set(role.tolist())) > 1:
-            remedy += ", or hold out other groups with data.test_groups"
-        raise ManifestError(f"{where}: no labelled training row of {told}; {remedy}")
-    return [
-        f"no labelled training row of '{name}': no model can name it, and its {held} rows "
-        "elsewhere count as wrong"
-        for name, held in lacking.items()
-    ]
-
-
 def _named(note: str, classes: list[str]) -> str:
     for index, name in enumerate(classes):
         note = note.replace(f"<{index}>", f"'{name}'")
     return note
-
-
-def _absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
-    here = splits.role == name
-    if not here.any():
-        return []
-    present = set(splits.label[here].tolist())
-    gone = [c for i, c in enumerate(manifest.classes) if i not in present]
-    return [f"{name} has no row of {', '.join(gone)}"] if gone else []
-
-
-def _check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
-    leaks = leak_report(manifest, splits, content_key)
-    splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
-    open_leaks = leaks.unacknowledged(config.allow_leaks)
-    if not open_leaks:
-        return
-    lines = "\n".join(f"  {leak}" for leak in open_leaks)
-    allow = [*config.allow_leaks, *(leak.kind for leak in open_leaks)]
-    kinds = {leak.kind for leak in open_leaks}
-    several = {k for k in ("session", "speaker") if manifest.table[k].nunique() > 1}
-    other = next((k for k in sorted(kinds & several) if k != splits.group_kind), None)
-    remedy = f"data.group={other} would hold out whole {other}s; " if other else ""
-    raise ManifestError(
-        f"{manifest.path}: training and held-out rows share\n{lines}\n"
-        f"{remedy}if this is known and accepted, set data.allow_leaks=[{','.join(allow)}]"
-    )

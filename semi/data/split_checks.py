@@ -1,0 +1,97 @@
+"""What drawn sides must satisfy: gold of every class in training, and nothing that leaks."""
+
+# pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.
+# pyright: reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import ManifestError
+from .config import DataConfig
+from .leaks import content_key, leak_report
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .manifest import Manifest
+    from .splits import Splits
+
+
+def check_classes(
+    manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
+) -> list[str]:
+    """Returns a warning for each class that training has no gold row of.
+
+    `has` (N, C) bool says which classes a row is of. Raises ManifestError unless training has two
+    classes or more, and for a class of which there is no row at all.
+    """
+    where, classes = manifest.path, manifest.classes
+    train = role == "labeled"
+    if not train.any():
+        held = int(((role == "dev") | (role == "test")).sum())
+        extra = f" ({held} labelled rows are held out)" if held else ""
+        raise ManifestError(
+            f"{where}: no labelled row is left for training{extra}; fill the label column of some "
+            "rows whose split is train or empty"
+        )
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{where}: every label is '{classes[0]}'; training needs two classes or more"
+        )
+    lacking = {
+        name: int(has[:, index].sum())
+        for index, name in enumerate(classes)
+        if not (train & has[:, index]).any()
+    }
+    if not lacking:
+        return []
+    nowhere = [name for name, held in lacking.items() if not held]
+    if nowhere or len(classes) - len(lacking) < 2:
+        told = ", ".join(
+            f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
+            for name, held in lacking.items()
+        )
+        first = next(iter(nowhere or lacking))
+        remedy = (
+            f"remove it from data.classes, drop it with data.label_map={{{first}: ''}}, or label "
+            "training rows of it"
+        )
+        if scored.any() and len(set(role.tolist())) > 1:
+            remedy += ", or hold out other groups with data.test_groups"
+        raise ManifestError(f"{where}: no labelled training row of {told}; {remedy}")
+    return [
+        f"no labelled training row of '{name}': no model can name it, and its {held} rows "
+        "elsewhere count as wrong"
+        for name, held in lacking.items()
+    ]
+
+
+def absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
+    """Returns a sentence where a held-out side has no row of some class."""
+    here = splits.role == name
+    if not here.any():
+        return []
+    present = set(splits.label[here].tolist())
+    gone = [c for i, c in enumerate(manifest.classes) if i not in present]
+    return [f"{name} has no row of {', '.join(gone)}"] if gone else []
+
+
+def check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
+    """Notes the accepted leaks; raises ManifestError for those data.allow_leaks does not name."""
+    leaks = leak_report(manifest, splits, content_key)
+    splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
+    open_leaks = leaks.unacknowledged(config.allow_leaks)
+    if not open_leaks:
+        return
+    lines = "\n".join(f"  {leak}" for leak in open_leaks)
+    allow = [*config.allow_leaks, *(leak.kind for leak in open_leaks)]
+    kinds = {leak.kind for leak in open_leaks}
+    several = {k for k in ("session", "speaker") if manifest.table[k].nunique() > 1}
+    other = next((k for k in sorted(kinds & several) if k != splits.group_kind), None)
+    remedy = f"data.group={other} would hold out whole {other}s; " if other else ""
+    raise ManifestError(
+        f"{manifest.path}: training and held-out rows share\n{lines}\n"
+        f"{remedy}if this is known and accepted, set data.allow_leaks=[{','.join(allow)}]"
+    )
