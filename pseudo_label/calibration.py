@@ -103,14 +103,21 @@ def fit_temperature(
     n = len(y)
     if n == 0 or logits.shape[1] < 2:
         return torch.ones((), dtype=torch.float32, device=logits.device)
-    logits = logits.double()
+    own = logits.double().gather(1, y[:, None])[:, 0]
+    other = (logits.double().T - own).contiguous()  # (C, n): NLL is the log of their summed exp
     centre, half = (math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2
     for _ in range(4):
         grid = torch.linspace(centre - half, centre + half, 21, dtype=torch.float64).tolist()
-        losses = torch.stack([F.cross_entropy(logits / math.exp(t), y) for t in grid])
+        losses = torch.stack([_log_sum(other * math.exp(-t)).mean() for t in grid])
         centre, half = grid[int(losses.argmin())], half / 8
     centre = min(max(centre, math.log(low)), math.log(high))
     return torch.tensor(math.exp(centre * n / (n + n_shrink)), device=logits.device)
+
+
+def _log_sum(x: Tensor) -> Tensor:
+    """Returns the log of the summed exp of each column (n,); torch's is slow over few rows."""
+    top = x.amax(0)
+    return (x - top).exp().sum(0).log() + top
 
 
 def _temperature(logits: Tensor, y: Tensor, n_shrink: float) -> Calibration:

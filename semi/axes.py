@@ -15,7 +15,7 @@ from models.fusion.linear import coordinates
 from .features.principal import is_sketched, principal_axes
 from .problem import Problem
 
-ENOUGH = 4096  # rows that axes in thousands of dimensions are learned from
+ENOUGH = 3072  # rows that axes in thousands of dimensions are learned from
 
 
 def principal_start(
@@ -25,8 +25,9 @@ def principal_start(
 
     Scaled so that a view's components have mean square 1 over `rows`: views weigh alike. Of a view
     with thousands of columns the first ENOUGH of `rows` are read, so give them in an order that
-    means nothing. What this loses is less than what a coarser sketch of all rows did: of 15,030
-    rows of three made-up spectra it catches 99, 99 and 92 % of the variance that the best axes do.
+    means nothing. Of 15,030 rows x 3,000 columns of three made-up spectra (two fall fast, one is
+    nearly flat) such axes catch 99, 98 and 90 % of the variance that the best 50 axes do; a sketch
+    of all rows by subspace iteration, at five times the cost, 99, 98 and 90 % as well.
     """
     learned = {}
     for i, value in enumerate(values.values()):

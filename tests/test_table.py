@@ -176,6 +176,31 @@ def test_values_are_clamped_and_a_constant_dimension_stays_finite():
     assert scaled[:, 0].abs().max() == 0.0
 
 
+def test_in_place_it_writes_over_what_it_was_given_and_nothing_else_changes():
+    features = some_features()
+    features.values["speech"][~features.present[:, 0]] = torch.nan  # whatever stands there
+    speakers = [("ann", "bob", None)[i % 3] for i in range(200)]
+    config = FeaturesConfig(standardize="speaker")
+    standardizer = Standardizer.fit(features, [True] * 200, config, speakers)
+    before = features.values["speech"].clone()
+    apart = standardizer.apply(features, speakers).values["speech"]
+    assert torch.equal(features.values["speech"].nan_to_num(), before.nan_to_num())
+    within = standardizer.apply(features, speakers, in_place=True).values["speech"]
+    assert torch.equal(within, apart)
+    assert within.data_ptr() == features.values["speech"].data_ptr()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_sums_of_many_rows_are_as_exact_as_their_columns(offset):
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(5000, 3, generator=generator) * torch.tensor([1.0, 50.0, 0.2]) + offset
+    features = Features({"speech": values}, torch.ones(5000, 1, dtype=torch.bool), ["speech"])
+    profile = Standardizer.fit(features, [True] * 5000).profiles["speech"]
+    x = values.double()
+    torch.testing.assert_close(profile.mean, x.mean(0).float(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(profile.std, x.std(0, unbiased=False).float(), rtol=1e-6, atol=0)
+
+
 def test_none_changes_nothing():
     features = some_features()
     standardizer = Standardizer.fit(features, [True] * 200, FeaturesConfig(standardize="none"))

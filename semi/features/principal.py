@@ -73,7 +73,7 @@ def _sketched(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
         for _ in range(2):  # twice is enough: orthogonal to all before, in float32
             new = new - left @ (left.T @ new)
         new = torch.linalg.qr(new)[0]
-        left, back = torch.cat([left, new], 1), x.T @ new
+        left, back = torch.cat([left, new], 1), (new.T @ x).T
         found.append(back)
     square = torch.cat(found, 1).double()  # (D, ROUNDS x block): x, seen from the left directions
     power, turn = torch.linalg.eigh(square.T @ square)

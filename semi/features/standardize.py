@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from .config import FeaturesConfig
+from .moments import FEW, deviation, moments, per_group
 from .principal import principal
 from .tensors import Features, Frames
-
-CHUNK = 8192  # rows worked on at once
-FEW = 256  # rows taken into float64 at once: they stay in the cache
-FLAT = 1e-6  # a deviation below this share of the mean is a constant dimension, left unscaled
 
 
 @dataclass
@@ -60,18 +57,27 @@ class Standardizer:
             new._fit_one(name, _take(features.values[name], use), _take(groups, use))
         return new
 
-    def apply(self, features: Features, speakers: Sequence[str | None] | None = None) -> Features:
+    def apply(
+        self,
+        features: Features,
+        speakers: Sequence[str | None] | None = None,
+        *,
+        in_place: bool = False,
+    ) -> Features:
         """Returns the scaled features; missing rows stay zero.
 
         A speaker not seen in `fit` gets a profile from the rows given here (inputs only), so with
         `standardize: speaker` such a row's numbers depend on that speaker's other rows.
+
+        With `in_place` the values given are written over: no second table, which of thousands of
+        columns costs more to lay out than to compute.
         """
         groups, fresh = self._groups(speakers, len(features))
         values = {}
         for m, name in enumerate(features.names):
             here = features.present[:, m]
             value = features.values[name]
-            values[name] = self._apply_one(name, value, here, groups, fresh)
+            values[name] = self._apply_one(name, value, here, groups, fresh, in_place)
         return Features(values, features.present, list(features.names))
 
     @classmethod
@@ -161,15 +167,16 @@ class Standardizer:
         dims = values.shape[1]
         mean, variance = torch.zeros(dims).double(), torch.ones(dims).double()
         if self.mode != "none":
-            _, means, square = _moments(values, torch.zeros_like(groups), 1)
+            _, means, square = moments(values, torch.zeros_like(groups), 1)
             mean, variance = means[0], square[0] / len(values)
         own = (torch.zeros(0, dims), torch.ones(0, dims))
         if self.speakers:
             n = len(self.speakers)
-            own = _per_group(values, groups, n, mean, variance, self.shrink)
-        profile = Profile(mean.float(), _std(mean, variance), *own)
+            own = per_group(values, groups, n, mean, variance, self.shrink)
+        profile = Profile(mean.float(), deviation(mean, variance), *own)
         if self.pca is not None:
-            scaled = self._scale(values, profile, groups, *own)
+            here = torch.ones(len(values), dtype=torch.bool)
+            scaled = self._scale(values, here, profile, groups, *own)
             profile.components, profile.scale = principal(scaled, self.pca)
         self.profiles[name] = profile
 
@@ -182,7 +189,13 @@ class Standardizer:
         return _numbers(names, [*self.speakers, *fresh]), len(fresh)
 
     def _apply_one(
-        self, name: str, value: Tensor, here: Tensor, groups: Tensor, fresh: int
+        self,
+        name: str,
+        value: Tensor,
+        here: Tensor,
+        groups: Tensor,
+        fresh: int,
+        in_place: bool = False,
     ) -> Tensor:
         profile = self.profiles.get(name)
         if profile is None:
@@ -197,29 +210,41 @@ class Standardizer:
         if fresh:
             use = here & (groups >= len(means))
             spread = (profile.mean.double(), profile.std.double() ** 2)
-            extra = _per_group(value[use], groups[use] - len(means), fresh, *spread, self.shrink)
+            extra = per_group(value[use], groups[use] - len(means), fresh, *spread, self.shrink)
             means, stds = torch.cat([means, extra[0]]), torch.cat([stds, extra[1]])
-        scaled = self._scale(value, profile, groups, means, stds)
+        room = value if in_place else None
+        scaled = self._scale(value, here, profile, groups, means, stds, room)
         if profile.components is not None:
             scaled = (scaled @ profile.components) * profile.scale
-        return torch.where(here[:, None], scaled, 0.0)
+        return scaled
 
     def _scale(
-        self, value: Tensor, profile: Profile, groups: Tensor, means: Tensor, stds: Tensor
+        self,
+        value: Tensor,
+        here: Tensor,
+        profile: Profile,
+        groups: Tensor,
+        means: Tensor,
+        stds: Tensor,
+        room: Tensor | None = None,
     ) -> Tensor:
-        """Returns (n, D) scaled by each row's speaker (-1: the global profile), and clamped."""
+        """Returns (n, D) scaled by each row's speaker (-1: the global profile), and clamped.
+
+        Rows that are not `here` become 0. Written into `room` where given: `value` itself may be.
+        """
         cut = self.clamp if self.mode != "none" and self.clamp else None
-        if not len(means):
-            out = (value - profile.mean) / profile.std
-            return out if cut is None else out.clamp_(-cut, cut)
+        own = bool(len(means))
         means, stds = torch.cat([means, profile.mean[None]]), torch.cat([stds, profile.std[None]])
         groups = torch.where(groups >= 0, groups, len(means) - 1)
-        out = torch.empty_like(value)
-        parts = (value.split(CHUNK), groups.split(CHUNK), out.split(CHUNK))
-        for given, group, part in zip(*parts, strict=True):  # bounds the gathered profiles
-            torch.sub(given, means[group], out=part).div_(stds[group])
+        out = torch.empty_like(value) if room is None else room
+        parts = (t.split(FEW) for t in (value, here, groups, out))
+        for given, known, group, part in zip(*parts, strict=True):
+            mean, std = (means[group], stds[group]) if own else (profile.mean, profile.std)
+            torch.sub(given, mean, out=part).div_(std)
             if cut is not None:
                 part.clamp_(-cut, cut)
+            if not bool(known.all()):
+                part.masked_fill_(~known[:, None], 0.0)
         return out
 
 
@@ -241,49 +266,3 @@ def _numbers(names: Sequence[str], order: Sequence[str]) -> Tensor:
 def _take(values: Tensor, mask: Tensor) -> Tensor:
     """Returns the rows where `mask` is true, without a copy when that is all."""
     return values if bool(mask.all()) else values[mask]
-
-
-def _moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns each group's count (n, 1), mean and sum of squared deviations (n, D), in float64.
-
-    One pass over deviations from the mean of the first rows, which float64 keeps exact enough.
-    """
-    dims = values.shape[1]
-    count = torch.bincount(groups, minlength=n)[:, None].double()
-    total = torch.zeros(n, dims, dtype=torch.float64)
-    square = torch.zeros(n, dims, dtype=torch.float64)
-    if not len(values):
-        return count, total, square
-    shift = values[:FEW].double().mean(0)
-    for value, group in zip(values.split(FEW), groups.split(FEW), strict=True):
-        off = value.double() - shift
-        if n == 1:
-            total += off.sum(0)
-            square += off.square().sum(0)
-        else:
-            total.index_add_(0, group, off)
-            square.index_add_(0, group, off.square())
-    mean = total / count.clamp(min=1)
-    return count, mean + shift, (square - count * mean.square()).clamp(min=0)
-
-
-def _per_group(
-    values: Tensor, groups: Tensor, n: int, mean: Tensor, variance: Tensor, shrink: float
-) -> tuple[Tensor, Tensor]:
-    """Returns each group's mean and deviation (n, D): (count * own + shrink * global) / sum."""
-    real = groups >= 0
-    if not bool(real.all()):
-        values, groups = values[real], groups[real]
-    count, own, square = _moments(values, groups, n)
-    weight = count + shrink
-    some = weight > 0
-    weight = torch.where(some, weight, 1.0)
-    shrunk = torch.where(some, (count * own + shrink * mean) / weight, mean)
-    spread = torch.where(some, (square + shrink * variance) / weight, variance)
-    return shrunk.float(), _std(shrunk, spread)
-
-
-def _std(mean: Tensor, variance: Tensor) -> Tensor:
-    std = variance.clamp(min=0).sqrt()
-    flat = std <= FLAT * mean.abs().clamp(min=1e-12)
-    return torch.where(flat, torch.ones_like(std), std).float()

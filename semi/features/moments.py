@@ -1,0 +1,58 @@
+"""Mean and deviation of the columns of many rows, of all rows or group by group."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FEW = 256  # rows worked on at once: they stay in the cache
+FLAT = 1e-6  # a deviation below this share of the mean is a constant dimension, left unscaled
+
+
+def moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns each group's count (n, 1), mean and sum of squared deviations (n, D), in float64.
+
+    One pass over deviations from the mean of the first rows, which are small: of FEW rows they are
+    added up as they are, the sums in float64.
+    """
+    dims = values.shape[1]
+    count = torch.bincount(groups, minlength=n)[:, None].double()
+    total = torch.zeros(n, dims, dtype=torch.float64)
+    square = torch.zeros(n, dims, dtype=torch.float64)
+    if not len(values):
+        return count, total, square
+    shift = values[:FEW].double().mean(0).to(values.dtype)
+    room = torch.empty_like(values[:FEW])
+    for value, group in zip(values.split(FEW), groups.split(FEW), strict=True):
+        off = torch.sub(value, shift, out=room[: len(value)])
+        if n == 1:
+            total += off.sum(0)
+            square += off.square_().sum(0)
+        else:
+            total.index_add_(0, group, off.double())
+            square.index_add_(0, group, off.double().square_())
+    mean = total / count.clamp(min=1)
+    return count, mean + shift.double(), (square - count * mean.square()).clamp(min=0)
+
+
+def per_group(
+    values: Tensor, groups: Tensor, n: int, mean: Tensor, variance: Tensor, shrink: float
+) -> tuple[Tensor, Tensor]:
+    """Returns each group's mean and deviation (n, D): (count * own + shrink * global) / sum."""
+    real = groups >= 0
+    if not bool(real.all()):
+        values, groups = values[real], groups[real]
+    count, own, square = moments(values, groups, n)
+    weight = count + shrink
+    some = weight > 0
+    weight = torch.where(some, weight, 1.0)
+    shrunk = torch.where(some, (count * own + shrink * mean) / weight, mean)
+    spread = torch.where(some, (square + shrink * variance) / weight, variance)
+    return shrunk.float(), deviation(shrunk, spread)
+
+
+def deviation(mean: Tensor, variance: Tensor) -> Tensor:
+    """Returns the deviation (D,) float32, 1 where a column does not vary."""
+    std = variance.clamp(min=0).sqrt()
+    flat = std <= FLAT * mean.abs().clamp(min=1e-12)
+    return torch.where(flat, torch.ones_like(std), std).float()
