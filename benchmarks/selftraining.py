@@ -1,8 +1,8 @@
-"""One round of self-training beside scikit-learn's, and the challenge's grid beside a plain loop.
+"""One round of self-training beside scikit-learn's; `--grid` calls benchmarks/grid.py.
 
     python benchmarks/selftraining.py [--scale 0.1] [--dims 6912 1024] [--components 200]
     python benchmarks/selftraining.py --kind contrastive [--pca 256]
-    python benchmarks/selftraining.py --grid [--steps-timed 10] [--pca 256]
+    python benchmarks/selftraining.py --grid [--steps-timed 40] [--pca 256]
 
 Round: 5,030 labelled and 10,000 unlabelled rows of made-up features (correlated, as those of
 encoders are; right for speed, without meaning for quality). scikit-learn: standardise,
@@ -10,15 +10,11 @@ SelfTrainingClassifier(LogisticRegression), one iteration, uncalibrated. Ours: s
 components, warm start of folds + 1 chains, calibration on out-of-fold rows, selection, students,
 the gate; as recipe auto does it (--kind discriminant), or with the stepped model. CPU seconds of
 the process, all threads, one after the other in one run.
-
-Grid: 56 settings x 5 folds x 100 epochs on 5,030 x (1024, 768, 5120), projected from a few timed
-steps: a plain PyTorch loop that trains the folds one by one, and ours that trains them as one.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import sys
@@ -31,24 +27,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.fusion import ContrastConfig, FusionConfig, build_fusion
-from noise import NoiseConfig
-from semi.ensemble import Ensemble
+from models.fusion import ContrastConfig, FusionConfig
 from semi.features.config import FeaturesConfig
-from semi.features.principal import principal
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.learning import LearningConfig
 from semi.problem import Problem
 from semi.recipes import resolved
 from semi.rounds import run_rounds
-from semi.training import Lessons, fit
 from semi.training_config import RoundsConfig, TrainConfig
 
 CLASSES = 6
 LABELED, POOL = 5030, 10_000  # MER2024-SEMI: all labelled rows; a pool of twice as many
-GRID_DIMS = {"speech": 1024, "text": 768, "video": 5120}
-GRID = {"settings": 56, "folds": 5, "epochs": 100}
 
 
 def made_up(rows: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -153,66 +143,6 @@ def round_table(args: argparse.Namespace) -> None:
         )
 
 
-def grid_table(args: argparse.Namespace) -> None:
-    """Prints the projected CPU hours of the challenge's grid, plain and batched."""
-    rows = round(LABELED * args.scale)
-    generator = torch.Generator().manual_seed(0)
-    values = {m: torch.randn(rows, d, generator=generator) for m, d in GRID_DIMS.items()}
-    label = torch.randint(CLASSES, (rows,), generator=generator)
-    folds, timed = GRID["folds"], args.steps_timed
-    config = FusionConfig(kind="attention", hidden=args.hidden)
-    steps = GRID["epochs"] * math.ceil(LABELED * (folds - 1) / folds / args.batch)
-
-    def plain() -> None:
-        for _ in range(folds):
-            model = build_fusion(config, GRID_DIMS, CLASSES).train()
-            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-            present = torch.ones(args.batch, len(GRID_DIMS), dtype=torch.bool)
-            for _ in range(timed):
-                at = torch.randint(rows, (args.batch,))
-                out = model({m: v[at] for m, v in values.items()}, present)
-                loss = torch.nn.functional.cross_entropy(out.logits, label[at])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-
-    begun = time.process_time()
-    ours = values
-    if args.pca:
-        ours = {m: v @ principal(v, args.pca)[0] for m, v in values.items()}
-    dims = {m: v.shape[1] for m, v in ours.items()}
-    reduced = (time.process_time() - begun) / 3600
-    fold = torch.arange(rows) % folds
-    target = torch.nn.functional.one_hot(label, CLASSES).float().expand(folds, -1, -1)
-    weight = torch.stack([(fold != k).float() for k in range(folds)])
-    present = torch.ones(rows, len(GRID_DIMS), dtype=torch.bool)
-    index = torch.arange(rows)
-    lessons = Lessons(ours, present, target, weight, index, index[:0])
-    ensemble = Ensemble.create(config, dims, CLASSES, count=folds, seed=0)
-    off = ContrastConfig(weight=0.0, weight_end=0.0, modality=False, rest=False, noise=False)
-    train = TrainConfig(
-        folds=folds, members=1, steps=timed, batch=args.batch, head_weight=0.0, noisy_share=0.0
-    )
-
-    def batched() -> None:
-        fit(ensemble, lessons, train, NoiseConfig(), off, seed=0)
-
-    for run in (plain, batched):
-        run()  # once for the caches
-    hours = [spent(run)[0] / timed * steps * GRID["settings"] / 3600 for run in (plain, batched)]
-    print(
-        f"{GRID['settings']} settings x {folds} folds x {GRID['epochs']} epochs of "
-        f"{LABELED} x {tuple(GRID_DIMS.values())}, batch {args.batch}, {steps} steps a fold, "
-        f"projected from {timed} steps"
-    )
-    hours[1] += reduced
-    how = f"on {args.pca} components of each view" if args.pca else "on all columns"
-    print(
-        f"plain loop {hours[0]:.2f} CPU hours, ours {how} {hours[1]:.2f}: "
-        f"{hours[0] / hours[1]:.1f} x"
-    )
-
-
 def main() -> None:
     """Parses the command line and prints the tables."""
     parser = argparse.ArgumentParser(
@@ -231,7 +161,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="of the grid")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--grid", action="store_true", help="the challenge's grid instead")
-    parser.add_argument("--steps-timed", type=int, default=10, help="of the grid")
+    parser.add_argument("--steps-timed", type=int, default=40, help="of the grid")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
@@ -239,7 +169,14 @@ def main() -> None:
         f"{platform.machine()}, torch {torch.__version__}, {args.threads} thread(s), "
         f"OMP_NUM_THREADS {threads}"
     )
-    (grid_table if args.grid else round_table)(args)
+    if args.grid:
+        from grid import grid_table
+
+        grid_table(
+            hidden=args.hidden, batch=args.batch, pca=args.pca or 256, timed=args.steps_timed
+        )
+    else:
+        round_table(args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trials that differ in rates, decay or smoothing alone, trained as one program.
 
 To `fit` a trial is (folds + 1) more chains: the members of all trials are stacked and run together.
+Batches, noise and dropout are drawn once for all, so that a trial comes out as it would alone.
 
 Letters: T trials, G chains, E members of one trial.
 """

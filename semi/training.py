@@ -36,7 +36,7 @@ from .batches import noisy_view as noisy_view
 from .ensemble import Ensemble
 from .learning_losses import Stakes
 from .objective import Aims, Batch, Objective
-from .stepping import MemberAdamW, learning_rate
+from .stepping import MemberAdamW, keep_heap, learning_rate
 from .stepping import clip_members as clip_members
 from .task_config import TaskConfig
 from .training_config import TrainConfig
@@ -83,6 +83,8 @@ def fit(
     objective = Objective(model, contrast, aims)
     corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
     optimizer = MemberAdamW(list(params.values()), configs)
+    if device.type == "cpu":
+        keep_heap()
     chains, classes = lessons.target.shape[0], lessons.target.shape[2]
     repeat = ensemble.count // chains
     rows = draws(lessons, config, generator, task)  # (steps, B)
@@ -104,7 +106,7 @@ def fit(
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
         return functional_call(objective, state, (batch, target, weight, known, extra))
 
-    run = vmap(member, in_dims=(0, 0, None, 0, 0, 0, 0), randomness="different")
+    run = over_members(member, len(configs))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
         for step in range(steps):
@@ -159,6 +161,30 @@ def fit(
     if scale is not None:
         done = unscale_affect(done, scale, repeat)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def over_members(member: Callable, parts: int) -> Callable:
+    """Returns `member` as a function of stacked members (E, ...), its third argument shared.
+
+    Dropout differs from member to member but not from part to part: a part comes out as it would
+    alone.
+    """
+    where = (0, 0, None, 0, 0, 0, 0)
+    run = vmap(member, in_dims=where, randomness="different")
+    if parts == 1:
+        return run
+    every = vmap(run, in_dims=where, randomness="same")
+
+    def split(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {k: v.unflatten(0, (parts, -1)) for k, v in x.items()}
+        return x.unflatten(0, (parts, -1)) if isinstance(x, Tensor) else x
+
+    def together(*given: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, told = every(*(split(x) for x in given))
+        return loss.flatten(), {k: v.flatten(0, 1) for k, v in told.items()}
+
+    return together
 
 
 def alike(configs: Sequence[TrainConfig], lessons: Lessons) -> TrainConfig:

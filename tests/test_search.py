@@ -122,12 +122,12 @@ def test_a_search_over_the_rate_of_a_model_without_steps_is_refused_at_once(tmp_
 
 
 def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_same():
-    """Without dropout a trial is the same alone and beside others."""
+    """Dropout included: a trial draws the same alone and beside others."""
     problem = tiny_problem(spread=2.0)
     configs = [load_config(None, [
         "data.manifest=m.csv", *rates.split(), "train.members=2", "train.folds=3",
-        "train.steps=12", "train.batch=16", "model.hidden=8", "model.dropout=0",
-        "model.kind=gated", "noise.modality_dropout=0", "contrast.pretrain_steps=0",
+        "train.steps=12", "train.batch=16", "model.hidden=8", "model.dropout=0.3",
+        "model.kind=gated", "contrast.pretrain_steps=0",
     ]) for rates in (
         "train.lr=1e-3", "train.lr=2e-2", "train.lr=5e-3 train.warmup=0.5",
         "train.lr=2e-2 train.weight_decay=2", "train.lr=2e-2 train.label_smoothing=0.5",
