@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ NAMES = {"macro_f1": "macro-F1", "waf": "WAF", "uar": "UAR", "accuracy": "accura
 
 
 def write_summary(
-    folder: Path, config: BenchConfig, corpora: dict[str, Corpus], splits: dict[str, list]
-) -> str:
+    folder: Path, config: BenchConfig, corpora: dict[str, Corpus], splits: dict[str, list],
+    skipped: Sequence[str] = (),
+) -> str:  # fmt: skip
     """Writes summary.csv, summary.md and the plots from runs.csv; returns the text of the latter.
 
     Args:
@@ -26,6 +28,7 @@ def write_summary(
         config: its settings.
         corpora: by name.
         splits: test rows of each outer fold, by corpus.
+        skipped: a sentence for each budget that a corpus has too few labels for.
     """
     results = collect(read_runs(folder / "runs.csv"), corpora, splits)
     lines = [
@@ -41,7 +44,7 @@ def write_summary(
         for line in lines_of(name, found, config.metric, config.resamples, shown)
     ]
     write_table(folder / "summary.csv", table_of([*lines, *means, *plain]))
-    told = words(config, results, lines, means)
+    told = words(config, results, lines, means, skipped)
     if plain:
         told += [
             "",
@@ -91,8 +94,9 @@ def table_of(lines: list[Line]):
 
 
 def words(
-    config: BenchConfig, results: dict[str, Results], lines: list[Line], means: list[Line]
-) -> list[str]:
+    config: BenchConfig, results: dict[str, Results], lines: list[Line], means: list[Line],
+    skipped: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
     """Returns the lines of summary.md."""
     metric = NAMES[config.metric]
     told = [
@@ -106,6 +110,7 @@ def words(
         f"only where Holm's correction over the arms of a budget leaves p < {LEVEL}.",
         "",
         *_sizes(results),
+        *(f"- {sentence}" for sentence in skipped),
         *_reading(lines),
     ]
     for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):

@@ -88,14 +88,19 @@ def benchmark(config: BenchConfig, *, progress: bool = True) -> Path:
     k, n = (int(x) for x in config.part.split("/"))
     mine = cells[k - 1 :: n]
     begun, ready = time.monotonic(), _Ready(corpora, splits)
+    skipped: dict[tuple[str, ...], str] = {}  # (corpus, budget) -> why
     for i, cell in enumerate(mine):
-        _run_cell(config, cell, ready, log)
+        told = _run_cell(config, cell, ready, log)
+        if told and cell.key[:2] not in skipped:
+            skipped[cell.key[:2]] = told
+            if progress:
+                print(told, file=sys.stderr)
         if progress:
             spent = time.monotonic() - begun
             left = spent / (i + 1) * (len(mine) - i - 1)
             print(f"{i + 1}/{len(mine)} {' '.join(cell.key)}: {spent:.0f} s, about {left:.0f} s "
                   "to go", file=sys.stderr)  # fmt: skip
-    write_summary(folder, config, corpora, splits)
+    write_summary(folder, config, corpora, splits, list(skipped.values()))
     return folder
 
 
@@ -155,11 +160,12 @@ def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Callable[[Problem, Sta
     return found
 
 
-def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> None:
+def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> str:
+    """Runs the missing arms of a problem; returns why there is no problem, or ''."""
     arms = arms_of(config, cell)
     missing = [arm for arm in arms if (*cell.key, arm) not in log.done]
     if not missing:
-        return
+        return ""
     corpus = ready.corpora[cell.dataset]
     split = ready.outer(cell.dataset, cell.fold)
     make = partial(
@@ -167,12 +173,17 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> No
         seed=config.seed + cell.seed, device=config.device,
     )  # fmt: skip
     problem = make()
-    if problem is None:  # fewer training labels than the budget asks for
-        return
+    if problem is None:
+        known = int((corpus.label[split.train] >= 0).sum())
+        return (
+            f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {known} "
+            "labelled rows, and that leaves none to hide, or too few to learn two classes"
+        )
     starts = Starts()
     for arm in missing:
         said = arms[arm](problem, starts)
         log.append(_line(cell, arm, said, problem))
+    return ""
 
 
 def _line(cell: Cell, arm: str, said: Answers, problem: Problem) -> dict[str, Any]:

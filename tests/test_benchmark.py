@@ -207,6 +207,16 @@ def test_a_budget_beyond_the_labels_is_no_problem(features):
     assert problem_of(corpus, split, 500, draw=0, folds=2, seed=0) is None
 
 
+def test_a_budget_beyond_the_labels_is_told_once(features, tmp_path, capsys):
+    config = bench(tmp_path, features, "budgets=[12, 500]", "seeds=2", "rules=[]", "controls=[]",
+                   "baselines=[]")  # fmt: skip
+    folder = benchmark(config)
+    told = "toy: budget 500 is skipped; an outer fold trains on 57 labelled rows, and that leaves"
+    assert capsys.readouterr().err.count(told) == 1
+    text = (folder / "summary.md").read_text()
+    assert text.count(f"- {told}") == 1 and "budget 12 is skipped" not in text
+
+
 def test_scaling_reads_no_test_row(features):
     config = DatasetConfig(features=str(features), standardize="global", pca=3)
     corpus = load_corpus("toy", config)
