@@ -24,16 +24,12 @@ from pseudo_label import SelectionConfig
 from .data.folds import assign_folds
 from .ensemble import Ensemble
 from .estimator_input import UNLABELED, grouped, labeled_rows, plain, validated
+from .estimator_table import Columns
 from .learning import LearningConfig
 from .problem import Problem
 from .rounds import Outcome, run_rounds
 from .teaching import answer
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
-
-NARROW = 32  # views of fewer columns get anchors
-ANCHORS = (1.0, -1.0) * 4  # constant columns: without them the model's layer norm would see only
-# the direction of a row and not its length, which of few columns is most of what there is
-FLAT = 1e-12  # a column whose deviation is below this share of its mean is left unscaled
 
 
 class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
@@ -139,7 +135,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         config = self._learning()
         label = np.full(len(y), UNLABELED)
         label[labeled] = code
-        self._fit_scaling(X)
+        components = self.components if self.model in CLOSED_FORM else None
+        self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
         outcome = run_rounds(problem, config)
         self._keep(outcome, problem, y)
@@ -149,7 +146,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         """Returns calibrated probabilities (N, C), columns as in `classes_`."""
         check_is_fitted(self)
         X, _ = validated(self, plain(X), None, reset=False)
-        values = self._values(X, torch.float64)  # a row's answer must not hang on its batch mates
+        # in float64: a row's answer must not hang on its batch mates
+        values = self._columns.values(X, torch.float64, self.device)
         present = torch.ones(len(X), len(values), dtype=torch.bool, device=self.device)
         said = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
         probs = said.probs.double().cpu().numpy()
@@ -213,40 +211,14 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             ),
         )
 
-    def _fit_scaling(self, X: np.ndarray) -> None:
-        self._mean, self._std = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        if self.standardize:
-            self._mean, deviation = X.mean(0), X.std(0)
-            self._std = np.where(deviation <= FLAT * np.abs(self._mean), 1.0, deviation)
-        widths = {"x": X.shape[1]} if self.views is None else dict(self.views)
-        if sum(widths.values()) != X.shape[1] or min(widths.values()) < 1:
-            told = ", ".join(f"{name}: {width}" for name, width in widths.items())
-            raise ValueError(
-                f"views must be widths that add up to the {X.shape[1]} columns of X, got {{{told}}}"
-            )
-        self._widths = widths
-
-    def _values(self, X: np.ndarray, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Returns view -> (N, D_v), scaled; narrow views with anchors."""
-        scaled = (X - self._mean) / self._std
-        if self.standardize:
-            scaled = scaled.clip(-5.0, 5.0)
-        tensor = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device, dtype)
-        parts = dict(zip(self._widths, tensor.split(list(self._widths.values()), 1), strict=True))
-        anchors = tensor.new_tensor(ANCHORS).expand(len(X), -1)
-        stepped = self.model not in CLOSED_FORM
-        return {
-            name: torch.cat([part, anchors], 1) if part.shape[1] < NARROW and stepped else part
-            for name, part in parts.items()
-        }
-
     def _problem(self, X, label, labeled, group, config) -> Problem:
         gold, pool = np.flatnonzero(labeled), np.flatnonzero(~labeled)
         folds = config.train.folds
         fold, _ = assign_folds(label[gold], group[gold], folds, config.seed, "group")
         target = torch.zeros(len(X), len(self.classes_))
         target[gold, label[gold]] = 1.0
-        values, where = self._values(X, torch.float32), self.device
+        where = self.device
+        values = self._columns.values(X, torch.float32, where)
         none = torch.zeros(0, dtype=torch.int64, device=where)
         return Problem(
             ids=np.array([str(i) for i in range(len(X))]),

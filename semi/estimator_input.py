@@ -19,8 +19,8 @@ def plain(table: Any) -> Any:
 
 
 def validated(estimator: Any, X: Any, y: Any, *, reset: bool) -> Any:
-    """Returns X as float64 (N, D) and y as an array (N,), checked by scikit-learn."""
-    kind = {"dtype": np.float64, "order": "C", "reset": reset}
+    """Returns X (N, D), float32 where it came so, else float64, and y (N,); scikit-learn checks."""
+    kind = {"dtype": [np.float64, np.float32], "order": "C", "reset": reset}
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn < 1.6

@@ -10,6 +10,7 @@ import numpy as np
 from pseudo_label.reliability import as_array
 
 # Letters: N rows, C classes, S units (speakers, dialogues or rows), R resamples.
+MANY = 2000  # units beyond which alike ones are counted and drawn together: the same law, less work
 COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
 
 
@@ -94,7 +95,7 @@ class _Units:
     """What is drawn: tables of counts of each unit, and how often each unit occurs."""
 
     tables: list[np.ndarray]  # per prediction set (U, C, C)
-    times: np.ndarray  # (U,) int, 1 for groups
+    times: np.ndarray  # (U,) int
     unit: str
     note: str = ""
 
@@ -113,6 +114,11 @@ def _units(predictions: list[Any], label: Any, group: Any) -> _Units:
         units = int(number.max()) + 1
         flat = [np.bincount(number * size + c, minlength=units * size) for c in cells]
         shape = (units, count, count)
+        if units > MANY:
+            every = np.concatenate([f.reshape(units, -1) for f in flat], 1)
+            kinds, times = np.unique(every, axis=0, return_counts=True)
+            split = np.split(kinds, len(flat), axis=1)
+            return _Units([f.reshape(-1, count, count) for f in split], times, "groups")
         return _Units([f.reshape(shape) for f in flat], np.ones(units, dtype=np.int64), "groups")
     # rows that fall into the same cells are the same unit: draw cells instead of rows
     kinds, times = np.unique(np.stack(cells, 1), axis=0, return_counts=True)

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from semi.estimator import SelfTrainingEstimator
+from semi.estimator_table import Columns
 
 SMALL = {"steps": 60, "folds": 2, "hidden": 16, "lr": 5e-3, "random_state": 0}
 QUICK = {**SMALL, "steps": 5}
@@ -84,6 +85,27 @@ def test_the_same_seed_gives_the_same_model_whatever_the_container():
     assert list(SelfTrainingEstimator(**QUICK).fit(frame, y).feature_names_in_) == list(frame)
     other = SelfTrainingEstimator(**{**QUICK, "random_state": 1}).fit(x, y)
     assert not np.array_equal(other.predict_proba(x), first)
+
+
+def test_numbers_in_32_bits_are_learned_from_as_they_are():
+    x, y, truth = blobs(dims=40)
+    wide = SelfTrainingEstimator(random_state=0).fit(x, y)
+    model = SelfTrainingEstimator(random_state=0).fit(x.astype(np.float32), y)
+    assert np.allclose(model.predict_proba(x), wide.predict_proba(x), atol=1e-4)
+    assert np.allclose(model.predict_proba(x[:1]), model.predict_proba(x)[:1], atol=1e-12)
+    assert (model.predict(x.astype(np.float32)) == truth).mean() > 0.8
+
+
+def test_linear_models_see_the_components_of_each_view():
+    x = blobs(n=4000, dims=300)[0].astype(np.float32)
+    columns = Columns.fit(x, {"a": 100, "b": 200}, True, 10, "cpu")
+    kept = columns.values(x, torch.float64, "cpu")
+    for name, part in (("a", x[:, :100]), ("b", x[:, 100:])):
+        scaled = ((part - part.mean(0)) / part.std(0)).clip(-5, 5)
+        i = list(kept).index(name)
+        center, basis = (columns.axes[f"views.{i}.{p}"][0].numpy() for p in ("center", "basis"))
+        assert np.allclose(kept[name].numpy(), (scaled - center) @ basis, atol=1e-3)
+        assert kept[name].shape == (4000, 10)
 
 
 def test_text_labels_stand_beside_minus_one_in_an_object_array():

@@ -191,3 +191,21 @@ def test_affect_scores_equal_numpy():
     assert affect_scores(predicted, truth)["rows"] == 90
     assert affect_scores([1.0, 1.0], [2.0, 2.0])["ccc"] == 0.0
     assert math.isnan(affect_scores([1.0], [1.0])["ccc"])
+
+
+def test_many_units_are_drawn_by_kind_and_the_interval_stays(monkeypatch):
+    from semi import intervals
+
+    rng = np.random.default_rng(0)
+    label = rng.integers(3, size=5000)
+    probs = np.eye(3)[np.where(rng.random(5000) < 0.7, label, rng.integers(3, size=5000))]
+    other = np.eye(3)[np.where(rng.random(5000) < 0.6, label, rng.integers(3, size=5000))]
+    group = np.arange(5000) // 2
+    fast = bootstrap(probs, label, group, "macro_f1"), paired_bootstrap(probs, other, label, group)
+    monkeypatch.setattr(intervals, "MANY", 10**6)
+    slow = bootstrap(probs, label, group, "macro_f1"), paired_bootstrap(probs, other, label, group)
+    for one, two in zip(fast, slow, strict=True):
+        assert (one.value, one.units, one.unit) == (two.value, two.units, two.unit)
+        assert one.units == 2500
+        assert one.se == pytest.approx(two.se, rel=0.1)
+        assert (one.low, one.high) == pytest.approx((two.low, two.high), abs=0.25 * two.se)

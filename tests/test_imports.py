@@ -57,7 +57,17 @@ FLOORS = [
         "estimator_input",
         "outside",
     },
-    {"probes", "pools", "round_state", "gate", "adapted", "axes", "closed_form", "starts"},
+    {
+        "probes",
+        "pools",
+        "round_state",
+        "gate",
+        "adapted",
+        "axes",
+        "closed_form",
+        "starts",
+        "estimator_table",
+    },
     {
         "task_rounds",
         "rounds",
