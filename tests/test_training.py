@@ -11,6 +11,7 @@ from noise import NoiseConfig
 from semi.ensemble import Ensemble
 from semi.objective import NO_STAKES, Aims
 from semi.rounds import fresh_ensemble, lessons_of
+from semi.stepping import MemberAdamW
 from semi.training import clip_members, fit, learning_rate, needs_twins
 from semi.training_config import TrainConfig
 
@@ -98,6 +99,37 @@ def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, 
     model = fresh_ensemble(problem, config, {}).template
     aims = Aims(TrainConfig(**train), NO_STAKES)
     assert needs_twins(aims, contrast, model) is twins
+
+
+def test_members_step_as_torch_steps_each_of_them_at_its_own_rate_and_decay():
+    configs = [TrainConfig(lr=0.1, weight_decay=0.5), TrainConfig(lr=0.02, warmup=0.5)]
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"matrix": (4, 3, 2), "bias": (4, 3), "idle": (4, 2)}
+    params = {k: torch.randn(v, generator=generator).requires_grad_() for k, v in shapes.items()}
+    alone = {
+        k: [v[e].detach().clone().requires_grad_() for e in range(4)] for k, v in params.items()
+    }
+    theirs = [
+        torch.optim.AdamW([
+            {"params": [alone["matrix"][e]], "weight_decay": configs[e // 2].weight_decay},
+            {"params": [alone["bias"][e], alone["idle"][e]], "weight_decay": 0.0},
+        ])
+        for e in range(4)
+    ]  # fmt: skip
+    ours = MemberAdamW(list(params.values()), configs)
+    for step in range(6):
+        ours.zero_grad()
+        for name in ("matrix", "bias"):
+            params[name].grad = torch.randn(shapes[name], generator=generator)
+            for e in range(4):
+                alone[name][e].grad = params[name].grad[e].clone()
+        ours.step(step, 6)
+        for e, optimizer in enumerate(theirs):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, 6, configs[e // 2])
+            optimizer.step()
+    for name, value in params.items():
+        torch.testing.assert_close(value, torch.stack(alone[name]))
 
 
 def test_clipping_never_mixes_members():
