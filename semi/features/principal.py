@@ -35,7 +35,8 @@ def principal_axes(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     if n >= dims:
         square = torch.zeros(dims, dims, dtype=torch.float64, device=values.device)
         for chunk in values.split(CHUNK):
-            square.addmm_(chunk.double().T, chunk.double())
+            chunk = chunk.double()
+            square.addmm_(chunk.T, chunk)
         power, axes = torch.linalg.eigh(square)  # ascending; columns are axes
     else:
         x = values.double()
