@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .audition import audition
 from .evaluation import pseudo_report
 from .learning import LearningConfig
 from .problem import Problem
@@ -76,7 +77,10 @@ def rounds_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> An
     """Returns the answers of gated self-training."""
     begun = time.process_time()
     learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
-    outcome = run_rounds(problem, learning, recorder=starts.of(learning))
+    found = audition(
+        problem, learning, lambda each: run_rounds(problem, each, recorder=starts.of(each))
+    )
+    outcome = found.outcome or run_rounds(problem, learning, recorder=starts.of(learning))
     return answers_of(problem, outcome, begun)
 
 

@@ -21,12 +21,14 @@ from models.fusion import ContrastConfig, FusionConfig
 from models.fusion.config import CLOSED_FORM
 from pseudo_label import SelectionConfig
 
+from .audition import audition, widest
 from .data.folds import assign_folds
 from .ensemble import Ensemble
 from .estimator_input import UNLABELED, grouped, labeled_rows, plain, validated
 from .estimator_table import Columns
 from .learning import LearningConfig
 from .problem import Problem
+from .recipes import GAUSSIAN
 from .rounds import Outcome, run_rounds
 from .teaching import answer
 from .training_config import RoundsConfig, TrainConfig, VoteConfig
@@ -42,8 +44,10 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
 
     Args:
         rule: selection rule, a key of `pseudo_label.RULES`.
-        model: discriminant or logistic (linear, solved at once, a hundred times faster), or a
-            stepped kind: contrastive, concat, gated ... (models.fusion.config.KINDS).
+        model: discriminant or logistic (linear, solved at once, a hundred times faster), a
+            stepped kind: contrastive, concat, gated ... (models.fusion.config.KINDS), or auto:
+            discriminant, unless 100 labelled rows or more say out-of-fold that more components or
+            logistic regression are better.
         coverage: share of the unlabelled rows asked for in rounds 1, 2, ...; the last repeats.
         max_rounds: rounds after the supervised start; 0 = supervised training only.
         precision_target: take only what labelled rows certify to be this precise; None = no cap.
@@ -68,6 +72,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         transduction_: (N,) given labels and the pseudo-labels of the round that ships; -1 = none.
         labeled_iter_: (N,) 0 = given, t = pseudo-labelled since accepted round t, -1 = never.
         termination_condition_: max_rounds, no_change, all_labeled or gate.
+        model_: the kind of model that was fitted, and on how many components.
         n_iter_: rounds tried, rolled-back ones included.
         best_iter_: round whose model ships; 0 = the supervised start.
         scores_: out-of-fold metric on labelled rows of every round, the start first.
@@ -78,7 +83,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         self,
         rule="soft_allocation",
         *,
-        model="discriminant",
+        model="auto",
         coverage=(0.3, 0.45, 0.6),
         max_rounds=8,
         precision_target=None,
@@ -135,10 +140,16 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         config = self._learning()
         label = np.full(len(y), UNLABELED)
         label[labeled] = code
-        components = self.components if self.model in CLOSED_FORM else None
+        components = None
+        if config.model.kind in CLOSED_FORM:
+            components = widest(config, int(labeled.sum()))
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
-        outcome = run_rounds(problem, config)
+        found = audition(problem, config)
+        self.model_ = f"{found.config.model.kind} on {found.config.model.components} components"
+        if config.model.kind not in CLOSED_FORM:
+            self.model_ = config.model.kind
+        outcome = found.outcome or run_rounds(problem, config)
         self._keep(outcome, problem, y)
         return self
 
@@ -183,31 +194,34 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         if not self.contrast_steps:
             contrast = ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0)
         coverage = [float(c) for c in np.atleast_1d(self.coverage)]
-        linear = self.model in CLOSED_FORM
+        kind = "discriminant" if self.model == "auto" else self.model
+        linear = kind in CLOSED_FORM
         if self.contrast_steps and self.model != "contrastive":
             raise ValueError(f"contrast_steps needs model='contrastive', got model={self.model!r}")
         select = SelectionConfig(
             rule=self.rule, coverage=coverage, precision_target=self.precision_target
         )
-        if linear:  # as recipe auto has it
-            select.soft_allocation.temperature, select.temporal = 0.7, 0.0
+        if linear:
+            select.soft_allocation.temperature = GAUSSIAN["select.soft_allocation.temperature"]
+            select.temporal = GAUSSIAN["select.temporal"]
         return LearningConfig(
             seed=seed,
+            recipe="auto" if self.model == "auto" else "none",
             model=FusionConfig(
-                kind=self.model,
+                kind=kind,
                 hidden=self.hidden,
                 projection=max(1, self.hidden // 2),
                 components=self.components,
             ),
             contrast=contrast,
             train=TrainConfig(folds=self.folds, members=self.members, steps=self.steps, lr=self.lr),
-            vote=VoteConfig(calibration="temperature" if linear else "auto"),
+            vote=VoteConfig(calibration=GAUSSIAN["vote.calibration"] if linear else "auto"),
             select=select,
             rounds=RoundsConfig(
                 max_rounds=self.max_rounds,
                 metric=self.metric,
                 accept_se=self.accept_se,
-                min_change=0.0 if linear else 0.02,
+                min_change=GAUSSIAN["rounds.min_change"] if linear else 0.02,
             ),
         )
 

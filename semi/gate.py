@@ -1,4 +1,7 @@
-"""The gate: what a round is worth on gold out-of-fold, whether it stays, and which round ships."""
+"""The gate: what a round is worth on gold out-of-fold, whether it stays, and which round ships.
+
+Letters: n gold rows, P pool rows, C classes.
+"""
 
 from __future__ import annotations
 
@@ -31,24 +34,56 @@ def information(problem: Problem, teaching: Teaching) -> float:
     """Returns how much less surprised (nats per row) the model is by gold than class shares are.
 
     Labels that are plainly wrong cost most of it, also where a few dozen rows leave the gate's
-    metric too coarse to notice. Measured at the model's best temperature, so that a few rows that
-    it is far too sure of do not hide what it knows; never below 0, which class shares have.
+    metric too coarse to notice. Never below 0, which class shares have.
+    """
+    gold = problem.target[problem.gold]
+    at_start = -(gold * _shares(gold)).sum(1).mean()
+    return max(0.0, float(at_start - surprise(problem, teaching).mean()))
+
+
+def surprise(problem: Problem, teaching: Teaching) -> torch.Tensor:
+    """Returns the log-loss (n,) of each gold row out-of-fold, at the model's best temperature.
+
+    So a few rows that it is far too sure of do not hide what it knows.
     """
     gold = problem.target[problem.gold]  # (n, C)
-    share = gold.mean(0).clamp(min=1e-6).log()
+    share = _shares(gold)
     said = teaching.oof.clamp(min=1e-6).log()
     heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
     mixed = (heat * said + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
-    surprise = -(gold * mixed).sum(-1).mean(1)
-    at_start = -(gold * share).sum(1).mean()
-    return max(0.0, float((at_start - surprise).max()))
+    each = -(gold * mixed).sum(-1)  # (21, n)
+    return each[each.mean(1).argmin()]
+
+
+def _shares(gold: torch.Tensor) -> torch.Tensor:
+    return gold.mean(0).clamp(min=1e-6).log()
+
+
+def agreement(problem: Problem, start: Teaching, now: Teaching) -> float | None:
+    """Returns Cohen's kappa between two models' answers on the pool; None without a pool.
+
+    No label is read, so it also speaks where gold rows are too few to: over draws of 12 to 50
+    labels of six corpora no round of right rules fell below 0.42, nine in ten of wrong labels did.
+    """
+    if not len(problem.pool) or now.voter.multi:
+        return None
+    said = []
+    for teaching in (start, now):
+        by_head = teaching.voter.by_head(teaching.pool_logits[-1])
+        said.append(teaching.voter.vote(by_head, problem.present[problem.pool]).argmax(1))
+    classes = len(problem.classes)
+    counts = torch.bincount(said[0] * classes + said[1], minlength=classes * classes)
+    table = counts.view(classes, classes).double() / len(problem.pool)
+    alike, chance = float(table.trace()), float((table.sum(0) * table.sum(1)).sum())
+    return (alike - chance) / (1 - chance) if chance < 1 else 1.0
 
 
 def gate(state: RoundState, best: RoundState, config: Any) -> None:
     """Writes the verdict into a trained round: kept only if gold out-of-fold does not object.
 
-    Two objections: the metric falls by more than `accept_se` standard errors below the best round,
-    or less than `min_information` of that round's information about gold is left.
+    Three objections: the metric falls by more than `accept_se` standard errors below the best
+    round, less than `min_information` of that round's information about gold is left, or the
+    answers on the pool have little to do with those of the warm start (`min_agreement`).
     """
     name, floor = config.rounds.metric, best.metric - config.rounds.accept_se * best.se
     state.accepted = state.metric >= floor
@@ -58,18 +93,37 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
         f"{word}: out-of-fold {name} {state.metric:.3f} {sign} {floor:.3f} "
         f"(best {best.metric:.3f} - {config.rounds.accept_se:g} SE of {best.se:.3f})"
     )
+    told = _blind(state, best, config.rounds.min_information) or _astray(
+        state, config.rounds.min_agreement
+    )
+    if state.accepted and told:
+        state.accepted, state.verdict = False, f"rolled back: {told}"
+
+
+def _blind(state: RoundState, best: RoundState, kept: float) -> str:
+    """Returns what is wrong with how much a round knows of gold, or nothing."""
     if state.information is None or best.information is None:
-        return
-    kept = config.rounds.min_information
+        return ""
     least = kept * best.information
-    blind = kept > 0 and state.information == 0  # nor does it show anything where the best did not
-    if state.accepted and (state.information < least or blind):
-        state.accepted = False
-        short = "which is none" if blind else f"less than {least:.2f}"
-        state.verdict = (
-            f"rolled back: {state.information:.2f} nats of information about gold out-of-fold, "
-            f"{short} ({kept:g} of {best.information:.2f})"
-        )
+    # nor may it show nothing where the best did not either
+    none = kept > 0 and state.information == 0
+    if state.information >= least and not none:
+        return ""
+    short = "which is none" if none else f"less than {least:.2f}"
+    return (
+        f"{state.information:.2f} nats of information about gold out-of-fold, "
+        f"{short} ({kept:g} of {best.information:.2f})"
+    )
+
+
+def _astray(state: RoundState, least: float) -> str:
+    """Returns what is wrong with a round's answers on the pool, or nothing."""
+    if state.agreement is None or state.agreement >= least:
+        return ""
+    return (
+        f"its answers on the pool agree with the warm start's by a kappa of "
+        f"{state.agreement:.2f}, less than {least:g}"
+    )
 
 
 def ships(states: list[RoundState], keep: str) -> RoundState:

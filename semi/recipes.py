@@ -26,6 +26,8 @@ GAUSSIAN: dict[str, Any] = {
 The shared covariance is learned from the whole pool: what varies within a class is not emotion.
 Forty labels cannot tell that to any classifier that learns from labelled rows alone.
 """
+SETTLED = ("model.kind", "model.components")
+"""What is decided later, from the data: see semi.audition."""
 
 
 def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:

@@ -73,6 +73,7 @@ class RunRecorder:
             metric=saved["metric"],
             se=saved["se"],
             information=saved["information"],
+            agreement=saved.get("agreement"),
             accepted=record["accepted"],
             verdict=record["verdict"],
             alone=record.get("alone", False),
@@ -97,6 +98,7 @@ class RunRecorder:
                     "metric": state.metric,
                     "se": state.se,
                     "information": state.information,
+                    "agreement": state.agreement,
                 },
             )
             write_json(folder / RECORD, record)

@@ -18,7 +18,7 @@ from pseudo_label.selection import Selection, cap_mass, select
 
 from .axes import on_axes
 from .closed_form import fit_linear
-from .gate import gate, information, judge, ships
+from .gate import agreement, gate, information, judge, ships
 from .online import online_of
 from .pools import graph_features, pool_of
 from .problem import Problem
@@ -268,6 +268,7 @@ def run_rounds(
             state = trained(
                 problem, config, learned, number, on_step(number), rate=rate, online=True
             )
+            state.agreement = agreement(problem, states[0].teaching, state.teaching)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)
@@ -278,6 +279,7 @@ def run_rounds(
                 stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
                 break
             state = trained(problem, config, learned, number, on_step(number), picked, target, rate)
+            state.agreement = agreement(problem, states[0].teaching, state.teaching)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)

@@ -15,6 +15,7 @@ from . import files
 from .config import Config, load_config, save, signature
 from .errors import RunError
 from .files import write_dir, write_json, write_table, write_tensors, write_text
+from .recipes import SETTLED
 
 __all__ = [
     "Run",
@@ -76,7 +77,7 @@ class Run:
                     "name=..., or delete the folder"
                 )
             if begun:
-                _refuse_other(path, config)
+                _refuse_other(path, config, SETTLED if config.recipe != "none" else ())
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
@@ -131,6 +132,13 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()
+
+    def settle(self, config: Config) -> None:
+        """Writes down the settings with what `recipe: auto` decided from the data."""
+        if self.rounds():
+            _refuse_other(self.path, config, ())
+        save(config, self.path / "config.yaml")
+        self.config = config
 
     def bind_manifest(self, sha256: str) -> None:
         """Writes the manifest's hash down, or refuses to go on with another manifest."""
@@ -205,12 +213,15 @@ def _ours(path: Path) -> bool:
     return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
 
 
-def _refuse_other(path: Path, config: Config) -> None:
-    """Raises RunError naming the settings in which a begun run differs from the config given."""
+def _refuse_other(path: Path, config: Config, passed_over: tuple[str, ...]) -> None:
+    """Raises RunError naming the settings in which a begun run differs from the config given.
+
+    Those `passed_over` are not compared: the recipe is yet to decide them.
+    """
     before, now = signature(load_config(path / "config.yaml", elsewhere=True)), signature(config)
     told = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
+        for key in sorted((before.keys() | now.keys()) - set(passed_over))
         if before.get(key) != now.get(key)
     ]
     if told:

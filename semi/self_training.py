@@ -12,6 +12,7 @@ import torch
 
 from . import config as settings
 from .adapted import encoder_notes
+from .audition import audition
 from .files import write_json, write_table
 from .model_dir import Model, save_model
 from .prepared import Prepared, prepare, splits_table
@@ -71,6 +72,13 @@ def self_train(
         except Exception:
             run.take_back()
             raise
+        found = audition(ready.problem, config)
+        if found.told:
+            ready.notes.append(found.told)
+            if progress:
+                print(found.told, file=sys.stderr, flush=True)
+            config = found.config
+            run.settle(config)
         write_table(run.path / "splits.csv", splits_table(manifest, splits))
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         tracker = open_tracker(run.path / "tb", enabled=config.tracking)

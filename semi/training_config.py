@@ -107,6 +107,8 @@ class RoundsConfig:
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
     min_information: float = 0.75
     """A round must keep this share of the best round's information about gold (log-loss)."""
+    min_agreement: float = 0.4
+    """Cohen's kappa that a round's answers on the pool must reach with the warm start's."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
     keep: str = "latest"
@@ -132,6 +134,10 @@ class RoundsConfig:
         _check(
             0 <= self.min_information <= 1,
             f"min_information must be in [0, 1], got {self.min_information}",
+        )
+        _check(
+            -1 <= self.min_agreement <= 1,
+            f"min_agreement must be in [-1, 1], got {self.min_agreement}",
         )
         _check(0 <= self.min_change < 1, f"min_change must be in [0, 1), got {self.min_change}")
 

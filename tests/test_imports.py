@@ -80,6 +80,7 @@ FLOORS = [
     },
     {"soft_labels", "distill_lessons"},
     {"student"},
+    {"audition"},
     {"prepared"},
     {"predict", "evaluate_run", "self_training", "demo", "estimator", "fidelity"},
     # families of rooms, one command each

@@ -9,9 +9,11 @@ from tiny_problem import tiny_config, tiny_problem
 
 import semi.rounds as rounds
 from pseudo_label import SelectionConfig
+from pseudo_label.calibration import Calibration
 from semi.ledger import merge_rounds, round_rows
 from semi.round_report import round_record
 from semi.rounds import STOPPED, lessons_of, run_rounds, warm_start
+from semi.teaching import Teaching, Voter
 from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
 
 
@@ -207,6 +209,39 @@ def test_the_gate_looks_at_the_metric_and_at_what_is_left_of_the_information(
     rounds.gate(state, judged(0.6, 1.0), tiny_config())
     assert state.accepted is accepted
     assert state.verdict.startswith(why)
+
+
+def test_the_gate_looks_at_what_the_pool_is_called_too():
+    state = judged(0.7, 1.0)
+    state.agreement = 0.39
+    rounds.gate(state, judged(0.6, 1.0), tiny_config())
+    assert not state.accepted
+    assert "agree with the warm start's by a kappa of 0.39, less than 0.4" in state.verdict
+    state.agreement = 0.41
+    rounds.gate(state, judged(0.6, 1.0), tiny_config())
+    assert state.accepted
+
+
+def test_agreement_is_the_kappa_of_scikit_learn():
+    from sklearn.metrics import cohen_kappa_score
+
+    problem = tiny_problem()
+    classes, pool = len(problem.classes), len(problem.pool)
+    generator = torch.Generator().manual_seed(0)
+
+    def said(logits):
+        voter = Voter(["fused"], {"fused": Calibration("none")}, torch.ones(1))
+        raw = logits.log_softmax(-1).expand(2, 1, -1, -1)
+        return Teaching(voter, raw[0], raw[0], raw[0, 0], raw)
+
+    one, two = (torch.randn(pool, classes, generator=generator) for _ in range(2))
+    two = one + two
+    want = cohen_kappa_score(one.argmax(1), two.argmax(1))
+    assert rounds.agreement(problem, said(one), said(two)) == pytest.approx(want)
+    assert rounds.agreement(problem, said(one), said(one)) == pytest.approx(1)
+    flat = torch.eye(classes)[0].expand(pool, -1)
+    assert rounds.agreement(problem, said(flat), said(flat)) == 1
+    assert rounds.agreement(problem, said(flat), said(one)) == pytest.approx(0)
 
 
 def test_a_round_that_shows_nothing_is_rolled_back_even_if_the_start_showed_nothing():

@@ -116,6 +116,30 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
     assert sentence in (done.path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
+    monkeypatch.setattr("semi.audition.ENOUGH", 10)
+    monkeypatch.setattr("semi.audition.STUDENTS", {"logistic regression": {"kind": "logistic"}})
+    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.2, 0.1))
+    words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
+    paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
+    told = ["name=heard", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
+    config = semi.load_config(None, [*paths, *told, *words])
+    done = semi.self_train(config, progress=False)
+    kept = semi.load_config(done.path / "config.yaml")
+    assert kept.model.kind == "logistic" and kept.recipe == "auto"
+    (note,) = (
+        n for n in json.loads((done.path / "result.json").read_text())["notes"] if "nats" in n
+    )
+    assert note.endswith("logistic regression it is")
+    before = files_of(done.path)
+    (done.path / "result.json").unlink()
+    shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
+    assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
+    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.0, 0.1))
+    with pytest.raises(semi.SemiError, match=r"begun with another configuration.*model\.kind was"):
+        semi.self_train(config, resume=True, progress=False)
+
+
 def test_no_test_speaker_is_ever_in_the_ledger(finished):
     splits = pd.read_csv(finished.path / "splits.csv", dtype=str)
     ledger = pd.read_csv(finished.path / "ledger.csv", dtype={"id": str})

@@ -1,0 +1,132 @@
+"""`recipe: auto` with labels enough to compare students: gold out-of-fold says which one stays.
+
+Each student lives through all rounds in memory. Those of Gaussian classes on 50 components win
+on most corpora and at every small budget; with hundreds of labels some corpora have more to say
+than 50 components hold, and some (tables of measurements, digits) are not Gaussian.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.fusion import FusionConfig
+
+from .gate import surprise
+from .problem import Problem
+from .round_state import RoundState
+from .rounds import Outcome, run_rounds
+
+ENOUGH = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
+STUDENTS: dict[str, dict[str, Any]] = {
+    "200 components": {"components": 200},
+    "logistic regression": {"kind": "logistic"},
+}
+"""What is tried beside the recipe's own student: settings of section model, by name."""
+READ = ("kind", "components", "shrinkage", "penalty")  # what linear students read of that section
+
+
+@dataclass
+class Audition:
+    """The student that stays."""
+
+    config: Any
+    told: str = ""  # what was compared and why this one stays; nothing where nothing was compared
+    outcome: Outcome | None = None  # its rounds, if they were run
+
+
+def audition(
+    problem: Problem, config: Any, live: Callable[[Any], Outcome] | None = None
+) -> Audition:
+    """Returns the settings of the student that knows most of gold out-of-fold after all rounds.
+
+    The recipe's own stays unless another is better by more than one standard error (of the
+    difference in log-loss, over groups): on six corpora with 91 to 1,027 labels this gained 0.3
+    points of macro-F1 in mean, 2 at best, and lost 0.6 at worst.
+
+    Args:
+        problem: the data.
+        config: settings that `semi.recipes.resolved` has been through.
+        live: runs all rounds of a configuration; without it they are run here, in memory.
+    """
+    usual = FusionConfig(kind="discriminant")
+    own = all(getattr(config.model, k) == getattr(usual, k) for k in READ)
+    if config.recipe == "none" or not own or len(problem.gold) < ENOUGH:
+        return Audition(config)
+    if not len(problem.pool) or not config.rounds.max_rounds:
+        return Audition(config)
+    shared = _Axes()
+    live = live or (lambda each: run_rounds(problem, each, recorder=shared.of(each)))
+    tried = {f"Gaussian classes on {usual.components} components": config}
+    for name, words in STUDENTS.items():
+        if "components" in words and max(problem.dims.values()) <= usual.components:
+            continue
+        tried[name] = copy.deepcopy(config)
+        for key, value in words.items():
+            setattr(tried[name].model, key, value)
+    outcomes = {name: live(each) for name, each in tried.items()}
+    losses = {k: surprise(problem, o.final.teaching) for k, o in outcomes.items()}
+    first = next(iter(tried))
+    gains = {k: _gain(problem, losses[first], loss) for k, loss in losses.items() if k != first}
+    able = {k: gain for k, (gain, error) in gains.items() if gain > error}
+    best = max(able, key=able.__getitem__) if able else first
+    told = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
+    sentence = (
+        f"compared on {len(problem.gold)} gold rows out-of-fold after all rounds, nats of "
+        f"information over {first}: {told}; {best} it is"
+    )
+    return Audition(tried[best], sentence, outcomes[best])
+
+
+def widest(config: Any, gold: int) -> int:
+    """Returns the most components that a student looks at, with so many gold rows."""
+    if config.recipe == "none" or gold < ENOUGH:
+        return config.model.components
+    return max([config.model.components, *(w.get("components", 0) for w in STUDENTS.values())])
+
+
+def _gain(problem: Problem, before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Returns by how much the mean of losses (n,) falls, and its standard error over groups."""
+    code = problem.group_code(problem.gold)
+    sums = torch.zeros(int(code.max()) + 1, dtype=torch.float64, device=code.device)
+    sums.index_add_(0, code, (before - after).double())
+    size = torch.bincount(code, minlength=len(sums))
+    sums, size = sums[size > 0], size[size > 0]
+    gain, k = float(sums.sum() / size.sum()), len(sums)
+    if k < 2:
+        return gain, float("inf")
+    rest = sums - gain * size
+    return gain, float((k / (k - 1) * rest.square().sum()).sqrt() / size.sum())
+
+
+class _Axes:
+    """Principal axes kept in memory, so that students on as many components share them."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, dict[str, Tensor]] = {}
+        self.width = 0
+
+    def of(self, config: Any) -> _Axes:
+        """Returns the recorder for one student."""
+        self.width = config.model.components
+        return self
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns the axes, if they were found."""
+        return self.known.get(self.width)
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps the axes."""
+        self.known[self.width] = tensors
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns None: rounds are each student's own."""
+        return None
+
+    def save(self, state: RoundState) -> None:
+        """Keeps nothing."""
