@@ -38,6 +38,9 @@ def align(probs: Tensor, target: Tensor, mean: Tensor | None = None) -> Tensor:
     return normalise(probs * alignment_ratio(probs, target, mean))
 
 
+SETTLED = 1e-7  # a step that moves no class share further than this ends the estimation
+
+
 def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
     """Returns the pool's class shares by EM on calibrated probabilities (Saerens 2002), (C,).
 
@@ -48,7 +51,10 @@ def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
     prior = source.clone()
     for _ in range(iterations):
         # mean_i Norm(L_i * prior) without an (N, C) temporary: prior * L^T (1 / (L prior)) / N
+        before = prior
         prior = prior * (likelihood.T @ (1 / (likelihood @ prior).clamp(min=1e-30))) / len(probs)
+        if (prior - before).abs().max() < SETTLED:
+            break
     return normalise(prior).to(probs.dtype)
 
 

@@ -43,7 +43,7 @@ class DatasetConfig:
     """Scaling of features: speaker | global | none."""
     global_views: list[str] = field(default_factory=lambda: ["text"])
     """Views scaled over all speakers together even so."""
-    pca: int | None = 50
+    pca: int | None = 200
     """Principal components kept of each view; null = all columns."""
 
     def __post_init__(self) -> None:

@@ -203,7 +203,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         )
         if linear:
             select.soft_allocation.temperature = GAUSSIAN["select.soft_allocation.temperature"]
-            select.temporal = GAUSSIAN["select.temporal"]
+            select.temporal, select.prior = GAUSSIAN["select.temporal"], GAUSSIAN["select.prior"]
         return LearningConfig(
             seed=seed,
             recipe="auto" if self.model == "auto" else "none",

@@ -69,7 +69,7 @@ def prepare(
         features = sequences(scaled, config.features.max_frames)
     else:
         standardizer = Standardizer.fit(features, learn, config.features, speakers)
-        features = standardizer.apply(features, speakers)
+        features = standardizer.apply(features, speakers, in_place=True)
     ids = manifest.table["id"].to_numpy()
     problem = build_problem(ids, features, splits, manifest.classes, config.device)
     problem = problem_of_task(problem, manifest, config)

@@ -17,6 +17,7 @@ GAUSSIAN: dict[str, Any] = {
     "vote.calibration": "temperature",
     "select.rule": "soft_allocation",
     "select.soft_allocation.temperature": 0.7,
+    "select.prior": "em",
     "select.temporal": 0.0,
     "rounds.max_rounds": 8,
     "rounds.min_change": 0.0,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 8192  # rows taken into float64 at once
-SKETCH = 2048  # beyond as many rows and columns, axes are found by a random sketch
+SKETCH = 1000  # beyond as many rows and columns, axes are found by a random sketch
 ROUNDS = 4  # of the sketch: products with the rows and back
 
 
