@@ -80,6 +80,8 @@ class BenchConfig(LearningConfig):
     """Selection rules, one arm each."""
     variants: dict[str, list[str]] = field(default_factory=dict)
     """Further arms: name -> key=value words of the learning sections."""
+    reference: str = ""
+    """An arm that all others are measured against in one more table, such as auto; '' = none."""
     controls: list[str] = field(default_factory=lambda: list(CONTROLS))
     """placebo (other seed, no rows) | shuffled (wrong labels) | oracle (true labels)."""
     baselines: list[str] = field(default_factory=lambda: list(BASELINES))
@@ -113,6 +115,9 @@ class BenchConfig(LearningConfig):
         for name in self.variants:
             if name in (*RULES, *CONTROLS, *BASELINES, "supervised", "logistic"):
                 raise ValueError(f"variants: '{name}' is the name of another arm")
+        arms = [*self.rules, *self.variants, *self.controls, "supervised"]
+        if self.reference and self.reference not in arms:
+            raise ValueError(unknown("reference", self.reference, arms))
         found = re.fullmatch(r"(\d+)/(\d+)", self.part)
         if not found or not 1 <= int(found[1]) <= int(found[2]):
             raise ValueError(f"part must be k/n with 1 <= k <= n, such as 2/4, got '{self.part}'")

@@ -125,11 +125,12 @@ def _few(rng: np.random.Generator, units: int, count: int) -> np.ndarray:
 
 
 def lines_of(
-    name: str, results: Results, metric: str, resamples: int, to_logistic: Sequence[str] = ()
-) -> list[Line]:
+    name: str, results: Results, metric: str, resamples: int, against: str = "",
+    shown: Sequence[str] = (),
+) -> list[Line]:  # fmt: skip
     """Returns every arm of a corpus measured against its reference, Holm-corrected per budget.
 
-    With `to_logistic` only these arms, against logistic regression whatever their reference is.
+    With `against` all arms that are `shown` (none named: all), measured against that one.
     """
     found = []
     for budget in results.budgets():
@@ -139,8 +140,8 @@ def lines_of(
         sampler = Resampler(name, results.groups, runs, resamples)
         lines = []
         for arm, entry in here.items():
-            reference = LOGISTIC if arm in to_logistic else results.reference(arm)
-            if to_logistic and arm not in to_logistic:
+            reference = against or results.reference(arm)
+            if shown and arm not in shown:
                 continue
             if reference not in here or arm == reference:
                 continue
@@ -148,8 +149,8 @@ def lines_of(
             line = _line(name, budget, arm, reference, pair, everything, sampler, metric)
             if line is not None:
                 lines.append(line)
-        _holm([line for line in lines if to_logistic or line.arm not in NOT_RULES])
-        _holm([line for line in lines if not to_logistic and line.arm in NOT_RULES])
+        _holm([line for line in lines if against or line.arm not in NOT_RULES])
+        _holm([line for line in lines if not against and line.arm in NOT_RULES])
         found += lines
     return found
 
@@ -161,7 +162,7 @@ def _line(name, budget, arm, against, pair, everything, sampler, metric) -> Line
     if not shared:
         return None
     mine, theirs = (sampler.measure(a, metric, shared) for a in (entry, reference))
-    top = everything.get(ORACLE if against == SUPERVISED else LOGISTIC_ORACLE)
+    top = everything.get(LOGISTIC_ORACLE if against == LOGISTIC else ORACLE)
     gain, gap, share = mine - theirs, None, None
     if top is not None:
         tops = [(s, 0) for s in sorted({s for s, _ in shared}) if (s, 0) in top.tables]

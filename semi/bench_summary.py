@@ -38,13 +38,29 @@ def write_summary(
     ]
     means = mean_lines(lines)
     shown = [SUPERVISED, *config.variants]
-    plain = [
-        line
-        for name, found in results.items()
-        for line in lines_of(name, found, config.metric, config.resamples, shown)
-    ]
-    write_table(folder / "summary.csv", table_of([*lines, *means, *plain]))
+
+    def held(against: str, shown: Sequence[str] = ()) -> list[Line]:
+        """Returns the arms shown, or all of them, beside one and the same other arm."""
+        return [
+            line
+            for name, found in results.items()
+            for line in lines_of(name, found, config.metric, config.resamples, against, shown)
+        ]
+
+    plain = held(LOGISTIC, shown)
+    beside = held(config.reference) if config.reference else []
+    beside += mean_lines(beside)
+    write_table(folder / "summary.csv", table_of([*lines, *means, *plain, *beside]))
     told = words(config, results, lines, means, skipped)
+    if beside:
+        told += [
+            "",
+            f"## Against {config.reference}",
+            "",
+            f"The same test rows, label draws and seeds, but the reference is {config.reference}.",
+            "",
+            *_markdown(beside, corpus=True),
+        ]
     if plain:
         told += [
             "",

@@ -152,6 +152,24 @@ def test_a_supervised_arm_gains_nothing_over_itself(finished):
     assert "## Against logistic regression" in text
 
 
+def test_arms_are_measured_against_any_other_one_on_request(finished, features, tmp_path):
+    folder, config = finished
+    (tmp_path / "bench").mkdir()
+    for name in ("runs.csv", "settings.json"):
+        (tmp_path / "bench" / name).write_bytes((folder / name).read_bytes())
+    again = benchmark(bench(tmp_path, features, "reference=class_topk"), progress=False)
+    summary = pd.read_csv(again / "summary.csv")
+    beside = summary[(summary.against == "class_topk") & (summary.dataset == "toy")]
+    assert set(beside.arm) == {"supervised", "placebo", "shuffled", "logistic",
+                               *config.baselines}  # fmt: skip
+    usual = summary[(summary.arm == "class_topk") & (summary.against == "supervised")]
+    both = beside[beside.arm == "supervised"].merge(usual, on=["dataset", "budget"])
+    assert len(both) == 2
+    np.testing.assert_allclose(both.gain_x, -both.gain_y)
+    np.testing.assert_allclose(both.gain_low_x, -both.gain_high_y)
+    assert "## Against class_topk" in (again / "summary.md").read_text()
+
+
 # --- splits and problems -------------------------------------------------------------------------
 
 
@@ -395,6 +413,7 @@ def test_settings_that_are_wrong_are_named(features):
         (["budgets=[1.5]"], "budgets must be whole counts of 1 or more, or shares in"),
         (["rules=[dahs]"], "did you mean 'dash'"),
         (["part=3/2"], "part must be k/n"),
+        (["reference=autp", "variants.auto=[recipe=auto]"], "did you mean 'auto'"),
         (["variants.v=[select.rul=x]"], "variants.v: select.rul: no such setting"),
         (["datasets.toy.config=x.yaml"], "config or features must be set, and not both"),
     ):
