@@ -46,6 +46,7 @@ class Pool:
     probs: Tensor  # (N, C) calibrated, fused; rows sum to 1
     prior: Tensor  # (C,) class shares expected in the pool, usually the smoothed labelled ones
     tie: Tensor  # (N,) int64 fixed hash of the utterance id: decides between equal confidences
+    assumed: Tensor | None = None  # (C,) class shares that probs assume; None = prior
     rate: float = 0.3  # coverage asked of this round, in (0, 1]
     round: int = 1  # 1 = first round of pseudo-labels
     classes: list[str] = field(default_factory=list)  # names, for per-class thresholds

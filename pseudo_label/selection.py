@@ -112,7 +112,7 @@ def _estimate_prior(pool: Pool, kind: str, notes: list[str]) -> Pool:
     if gold is None or not len(gold.label):
         raise ValueError(f"prior '{kind}' needs out-of-fold gold, but pool.gold is missing")
     estimate = (
-        em_prior(pool.probs, pool.prior)
+        em_prior(pool.probs, pool.prior if pool.assumed is None else pool.assumed)
         if kind == "em"
         else bbse_prior(pool.probs, gold.probs, gold.label)
     )

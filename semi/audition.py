@@ -24,7 +24,7 @@ from .rounds import Outcome, run_rounds
 
 ENOUGH = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
 STUDENTS: dict[str, dict[str, Any]] = {
-    "200 components": {"components": 200},
+    "{width} components": {"components": 200},
     "logistic regression": {"kind": "logistic"},
 }
 """What is tried beside the recipe's own student: settings of section model, by name."""
@@ -62,10 +62,12 @@ def audition(
         return Audition(config)
     shared = _Axes()
     live = live or (lambda each: run_rounds(problem, each, recorder=shared.of(each)))
-    tried = {f"Gaussian classes on {usual.components} components": config}
+    columns = max(problem.dims.values())
+    tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
     for name, words in STUDENTS.items():
-        if "components" in words and max(problem.dims.values()) <= usual.components:
+        if "components" in words and columns <= usual.components:
             continue
+        name = name.format(width=min(words.get("components", 0), columns))
         tried[name] = copy.deepcopy(config)
         for key, value in words.items():
             setattr(tried[name].model, key, value)

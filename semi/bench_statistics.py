@@ -187,7 +187,8 @@ def share_of(gain: Draw, gap: Draw) -> Draw | None:
 def _facts(entry: Arm) -> dict[str, float]:
     """Returns the means of what the runs say about themselves."""
     found = {}
-    for key in ("rounds", "accepted", "shipped", "coverage", "precision", "cpu_seconds"):
+    told = ("gold_rows", "rounds", "accepted", "shipped", "coverage", "precision", "cpu_seconds")
+    for key in told:
         numbers = [float(row[key]) for row in entry.facts if row.get(key) not in (None, "", "nan")]
         if numbers:
             found[key] = float(np.mean(numbers))

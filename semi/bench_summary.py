@@ -175,7 +175,12 @@ def _reading(lines: list[Line]) -> list[str]:
         budgets = ", ".join(f"{x.dataset} at {x.budget}" for x in mine if x.verdict() == "better")
         told.append(f"- {arm}: better on {len(good)} of {len(corpora)} corpora{only} ({budgets}).")
     floor = [abs(x.gain.value) for x in lines if x.arm == "placebo"]
-    if floor:
+    if floor and not max(floor):
+        told.append(
+            "- The placebo (another seed, no pseudo-label) gives the same answers: this model does "
+            "not depend on its seed, so no noise floor is measured."
+        )
+    elif floor:
         told.append(
             f"- Noise floor: the placebo (another seed, no pseudo-label) moves by "
             f"{100 * float(np.mean(floor)):.1f} points in mean, at most {100 * max(floor):.1f}."
@@ -211,7 +216,8 @@ def _markdown(lines: list[Line], *, corpus: bool = False) -> list[str]:
         share = _points(x.share, " %") if x.share else "-"
         score = f"{100 * x.score:.1f}"
         cells = [x.dataset] if corpus else []
-        cells += [x.budget, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
+        rows = f" ({facts['gold_rows']:.0f} rows)" if "gold_rows" in facts else ""
+        cells += [x.budget + rows, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
         cells.append(str(x.runs))
         told.append("| " + " | ".join(cells) + " |")
     return told

@@ -177,7 +177,8 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> st
         known = int((corpus.label[split.train] >= 0).sum())
         return (
             f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {known} "
-            "labelled rows, and that leaves none to hide, or too few to learn two classes"
+            "labelled rows, and that leaves none to hide (two of each class stay labelled), or too "
+            "few to learn two classes"
         )
     starts = Starts()
     for arm in missing:

@@ -16,7 +16,7 @@ from .config import Config, load_config
 from .errors import RunError
 from .evaluation import PseudoReport, pseudo_report
 from .files import read_json, read_tensors
-from .pools import graph_features, pool_of
+from .pools import assumed_shares, graph_features, pool_of
 from .prepared import prepare
 from .problem import Problem
 from .recorder import RECORD, STATE, VOTER, _ensemble, _picked
@@ -139,6 +139,7 @@ def _pool(run: Run, config: Config, problem: Problem) -> tuple[Pool, int, int]:
         state=picked.state[-1] if picked else {},
         ensemble=_ensemble(saved["ensemble"], tensors, torch.device("cpu")),
         features=graph_features(problem, config.select),
+        assumed=assumed_shares(problem, config.train),
     )
     return pool, kept[-1], accepted
 

@@ -47,7 +47,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         model: discriminant or logistic (linear, solved at once, a hundred times faster), a
             stepped kind: contrastive, concat, gated ... (models.fusion.config.KINDS), or auto:
             discriminant, unless 100 labelled rows or more say out-of-fold that more components or
-            logistic regression are better.
+            logistic regression are better. They are asked only where rows are unlabelled,
+            a round is allowed and `components` is left at its default.
         coverage: share of the unlabelled rows asked for in rounds 1, 2, ...; the last repeats.
         max_rounds: rounds after the supervised start; 0 = supervised training only.
         precision_target: take only what labelled rows certify to be this precise; None = no cap.
@@ -146,7 +147,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
         found = audition(problem, config)
-        self.model_ = f"{found.config.model.kind} on {found.config.model.components} components"
+        width = min(found.config.model.components, max(self._columns.widths.values()))
+        self.model_ = f"{found.config.model.kind} on {width} components"
         if config.model.kind not in CLOSED_FORM:
             self.model_ = config.model.kind
         outcome = found.outcome or run_rounds(problem, config)

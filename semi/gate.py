@@ -11,7 +11,7 @@ import torch
 
 from .evaluation import bootstrap, score
 from .problem import Problem
-from .round_state import RoundState
+from .round_state import Picked, RoundState
 from .task_config import task_of
 from .teaching import Teaching
 
@@ -59,22 +59,31 @@ def _shares(gold: torch.Tensor) -> torch.Tensor:
     return gold.mean(0).clamp(min=1e-6).log()
 
 
-def agreement(problem: Problem, start: Teaching, now: Teaching) -> float | None:
-    """Returns Cohen's kappa between two models' answers on the pool; None without a pool.
+def agreement(
+    problem: Problem, start: Teaching, picked: Picked | None, config: Any
+) -> float | None:
+    """Returns how far the labels that a round learned are those of the warm start, as a kappa.
 
-    No label is read, so it also speaks where gold rows are too few to: over draws of 12 to 50
-    labels of six corpora no round of right rules fell below 0.42, nine in ten of wrong labels did.
+    1 = the same, 0 = as by chance: as if the labels learned had been dealt out to rows of the pool
+    that the warm start answers as it does. Rows count by their weight. No gold is read, so it also
+    speaks where gold rows are too few to, or so many that a round of wrong labels costs nothing.
+    Measured on seven corpora with 12 to 150 labels (one of 95 % one class), 138 problems: beyond
+    the other objections 4 to 25 % of rounds with permuted, wrong or random labels shipped, from
+    0.15 on none did; of three rules' own rounds that the gate accepts all reach 0.16, nearly all
+    0.4. Where labels mean nothing at all a rule's rounds are at 0 themselves.
     """
-    if not len(problem.pool) or now.voter.multi:
+    if picked is None or task_of(config).kind not in ("single", "joint"):
         return None
-    said = []
-    for teaching in (start, now):
-        by_head = teaching.voter.by_head(teaching.pool_logits[-1])
-        said.append(teaching.voter.vote(by_head, problem.present[problem.pool]).argmax(1))
-    classes = len(problem.classes)
-    counts = torch.bincount(said[0] * classes + said[1], minlength=classes * classes)
-    table = counts.view(classes, classes).double() / len(problem.pool)
-    alike, chance = float(table.trace()), float((table.sum(0) * table.sum(1)).sum())
+    weight = picked.weight[-1] * picked.chosen[-1]
+    if not weight.sum() > 0:
+        return None
+    by_head = start.voter.by_head(start.pool_logits[-1])
+    said = start.voter.vote(by_head, problem.present[problem.pool]).argmax(1)
+    label, classes = picked.label[-1].to(said), len(problem.classes)
+    weight = (weight / weight.sum()).to(said.device)
+    alike = float(weight[label == said].sum())
+    shares = torch.bincount(said, minlength=classes) / len(said)
+    chance = float((torch.bincount(label, weight, minlength=classes) * shares).sum())
     return (alike - chance) / (1 - chance) if chance < 1 else 1.0
 
 
@@ -83,7 +92,7 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
 
     Three objections: the metric falls by more than `accept_se` standard errors below the best
     round, less than `min_information` of that round's information about gold is left, or the
-    answers on the pool have little to do with those of the warm start (`min_agreement`).
+    labels it learned have little to do with the warm start's answers (`min_agreement`).
     """
     name, floor = config.rounds.metric, best.metric - config.rounds.accept_se * best.se
     state.accepted = state.metric >= floor
@@ -117,11 +126,11 @@ def _blind(state: RoundState, best: RoundState, kept: float) -> str:
 
 
 def _astray(state: RoundState, least: float) -> str:
-    """Returns what is wrong with a round's answers on the pool, or nothing."""
+    """Returns what is wrong with the labels that a round learned, or nothing."""
     if state.agreement is None or state.agreement >= least:
         return ""
     return (
-        f"its answers on the pool agree with the warm start's by a kappa of "
+        f"the labels it learned agree with the warm start's answers by a kappa of "
         f"{state.agreement:.2f}, less than {least:g}"
     )
 

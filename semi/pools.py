@@ -18,6 +18,7 @@ from .ensemble import Ensemble
 from .features.principal import principal
 from .problem import Problem
 from .teaching import Teaching, Voter
+from .training_config import TrainConfig
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
 WITH_MEMBERS = ("ups", "gmm_split")  # rules that look at the spread of the members
@@ -35,6 +36,7 @@ def pool_of(
     state: dict[str, Tensor],
     ensemble: Ensemble | None = None,
     features: Tensor | None = None,
+    assumed: Tensor | None = None,
 ) -> Pool:
     """Returns the pool as the teacher of `chain` sees it; no gold row it holds out is in it.
 
@@ -48,6 +50,7 @@ def pool_of(
         state: what the chain's rule returned in the last accepted round.
         ensemble: the models of that round; needed where `needs_members(config)`.
         features: (N, D) of all rows; see `graph_features`.
+        assumed: (C,) what the models took the class shares to be; see `assumed_shares`.
     """
     here = problem.present[problem.pool]
     by_head = teaching.voter.by_head(teaching.pool_logits[chain])  # (H, P, C)
@@ -61,6 +64,7 @@ def pool_of(
     return Pool(
         probs=teaching.voter.vote(by_head, here),
         prior=problem.prior(),
+        assumed=assumed,
         tie=problem.tie(),
         rate=rate,
         round=number,
@@ -80,6 +84,17 @@ def pool_of(
         group=problem.group_code(problem.pool),
         state=state,
     )
+
+
+def assumed_shares(problem: Problem, config: TrainConfig) -> Tensor:
+    """Returns the class shares (C,) that models of a training that evens classes out assume.
+
+    To estimate the pool's shares from what they say, this is what must be taken out of it: with the
+    labelled shares in its place, a class of 5 % of the rows was taken for 17 %.
+    """
+    power = 0.0 if config.imbalance == "none" else config.imbalance_power
+    shares = problem.prior() ** (1 - power)
+    return shares / shares.sum()
 
 
 def needs_members(config: Any) -> bool:

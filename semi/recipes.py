@@ -27,8 +27,8 @@ GAUSSIAN: dict[str, Any] = {
 The shared covariance is learned from the whole pool: what varies within a class is not emotion.
 Forty labels cannot tell that to any classifier that learns from labelled rows alone.
 """
-SETTLED = ("model.kind", "model.components")
-"""What is decided later, from the data: see semi.audition."""
+SETTLED = ("kind", "components")
+"""Settings of section model that are decided later, from the data: see semi.audition."""
 
 
 def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
@@ -59,7 +59,8 @@ def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
         elif mine != value:
             kept.append(f"{key}={mine}")
     told = (
-        f"{counted}: Gaussian classes of one covariance, learned from labels and pool together "
+        f"{counted}: to begin with, Gaussian classes of one covariance, learned from labels and "
+        "pool together "
         f"({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
     )
     return chosen, told + (f"; kept as given: {', '.join(kept)}" if kept else "")

@@ -67,7 +67,7 @@ class RoundState:
     metric: float  # gold out-of-fold value the gate looks at
     se: float  # its standard error (grouped bootstrap)
     information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
-    agreement: float | None = None  # Cohen's kappa with the warm start's answers on the pool
+    agreement: float | None = None  # of what it learned with the warm start's answers, a kappa
     accepted: bool = True
     verdict: str = ""
     alone: bool = False  # its last chain ships by itself, not the mean of all chains

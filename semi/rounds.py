@@ -20,7 +20,7 @@ from .axes import on_axes
 from .closed_form import fit_linear
 from .gate import agreement, gate, information, judge, ships
 from .online import online_of
-from .pools import graph_features, pool_of
+from .pools import assumed_shares, graph_features, pool_of
 from .problem import Problem
 from .round_state import Picked, RoundState, negatives
 from .starts import fresh_ensemble, learned_start
@@ -123,6 +123,7 @@ def choose(
             state=state.picked.state[k] if state.picked else {},
             ensemble=state.ensemble,
             features=features,
+            assumed=assumed_shares(problem, config.train),
         )
         parts.append(select(pool, config.select))
     weight = [
@@ -268,7 +269,7 @@ def run_rounds(
             state = trained(
                 problem, config, learned, number, on_step(number), rate=rate, online=True
             )
-            state.agreement = agreement(problem, states[0].teaching, state.teaching)
+            state.agreement = agreement(problem, states[0].teaching, state.picked, config)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)
@@ -279,7 +280,7 @@ def run_rounds(
                 stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
                 break
             state = trained(problem, config, learned, number, on_step(number), picked, target, rate)
-            state.agreement = agreement(problem, states[0].teaching, state.teaching)
+            state.agreement = agreement(problem, states[0].teaching, state.picked, config)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)

@@ -8,14 +8,19 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from models.fusion.config import FusionConfig
 
 from . import files
 from .config import Config, load_config, save, signature
 from .errors import RunError
 from .files import write_dir, write_json, write_table, write_tensors, write_text
-from .recipes import SETTLED
+from .recipes import GAUSSIAN, SETTLED
+
+RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
 
 __all__ = [
     "Run",
@@ -77,7 +82,8 @@ class Run:
                     "name=..., or delete the folder"
                 )
             if begun:
-                _refuse_other(path, config, SETTLED if config.recipe != "none" else ())
+                config = _taken_over(path, config)
+                _refuse_other(path, config)
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
@@ -128,17 +134,21 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", ".lock"):
+        for name in ("config.yaml", "manifest.sha256", RECIPE, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()
 
-    def settle(self, config: Config) -> None:
-        """Writes down the settings with what `recipe: auto` decided from the data."""
-        if self.rounds():
-            _refuse_other(self.path, config, ())
+    def settle(self, config: Config, told: str) -> None:
+        """Writes down what `recipe: auto` decided from the data, and why; before any round."""
+        write_text(self.path / RECIPE, told + "\n")
         save(config, self.path / "config.yaml")
         self.config = config
+
+    def settled(self) -> str:
+        """Returns why the settings are what they are, if a recipe decided that from the data."""
+        source = self.path / RECIPE
+        return source.read_text(encoding="utf-8").strip() if source.is_file() else ""
 
     def bind_manifest(self, sha256: str) -> None:
         """Writes the manifest's hash down, or refuses to go on with another manifest."""
@@ -213,15 +223,26 @@ def _ours(path: Path) -> bool:
     return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
 
 
-def _refuse_other(path: Path, config: Config, passed_over: tuple[str, ...]) -> None:
-    """Raises RunError naming the settings in which a begun run differs from the config given.
+def _taken_over(path: Path, config: Config) -> Config:
+    """Returns the config with what the recipe decided when the run began, if it decided.
 
-    Those `passed_over` are not compared: the recipe is yet to decide them.
+    A student that the user names now is left: it is compared with the one the run began with.
     """
+    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
+    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
+    if config.recipe == "none" or own or not (path / RECIPE).is_file():
+        return config
+    before = load_config(path / "config.yaml", elsewhere=True).model
+    taken = {name: getattr(before, name) for name in SETTLED}
+    return replace(config, model=replace(config.model, **taken))
+
+
+def _refuse_other(path: Path, config: Config) -> None:
+    """Raises RunError naming the settings in which a begun run differs from the config given."""
     before, now = signature(load_config(path / "config.yaml", elsewhere=True)), signature(config)
     told = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted((before.keys() | now.keys()) - set(passed_over))
+        for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
     if told:

@@ -72,13 +72,16 @@ def self_train(
         except Exception:
             run.take_back()
             raise
-        found = audition(ready.problem, config)
-        if found.told:
-            ready.notes.append(found.told)
-            if progress:
-                print(found.told, file=sys.stderr, flush=True)
+        config = run.config
+        if not run.rounds():  # what began with one student goes on with it
+            found = audition(ready.problem, config)
             config = found.config
-            run.settle(config)
+            if found.told:
+                run.settle(config, found.told)
+        if compared := run.settled():
+            ready.notes.append(compared)
+            if progress:
+                print(compared, file=sys.stderr, flush=True)
         write_table(run.path / "splits.csv", splits_table(manifest, splits))
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         tracker = open_tracker(run.path / "tb", enabled=config.tracking)

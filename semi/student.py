@@ -19,7 +19,7 @@ from torch import Tensor
 from models.fusion.config import CLOSED_FORM
 
 from .distill_lessons import lessons
-from .gate import gate, information, judge, ships
+from .gate import agreement, gate, information, judge, ships
 from .problem import Problem
 from .recorder import RunRecorder
 from .round_state import RoundState
@@ -106,6 +106,8 @@ def _student(
     labels = words_of(problem, teacher.teaching, teacher.ensemble)
     student = taught_round(problem, labels, alone, learned, on_step(number), number)
     student.alone = True
+    start = outcome.states[0].teaching
+    student.agreement = agreement(problem, start, student.picked, config)
     gate(student, ships(outcome.states, "best"), config)
     if not student.accepted:
         student.ensemble = None

@@ -1,7 +1,8 @@
 """What the models of a round say: out-of-fold on gold, per chain on the pool; calibrated, voted.
 
 Letters: G chains (last one holds nothing out), H heads (fused first), n gold rows, P pool rows,
-R rows, C classes. Chain k never saw the gold rows of fold k, so neither do its pseudo-labels.
+R rows, C classes. Chain k never saw the gold rows of fold k, so neither did its
+pseudo-labels (but for the class shares and the calibration, a few numbers of all gold rows).
 
 A task of several labels a row (`multi`) has the log odds of each class where others have
 log-probabilities, and is calibrated and voted as R x C yes-no questions.

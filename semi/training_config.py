@@ -107,8 +107,8 @@ class RoundsConfig:
     """A round is accepted if the metric >= best - accept_se standard errors, else rolled back."""
     min_information: float = 0.75
     """A round must keep this share of the best round's information about gold (log-loss)."""
-    min_agreement: float = 0.4
-    """Cohen's kappa that a round's answers on the pool must reach with the warm start's."""
+    min_agreement: float = 0.15
+    """Kappa that the labels a round learned must reach with the warm start's answers."""
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
     keep: str = "latest"

@@ -3,8 +3,17 @@ import torch
 from tiny_learning import tiny_learning, tiny_problem
 
 from pseudo_label import RULES
-from semi.pools import GRAPH_DIMS, graph_features, member_probs, needs_members, pool_of
+from pseudo_label.alignment import em_prior
+from semi.pools import (
+    GRAPH_DIMS,
+    assumed_shares,
+    graph_features,
+    member_probs,
+    needs_members,
+    pool_of,
+)
 from semi.rounds import run_rounds, warm_start
+from semi.training_config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +95,26 @@ def test_members_are_asked_one_by_one_only_where_a_rule_looks_at_them(select, wa
     learning.select.agreement.mode = select.get("mode", "off")
     learning.select.agreement.over = select.get("over", ["modalities"])
     assert needs_members(learning.select) is wanted
+
+
+def test_class_shares_are_estimated_with_what_the_model_assumed_taken_out():
+    """A model that evens classes out calls a rare class too often; EM must not believe it."""
+    problem = tiny_problem()
+    share, rows = torch.tensor([0.95, 0.05]), 20_000
+    problem.classes, problem.label = ["common", "rare"], torch.zeros_like(problem.label)
+    problem.target = torch.zeros(len(problem.label), 2)
+    gold = problem.gold
+    problem.target[gold, 0] = 1.0
+    problem.target[gold[: max(1, round(0.05 * len(gold)))]] = torch.tensor([0.0, 1.0])
+    labelled = problem.prior()
+    assumed = assumed_shares(problem, TrainConfig())
+    torch.testing.assert_close(assumed, labelled.sqrt() / labelled.sqrt().sum())
+    plain = assumed_shares(problem, TrainConfig(imbalance="none"))
+    torch.testing.assert_close(plain, labelled)
+    generator = torch.Generator().manual_seed(0)
+    rare = torch.rand(rows, generator=generator) < share[1]
+    x = torch.randn(rows, generator=generator) + 1.5 * rare  # classes that overlap
+    odds = 1.5 * x - 1.5**2 / 2 + (assumed[1] / assumed[0]).log()
+    probs = torch.stack([torch.sigmoid(-odds), torch.sigmoid(odds)], 1)
+    assert float(em_prior(probs, assumed)[1]) == pytest.approx(0.05, abs=0.01)
+    assert float(em_prior(probs, labelled)[1]) > 0.08

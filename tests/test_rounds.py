@@ -13,6 +13,7 @@ from pseudo_label.calibration import Calibration
 from semi.ledger import merge_rounds, round_rows
 from semi.round_report import round_record
 from semi.rounds import STOPPED, lessons_of, run_rounds, warm_start
+from semi.task_config import TaskConfig
 from semi.teaching import Teaching, Voter
 from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
 
@@ -213,35 +214,73 @@ def test_the_gate_looks_at_the_metric_and_at_what_is_left_of_the_information(
 
 def test_the_gate_looks_at_what_the_pool_is_called_too():
     state = judged(0.7, 1.0)
-    state.agreement = 0.39
+    state.agreement = 0.14
     rounds.gate(state, judged(0.6, 1.0), tiny_config())
     assert not state.accepted
-    assert "agree with the warm start's by a kappa of 0.39, less than 0.4" in state.verdict
-    state.agreement = 0.41
+    assert "agree with the warm start's answers by a kappa of 0.14, less than" in state.verdict
+    state.agreement = 0.16
     rounds.gate(state, judged(0.6, 1.0), tiny_config())
     assert state.accepted
 
 
-def test_agreement_is_the_kappa_of_scikit_learn():
+def start_that_says(answers, classes):
+    """A start whose pool answers are given."""
+    voter = Voter(["fused"], {"fused": Calibration("none")}, torch.ones(1))
+    raw = (3.0 * torch.nn.functional.one_hot(answers, classes)).log_softmax(-1)
+    raw = raw.expand(2, 1, -1, -1)
+    return Teaching(voter, raw[0], raw[0], raw[0, 0], raw)
+
+
+def learned(labels, rows, classes, weight=1.0):
+    """What a round learned of some rows."""
+    chosen = rows.expand(2, -1)
+    return rounds.Picked(
+        chosen, labels.expand(2, -1), chosen * weight, torch.zeros(len(labels), classes),
+        torch.zeros(classes), torch.zeros(len(labels), dtype=torch.int8), [{}, {}],
+    )  # fmt: skip
+
+
+def test_agreement_is_the_kappa_of_scikit_learn_where_all_rows_are_learned():
     from sklearn.metrics import cohen_kappa_score
 
-    problem = tiny_problem()
+    problem, config = tiny_problem(), tiny_config()
     classes, pool = len(problem.classes), len(problem.pool)
     generator = torch.Generator().manual_seed(0)
+    one = torch.randint(classes, (pool,), generator=generator)
+    two = torch.where(torch.rand(pool, generator=generator) < 0.5, one, one.roll(1))
+    every = torch.ones(pool, dtype=torch.bool)
+    start = start_that_says(one, classes)
+    found = rounds.agreement(problem, start, learned(two, every, classes), config)
+    assert found == pytest.approx(cohen_kappa_score(one, two), abs=1e-6)
+    same = rounds.agreement(problem, start, learned(one, every, classes), config)
+    assert same == pytest.approx(1)
+    wrong = rounds.agreement(problem, start, learned((one + 1) % classes, every, classes), config)
+    assert wrong < -0.2
 
-    def said(logits):
-        voter = Voter(["fused"], {"fused": Calibration("none")}, torch.ones(1))
-        raw = logits.log_softmax(-1).expand(2, 1, -1, -1)
-        return Teaching(voter, raw[0], raw[0], raw[0, 0], raw)
 
-    one, two = (torch.randn(pool, classes, generator=generator) for _ in range(2))
-    two = one + two
-    want = cohen_kappa_score(one.argmax(1), two.argmax(1))
-    assert rounds.agreement(problem, said(one), said(two)) == pytest.approx(want)
-    assert rounds.agreement(problem, said(one), said(one)) == pytest.approx(1)
-    flat = torch.eye(classes)[0].expand(pool, -1)
-    assert rounds.agreement(problem, said(flat), said(flat)) == 1
-    assert rounds.agreement(problem, said(flat), said(one)) == pytest.approx(0)
+def test_agreement_counts_what_was_learned_alone_and_by_its_weight():
+    problem, config = tiny_problem(), tiny_config()
+    classes, pool = len(problem.classes), len(problem.pool)
+    answers = torch.arange(pool) % classes
+    start, few = start_that_says(answers, classes), torch.arange(pool) < 6
+    labels = torch.where(few, answers, 0)
+    assert rounds.agreement(problem, start, learned(labels, few, classes), config) == pytest.approx(
+        1
+    )
+    one_class = answers == 0  # certified rows of a single class are not "as by chance"
+    found = rounds.agreement(problem, start, learned(answers, one_class, classes), config)
+    assert found == pytest.approx(1)
+    half = torch.where(torch.arange(pool) % 2 == 0, answers, (answers + 1) % classes)
+    trust = (torch.arange(pool) % 2 == 0) * 0.9 + 0.1
+    every = torch.ones(pool, dtype=torch.bool)
+    plain = rounds.agreement(problem, start, learned(half, every, classes), config)
+    trusted = rounds.agreement(problem, start, learned(half, every, classes, trust), config)
+    assert trusted > plain + 0.2
+    assert rounds.agreement(problem, start, None, config) is None
+    affect = tiny_config(task=TaskConfig(kind="affect"))
+    assert rounds.agreement(problem, start, learned(answers, every, classes), affect) is None
+    nothing = torch.zeros(pool, dtype=torch.bool)
+    assert rounds.agreement(problem, start, learned(answers, nothing, classes), config) is None
 
 
 def test_a_round_that_shows_nothing_is_rolled_back_even_if_the_start_showed_nothing():

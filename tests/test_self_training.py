@@ -109,7 +109,7 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
     done = semi.self_train(semi.load_config(None, [*paths, *told, *words]))
     result = json.loads((done.path / "result.json").read_text())
     rows = f"{result['gold_rows']} labelled and {result['pool_rows']} unlabelled rows"
-    sentence = f"recipe auto, {rows}: Gaussian classes"
+    sentence = f"recipe auto, {rows}: to begin with, Gaussian classes"
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(sentence)]
     assert len(said) == 1 and "model.kind=discriminant" in said[0]
     assert said[0] in result["notes"]
@@ -135,9 +135,21 @@ def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, m
     (done.path / "result.json").unlink()
     shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
-    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.0, 0.1))
-    with pytest.raises(semi.SemiError, match=r"begun with another configuration.*model\.kind was"):
+    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.0, 0.1))  # nothing is asked again
+    assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
+    config.model.components = 20
+    with pytest.raises(semi.SemiError, match=r"begun with another conf.*model\.components was 50"):
         semi.self_train(config, resume=True, progress=False)
+
+
+def test_a_student_named_on_resume_is_compared_with_that_of_the_run(speech):
+    words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
+    paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
+    told = ["name=mixed", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
+    semi.self_train(semi.load_config(None, [*paths, *told, *words]), progress=False)
+    other = semi.load_config(None, [*paths, *told, *words, "model.kind=logistic"])
+    with pytest.raises(semi.SemiError, match=r"model\.kind was 'discriminant', now 'logistic'"):
+        semi.self_train(other, resume=True, progress=False)
 
 
 def test_no_test_speaker_is_ever_in_the_ledger(finished):
