@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .manifest import Manifest
-    from .splits import Splits
+    from .roles import Splits
 
 SIDES = {"labeled": "train", "pool": "train", "dev": "dev", "test": "test"}
 EXAMPLES = 3

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .manifest import Manifest
-    from .splits import Splits
+    from .roles import Splits
 
 
 def check_classes(

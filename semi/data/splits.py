@@ -7,40 +7,18 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
 from .folds import assign_folds, choose_groups, draw_labels
+from .roles import Splits as Splits
 from .split_checks import absent, check_classes, check_leaks
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .manifest import Manifest
-
-ROLES = ("labeled", "pool", "dev", "test", "unused")
-
-
-@dataclass
-class Splits:
-    """The side of every utterance; rows are in the manifest's order."""
-
-    role: (
-        np.ndarray
-    )  # (N,) str of ROLES: gold rows for training, unlabelled pool, dev, test, unused
-    label: np.ndarray  # (N,) int gold class or -1; hidden gold of pool rows stays, for reports only
-    target: np.ndarray  # (N, C) float32 one-hot or vote shares; zeros where no gold may be used
-    group: np.ndarray  # (N,) str; a row without a known group is a group of its own
-    fold: np.ndarray  # (N,) int out-of-fold index 0..K-1 of labeled rows, -1 elsewhere
-    notes: list[str] = field(default_factory=list)  # what was decided, in sentences
-    group_kind: str = "none"  # speaker, session, dialogue or none
-
-    @property
-    def folds(self) -> int:
-        """Returns K, the number of out-of-fold parts that really exist."""
-        return int(self.fold.max()) + 1 if len(self.fold) else 0
 
 
 def make_splits(
