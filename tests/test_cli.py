@@ -143,6 +143,8 @@ def test_a_real_interrupt_ends_with_130(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a shell that runs the tests in the background hands down SIGINT as ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert child.stdout is not None and child.stdout.readline() == "up\n"
     child.send_signal(signal.SIGINT)
