@@ -142,7 +142,8 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
                 "the arm variants={auto: [recipe=auto]}"
             )
         for name, words in resolved.value.variants.items():
-            told = settings.resolve(LearningConfig, None, words)
+            own = [f"recipe={resolved.value.recipe}", *words]
+            told = settings.resolve(LearningConfig, None, own)
             told = told.problems or recipe_problems(told)
             problems += [f"variants.{name}: {sentence}" for sentence in told]
     if problems:

@@ -42,7 +42,7 @@ def learned_start(
         if any(is_sketched(len(rows), d, 1) for d in problem.dims.values()):  # by a part of them
             rows = rows[problem.hashed(rows).argsort()]
         return principal_start(problem.values, problem.present, rows, config.model.components)
-    wanted = config.contrast.pretrain_steps > 0 and config.contrast.any
+    wanted = config.contrast.pretrain_steps > 0 and config.contrast.pairs(len(problem.dims))
     if not wanted or config.model.kind != "contrastive":
         return {}
     fresh = _untrained(problem, config, config.train.members)

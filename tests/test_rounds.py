@@ -8,6 +8,7 @@ import torch
 from tiny_problem import tiny_config, tiny_problem
 
 import semi.rounds as rounds
+from models.fusion import ContrastConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.calibration import Calibration
 from semi.ledger import merge_rounds, round_rows
@@ -221,6 +222,18 @@ def test_the_gate_looks_at_what_the_pool_is_called_too():
     state.agreement = 0.16
     rounds.gate(state, judged(0.6, 1.0), tiny_config())
     assert state.accepted
+
+
+def test_one_modality_without_noisy_twins_has_nothing_to_pre_train():
+    problem = tiny_problem()
+    first = next(iter(problem.values))
+    problem.values = {first: problem.values[first]}
+    problem.present = problem.present[:, :1]
+    config = tiny_config(contrast=ContrastConfig(noise=False, pretrain_steps=4))
+    assert rounds.learned_start(problem, config) == {}
+    assert run_rounds(problem, config).states[0].accepted
+    config.contrast = ContrastConfig(pretrain_steps=4, pretrain_batch=32)
+    assert rounds.learned_start(problem, config)
 
 
 def start_that_says(answers, classes):

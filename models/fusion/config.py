@@ -134,3 +134,7 @@ class ContrastConfig:
     def any(self) -> bool:
         """True where at least one group of pairs is switched on."""
         return self.modality or self.rest or self.noise
+
+    def pairs(self, modalities: int) -> bool:
+        """Says whether so many modalities make a pair of a group that is switched on."""
+        return self.noise or (modalities > 1 and self.any)
