@@ -60,8 +60,7 @@ def audition(
         return Audition(config)
     if not len(problem.pool) or not config.rounds.max_rounds:
         return Audition(config)
-    shared = _Axes()
-    live = live or (lambda each: run_rounds(problem, each, recorder=shared.of(each)))
+    live = live or _in_memory(problem)
     columns = max(problem.dims.values())
     tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
     for name, words in STUDENTS.items():
@@ -85,6 +84,19 @@ def audition(
     return Audition(tried[best], sentence, outcomes[best])
 
 
+def _in_memory(problem: Problem) -> Callable[[Any], Outcome]:
+    """Returns what runs all rounds of a student; students on as many components share axes."""
+    axes: dict[int, dict[str, Tensor] | None] = {}
+
+    def live(config: Any) -> Outcome:
+        recorder = SharedStart(axes.get(config.model.components))
+        outcome = run_rounds(problem, config, recorder=recorder)
+        axes[config.model.components] = recorder.learned
+        return outcome
+
+    return live
+
+
 def widest(config: Any, gold: int) -> int:
     """Returns the most components that a student looks at, with so many gold rows."""
     if config.recipe == "none" or gold < ENOUGH:
@@ -106,29 +118,26 @@ def _gain(problem: Problem, before: Tensor, after: Tensor) -> tuple[float, float
     return gain, float((k / (k - 1) * rest.square().sum()).sqrt() / size.sum())
 
 
-class _Axes:
-    """Principal axes kept in memory, so that students on as many components share them."""
+class SharedStart:
+    """Keeps pre-training and warm start in memory, so that runs of one problem share them."""
 
-    def __init__(self) -> None:
-        self.known: dict[int, dict[str, Tensor]] = {}
-        self.width = 0
-
-    def of(self, config: Any) -> _Axes:
-        """Returns the recorder for one student."""
-        self.width = config.model.components
-        return self
+    def __init__(self, learned: dict[str, Tensor] | None = None) -> None:
+        self.learned = learned
+        self.start: RoundState | None = None
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
-        """Returns the axes, if they were found."""
-        return self.known.get(self.width)
+        """Returns the pre-trained tensors, if they were made."""
+        return self.learned
 
     def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
-        """Keeps the axes."""
-        self.known[self.width] = tensors
+        """Keeps the pre-trained tensors."""
+        self.learned = tensors
 
     def load(self, number: int) -> RoundState | None:
-        """Returns None: rounds are each student's own."""
-        return None
+        """Returns the warm start for number 0, if it was made; later rounds are each arm's own."""
+        return self.start if number == 0 else None
 
     def save(self, state: RoundState) -> None:
-        """Keeps nothing."""
+        """Keeps the warm start."""
+        if state.number == 0:
+            self.start = state

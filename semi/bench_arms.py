@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audition import audition
+from .audition import SharedStart, audition
 from .evaluation import pseudo_report
 from .learning import LearningConfig
 from .problem import Problem
@@ -33,31 +33,6 @@ class Answers:
 
     predicted: np.ndarray  # (T,) int
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-class SharedStart:
-    """Keeps pre-training and warm start in memory, so that all arms of one problem share them."""
-
-    def __init__(self) -> None:
-        self.learned: dict[str, Tensor] | None = None
-        self.start: RoundState | None = None
-
-    def load_pretrained(self) -> dict[str, Tensor] | None:
-        """Returns the pre-trained tensors, if they were made."""
-        return self.learned
-
-    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
-        """Keeps the pre-trained tensors."""
-        self.learned = tensors
-
-    def load(self, number: int) -> RoundState | None:
-        """Returns the warm start for number 0, if it was made; later rounds are each arm's own."""
-        return self.start if number == 0 else None
-
-    def save(self, state: RoundState) -> None:
-        """Keeps the warm start."""
-        if state.number == 0:
-            self.start = state
 
 
 class Starts:

@@ -147,10 +147,10 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
         found = audition(problem, config)
-        width = min(found.config.model.components, max(self._columns.widths.values()))
-        self.model_ = f"{found.config.model.kind} on {width} components"
-        if config.model.kind not in CLOSED_FORM:
-            self.model_ = config.model.kind
+        self.model_ = found.config.model.kind
+        if self.model_ in CLOSED_FORM:
+            width = min(found.config.model.components, max(self._columns.widths.values()))
+            self.model_ += f" on {width} components"
         outcome = found.outcome or run_rounds(problem, config)
         self._keep(outcome, problem, y)
         return self

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from .ensemble import Ensemble
 from .evaluation import bootstrap, score
 from .problem import Problem
 from .round_state import Picked, RoundState
 from .task_config import task_of
-from .teaching import Teaching
+from .teaching import Teaching, teach
 
 
 def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, float]:
@@ -28,6 +29,18 @@ def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, flo
     value = getattr(score(probs, label, problem.classes), name)
     se = bootstrap(probs, label, problem.group[rows], name, seed=config.seed).se
     return float(value), float(se)
+
+
+def judged(
+    problem: Problem, ensemble: Ensemble, config: Any, number: int = 0,
+    picked: Picked | None = None, rate: float = 0.0,
+) -> RoundState:  # fmt: skip
+    """Returns the round of trained models: what they say, and what that is worth on gold."""
+    task = task_of(config)
+    teaching = teach(problem, ensemble, config.vote, task)
+    value, se = judge(problem, teaching, config)
+    known = information(problem, teaching) if task.kind in ("single", "joint") else None
+    return RoundState(number, ensemble, teaching, picked, rate, value, se, known)
 
 
 def information(problem: Problem, teaching: Teaching) -> float:

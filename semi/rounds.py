@@ -18,14 +18,13 @@ from pseudo_label.selection import Selection, cap_mass, select
 
 from .axes import on_axes
 from .closed_form import fit_linear
-from .gate import agreement, gate, information, judge, ships
+from .gate import agreement, gate, judged, ships
 from .online import online_of
 from .pools import assumed_shares, graph_features, pool_of
 from .problem import Problem
 from .round_state import Picked, RoundState, negatives
 from .starts import fresh_ensemble, learned_start
 from .task_config import online_refused, task_of
-from .teaching import teach
 from .training import Lessons, OnStep, fit
 
 STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
@@ -165,7 +164,7 @@ def trained(
     `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for. With
     `online` the models learn from the pool by themselves; picked is then what they end up taking.
     """
-    task, linear = task_of(config), config.model.kind in CLOSED_FORM
+    linear = config.model.kind in CLOSED_FORM
     seen = on_axes(problem, learned) if linear else problem
     fresh = fresh_ensemble(seen, config, {} if linear else learned)
     lessons = lessons_of(seen, picked, target)
@@ -177,14 +176,11 @@ def trained(
     else:
         ensemble = fit(
             fresh, lessons, config.train, config.noise, config.contrast,
-            seed=config.seed, on_step=on_step, task=task,
+            seed=config.seed, on_step=on_step, task=task_of(config),
         )  # fmt: skip
-    teaching = teach(seen, ensemble, config.vote, task)
-    value, se = judge(problem, teaching, config)
-    known = information(problem, teaching) if task.kind in ("single", "joint") else None
+    state = judged(seen, ensemble, config, number, picked, rate)
     if linear:
-        ensemble = ensemble.from_axes(problem.dims, learned)
-    state = RoundState(number, ensemble, teaching, picked, rate, value, se, known)
+        state.ensemble = ensemble.from_axes(problem.dims, learned)
     if online:
         state.picked = choose(problem, state, config, 1.0, number)[0]
     return state
@@ -265,21 +261,17 @@ def run_rounds(
             break
         rate = 1.0 if online else coverage_at(config, taken, halved)
         state = recorder.load(number) if recorder else None
-        if state is None and online:
+        if state is None:
+            picked = target = None
+            if not online:
+                picked, target = (pick or choose)(problem, current, config, rate, number)
+                moved = changed_share(picked, current.picked)
+                if not picked.chosen[-1].any() or moved < config.rounds.min_change:
+                    stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
+                    break
             state = trained(
-                problem, config, learned, number, on_step(number), rate=rate, online=True
+                problem, config, learned, number, on_step(number), picked, target, rate, online
             )
-            state.agreement = agreement(problem, states[0].teaching, state.picked, config)
-            gate(state, best, config)
-            if recorder:
-                recorder.save(state)
-        elif state is None:
-            picked, target = (pick or choose)(problem, current, config, rate, number)
-            moved = changed_share(picked, current.picked)
-            if not picked.chosen[-1].any() or moved < config.rounds.min_change:
-                stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
-                break
-            state = trained(problem, config, learned, number, on_step(number), picked, target, rate)
             state.agreement = agreement(problem, states[0].teaching, state.picked, config)
             gate(state, best, config)
             if recorder:

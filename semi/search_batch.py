@@ -16,12 +16,11 @@ from models.fusion.config import CLOSED_FORM
 
 from . import config as settings
 from .ensemble import Ensemble
-from .gate import judge
+from .gate import judged
 from .problem import Problem
 from .round_state import RoundState
 from .rounds import fresh_ensemble, learned_start, lessons_of, warm_start
 from .task_config import task_of
-from .teaching import teach
 from .training import OWN, fit
 
 SIDE_BY_SIDE = {f"train.{name}" for name in OWN}
@@ -60,8 +59,7 @@ def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundS
     states = []
     for place, config in enumerate(configs):
         part = done.select(slice(place * count, (place + 1) * count))
-        teaching = teach(problem, part, config.vote, task)
-        states.append(RoundState(0, part, teaching, None, 0.0, *judge(problem, teaching, config)))
+        states.append(judged(problem, part, config))
     return states
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from models.fusion.config import CLOSED_FORM
 
 from .distill_lessons import lessons
-from .gate import agreement, gate, information, judge, ships
+from .gate import agreement, gate, judged, ships
 from .problem import Problem
 from .recorder import RunRecorder
 from .round_state import RoundState
@@ -27,7 +27,6 @@ from .rounds import Outcome
 from .soft_labels import SoftLabels, words_of
 from .starts import fresh_ensemble
 from .task_config import TaughtTask, task_of
-from .teaching import teach
 from .training import OnStep, fit
 
 
@@ -44,10 +43,7 @@ def taught_round(
         fresh_ensemble(problem, config, learned), lesson, train, config.noise, config.contrast,
         seed=config.seed, on_step=on_step, task=student,
     )  # fmt: skip
-    teaching = teach(problem, ensemble, config.vote, task)
-    value, se = judge(problem, teaching, config)
-    known = information(problem, teaching) if task.kind in ("single", "joint") else None
-    return RoundState(number, ensemble, teaching, picked, 1.0, value, se, known)
+    return judged(problem, ensemble, config, number, picked, 1.0)
 
 
 def told(config: Any) -> Any:

@@ -53,7 +53,6 @@ FLOORS = [
         "report",
         "tasks",
         "task_report",
-        "recipes",
         "estimator_input",
         "outside",
     },

@@ -11,6 +11,7 @@ import semi.rounds as rounds
 from models.fusion import ContrastConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.calibration import Calibration
+from semi.gate import information
 from semi.ledger import merge_rounds, round_rows
 from semi.round_report import round_record
 from semi.rounds import STOPPED, lessons_of, run_rounds, warm_start
@@ -307,9 +308,9 @@ def test_information_is_zero_for_class_shares_and_for_what_is_certain_of_wrong_c
     gold = problem.target[problem.gold]
     teaching = dataclasses.make_dataclass("Said", ["oof"])
     shares = gold.mean(0).expand_as(gold)
-    assert rounds.information(problem, teaching(shares)) == pytest.approx(0, abs=1e-6)
-    assert rounds.information(problem, teaching(gold)) == pytest.approx(np.log(3), abs=1e-4)
-    assert rounds.information(problem, teaching(gold.roll(1, 1))) == pytest.approx(0, abs=1e-6)
+    assert information(problem, teaching(shares)) == pytest.approx(0, abs=1e-6)
+    assert information(problem, teaching(gold)) == pytest.approx(np.log(3), abs=1e-4)
+    assert information(problem, teaching(gold.roll(1, 1))) == pytest.approx(0, abs=1e-6)
     sure = 0.97 * gold + 0.01  # right, but for a row in five, and far too sure of it
     sure[::5] = sure[::5].roll(1, 1)
-    assert 0.2 < rounds.information(problem, teaching(sure)) < np.log(3)
+    assert 0.2 < information(problem, teaching(sure)) < np.log(3)

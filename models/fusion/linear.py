@@ -12,9 +12,7 @@ from .base import check_sizes, framewise_mean
 from .config import FusionConfig
 from .output import FusionOutput
 
-CACHED = (
-    2**21
-)  # numbers of the input that are centred and projected at once: they stay in the cache
+CACHED = 2**21  # numbers of the input that are projected at once: they stay in the cache
 
 
 class Linear(nn.Module):
