@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from .bench_answers import ALL_LABELS, KEY, coded, read_runs
 from .bench_arms import (
@@ -39,6 +37,7 @@ from .errors import RunError
 from .evaluation import confusion, metrics_from_confusion
 from .files import jsonable, read_json, replacing, write_json
 from .problem import Problem
+from .threads import limited_threads
 
 FACTS = ("gold_rows", "pool_rows", "test_rows", "accuracy", "waf", "macro_f1", "uar", "rounds",
          "accepted", "shipped", "stopped", "coverage", "precision", "oof_start", "oof_final",
@@ -74,11 +73,13 @@ def benchmark(config: BenchConfig, *, progress: bool = True) -> Path:
         config: see semi.bench_config.
         progress: a line on stderr after each problem.
     """
+    with limited_threads(config.threads):
+        return _benchmark(config, progress)
+
+
+def _benchmark(config: BenchConfig, progress: bool) -> Path:
     from .bench_summary import write_summary
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-        threadpool_limits(config.threads)  # the BLAS of NumPy and SciPy; else they spin beside it
     folder = Path(config.output)
     _bind(folder, config)
     log = RunLog(folder / "runs.csv")

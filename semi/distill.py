@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from models.fusion.config import CLOSED_FORM
@@ -49,6 +48,7 @@ from .task_metrics import affect_sums, multi_sums, paired_intervals
 from .tasks import read_data
 from .teacher import soft_labels
 from .teaching import Answer
+from .threads import limited_threads
 from .tracking import open_tracker
 from .training import OnStep
 
@@ -66,12 +66,10 @@ def distill(
     """
     config = _student_config(teacher, config)
     settings.check(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     manifest, splits = read_data(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
     labels = soft_labels(teacher)
-    with Run.create(config, resume=resume) as run:
+    with limited_threads(config.threads), Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         _bind_teacher(run, teacher)
         ready = prepare(config, manifest, splits, progress=progress)

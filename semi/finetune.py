@@ -30,6 +30,7 @@ from .finetune_learner import (
     rate_at,
     shared,
 )
+from .threads import limited_threads
 
 NOT_PRETRAINED = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")
 
@@ -62,8 +63,6 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
     the last checkpoint with `resume`.
     """
     settings.check(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     about = config.finetune
     parts = {m: p for m, p in (("speech", about.speech), ("text", about.text)) if p != "none"}
     _check(config, parts)
@@ -72,7 +71,8 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
     checkpoint = target / "checkpoint.safetensors"
     _check_target(target, checkpoint, list(parts), resume)
     device = _device(config)
-    with processes(device) as (rank, world), torch.random.fork_rng(enabled=True):
+    limited, fork = limited_threads(config.threads), torch.random.fork_rng(enabled=True)
+    with limited, processes(device) as (rank, world), fork:
         if about.batch % world:
             raise ConfigError(
                 f"finetune.batch={about.batch} cannot be shared by {world} processes; set a "

@@ -24,6 +24,7 @@ from .prune_advice import Advice, Gold, Row, advise, tabulate
 from .prune_measure import header_seconds, measure, sample
 from .prune_page import write_pages
 from .prune_settings import settings
+from .threads import limited_threads
 
 if TYPE_CHECKING:
     from .data.manifest import Manifest
@@ -66,8 +67,14 @@ def prune_report(
     """
     configuration.check(config)
     _check(utterances, methods, keep_rates)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    with limited_threads(config.threads):
+        return _examined(config, utterances, methods, keep_rates, layers, progress)
+
+
+def _examined(
+    config: Config, utterances: int, methods: Sequence[str], keep_rates: Sequence[float],
+    layers: Sequence[int], progress: bool,
+) -> PruneReport:  # fmt: skip
     encoder = open_encoders(config).get("speech")
     if not isinstance(encoder, SpeechEncoder):
         raise ConfigError(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import config as settings
 from .errors import RunError, SemiError
@@ -31,6 +30,7 @@ from .search_space import Parameter, ask, read_space, refuse_idle
 from .search_trials import Trials
 from .self_training import NAMES
 from .task_report import measured_task
+from .threads import limited_threads
 from .words import percent, scored, table
 from .yaml_text import all_keys
 
@@ -111,11 +111,9 @@ def search(
     settings.refuse_recipe(base, "semi search")
     parameters = read_space(space, all_keys(settings.Config))
     refuse_idle(parameters, base.model.kind, space)
-    if base.threads:
-        torch.set_num_threads(base.threads)
     folder = Path(f"{base.path}-search")
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with limited_threads(base.threads), locked(folder):
         bench = Trials(base, path, overrides)
         _bind(folder, base, parameters, sampler, batch, bench.manifest.sha256)
         done, begin = _finished(folder), 0

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from . import config as settings
 from .adapted import encoder_notes
 from .audition import audition
@@ -26,6 +24,7 @@ from .run import Run
 from .show import show_round
 from .student import last_student
 from .tasks import read_data
+from .threads import limited_threads
 from .tracking import Tracker, open_tracker
 from .training_config import GATE_METRICS, TASK_METRICS
 
@@ -56,8 +55,6 @@ def self_train(
         progress: bars on stderr.
     """
     settings.check(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     manifest, splits = read_data(config)
     splits.notes += encoder_notes(config, manifest, splits)
     rows = {role: int((splits.role == role).sum()) for role in ("labeled", "pool")}
@@ -65,7 +62,7 @@ def self_train(
     splits.notes += [told] if told else []
     if told and progress:
         print(told, file=sys.stderr, flush=True)
-    with Run.create(config, resume=resume) as run:
+    with limited_threads(config.threads), Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
         try:
             ready = prepare(config, manifest, splits, progress=progress)

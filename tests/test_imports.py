@@ -14,7 +14,7 @@ PARTS = ("models", "noise", "pseudo_label")
 # A module may import modules of lower floors, and of its own floor if they import nothing back.
 # A package stands for all its modules: data/, features/.
 FLOORS = [
-    {"errors"},
+    {"errors", "threads"},
     {"files", "evaluation", "intervals", "yaml_text", "figures", "verbs"},
     {
         "settings",
