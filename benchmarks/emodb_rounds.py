@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 import semi
-from semi.config import Config
+from semi.config.schema import Config
 from semi.data.corpora import bundled_emodb
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
-from semi.self_training import prepare
-from semi.words import round_records
+from semi.evaluation.text import round_records
+from semi.self_training.prepare import prepare
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
 

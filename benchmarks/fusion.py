@@ -36,7 +36,7 @@ from models.fusion import FusionConfig, build_fusion
 from models.fusion.attention_layers import positions
 from models.fusion.base import input_norm
 from models.fusion.config import KINDS
-from semi.ensemble import Ensemble
+from semi.training.ensemble import Ensemble
 
 CLASSES, FRAMES, HEAD_WEIGHT = 6, 16, 0.3
 Plain = Callable[[Any, list[Tensor]], Tensor]

@@ -38,10 +38,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from models.heads import Wide
 from noise import NoiseConfig
-from semi.ensemble import Ensemble
+from semi.config.training import TrainConfig
 from semi.features.principal import principal
-from semi.training import Lessons, fit
-from semi.training_config import TrainConfig
+from semi.training.batches import Lessons
+from semi.training.ensemble import Ensemble
+from semi.training.fit import fit
 
 CLASSES, ROWS, FOLDS, SETTINGS, EPOCHS = 6, 5030, 5, 56, 100
 DIMS = {"speech": 1024, "text": 768, "video": 5120}

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 
 from pseudo_label.pool import NEVER
-from semi.bench_config import DatasetConfig
-from semi.bench_data import Corpus, load_corpus, outer, problem_of
-from semi.learning import LearningConfig
-from semi.problem import Problem
-from semi.recipes import resolved
-from semi.rounds import Picked, run_rounds
-from semi.settings import resolve
+from semi.config.learning import LearningConfig
+from semi.config.loading import resolve
+from semi.config.recipes import resolved
+from semi.experiments.benchmark.config import DatasetConfig
+from semi.experiments.benchmark.data import Corpus, load_corpus, outer, problem_of
+from semi.self_training.rounds import run_rounds
+from semi.self_training.state import Picked
+from semi.training.dataset import Problem
 
 LEAST = 5  # rows that a budget must leave in the pool, for each class
 

@@ -31,11 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.encoders.backbone import Backbone
 from models.encoders.cost import operations
 from models.encoders.merging import METHODS
+from models.encoders.numerics import centred_cosine
 from models.encoders.padding import normalized
 from models.encoders.pruning import PruningConfig, TokenPruner, Tokens
 from models.encoders.speech_models import make_backbone, speech_model
-from semi.evaluation import paired_bootstrap
-from semi.fidelity import centred_cosine, neighbour_overlap, neighbours, out_of_fold
+from semi.evaluation.bootstrap import paired_bootstrap
+from semi.experiments.pruning.fidelity import neighbour_overlap, neighbours, out_of_fold
 
 Setting = tuple[str, int, float]  # method, layer, keep rate; ("stop", layers that run, 1.0)
 

@@ -34,14 +34,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.fusion import ContrastConfig, FusionConfig
+from semi.config.learning import LearningConfig
+from semi.config.recipes import resolved
+from semi.config.training import RoundsConfig, TrainConfig
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
-from semi.learning import LearningConfig
-from semi.problem import Problem
-from semi.recipes import resolved
-from semi.rounds import run_rounds
-from semi.training_config import RoundsConfig, TrainConfig
+from semi.self_training.rounds import run_rounds
+from semi.training.dataset import Problem
 
 CLASSES = 6
 LABELED, POOL = 5030, 10_000  # MER2024-SEMI: all labelled rows; a pool of twice as many

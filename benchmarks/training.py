@@ -28,11 +28,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import Corruption, NoiseConfig, modality_dropout
-from semi.ensemble import Ensemble
-from semi.learning_losses import Stakes
-from semi.objective import Aims, Batch, Objective
-from semi.training import Lessons, fit
-from semi.training_config import TrainConfig
+from semi.config.training import TrainConfig
+from semi.training.batches import Lessons
+from semi.training.ensemble import Ensemble
+from semi.training.fit import fit
+from semi.training.losses import Stakes
+from semi.training.objective import Aims, Batch, Objective
 
 CLASSES = 6
 

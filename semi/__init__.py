@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import Config, load_config
+    from .config.schema import Config, load_config
     from .errors import (
         AudioError,
         ConfigError,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         SemiError,
         StoreError,
     )
-    from .evaluate_run import evaluate
     from .features.extract import extract
-    from .predict import load
-    from .self_training import self_train
+    from .runs.evaluate import evaluate
+    from .runs.predict import load
+    from .self_training.train import self_train
 
 __version__ = "0.1.0"
 
@@ -49,12 +49,12 @@ __all__ = [
 
 # Fetched when first used, so that `import semi` and `semi --help` import no torch.
 _HOME = {
-    "Config": "config",
-    "load_config": "config",
+    "Config": "config.schema",
+    "load_config": "config.schema",
     "extract": "features.extract",
-    "self_train": "self_training",
-    "evaluate": "evaluate_run",
-    "load": "predict",
+    "self_train": "self_training.train",
+    "evaluate": "runs.evaluate",
+    "load": "runs.predict",
 } | {name: "errors" for name in __all__ if name.endswith("Error")}
 
 

@@ -18,7 +18,7 @@ from .verbs import takes_settings as _takes_settings
 
 
 def _config(args: Arguments):
-    from .config import load_config
+    from .config.schema import load_config
 
     return load_config(*_split(args.words))
 
@@ -45,14 +45,14 @@ def _manifest(args: Arguments) -> None:
 
 
 def _check(args: Arguments) -> None:
-    from .checking import check
+    from .runs.check import check
 
     _say(str(check(*_split(args.words))))
 
 
 def _extract(args: Arguments) -> None:
+    from .evaluation.text import extraction_words
     from .features.extract import extract
-    from .words import extraction_words
 
     _say(*extraction_words(extract(_config(args))))
 
@@ -63,18 +63,12 @@ def _train_arguments(parser: Parser) -> None:
 
 
 def _train(args: Arguments) -> None:
-    from .self_training import self_train
-    from .words import run_words
+    from .evaluation.text import run_words
+    from .self_training.train import self_train
 
     config = _config(args)
     self_train(config, resume=args.resume)
     _say(run_words(config.path))
-
-
-def _demo(args: Arguments) -> None:
-    from .demo import demo
-
-    _say(demo(args.words))
 
 
 def _evaluate_arguments(parser: Parser) -> None:
@@ -85,7 +79,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Arguments) -> None:
-    from .evaluate_run import evaluate
+    from .runs.evaluate import evaluate
 
     _say(str(evaluate(args.run, split=args.split)))
 
@@ -105,13 +99,13 @@ def _predict_arguments(parser: Parser) -> None:
 
 
 def _predict(args: Arguments) -> None:
-    from .predict import predict
+    from .runs.predict import predict
 
     _say(predict(args.run, args.audio, args.text, manifest=args.manifest, output=args.output))
 
 
 def _report(args: Arguments) -> None:
-    from .report import write_report
+    from .evaluation.html_report import write_report
 
     _say(str(write_report(args.run)))
 
@@ -140,7 +134,7 @@ def _prune_report_arguments(parser: Parser) -> None:
 
 
 def _prune_report(args: Arguments) -> None:
-    from .prune_report import prune_report
+    from .experiments.pruning.report import prune_report
 
     report = prune_report(
         _config(args), utterances=args.utterances, methods=args.methods, keep_rates=args.keep,
@@ -150,14 +144,14 @@ def _prune_report(args: Arguments) -> None:
 
 
 def _finetune(args: Arguments) -> None:
-    from .finetune import finetune
+    from .training.finetune.finetune import finetune
 
     _say(str(finetune(_config(args), resume=args.resume)))
 
 
 def _benchmark(args: Arguments) -> None:
-    from .bench_config import load_bench
-    from .benchmark import benchmark
+    from .experiments.benchmark.benchmark import benchmark
+    from .experiments.benchmark.config import load_bench
 
     folder = benchmark(load_bench(*_split(args.words)))
     _say((folder / "summary.md").read_text(encoding="utf-8"), f"{folder}: every run in runs.csv")
@@ -172,7 +166,7 @@ def _select_arguments(parser: Parser) -> None:
 
 
 def _select(args: Arguments) -> None:
-    from .dry_run import dry_run
+    from .runs.preview import dry_run
 
     if not args.dry_run:
         raise SemiError(
@@ -206,8 +200,6 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **RUN_VERBS,
-    "demo": Verb("train on the bundled real speech, offline, on the CPU",
-                 _takes_settings, _demo, "start again with: {line}"),
 }  # fmt: skip
 
 

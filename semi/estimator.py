@@ -21,17 +21,16 @@ from models.fusion import ContrastConfig, FusionConfig
 from models.fusion.config import CLOSED_FORM
 from pseudo_label import SelectionConfig
 
-from .audition import audition, widest
+from .config.learning import LearningConfig
+from .config.recipes import GAUSSIAN
+from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.folds import assign_folds
-from .ensemble import Ensemble
-from .estimator_input import UNLABELED, grouped, labeled_rows, plain, validated
-from .estimator_table import Columns
-from .learning import LearningConfig
-from .problem import Problem
-from .recipes import GAUSSIAN
-from .rounds import Outcome, run_rounds
-from .teaching import answer
-from .training_config import RoundsConfig, TrainConfig, VoteConfig
+from .estimator_columns import UNLABELED, Columns, grouped, labeled_rows, plain, validated
+from .self_training.model_selection import audition, widest
+from .self_training.rounds import Outcome, run_rounds
+from .self_training.teacher import answer
+from .training.dataset import Problem
+from .training.ensemble import Ensemble
 
 
 class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):

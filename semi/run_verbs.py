@@ -1,6 +1,8 @@
-"""The commands on finished runs and on recipes: ensemble, compare, ablate, submit, ..."""
+"""The commands on finished runs and on recipes: ensemble, compare, ablate, submit, demo, ..."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from .errors import SemiError
 from .verbs import Arguments, Parser, Verb, say, split, takes_run, takes_settings
@@ -21,7 +23,7 @@ def _ensemble_arguments(parser: Parser) -> None:
 
 
 def _ensemble(args: Arguments) -> None:
-    from .ensembling import ensemble
+    from .runs.ensemble import ensemble
 
     weights = args.weights
     if weights not in ("fitted", "uniform"):
@@ -49,7 +51,7 @@ def _compare_arguments(parser: Parser) -> None:
 
 
 def _compare(args: Arguments) -> None:
-    from .compare import compare
+    from .runs.compare import compare
 
     say(str(compare(args.runs, paired=args.paired, output=args.output, metric=args.metric,
                     latency=not args.no_latency, by=args.by)))  # fmt: skip
@@ -63,13 +65,13 @@ def _ablate_arguments(parser: Parser) -> None:
 
 
 def _ablate(args: Arguments) -> None:
-    from .ablate import ablate
+    from .experiments.ablation import ablate
 
     say(str(ablate(*split(args.words), args.vary, output=args.output)))
 
 
 def _folds(args: Arguments) -> None:
-    from .all_folds import all_folds
+    from .experiments.cross_validation import all_folds
 
     say(str(all_folds(*split(args.words))))
 
@@ -82,7 +84,7 @@ def _submit_arguments(parser: Parser) -> None:
 
 
 def _submit(args: Arguments) -> None:
-    from .submit import submit
+    from .runs.submit import submit
 
     say(str(submit(args.run, args.output, manifest=args.manifest, progress=True)))
 
@@ -94,10 +96,10 @@ def _distill_arguments(parser: Parser) -> None:
 
 
 def _distill(args: Arguments) -> None:
-    from .config import load_config
-    from .distill import distill
-    from .run import Run
-    from .words import run_words
+    from .config.schema import load_config
+    from .evaluation.text import run_words
+    from .runs.distill import distill
+    from .self_training.run_dir import Run
 
     path, words = split(args.words)
     manifest = Run.open(args.run).config.data.manifest  # a student's YAML need not name it
@@ -113,7 +115,7 @@ def _export_arguments(parser: Parser) -> None:
 
 
 def _export(args: Arguments) -> None:
-    from .export import export
+    from .runs.export import export
 
     say(str(export(args.run, args.output)))
 
@@ -131,10 +133,25 @@ def _search_arguments(parser: Parser) -> None:
 
 
 def _search(args: Arguments) -> None:
-    from .search import search
+    from .experiments.search.search import search
 
     say(str(search(args.recipe, args.space, args.words, trials=args.trials,
                    sampler=args.sampler, batch=args.batch)))  # fmt: skip
+
+
+def _demo(args: Arguments) -> None:
+    """Trains configs/demo.yaml afresh on the bundled real speech; replaces an earlier demo."""
+    from .config.schema import load_config
+    from .data.corpora import bundled_emodb
+    from .evaluation.text import run_words
+    from .self_training.run_dir import Run
+    from .self_training.train import self_train
+
+    recipe = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+    config = load_config(recipe, [f"data.manifest={bundled_emodb()}", *args.words])
+    Run.remove(config.path)
+    self_train(config)
+    say(run_words(config.path))
 
 
 RUN_VERBS: dict[str, Verb] = {
@@ -154,4 +171,6 @@ RUN_VERBS: dict[str, Verb] = {
                    _search_arguments, _search, "finished trials stay; go on with: {line}"),
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
+    "demo": Verb("train on the bundled real speech, offline, on the CPU",
+                 takes_settings, _demo, "start again with: {line}"),
 }  # fmt: skip

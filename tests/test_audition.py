@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from semi.audition import ENOUGH, audition, widest
-from semi.learning import LearningConfig
-from semi.problem import Problem
-from semi.recipes import resolved
-from semi.rounds import run_rounds
-from semi.training_config import RoundsConfig
+from semi.config.learning import LearningConfig
+from semi.config.recipes import resolved
+from semi.config.training import RoundsConfig
+from semi.self_training.model_selection import ENOUGH, audition, widest
+from semi.self_training.rounds import run_rounds
+from semi.training.dataset import Problem
 
 ROWS, DIMS = 400, 160
 

@@ -10,12 +10,12 @@ from tiny_problem import tiny_config, tiny_problem
 
 from models.fusion import FusionConfig, build_fusion
 from models.fusion.config import KINDS
-from semi.batches import balancing
-from semi.config import load_config
+from semi.config.schema import load_config
+from semi.config.training import TrainConfig
 from semi.errors import ConfigError
-from semi.rounds import run_rounds, warm_start
-from semi.teaching import answer, can_speak
-from semi.training_config import TrainConfig
+from semi.self_training.rounds import run_rounds, warm_start
+from semi.self_training.teacher import answer, can_speak
+from semi.training.batches import balancing
 
 
 def with_head(**train):
@@ -86,7 +86,7 @@ def test_a_missing_modality_silences_its_own_head_alone():
 
 
 def test_agreement_of_modalities_never_counts_it():
-    from semi.pools import pool_of
+    from semi.self_training.pool import pool_of
 
     problem, config = tiny_problem(), with_head()
     state = warm_start(problem, config, {})

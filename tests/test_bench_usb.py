@@ -6,11 +6,18 @@ import torch
 from test_benchmark import bench, write_features
 from tiny_learning import tiny_problem
 
-import semi.bench_usb as usb
-from semi.bench_answers import Results
-from semi.bench_config import BASELINES
-from semi.bench_usb import ALGORITHMS, Taught, Weak, consistency, learning_rate, usb_arm
-from semi.benchmark import Cell, arms_of
+import semi.experiments.benchmark.usb as usb
+from semi.experiments.benchmark.benchmark import Cell, arms_of
+from semi.experiments.benchmark.config import BASELINES
+from semi.experiments.benchmark.results import Results
+from semi.experiments.benchmark.usb import (
+    ALGORITHMS,
+    Taught,
+    Weak,
+    consistency,
+    learning_rate,
+    usb_arm,
+)
 
 
 def steps(algorithm, count=5, rows=8, classes=4, pool=20, seed=0):

@@ -7,17 +7,24 @@ import torch
 from tiny_learning import tiny_learning, tiny_problem
 from two_runs import settings, write_manifest
 
-from semi.bench_answers import coded, decoded, read_runs
-from semi.bench_arms import Starts, poison, rounds_arm, shuffled_arm, sklearn_arm, supervised_arm
-from semi.bench_config import DatasetConfig, budget_name, learning_of, load_bench
-from semi.bench_data import load_corpus, outer, outer_splits, problem_of
-from semi.bench_statistics import MIN_RUNS, Draw, Line, Resampler, share_of
-from semi.bench_summary import words
-from semi.benchmark import COLUMNS, RunLog, benchmark
 from semi.cli import main
+from semi.config.yaml_format import to_yaml
 from semi.errors import ConfigError, RunError
-from semi.rounds import choose, warm_start
-from semi.yaml_text import to_yaml
+from semi.experiments.benchmark.arms import (
+    Starts,
+    poison,
+    rounds_arm,
+    shuffled_arm,
+    sklearn_arm,
+    supervised_arm,
+)
+from semi.experiments.benchmark.benchmark import COLUMNS, RunLog, benchmark
+from semi.experiments.benchmark.config import DatasetConfig, budget_name, learning_of, load_bench
+from semi.experiments.benchmark.data import load_corpus, outer, outer_splits, problem_of
+from semi.experiments.benchmark.results import coded, decoded, read_runs
+from semi.experiments.benchmark.significance import MIN_RUNS, Draw, Line, Resampler, share_of
+from semi.experiments.benchmark.summary import words
+from semi.self_training.rounds import choose, warm_start
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -92,7 +99,7 @@ def test_every_arm_runs_on_every_problem(finished):
 
 
 def test_a_finished_line_is_never_computed_again(finished, monkeypatch):
-    import semi.benchmark as home
+    import semi.experiments.benchmark.benchmark as home
 
     folder, config = finished
     before = (folder / "runs.csv").read_bytes()
@@ -278,7 +285,7 @@ def test_a_manifest_with_its_encoders_is_a_corpus_too(tmp_path):
 
 
 def test_arms_share_the_warm_start_and_only_that(monkeypatch):
-    import semi.rounds as home
+    import semi.self_training.rounds as home
 
     calls = []
     real = home.warm_start
@@ -363,7 +370,7 @@ def test_the_share_of_a_gap_that_may_be_zero_is_not_given():
 
 def test_the_interval_of_runs_that_differ_covers_their_mean_as_often_as_it_says():
     """Gains of 15 runs drawn around 0: the 95 % interval must miss 0 in about 5 % of tables."""
-    from semi.bench_answers import Arm
+    from semi.experiments.benchmark.results import Arm
 
     rng, missed = np.random.default_rng(0), 0
     runs = [(0, d) for d in range(6)]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from semi import cli
-from semi.cli import VERBS, Verb, main
+from semi.cli import VERBS, main
 from semi.errors import RunError
+from semi.verbs import Verb
 
 ROOT = Path(__file__).parents[1]
 
@@ -178,7 +179,7 @@ def test_check_tells_the_problems_of_settings_and_manifest_at_once(capsys, tmp_p
 
 
 def test_check_prints_settings_that_read_back_and_what_was_found(capsys, tmp_path):
-    from semi.config import load_config
+    from semi.config.schema import load_config
 
     manifest = tmp_path / "m.csv"
     rows = [

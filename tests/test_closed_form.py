@@ -9,17 +9,18 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
 from models.fusion import FusionConfig
-from semi.axes import on_axes, principal_start
-from semi.closed_form import discriminant, fit_linear, logistic, solve_logistic
-from semi.config import load_config
-from semi.ensemble import Ensemble
+from semi.config.learning import LearningConfig
+from semi.config.recipes import resolved
+from semi.config.schema import load_config
+from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
-from semi.learning import LearningConfig
-from semi.problem import Problem
-from semi.recipes import resolved
-from semi.rounds import learned_start, run_rounds
-from semi.training import Lessons
-from semi.training_config import RoundsConfig, TrainConfig
+from semi.self_training.rounds import run_rounds
+from semi.training.batches import Lessons
+from semi.training.closed_form import discriminant, fit_linear, logistic, solve_logistic
+from semi.training.dataset import Problem
+from semi.training.ensemble import Ensemble
+from semi.training.initialisation import learned_start
+from semi.training.projection import on_axes, principal_start
 
 
 def clusters(rows=400, dims=20, classes=4, seed=0, spread=6.0, apart=1.0):

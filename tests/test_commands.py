@@ -70,7 +70,7 @@ def test_a_split_without_gold_says_which_have(home):
 
 
 def test_a_changed_manifest_is_not_scored_silently(home, tmp_path):
-    from semi.run import Run
+    from semi.self_training.run_dir import Run
 
     run = Run.open(home / "runs/x")
     with pytest.raises(semi.RunError, match="the manifest changed since"):

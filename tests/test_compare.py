@@ -10,11 +10,11 @@ from sklearn.metrics import f1_score
 from two_runs import runs, settings, write_manifest  # noqa: F401
 
 import semi
-from semi.ablate import variants
 from semi.cli import main
-from semi.compare import compare, holm, least_p
 from semi.errors import RunError
-from semi.finished import answers_of
+from semi.experiments.ablation import variants
+from semi.runs.compare import compare, holm, least_p
+from semi.runs.reopen import answers_of
 
 
 def test_holm_steps_down_and_keeps_the_order():

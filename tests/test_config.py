@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from semi.config import Config, ConfigProblems, check, load_config, save, signature, to_yaml
+from semi.config.loading import resolve
+from semi.config.schema import Config, ConfigProblems, check, load_config, save, signature
+from semi.config.yaml_format import documented_yaml, field_docs, to_yaml
 from semi.errors import ConfigError, SemiError
-from semi.settings import resolve
-from semi.yaml_text import documented_yaml, field_docs
 
 OK = ["data.manifest=m.csv"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from semi.config import Config, documented_default, load_config, signature
-from semi.yaml_text import all_keys, field_docs, hints_of
+from semi.config.schema import Config, documented_default, load_config, signature
+from semi.config.yaml_format import all_keys, field_docs, hints_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OTHERS = ("default.yaml", "bench.yaml")  # bench.yaml: tests/test_benchmark.py

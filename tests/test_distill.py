@@ -13,18 +13,17 @@ from two_runs import runs, settings  # noqa: F401
 
 import semi
 from models.fusion import ContrastConfig
-from semi.distill import distill
-from semi.distill_config import DistillConfig
-from semi.distill_lessons import lessons, said
+from semi.config.distillation import DistillConfig
+from semi.config.task import TaughtTask
+from semi.config.training import TrainConfig, VoteConfig
 from semi.errors import RunError
-from semi.learning_losses import cross_entropy
-from semi.objective import NO_STAKES, _halves, teacher_loss
-from semi.rounds import warm_start
-from semi.soft_labels import SoftLabels, words_of
-from semi.student import taught_round
-from semi.task_config import TaughtTask
-from semi.teacher import soft_labels
-from semi.training_config import TrainConfig, VoteConfig
+from semi.runs.distill import distill, soft_labels
+from semi.self_training.distillation import lessons, said
+from semi.self_training.final_student import taught_round
+from semi.self_training.rounds import warm_start
+from semi.self_training.soft_labels import SoftLabels, words_of
+from semi.training.losses import cross_entropy
+from semi.training.objective import NO_STAKES, _halves, teacher_loss
 
 QUIET = ContrastConfig(
     modality=False, rest=False, noise=False, weight=0, weight_end=0, pretrain_steps=0
@@ -202,7 +201,7 @@ def test_settings_out_of_range_are_named(words, told):
 
 
 def test_a_student_is_a_run_like_any_other(runs):  # noqa: F811
-    from semi.compare import compare
+    from semi.runs.compare import compare
 
     folder = Path(runs[1]).parents[1]
     done = distill(runs[1], settings(folder, "student", *WORDS), progress=False)
@@ -229,8 +228,8 @@ def test_a_student_is_a_run_like_any_other(runs):  # noqa: F811
 
 
 def test_soft_labels_are_computed_once_and_are_the_teachers_own(runs, monkeypatch):  # noqa: F811
-    from semi import teacher
-    from semi.finished import answers_of
+    from semi.runs import distill as teacher
+    from semi.runs.reopen import answers_of
 
     first = soft_labels(runs[0])
     monkeypatch.setattr(teacher, "reopen", SimpleNamespace)  # calling it would fail

@@ -3,9 +3,9 @@ from two_runs import settings, write_manifest
 
 import semi
 from semi.cli import main
-from semi.dry_run import dry_run
 from semi.errors import RunError, SemiError
 from semi.files import read_json
+from semi.runs.preview import dry_run
 
 
 @pytest.fixture(scope="module")

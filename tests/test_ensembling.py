@@ -9,11 +9,11 @@ import pytest
 from two_runs import runs, settings, write_manifest  # noqa: F401
 
 import semi
-from semi.answers import write_answers
 from semi.cli import main
-from semi.ensembling import ensemble
 from semi.errors import RunError
-from semi.finished import answers_of
+from semi.runs.ensemble import ensemble
+from semi.runs.predictions import write_answers
+from semi.runs.reopen import answers_of
 
 
 def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):  # noqa: F811
@@ -44,7 +44,7 @@ def test_weights_given_are_the_weighted_mean_of_the_members(runs):  # noqa: F811
 
 def test_weights_fitted_on_gold_never_saw_the_fold_they_are_scored_on(runs):  # noqa: F811
     from pseudo_label.voting import fit_weights
-    from semi.ensembling import torch
+    from semi.runs.ensemble import torch
 
     done = ensemble(runs, output="fitted")
     a, b = (answers_of(r) for r in runs)

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from semi.estimator import SelfTrainingEstimator
-from semi.estimator_table import Columns
+from semi.estimator_columns import Columns
 
 SMALL = {"steps": 60, "folds": 2, "hidden": 16, "lr": 5e-3, "random_state": 0}
 QUICK = {**SMALL, "steps": 5}

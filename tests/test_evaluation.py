@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from semi.evaluation import (
-    affect_scores,
-    bootstrap,
-    mcnemar,
-    metrics_from_confusion,
-    paired_bootstrap,
-    pseudo_report,
-    score,
-)
+from semi.evaluation.bootstrap import bootstrap, metrics_from_confusion, paired_bootstrap
+from semi.evaluation.metrics import affect_scores, mcnemar, pseudo_report, score
 
 NAMES = ["anger", "calm", "fear", "joy", "sad"]
 
@@ -194,7 +187,7 @@ def test_affect_scores_equal_numpy():
 
 
 def test_many_units_are_drawn_by_kind_and_the_interval_stays(monkeypatch):
-    from semi import intervals
+    from semi.evaluation import bootstrap as intervals
 
     rng = np.random.default_rng(0)
     label = rng.integers(3, size=5000)

@@ -10,20 +10,19 @@ import torch
 from two_runs import WORDS
 
 import semi
-from semi.all_folds import all_folds
-from semi.answer_scores import gap_of, score_of
-from semi.answers import write_answers
-from semi.compare import compare
-from semi.config import save
-from semi.distill import distill
-from semi.dry_run import dry_run
-from semi.ensembling import ensemble
+from semi.config.schema import save
 from semi.errors import RunError
-from semi.export import export
-from semi.finished import answers_of
-from semi.search import search
-from semi.submit import submit
-from semi.teacher import soft_labels
+from semi.experiments.cross_validation import all_folds
+from semi.experiments.search.search import search
+from semi.runs.compare import compare
+from semi.runs.distill import distill, soft_labels
+from semi.runs.ensemble import ensemble
+from semi.runs.export import export
+from semi.runs.predictions import write_answers
+from semi.runs.preview import dry_run
+from semi.runs.reopen import answers_of
+from semi.runs.scores import gap_of, score_of
+from semi.runs.submit import submit
 
 FEELING = {"joy": (4.2, 3.5), "anger": (1.6, 4.3), "calm": (3.2, 1.5)}
 KINDS = {
@@ -140,7 +139,7 @@ def test_an_ensemble_of_any_task_is_the_weighted_mean(home, kind):
 
 def test_weights_for_values_go_to_the_better_member(home):
     a, b = (answers_of(p) for p in paths(home, "affect"))
-    from semi.mixing import fit
+    from semi.runs.ensemble_weights import fit
 
     rows = a.rows("oof")
     good, bad = a.affect.copy(), b.affect.copy()

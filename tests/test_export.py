@@ -9,15 +9,15 @@ from models.fusion import FusionConfig
 from models.fusion.config import CLOSED_FORM, KINDS
 from pseudo_label.calibration import fit_calibration
 from semi.cli import main
-from semi.config import load_config
-from semi.ensemble import Ensemble
+from semi.config.schema import load_config
 from semi.errors import RunError
-from semi.export import Shipped, _examples, _own, _write_onnx, _write_program, export
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
-from semi.model_dir import Model, load_model
-from semi.teaching import Voter
+from semi.runs.export import Shipped, _examples, _own, _write_onnx, _write_program, export
+from semi.self_training.model_dir import Model, load_model
+from semi.self_training.teacher import Voter
+from semi.training.ensemble import Ensemble
 
 EVERY = (*KINDS, *CLOSED_FORM)
 
@@ -145,7 +145,7 @@ def test_a_torch_program_answers_as_the_run(runs, tmp_path, capsys):  # noqa: F8
 
 
 def test_a_file_that_differs_is_not_left_behind(runs, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("semi.export._own", lambda *given: [torch.zeros(16, 3)])
+    monkeypatch.setattr("semi.runs.export._own", lambda *given: [torch.zeros(16, 3)])
     with pytest.raises(RunError, match="differs from the run's own"):
         export(runs[0], tmp_path / "m.pt2")
     assert not list(tmp_path.iterdir())

@@ -18,9 +18,10 @@ import soundfile
 from semi.data.audio import SAMPLE_RATE
 from semi.errors import EncoderError
 from semi.features import encode as encode_module
-from semi.features.extract import Extraction, Limits, extract_rows, open_encoders
+from semi.features.extract import Extraction, extract_rows, open_encoders
 from semi.features.merge import read_quarantine
 from semi.features.shards import cut, make_plan, worker_from_environment
+from semi.features.sources import Limits
 from semi.features.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -432,9 +433,9 @@ def test_an_encoder_that_takes_sixteen_bits_is_given_them_and_stores_the_same(ta
 def test_in_sixteen_bits_extraction_says_how_near_it_is_to_float32(corpus, tmp_path):
     from tiny_speech import tiny
 
-    from semi.config import load_config
+    from semi.config.schema import load_config
+    from semi.evaluation.text import extraction_words
     from semi.features.extract import extract
-    from semi.words import extraction_words
 
     tiny("whisper").save_pretrained(tmp_path / "model")
     names = [corpus / f"{i}.wav" for i in range(12)]

@@ -20,13 +20,13 @@ from models.encoders.base import EncoderUnavailable
 from models.encoders.layer_decay import layer_decay_groups
 from models.encoders.trainable import TrainableSpeech, TrainableText
 from models.losses.gather import gather_with_grad
-from semi.adapted import adapted_on, encoder_notes
-from semi.config import load_config, save
+from semi.config.finetune import FinetuneConfig
+from semi.config.schema import load_config, save
 from semi.errors import ConfigError, ManifestError, RunError
-from semi.finetune import finetune
-from semi.finetune_config import FinetuneConfig
-from semi.finetune_data import drawn, gold_rows
-from semi.finetune_learner import pruner_at, rate_at
+from semi.training.finetune.data import drawn, gold_rows
+from semi.training.finetune.finetune import finetune
+from semi.training.finetune.learner import pruner_at, rate_at
+from semi.training.finetune.provenance import adapted_on, encoder_notes
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("hubert-base", "hubert-large", "whisper")
@@ -220,7 +220,7 @@ def weights(folder):
 
 def test_a_killed_adaptation_resumes_to_the_same_weights(configure, monkeypatch, tmp_path):
     whole = finetune(configure(name="whole"), progress=False)
-    import semi.finetune_checkpoint as module
+    import semi.training.finetune.checkpoint as module
 
     real, config = module.save, configure(name="cut")
 
@@ -325,10 +325,10 @@ import torch
 torch.set_num_threads(1)
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from semi.config import load_config
-from semi.finetune import finetune
-from semi.finetune_config import FinetuneConfig
-from semi.finetune_learner import objective
+from semi.config.schema import load_config
+from semi.training.finetune.finetune import finetune
+from semi.config.finetune import FinetuneConfig
+from semi.training.finetune.learner import objective
 
 class Net(torch.nn.Module):
     def __init__(self):

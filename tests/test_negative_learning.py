@@ -11,10 +11,11 @@ from models.fusion import FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.rules.ups import UPSConfig, negative_weight
-from semi.learning_losses import negative_learning
-from semi.round_state import negatives
-from semi.rounds import choose, fresh_ensemble, lessons_of, trained, warm_start
-from semi.training import fit
+from semi.self_training.rounds import choose, lessons_of, trained, warm_start
+from semi.self_training.state import negatives
+from semi.training.fit import fit
+from semi.training.initialisation import fresh_ensemble
+from semi.training.losses import negative_learning
 
 LOOSE = UPSConfig(tau_n=0.3, kappa_n=0.2)
 
@@ -66,7 +67,7 @@ def test_only_rows_that_are_not_chosen_have_negative_labels_and_only_from_ups():
 def test_linear_models_have_no_negative_labels():
     problem, config = tiny_problem(), tiny_config(model=FusionConfig(kind="logistic"))
     config.select = SelectionConfig(rule="ups", ups=LOOSE)
-    from semi.rounds import learned_start
+    from semi.training.initialisation import learned_start
 
     state = warm_start(problem, config, learned_start(problem, config))
     assert choose(problem, state, config, 0.5, 1)[0].negative is None

@@ -9,11 +9,12 @@ from tiny_problem import tiny_config, tiny_problem
 from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
-from semi.config import load_config
+from semi.config.schema import load_config
+from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
-from semi.online import MOMENTUM, consistency, online_of
-from semi.rounds import learned_start, lessons_of, run_rounds, trained, warm_start
-from semi.training_config import RoundsConfig, TrainConfig
+from semi.self_training.rounds import lessons_of, run_rounds, trained, warm_start
+from semi.training.consistency import MOMENTUM, consistency, online_of
+from semi.training.initialisation import learned_start
 
 PRIOR = torch.tensor([0.6, 0.3, 0.1])
 RULES = ("threshold", "softmatch", "adamatch")
@@ -98,7 +99,7 @@ def test_a_round_learns_from_the_pool_is_gated_and_is_the_only_one(rule):
 
 
 def test_the_gate_rolls_it_back(monkeypatch):
-    import semi.rounds as home
+    import semi.self_training.rounds as home
 
     def refuse(state, best, config):
         state.accepted, state.verdict = False, "rolled back"

@@ -10,7 +10,7 @@ import semi
 from pseudo_label import SelectionConfig
 from pseudo_label.selection import Pool, select
 from semi.errors import ConfigError, RunError
-from semi.outside import outside_votes
+from semi.self_training.external_votes import outside_votes
 
 IDS = np.array(["a", "b", "c", "d"])
 

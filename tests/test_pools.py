@@ -4,7 +4,8 @@ from tiny_learning import tiny_learning, tiny_problem
 
 from pseudo_label import RULES
 from pseudo_label.alignment import em_prior
-from semi.pools import (
+from semi.config.training import TrainConfig
+from semi.self_training.pool import (
     GRAPH_DIMS,
     assumed_shares,
     graph_features,
@@ -12,8 +13,7 @@ from semi.pools import (
     needs_members,
     pool_of,
 )
-from semi.rounds import run_rounds, warm_start
-from semi.training_config import TrainConfig
+from semi.self_training.rounds import run_rounds, warm_start
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,17 @@ import soundfile
 import torch
 
 from pseudo_label.calibration import fit_calibration
-from semi.config import load_config
-from semi.ensemble import Ensemble
+from semi.config.schema import load_config
 from semi.errors import ManifestError, RunError, SemiError
 from semi.features.extract import extract_rows, open_encoders
 from semi.features.standardize import Standardizer
 from semi.features.store import FeatureStore
 from semi.features.table import load_features
 from semi.files import read_json, write_json
-from semi.model_dir import Model, load_model, same_encoder, save_model
-from semi.predict import Predictor, lines, load, predict, utterances
-from semi.teaching import Voter
+from semi.runs.predict import Predictor, lines, load, predict, utterances
+from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
+from semi.self_training.teacher import Voter
+from semi.training.ensemble import Ensemble
 
 CLASSES = ["기쁨", "sad", "calm"]
 

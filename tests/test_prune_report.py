@@ -12,15 +12,16 @@ from tiny_speech import encoder, tiny
 from models.encoders import SpeechConfig
 from models.encoders.cost import operations
 from models.encoders.flops import encoder_flops
+from models.encoders.numerics import centred_cosine
 from models.encoders.pruning import PruningConfig
 from semi.cli import main
-from semi.config import load_config
+from semi.config.schema import load_config
 from semi.errors import ConfigError
-from semi.fidelity import centred_cosine, linear_cka, neighbour_overlap, neighbours, out_of_fold
-from semi.prune_advice import Gold, Row, advise, failures, length_buckets, tabulate
-from semi.prune_measure import Measured, sample
-from semi.prune_report import prune_report
-from semi.prune_settings import settings
+from semi.experiments.pruning.advice import Gold, Row, advise, failures, length_buckets, tabulate
+from semi.experiments.pruning.fidelity import linear_cka, neighbour_overlap, neighbours, out_of_fold
+from semi.experiments.pruning.measure import Measured, sample
+from semi.experiments.pruning.report import prune_report
+from semi.experiments.pruning.settings import settings
 
 
 def row(name="merge, keep 0.7, layer 3", **changes):

@@ -22,21 +22,21 @@ from models.losses.classification import soft_cross_entropy
 from models.losses.contrastive import supcon
 from models.losses.disentangle import difference
 from models.losses.distillation import kl
-from semi.config import load_config
+from semi.config.finetune import FinetuneConfig
+from semi.config.schema import load_config
+from semi.config.training import VoteConfig
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
-from semi.ensemble import Ensemble
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
-from semi.finetune_config import FinetuneConfig
-from semi.finetune_data import batches, drawn
-from semi.learning_losses import Stakes, binary_cross_entropy
-from semi.rounds import run_rounds, warm_start
-from semi.task_report import several_words
-from semi.teaching import answer
-from semi.training import class_balance
-from semi.training_config import VoteConfig
+from semi.self_training.multitask_record import several_words
+from semi.self_training.rounds import run_rounds, warm_start
+from semi.self_training.teacher import answer
+from semi.training.batches import class_balance
+from semi.training.ensemble import Ensemble
+from semi.training.finetune.data import batches, drawn
+from semi.training.losses import Stakes, binary_cross_entropy
 
 STAKES = Stakes(torch.ones(3))
 

@@ -22,17 +22,17 @@ from two_runs import runs, settings  # noqa: F401
 import semi
 from models.encoders import TextConfig, build_text_encoder
 from models.fusion import FusionConfig, build_fusion
-from semi.answer_scores import score_of
-from semi.answers import Answers
 from semi.cli import VERBS
-from semi.compare import compare
-from semi.config import Config, load_config
-from semi.distill import distill
+from semi.config.schema import Config, load_config
+from semi.config.yaml_format import all_keys
 from semi.errors import RunError
-from semi.finished import answers_of
-from semi.model_dir import same_encoder
-from semi.rounds import warm_start
-from semi.yaml_text import all_keys
+from semi.runs.compare import compare
+from semi.runs.distill import distill
+from semi.runs.predictions import Answers
+from semi.runs.reopen import answers_of
+from semi.runs.scores import score_of
+from semi.self_training.model_dir import same_encoder
+from semi.self_training.rounds import warm_start
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(p for p in (ROOT / "configs").glob("*.yaml"))

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from semi.errors import RunError
+from semi.evaluation.html_report import render, write_report
+from semi.evaluation.text import round_records, rounds_table, run_words
 from semi.files import read_json, write_json, write_text
-from semi.report import render, write_report
-from semi.words import round_records, rounds_table, run_words
 
 CLASSES = ["anger", "joy <b>", "슬픔"]
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 from tiny_problem import tiny_config, tiny_problem
 
-import semi.rounds as rounds
+import semi.self_training.rounds as rounds
 from models.fusion import ContrastConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.calibration import Calibration
-from semi.gate import information
-from semi.ledger import merge_rounds, round_rows
-from semi.round_report import round_record
-from semi.rounds import STOPPED, lessons_of, run_rounds, warm_start
-from semi.task_config import TaskConfig
-from semi.teaching import Teaching, Voter
-from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
+from semi.config.task import TaskConfig
+from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
+from semi.self_training.gate import information
+from semi.self_training.ledger import merge_rounds, round_rows
+from semi.self_training.record import round_record
+from semi.self_training.rounds import STOPPED, lessons_of, run_rounds, warm_start
+from semi.self_training.teacher import Teaching, Voter
 
 
 def test_zero_rounds_equals_supervised_training():

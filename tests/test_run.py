@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from semi.config import load_config
+from semi.config.schema import load_config
 from semi.errors import RunError
 from semi.files import (
     jsonable,
@@ -27,7 +27,7 @@ from semi.files import (
     write_table,
     write_tensors,
 )
-from semi.run import Run
+from semi.self_training.run_dir import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -95,8 +95,8 @@ def test_opening_what_is_not_there_names_the_runs_that_are(tmp_path):
 def test_two_processes_in_one_run_are_refused(tmp_path):
     program = textwrap.dedent(f"""
         import time
-        from semi.config import load_config
-        from semi.run import Run
+        from semi.config.schema import load_config
+        from semi.self_training.run_dir import Run
         run = Run.create(load_config(None, ["data.manifest=m.csv", "runs_dir={tmp_path}/runs"]))
         print("locked", flush=True)
         time.sleep(60)

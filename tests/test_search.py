@@ -10,13 +10,13 @@ import torch
 from tiny_problem import tiny_problem
 from two_runs import runs  # noqa: F401
 
-from semi.config import Config, load_config
+from semi.config.schema import Config, load_config
+from semi.config.yaml_format import all_keys
 from semi.errors import ConfigError, RunError
-from semi.search import search
-from semi.search_batch import together, warm_starts
-from semi.search_gain import corrected_gain
-from semi.search_space import read_space, refuse_idle
-from semi.yaml_text import all_keys
+from semi.experiments.search.batched_trials import together, warm_starts
+from semi.experiments.search.search import search
+from semi.experiments.search.selection_bias import corrected_gain
+from semi.experiments.search.space import read_space, refuse_idle
 
 SPACE = """
 train.lr: {low: 1e-3, high: 3e-2, log: true}

@@ -117,9 +117,10 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
 
 
 def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
-    monkeypatch.setattr("semi.audition.ENOUGH", 10)
-    monkeypatch.setattr("semi.audition.STUDENTS", {"logistic regression": {"kind": "logistic"}})
-    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.2, 0.1))
+    home = "semi.self_training.model_selection"
+    monkeypatch.setattr(f"{home}.ENOUGH", 10)
+    monkeypatch.setattr(f"{home}.STUDENTS", {"logistic regression": {"kind": "logistic"}})
+    monkeypatch.setattr(f"{home}._gain", lambda *_: (0.2, 0.1))
     words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
     paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
     told = ["name=heard", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
@@ -135,7 +136,7 @@ def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, m
     (done.path / "result.json").unlink()
     shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
-    monkeypatch.setattr("semi.audition._gain", lambda *_: (0.0, 0.1))  # nothing is asked again
+    monkeypatch.setattr(f"{home}._gain", lambda *_: (0.0, 0.1))  # nothing is asked again
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
     config.model.components = 20
     with pytest.raises(semi.SemiError, match=r"begun with another conf.*model\.components was 50"):
@@ -189,7 +190,7 @@ semi.self_train(config, resume=True, progress=False)
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_ledger(speech, finished, tmp_path):
-    from semi.config import save
+    from semi.config.schema import save
 
     config = settings(speech, "killed")
     save(config, tmp_path / "killed.yaml")

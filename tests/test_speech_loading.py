@@ -7,12 +7,7 @@ import pytest
 import torch
 from tiny_speech import encoder, tiny, waves
 
-from models.encoders import (
-    EncoderUnavailable,
-    PruningConfig,
-    SpeechConfig,
-    build_speech_encoder,
-)
+from models.encoders import EncoderUnavailable, PruningConfig, SpeechConfig, build_speech_encoder
 
 
 def test_wavlm_refuses_pruning_with_its_reason():

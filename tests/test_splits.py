@@ -9,7 +9,8 @@ from semi.data.audio import audio_sha256
 from semi.data.config import DataConfig
 from semi.data.leaks import leak_report, normalise_text
 from semi.data.manifest import load_manifest
-from semi.data.splits import Splits, make_splits
+from semi.data.roles import Splits
+from semi.data.splits import make_splits
 from semi.errors import ManifestError
 
 CLASSES = ("angry", "happy", "sad")

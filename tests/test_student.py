@@ -10,10 +10,10 @@ import pytest
 from two_runs import settings, write_manifest
 
 import semi
-from semi import student
-from semi.model_dir import load_model
-from semi.run import Run
-from semi.teacher import soft_labels
+from semi.runs.distill import soft_labels
+from semi.self_training import final_student as student
+from semi.self_training.model_dir import load_model
+from semi.self_training.run_dir import Run
 
 FINAL = ["distill.final=true", "train.members=2", "rounds.accept_se=9", "rounds.min_information=0",
          "train.lr=0.02", "train.steps=60", "distill.temperature=1"]  # fmt: skip

@@ -6,7 +6,7 @@ from two_runs import WORDS, runs  # noqa: F401
 
 import semi
 from semi.cli import main
-from semi.submit import submit
+from semi.runs.submit import submit
 
 
 def test_the_test_rows_of_the_run_are_submitted_in_order(runs, tmp_path):  # noqa: F811

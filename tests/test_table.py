@@ -12,7 +12,8 @@ from semi.features.config import FeaturesConfig
 from semi.features.extract import extract_rows
 from semi.features.standardize import Standardizer
 from semi.features.store import FeatureStore
-from semi.features.table import Features, Frames, load_features, load_frames
+from semi.features.table import load_features, load_frames
+from semi.features.tensors import Features, Frames
 
 
 class Text:

@@ -11,21 +11,23 @@ from tiny_problem import tiny_config, tiny_problem
 from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig, draw_mix
 from pseudo_label import SelectionConfig
-from semi.affect_scale import affect_scale
-from semi.config import load_config
+from semi.config.schema import load_config
+from semi.config.task import TaskConfig
+from semi.config.training import LOSS_NAMES, RoundsConfig, TrainConfig
 from semi.data.manifest import load_manifest
 from semi.errors import ConfigError, ManifestError
+from semi.evaluation.multitask import affect_measured, multi_measured
 from semi.features.sequences import sequences
 from semi.features.tensors import Frames
-from semi.learning_losses import LOSSES, Stakes, binary_cross_entropy
-from semi.problem import Problem
-from semi.rounds import fresh_ensemble, lessons_of, run_rounds
-from semi.task_config import TaskConfig
-from semi.task_metrics import affect_measured, multi_measured
-from semi.tasks import manifest_of_task
-from semi.teaching import answer, chain_affect, chain_logits
-from semi.training import Step, fit, given_labels, mixed
-from semi.training_config import LOSS_NAMES, RoundsConfig, TrainConfig
+from semi.self_training.rounds import lessons_of, run_rounds
+from semi.self_training.targets import manifest_of_task
+from semi.self_training.teacher import answer, chain_affect, chain_logits
+from semi.training.affect_scale import affect_scale
+from semi.training.batches import Step, given_labels, mixed
+from semi.training.dataset import Problem
+from semi.training.fit import fit
+from semi.training.initialisation import fresh_ensemble
+from semi.training.losses import LOSSES, Stakes, binary_cross_entropy
 
 QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
 PLAIN = ContrastConfig(

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from semi.tracking import NoTracker, open_tracker
+from semi.evaluation.tensorboard import NoTracker, open_tracker
 
 
 def read_events(folder):

@@ -8,12 +8,13 @@ from tiny_problem import tiny_config, tiny_problem
 
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import NoiseConfig
-from semi.ensemble import Ensemble
-from semi.objective import NO_STAKES, Aims
-from semi.rounds import fresh_ensemble, lessons_of
-from semi.stepping import MemberAdamW
-from semi.training import clip_members, fit, learning_rate, needs_twins
-from semi.training_config import TrainConfig
+from semi.config.training import TrainConfig
+from semi.self_training.rounds import lessons_of
+from semi.training.ensemble import Ensemble
+from semi.training.fit import fit, needs_twins
+from semi.training.initialisation import fresh_ensemble
+from semi.training.objective import NO_STAKES, Aims
+from semi.training.optim import MemberAdamW, clip_members, learning_rate
 
 PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
 
@@ -76,7 +77,7 @@ def test_noisy_twins_that_teach_nothing_change_nothing(kind, monkeypatch):
     )
     without = trained(problem, config, start)
     rows = set(seen)
-    monkeypatch.setattr("semi.training.needs_twins", lambda *_: True)
+    monkeypatch.setattr("semi.training.fit.needs_twins", lambda *_: True)
     seen.clear()
     beside = trained(problem, config, start)
     assert set(seen) == {2 * n for n in rows} and len(rows) == 1

@@ -3,14 +3,7 @@
 import pytest
 import torch
 
-from pseudo_label.voting import (
-    adjust,
-    decision,
-    fit_tau,
-    fit_weights,
-    greedy_weights,
-    soft_vote,
-)
+from pseudo_label.voting import adjust, decision, fit_tau, fit_weights, greedy_weights, soft_vote
 
 
 def heads(rows=600, seed=0, noise=(0.5, 1.5, 4.0), classes=4):

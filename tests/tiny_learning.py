@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from models.fusion import ContrastConfig, FusionConfig
-from semi.learning import LearningConfig
-from semi.problem import Problem
-from semi.training_config import RoundsConfig, TrainConfig
+from semi.config.learning import LearningConfig
+from semi.config.training import RoundsConfig, TrainConfig
+from semi.training.dataset import Problem
 
 CLASSES = ["calm", "glad", "sad"]
 

@@ -8,8 +8,8 @@ import torch
 from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
-from semi.problem import Problem
-from semi.training_config import RoundsConfig, TrainConfig, VoteConfig
+from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
+from semi.training.dataset import Problem
 
 
 def tiny_problem(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1.0, views=2):

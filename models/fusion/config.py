@@ -19,7 +19,10 @@ KINDS = (
     "cross_attention",
     "topn_attention",
 )
-CLOSED_FORM = ("discriminant", "logistic")  # linear, solved and not stepped: see semi.closed_form
+CLOSED_FORM = (
+    "discriminant",
+    "logistic",
+)  # linear, solved and not stepped
 
 
 @dataclass

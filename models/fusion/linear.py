@@ -19,7 +19,7 @@ class Linear(nn.Module):
     """logits = prior + sum over present views of (x - center) basis W + b; each view's own too.
 
     A missing view adds nothing, so a row's result depends on what it has. The kinds `discriminant`
-    and `logistic` are this model and differ in how semi.closed_form finds the numbers.
+    and `logistic` are this model and differ in how semi.training.closed_form finds the numbers.
     """
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
 from .folds import assign_folds, choose_groups, draw_labels
-from .roles import Splits as Splits
+from .roles import Splits
 from .split_checks import absent, check_classes, check_leaks
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import StoreError
-from .extract import Limits, look_up, make_sources
+from .extract import look_up, make_sources
 from .merge import read_quarantine
-from .sources import Source
+from .sources import Limits, Source
 from .store import FeatureStore, Shelf, Snapshot
 from .tensors import Features, Frames
 

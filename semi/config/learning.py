@@ -1,0 +1,50 @@
+"""The settings that the rounds read, without data, encoders and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.fusion import ContrastConfig, FusionConfig
+from noise import NoiseConfig
+from pseudo_label import SelectionConfig
+
+from .task import TaskConfig
+from .training import RoundsConfig, TrainConfig, VoteConfig
+
+RECIPES = ("none", "auto")
+
+
+def check_recipe(name: str) -> None:
+    """Raises ValueError unless `name` is a recipe."""
+    if name not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got '{name}'")
+
+
+@dataclass
+class LearningConfig:
+    """How models are trained and how rounds of self-training go: what `run_rounds` needs."""
+
+    seed: int = 0
+    """The one seed."""
+    recipe: str = "none"
+    """none (the settings below as they are) | auto (chosen by the labels)."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What is predicted of an utterance."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """Noisy views of the embeddings that training sees."""
+    model: FusionConfig = field(default_factory=FusionConfig)
+    """The fusion model on top of the embeddings."""
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    """Contrastive losses between modalities, and between original and noisy views."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How one round's models are trained."""
+    vote: VoteConfig = field(default_factory=VoteConfig)
+    """How the heads of a model are combined into one probability."""
+    select: SelectionConfig = field(default_factory=SelectionConfig)
+    """Which rows of the pool become pseudo-labelled, with which label and weight."""
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
+    """The rounds of self-training and the gate that each must pass."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown recipe."""
+        check_recipe(self.recipe)

@@ -1,0 +1,94 @@
+"""`recipe: auto`: the settings of learning that the benchmark found best, chosen by the labels.
+
+The evidence is benchmarks/results/selftraining/; docstrings of the constants name what was learned.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from .learning import LearningConfig
+from .task import task_of
+
+GAUSSIAN: dict[str, Any] = {
+    "model.kind": "discriminant",
+    "train.members": 1,
+    "vote.calibration": "temperature",
+    "select.rule": "soft_allocation",
+    "select.soft_allocation.temperature": 0.7,
+    "select.prior": "em",
+    "select.temporal": 0.0,
+    "rounds.max_rounds": 8,
+    "rounds.min_change": 0.0,
+}
+"""Expectation-maximisation of Gaussian classes, one gated round an iteration.
+
+The shared covariance is learned from the whole pool: what varies within a class is not emotion.
+Forty labels cannot tell that to any classifier that learns from labelled rows alone.
+"""
+SETTLED = ("kind", "components")
+"""Settings of section model that are decided later, by semi.self_training.model_selection."""
+
+
+def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
+    """Returns the settings with the recipe's in place, and a sentence that says what and why.
+
+    A setting that is not at its default is the user's and stays. `recipe: none` changes nothing.
+
+    Args:
+        config: anything with the sections of LearningConfig and `recipe`.
+        gold: labelled training rows.
+        pool: unlabelled rows.
+    """
+    if config.recipe == "none":
+        return config, ""
+    counted = f"recipe auto, {gold} labelled and {pool} unlabelled rows"
+    kind = task_of(config).kind
+    if kind != "single":
+        return config, (
+            f"{counted}: task.kind {kind} is not yet in the benchmark that recipes come from, so "
+            "all settings stay as they are"
+        )
+    chosen, plain, kept = copy.deepcopy(config), LearningConfig(), []
+    for key, value in GAUSSIAN.items():
+        section, name = _at(chosen, key)
+        mine, usual = getattr(section, name), getattr(_at(plain, key)[0], name)
+        if mine == usual:
+            setattr(section, name, value)
+        elif mine != value:
+            kept.append(f"{key}={mine}")
+    told = (
+        f"{counted}: to begin with, Gaussian classes of one covariance, learned from labels and "
+        "pool together "
+        f"({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
+    )
+    return chosen, told + (f"; kept as given: {', '.join(kept)}" if kept else "")
+
+
+def overruled(config: Any, given: Any) -> list[str]:
+    """Returns the `key=value` words that a user gave and the recipe would replace.
+
+    A value that is the default cannot be told from one that was never given, once it is read.
+
+    Args:
+        config: as read.
+        given: dotted keys that a file or the command line names.
+    """
+    if config.recipe == "none":
+        return []
+    plain, found = LearningConfig(), []
+    for key, value in GAUSSIAN.items():
+        section, name = _at(config, key)
+        mine = getattr(section, name)
+        if key in given and mine != value and mine == getattr(_at(plain, key)[0], name):
+            found.append(f"{key}={mine}")
+    return found
+
+
+def _at(config: Any, key: str) -> tuple[Any, str]:
+    """Returns the section that holds a dotted key, and the key's last word."""
+    *path, name = key.split(".")
+    for word in path:
+        config = getattr(config, word)
+    return config, name

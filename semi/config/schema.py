@@ -1,0 +1,303 @@
+"""One run's settings: the sections' dataclasses composed, loaded and checked together."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.encoders import ArrayConfig, SpeechConfig, TextConfig
+from models.fusion import ContrastConfig, FusionConfig
+from models.fusion.config import CLOSED_FORM
+from noise import NoiseConfig
+from pseudo_label import SelectionConfig
+
+from ..data.config import DataConfig
+from ..errors import ConfigError
+from ..features.config import FeaturesConfig
+from ..files import write_text
+from . import loading as settings
+from .distillation import DistillConfig
+from .finetune import FinetuneConfig
+from .learning import check_recipe
+from .recipes import overruled
+from .task import TaskConfig, task_problems
+from .training import RoundsConfig, TrainConfig, VoteConfig
+from .yaml_format import documented_yaml, to_yaml
+
+__all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+# Settings that say where and how fast, not what: two runs that differ only here are the same run.
+NOT_IN_SIGNATURE = (
+    "name",
+    "runs_dir",
+    "tracking",
+    "data.manifest",  # the manifest's own SHA-256 stands for it
+    "data.audio_root",
+    "data.workers",
+    "features.store",
+    "encoders.speech.batch_seconds",
+    "finetune",  # another command's
+    "distill.teacher",  # teacher.json holds the hash of its model
+)
+
+
+@dataclass
+class EncodersConfig:
+    """What turns an utterance into embeddings, one encoder a modality."""
+
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    """Audio -> embedding; model: none leaves the modality out."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """Text -> embedding; model: none leaves the modality out."""
+    extra: dict[str, ArrayConfig] = field(default_factory=dict)
+    """Further modalities as precomputed arrays, e.g. {video: {column: video}}."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when a further modality takes the name of a built-in one."""
+        for name in self.extra:
+            if name in ("speech", "text", "fused") or not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(
+                    f"extra: '{name}' cannot name a further modality; use a word of letters, "
+                    "digits and _ other than speech, text and fused"
+                )
+
+
+@dataclass
+class Config:
+    """Every setting of a run."""
+
+    name: str = "run"
+    """Name of the run; its results go to <runs_dir>/<name>/."""
+    runs_dir: str = "runs"
+    """Folder of all runs."""
+    seed: int = 0
+    """The one seed; the same config, data and seed give the same ledger."""
+    recipe: str = "none"
+    """none (the settings below as they are) | auto (chosen by the labels)."""
+    device: str = "cpu"
+    """cpu | cuda | cuda:<number>."""
+    precision: str = "fp32"
+    """Arithmetic of the encoders: fp32 | bf16 (about 3x faster where it is built in) | fp16."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 = PyTorch's own choice."""
+    tracking: bool = True
+    """Write TensorBoard files to <runs_dir>/<name>/tb."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The utterances: where they are, what is labelled, what is held out."""
+    encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    """What turns an utterance into embeddings, one encoder a modality."""
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    """The store of embeddings and their standardisation."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What is predicted of an utterance: a class, several, valence and arousal, or both."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """Noisy views of the embeddings that training sees."""
+    model: FusionConfig = field(default_factory=FusionConfig)
+    """The fusion model on top of the embeddings."""
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    """Contrastive losses between modalities, and between original and noisy views."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How one round's models are trained."""
+    vote: VoteConfig = field(default_factory=VoteConfig)
+    """How the heads of a model are combined into one probability."""
+    select: SelectionConfig = field(default_factory=SelectionConfig)
+    """Which rows of the pool become pseudo-labelled, with which label and weight."""
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
+    """The rounds of self-training and the gate that each must pass."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """Adapting the encoders beforehand (`semi finetune`); `semi train` never reads this."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """A student of a finished run (`semi distill`); of this section `semi train` reads `final`."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the first top-level setting that is not allowed."""
+        check_recipe(self.recipe)
+        if not re.fullmatch(r"[\w][\w.+=-]*", self.name):
+            raise ValueError(
+                f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"
+            )
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be cpu, cuda or cuda:<number>, got '{self.device}'")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got '{self.precision}'"
+            )
+        if self.threads < 0:
+            raise ValueError(f"threads must be >= 0, got {self.threads}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
+
+    @property
+    def path(self) -> str:
+        """The run's folder."""
+        return str(Path(self.runs_dir, self.name))
+
+
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), *, elsewhere: bool = False
+) -> Config:
+    """Returns defaults <- YAML file <- `key=value` words; raises ConfigError with every problem.
+
+    `elsewhere` leaves out what only matters where the run trains (is there such a GPU?).
+    """
+    resolved = settings.resolve(Config, path, overrides)
+    problems = resolved.problems
+    for key, sentence in _together(resolved.sections, elsewhere):
+        given = resolved.sources.get(key)
+        problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
+    if not problems:
+        problems += recipe_problems(resolved)
+    if problems:
+        raise ConfigProblems(problems, resolved.sections.get("data"))
+    return resolved.value
+
+
+def recipe_problems(resolved: Any) -> list[str]:
+    """Returns a sentence where words that a user gave would be replaced by a recipe."""
+    words = overruled(resolved.value, resolved.sources)
+    if not words:
+        return []
+    return [
+        f"recipe: auto chooses {', '.join(words)} itself and would replace what is given; leave "
+        "it out, or set recipe=none"
+    ]
+
+
+class ConfigProblems(ConfigError):
+    """All problems of one configuration; `data` is its section of that name where that is sound."""
+
+    def __init__(self, problems: list[str], data: DataConfig | None = None):
+        self.problems, self.data = problems, data
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n  ".join([f"{count} in the configuration:", *problems]))
+
+
+def refuse_recipe(config: Config, verb: str) -> None:
+    """Raises ConfigError where a verb would pass over the recipe in silence."""
+    if config.recipe != "none":
+        told = f"recipe: {verb} takes settings as they are; set recipe=none and name what you want"
+        raise ConfigProblems([f"{told}, such as model.kind=discriminant"], config.data)
+
+
+def check(config: Config) -> Config:
+    """Returns a config built in Python, after the checks that a loaded one has been through."""
+    problems = [f"{key}: {sentence}" for key, sentence in _together(_sections(config), False)]
+    if problems:
+        raise ConfigProblems(problems, config.data)
+    return config
+
+
+def signature(config: Config) -> dict[str, object]:
+    """Returns dotted key -> value of every setting that can change a run's result."""
+    return {
+        key: value
+        for key, value in _leaves(config, "")
+        if key not in NOT_IN_SIGNATURE and key.partition(".")[0] not in NOT_IN_SIGNATURE
+    }
+
+
+def save(config: Config, path: str | Path) -> None:
+    """Writes the resolved settings as YAML, whole or not at all."""
+    write_text(path, to_yaml(config))
+
+
+def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
+    """Returns (key, sentence) for each rule that needs the world or more than one section."""
+    found: list[tuple[str, str]] = []
+    top, data = sections.get(""), sections.get("data")
+    encoders = sections.get("encoders")
+    if data is not None and not data.manifest:
+        found.append(("data.manifest", "required, but not set"))
+    if top is not None and top.device != "cpu" and not elsewhere:
+        found += [("device", s) for s in _device_problems(top.device)]
+    if encoders is not None and not encoders.extra:
+        models = {encoders.speech.model, encoders.text.model}
+        if models == {"none"}:
+            told = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
+            found.append(("encoders", told))
+    found += _frames_problems(sections)
+    found += _closed_form_problems(sections)
+    select = sections.get("select")
+    if select is not None and data is not None and select.rule == "external" and not data.outside:
+        told = "rule external asks outside voters, but data.outside names no file of them"
+        found.append(("select.rule", told))
+    task = sections.get("task")
+    return found if task is None else found + task_problems(task, sections)
+
+
+def keeps_frames(encoders: EncodersConfig) -> bool:
+    """Says whether any modality keeps its frames (pooling: frames)."""
+    sections = (encoders.speech, encoders.text, *encoders.extra.values())
+    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+
+
+def _frames_problems(sections: dict) -> list[tuple[str, str]]:
+    encoders, model, noise = (sections.get(k) for k in ("encoders", "model", "noise"))
+    if encoders is None or not keeps_frames(encoders):
+        return []
+    found: list[tuple[str, str]] = []
+    if model is not None and model.kind != "cross_attention":
+        told = (
+            f"{model.kind} only averages frames, so pooling=frames would be a slower pooling=mean; "
+            "set model.kind=cross_attention or pooling=mean"
+        )
+        found.append(("model.kind", told))
+    if noise is not None and noise.mixup_alpha > 0:
+        told = "sequences of different lengths cannot be blended; set it to 0 or pooling=mean"
+        found.append(("noise.mixup_alpha", told))
+    return found
+
+
+def _closed_form_problems(sections: dict) -> list[tuple[str, str]]:
+    model, task = sections.get("model"), sections.get("task")
+    if model is None or task is None or model.kind not in CLOSED_FORM or task.kind == "single":
+        return []
+    told = f"{model.kind} knows single labels only, task.kind is {task.kind}; take another kind"
+    return [("model.kind", f"{told}, such as concat")]
+
+
+def _device_problems(device: str) -> list[str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return [f"'{device}' is not available: PyTorch {torch.__version__} sees no GPU; use cpu"]
+    number = int(device.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        return [f"'{device}' is not available: this machine has {torch.cuda.device_count()} GPU(s)"]
+    return []
+
+
+def _sections(config: object, prefix: str = "") -> dict:
+    found = {prefix: config}
+    for f in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            found |= _sections(value, f"{prefix}.{f.name}".lstrip("."))
+    return found
+
+
+def _leaves(value: object, prefix: str) -> list[tuple[str, object]]:
+    if not dataclasses.is_dataclass(value):
+        return [(prefix, value)]
+    found = []
+    for f in dataclasses.fields(value):
+        inner = getattr(value, f.name)
+        if isinstance(inner, dict) and any(dataclasses.is_dataclass(v) for v in inner.values()):
+            inner = {k: dataclasses.asdict(v) for k, v in inner.items()}
+        found += _leaves(inner, f"{prefix}.{f.name}".lstrip("."))
+    return found
+
+
+def documented_default() -> str:
+    """Returns the text of configs/default.yaml: every setting, its meaning and its default."""
+    head = (
+        "# Every setting and its default; made by `python -m semi.config > configs/default.yaml`.\n"
+        "# A YAML of your own holds only what differs; `key=value` words win over it.\n\n"
+    )
+    return head + documented_yaml(Config())

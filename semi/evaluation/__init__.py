@@ -1,0 +1,1 @@
+"""Metrics and how they are shown: numbers, figures, TensorBoard, the report."""

@@ -1,0 +1,238 @@
+"""report.html: one self-contained page of a run, made from the files in its folder alone."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..files import read_json, write_text
+from . import figures
+from .text import SCORES, SPLITS, percent, round_records, scored, verdict
+
+TEMPLATE = "report.html.j2"
+SHOWN = 200  # quarantined files listed; the rest is counted
+METRICS = {"accuracy": "accuracy", **SCORES, "ece": "calibration error", "aurc": "AURC",
+           "sample_f1": "F1 per row", "ccc": "CCC"}  # fmt: skip
+
+
+def write_report(run: str | Path) -> Path:
+    """Writes report.html into a run's folder and returns its path."""
+    path = Path(run, "report.html")
+    write_text(path, render(run))
+    return path
+
+
+def render(run: str | Path) -> str:
+    """Returns the page; whatever a run has not written is left out."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("semi.evaluation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent}
+    return environment.get_template(TEMPLATE).render(**facts(run))
+
+
+def facts(run: str | Path) -> dict[str, Any]:
+    """Returns everything the page shows, as plain values and SVG texts."""
+    run = Path(run)
+    if not (run / "config.yaml").is_file():
+        raise RunError(f"{run} is not a run (it has no config.yaml)")
+    result = read_json(run / "result.json", {})
+    records = round_records(run)
+    best = _best(records, result)
+    quarantine = _rows(run / "quarantine.csv")
+    splits = Counter(row.get("role", "") for row in _rows(run / "splits.csv"))
+    return {
+        "name": run.name,
+        "finished": bool(result),
+        "result": result,
+        "sentence": result.get("sentence") or "This run is not finished.",
+        "cards": _cards(records, best),
+        "rounds": [_round(r) for r in records],
+        "round_key": SPLITS[_key(records)],
+        "rounds_figure": _rounds_figure(records),
+        "best": best,
+        "parts": [_part(best, key, told) for key, told in SPLITS.items() if best.get(key)],
+        "figures": _figures(best),
+        "added": [_added(r) for r in records if r.get("class_mix")],
+        "quarantine": quarantine[:SHOWN],
+        "quarantine_more": max(0, len(quarantine) - SHOWN),
+        "splits": {k: v for k, v in splits.items() if k},
+        "notes": _sentences(result.get("notes")),
+        "leaks": _sentences(result["leaks"]) if "leaks" in result else None,
+        "read": (run / "quarantine.csv").is_file() or "quarantined" in result,
+        "config": (run / "config.yaml").read_text(encoding="utf-8"),
+    }
+
+
+def _best(records: Sequence[dict], result: dict) -> dict:
+    """Returns the round that ships."""
+    number = result.get("best_round")
+    kept = [r for r in records if r.get("accepted", True)]
+    return next((r for r in records if r.get("round") == number), kept[-1] if kept else {})
+
+
+def _key(records: Sequence[dict]) -> str:
+    return next((k for k in SPLITS if any(r.get(k) for r in records)), "metrics_oof")
+
+
+def _cards(records: Sequence[dict], best: dict) -> list[dict]:
+    """Returns the headline's numbers: what ships, and the warm start it is compared with."""
+    key = _key(records)
+    now, start = best.get(key) or {}, (records[0].get(key) if records else None) or {}
+    return [
+        {"name": told, "now": scored(now, name), "start": percent(start.get(name)),
+         "change": _change(now.get(name), start.get(name))}
+        for name, told in SCORES.items()
+        if now.get(name) is not None
+    ]  # fmt: skip
+
+
+def _change(now: float | None, before: float | None) -> str:
+    return "" if now is None or before is None else f"{100 * (now - before):+.1f}"
+
+
+def _round(record: dict) -> dict:
+    key = next((k for k in SPLITS if record.get(k)), "metrics_oof")
+    pseudo = record.get("pseudo") or {}
+    return {
+        "number": record.get("round"),
+        "verdict": verdict(record),
+        "why": record.get("verdict") or "",
+        "rule": record.get("rule") or "-",
+        "asked": percent(record.get("coverage_asked") or None),
+        "added": record.get("added") or "-",
+        "precision": percent(pseudo.get("precision")),
+        "scores": [scored(record.get(key), name) for name in SCORES],
+        "gate": percent((record.get("gate") or {}).get("value")),
+    }
+
+
+def _rounds_figure(records: Sequence[dict]) -> str:
+    key = _key(records)
+    done = [r for r in records if r.get(key)]
+    if len(done) < 2:
+        return ""
+
+    def ends(name: str, end: str) -> list:
+        return [((r[key].get("intervals") or {}).get(name) or {}).get(end) for r in done]
+
+    shown = {
+        told: ([r[key].get(name) for r in done], ends(name, "low"), ends(name, "high"))
+        for name, told in list(SCORES.items())[1:]
+    }
+    return figures.svg(figures.rounds([r.get("round", 0) for r in done], shown))
+
+
+def _part(record: dict, key: str, told: str) -> dict:
+    """Returns the scores of one set of gold rows: overall, per class, confusion as shades."""
+    m = record[key]
+    classes, matrix = m.get("classes") or [], m.get("confusion") or []
+    rows = [
+        {"name": c, **{k: percent(_at(m, k, i)) for k in ("precision", "recall", "f1")},
+         "support": _at(m, "support", i)}
+        for i, c in enumerate(classes)
+    ]  # fmt: skip
+    shades = [[n / max(sum(row), 1) for n in row] for row in matrix]
+    cells = [
+        [{"n": n, "share": s} for n, s in zip(row, shade, strict=True)]
+        for row, shade in zip(matrix, shades, strict=True)
+    ]
+    return {
+        "title": told,
+        "rows": m.get("rows"),
+        "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None]
+        + _affect(m),
+        "notes": sorted({i["note"] for i in (m.get("intervals") or {}).values() if i.get("note")}),
+        "classes": classes,
+        "per_class": rows if m.get("f1") else [],
+        "confusion": list(zip(classes, cells, strict=False)),
+    }
+
+
+def _affect(metrics: dict) -> list[tuple[str, str]]:
+    """Returns CCC with its interval, Pearson's r and RMSE of valence and arousal."""
+    found = []
+    for name, m in (metrics.get("affect") or {}).items():
+        if m.get("rows", 0) >= 2:
+            found.append((f"{name}: CCC", scored(m, "ccc")))
+            found.append((f"{name}: Pearson's r", percent(m["pearson"])))
+            found.append((f"{name}: RMSE", f"{m['rmse']:.3f}"))
+    return found
+
+
+def _at(metrics: dict, key: str, index: int) -> Any:
+    values = metrics.get(key) or []
+    return values[index] if index < len(values) else None
+
+
+def _figures(record: dict) -> list[dict]:
+    """Returns the curves of the round that ships."""
+    found = []
+    bins = record.get("reliability") or []
+    if bins:
+        x, y, n = ([b.get(k) for b in bins] for k in ("confidence", "accuracy", "rows"))
+        ece = (record.get("metrics_oof") or {}).get("ece")
+        found.append(("Calibration on out-of-fold gold", figures.reliability(x, y, n, ece)))
+    for key, title, what in (
+        ("risk_coverage", "Risk and coverage on out-of-fold gold", "error rate"),
+        ("curve", "Pseudo-labels against hidden gold", "share that is right"),
+    ):
+        source = record if key == "risk_coverage" else record.get("pseudo") or {}
+        points = source.get(key) or []
+        if points:
+            y = "risk" if key == "risk_coverage" else "precision"
+            lines = [p.get("coverage") for p in points], [p.get(y) for p in points]
+            found.append((title, figures.curve(*lines, label=what)))
+    return [{"title": title, "svg": figures.svg(figure)} for title, figure in found]
+
+
+def _added(record: dict) -> dict:
+    """Returns what one round added: shares per class, and how right it was where that is known."""
+    mix = record["class_mix"] or {}
+    total, pseudo = max(sum(mix.values()), 1), record.get("pseudo") or {}
+    by_class = pseudo.get("by_class") or pseudo.get("per_class") or {}
+    largest = max([*mix.values(), 1])
+    return {
+        "number": record.get("round"),
+        "verdict": verdict(record),
+        "added": record.get("added"),
+        "precision": percent(pseudo.get("precision")) if pseudo else "",
+        "coverage": percent(pseudo.get("coverage")) if pseudo else "",
+        "classes": [
+            {"name": c, "count": n, "share": n / total, "width": 100 * n / largest,
+             "precision": percent((by_class.get(c) or {}).get("precision")) if by_class else ""}
+            for c, n in mix.items()
+        ],
+        "notes": record.get("notes") or [],
+    }  # fmt: skip
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as source:
+        return list(csv.DictReader(source))
+
+
+def _sentences(value: Any) -> list[str]:
+    """Returns what a JSON file says in words, whichever way it was put."""
+    if not value:
+        return []
+    if isinstance(value, str):
+        return value.splitlines()
+    if isinstance(value, dict):
+        value = [
+            f"{kind}: {v['count']} of {v['of']} rows" if isinstance(v, dict) and "of" in v
+            else f"{kind}: {v}"
+            for kind, v in value.items()
+        ]  # fmt: skip
+    return [str(v) for v in value]

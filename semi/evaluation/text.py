@@ -1,0 +1,126 @@
+"""What the command line says at the end of its work: plain lines from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json
+
+SCORES = {"waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+SPLITS = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
+          "metrics_oof": "out-of-fold training rows"}  # fmt: skip
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Returns aligned columns; the first `left` ones are flush left, the others flush right."""
+    widths = [max(len(str(r[k])) for r in [head, *rows]) for k in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = [
+            str(c).ljust(w) if k < left else str(c).rjust(w)
+            for k, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(head), "  ".join("-" * w for w in widths), *(line(r) for r in rows)])
+
+
+def percent(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Returns 61.2 [55.0, 67.1] of shares, or - where there is no value."""
+    if value is None:
+        return "-"
+    interval = (
+        f" [{100 * low:.1f}, {100 * high:.1f}]" if low is not None and high is not None else ""
+    )
+    return f"{100 * value:.1f}{interval}"
+
+
+def scored(metrics: dict | None, name: str) -> str:
+    """Returns a metric with its interval from a round's metrics."""
+    if not metrics:
+        return "-"
+    interval = (metrics.get("intervals") or {}).get(name) or {}
+    return percent(metrics.get(name), interval.get("low"), interval.get("high"))
+
+
+def round_records(run: str | Path) -> list[dict]:
+    """Returns the round.json of every finished round of a run, in order."""
+    found = sorted(Path(run).glob("round-*/round.json"), key=lambda p: p.parent.name)
+    return [record for record in map(read_json, found) if record]
+
+
+def verdict(record: dict) -> str:
+    """Returns one or two words on what became of a round."""
+    if not record.get("round"):
+        return "warm start"
+    return "accepted" if record.get("accepted") else "rolled back"
+
+
+def rounds_table(records: Sequence[dict]) -> str:
+    """Returns the table of rounds: rows added, verdict, scores on gold rows with intervals."""
+    key = next((k for k in SPLITS if any(r.get(k) for r in records)), "metrics_oof")
+    names = columns(next((r[key] for r in records if r.get(key)), {}))
+    rows = [
+        [
+            str(r.get("round", "")),
+            verdict(r),
+            str(r.get("added") or "-"),
+            *(scored(r.get(key), name) for name in names),
+        ]
+        for r in records
+    ]
+    measured: Any = next((r[key] for r in records if r.get(key)), {})
+    rows_told = f"{measured['rows']} " if measured.get("rows") else ""
+    unit = next(iter((measured.get("intervals") or {}).values()), {})
+    how = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
+    title = f"Scores in % on {rows_told}gold {SPLITS[key]}{how}:"
+    return title + "\n\n" + table(["round", "verdict", "added", *names.values()], rows, left=2)
+
+
+def columns(metrics: dict) -> dict[str, str]:
+    """Returns the scores that a table shows, by their names: those that the task has."""
+    if "sample_f1" in metrics:
+        names = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+        return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
+    names = SCORES if "waf" in metrics or "ccc" not in metrics else {}
+    return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
+
+
+def run_words(run: str | Path) -> str:
+    """Returns what a finished run says: its rounds, what came of them, what to type next."""
+    run = Path(run)
+    result = read_json(run / "result.json", {})
+    lines = ["", rounds_table(round_records(run)), ""]
+    if result.get("sentence"):
+        lines += [result["sentence"], ""]
+    lost = result.get("quarantined")
+    if lost:
+        files = "1 file" if lost == 1 else f"{lost} files"
+        lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
+    marks = ("warning: ", "rows lack usable", "are left out")
+    told = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
+    lines += [f"Caution: {note.removeprefix('warning: ')}." for note in told]
+    lines += [""] * bool(told)
+    lines += [
+        "Next:",
+        f"  tensorboard --logdir {run / 'tb'}",
+        f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
+        f'  semi predict {run} some.wav --text "what was said"',
+    ]
+    return "\n".join(lines)
+
+
+def extraction_words(extraction: Any) -> list[str]:
+    """Returns a line per modality, the quarantine and the place of the store."""
+    lines = [
+        f"{name}: {count.done} encoded, {count.cached} in the store already"
+        + (f", {count.quarantined} quarantined" if count.quarantined else "")
+        + (f"; {count.exactness}" if count.exactness else "")
+        for name, count in extraction.modalities.items()
+    ]
+    lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]
+    if len(extraction.quarantine) > 20:
+        lines.append(f"... and {len(extraction.quarantine) - 20} more")
+    return [*lines, f"{extraction.store}: complete after {extraction.seconds:.1f} s"]

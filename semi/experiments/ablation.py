@@ -1,0 +1,44 @@
+"""`semi ablate`: a recipe, and the same recipe with one setting changed at a time, compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..config.schema import load_config
+from ..errors import RunError
+from ..runs.compare import compare
+from ..runs.comparison import Comparison
+from ..runs.reopen import result_of
+from ..self_training.run_dir import Run
+from ..self_training.train import self_train
+
+
+def variants(vary: Sequence[str]) -> list[str]:
+    """Returns every single change: 'a=1,2' is a=1 and a=2; commas inside brackets do not part."""
+    found = []
+    for word in vary:
+        key, equals, values = word.partition("=")
+        if not equals or not key or not values:
+            raise RunError(f"give what varies as key=value or key=value,value; got '{word}'")
+        found += [f"{key}={v}" for v in re.split(r",(?![^\[{]*[\]}])", values)]
+    return list(dict.fromkeys(found))
+
+
+def ablate(
+    path: str | None, overrides: Sequence[str], vary: Sequence[str], *,
+    output: str | None = None, progress: bool = True,
+) -> Comparison:  # fmt: skip
+    """Trains the recipe and each variant of it, then pairs every variant with the recipe.
+
+    Runs that are finished already are not trained again, so an interrupted call goes on.
+    """
+    base = load_config(path, overrides)
+    configs = [base]
+    for word in variants(vary):
+        name = f"{base.name}+" + re.sub(r"[^\w.+=-]+", "-", word).strip("-")
+        configs.append(load_config(path, [*overrides, word, f"name={name}"]))
+    for config in configs:
+        self_train(config, resume=True, progress=progress)
+        result_of(Run.open(config.path))
+    return compare([c.path for c in configs], paired=True, output=output)

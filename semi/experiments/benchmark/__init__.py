@@ -1,0 +1,1 @@
+"""Every rule on every corpus, budget and draw, against supervised training."""

@@ -1,0 +1,159 @@
+"""The arms of a benchmark: rules, controls and scikit-learn on one and the same problem.
+
+Letters: T test rows, P pool rows, C classes, G chains.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...config.learning import LearningConfig
+from ...config.recipes import resolved
+from ...evaluation.metrics import pseudo_report
+from ...self_training.model_selection import SharedStart, audition
+from ...self_training.record import shipped_answer
+from ...self_training.rounds import Outcome, choose, run_rounds
+from ...self_training.state import Picked, RoundState
+from ...training.dataset import Problem
+
+PLACEBO_SEED = 1_000_003  # added to the seed of the placebo
+POISON_COVERAGE = 0.6  # share of the pool whose labels the shuffled arm asks for
+
+
+@dataclass
+class Answers:
+    """What an arm says about the test rows, and how it came to it."""
+
+    predicted: np.ndarray  # (T,) int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Starts:
+    """One shared start for each way of training: arms that differ in select and rounds share."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, SharedStart] = {}
+
+    def of(self, learning: LearningConfig) -> SharedStart:
+        """Returns the start of these settings."""
+        kept = {k: v for k, v in asdict(learning).items() if k not in ("select", "rounds")}
+        key = json.dumps([kept, learning.rounds.metric], sort_keys=True)
+        return self.known.setdefault(key, SharedStart())
+
+
+def rounds_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+    """Returns the answers of gated self-training."""
+    begun = time.process_time()
+    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
+    found = audition(
+        problem, learning, lambda each: run_rounds(problem, each, recorder=starts.of(each))
+    )
+    outcome = found.outcome or run_rounds(problem, learning, recorder=starts.of(learning))
+    return answers_of(problem, outcome, begun)
+
+
+def supervised_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+    """Returns the answers of the same ensemble without any round."""
+    from dataclasses import replace
+
+    none = replace(learning, rounds=replace(learning.rounds, max_rounds=0))
+    return rounds_arm(problem, none, starts)
+
+
+def placebo_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+    """Returns supervised answers of another seed: how far a mere re-run moves the numbers."""
+    from dataclasses import replace
+
+    return supervised_arm(problem, replace(learning, seed=learning.seed + PLACEBO_SEED), starts)
+
+
+def shuffled_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+    """Returns the answers of rounds of wrong pseudo-labels: the gate must object."""
+    from dataclasses import replace
+
+    begun = time.process_time()
+    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
+    select = replace(learning.select, rule="class_topk", coverage=[POISON_COVERAGE])
+    poisoned = replace(learning, select=select)
+    outcome = run_rounds(problem, poisoned, recorder=starts.of(poisoned), pick=poison)
+    return answers_of(problem, outcome, begun)
+
+
+def poison(
+    problem: Problem, state: RoundState, config: Any, rate: float, number: int
+) -> tuple[Picked, Tensor]:
+    """Returns what the rule picks, every chosen row under a random class that is not its own."""
+    picked, target = choose(problem, state, config, rate, number)
+    classes = len(problem.classes)
+    generator = torch.Generator().manual_seed(config.seed * 31 + number)
+    step = torch.randint(1, max(classes, 2), picked.label.shape, generator=generator)
+    wrong = (picked.label + step.to(picked.label)) % classes
+    picked.label = torch.where(picked.chosen, wrong, picked.label)
+    hard = torch.nn.functional.one_hot(picked.label, classes).to(target)
+    return picked, torch.where(picked.chosen[..., None], hard, target)
+
+
+def answers_of(problem: Problem, outcome: Outcome, begun: float) -> Answers:
+    """Returns the test answers of the round that ships, and the account of the rounds."""
+    final = outcome.final
+    said = shipped_answer(problem, final, problem.test)
+    if said is None:
+        raise RuntimeError("the round that ships has no model")
+    tried = outcome.states[1:]
+    facts: dict[str, Any] = {
+        "rounds": len(tried),
+        "accepted": sum(s.accepted for s in tried),
+        "shipped": final.number,
+        "stopped": outcome.stopped,
+        "oof_start": outcome.states[0].metric,
+        "oof_final": final.metric,
+    }
+    if final.picked is not None:
+        hidden = problem.label[problem.pool].cpu()
+        report = pseudo_report(
+            final.picked.chosen[-1].cpu(), final.picked.label[-1].cpu(), hidden, problem.classes
+        )
+        facts |= {"coverage": report.coverage, "precision": report.precision}
+    facts["cpu_seconds"] = time.process_time() - begun
+    return Answers(said.probs.argmax(1).cpu().numpy(), facts)
+
+
+# --- scikit-learn on the same features -----------------------------------------------------------
+
+
+def sklearn_arm(problem: Problem, kind: str) -> Answers:
+    """Returns the answers of scikit-learn: logistic, self_training_<threshold>, label_spreading."""
+    begun = time.process_time()
+    x = torch.cat(list(problem.values.values()), 1).cpu().numpy()
+    gold, pool, test = (t.cpu().numpy() for t in (problem.gold, problem.pool, problem.test))
+    label = problem.label.cpu().numpy()
+    model = _sklearn(kind, len(gold) + len(pool))
+    rows, y = gold, label[gold]
+    if kind != "logistic":
+        rows = np.concatenate([gold, pool])
+        y = np.concatenate([label[gold], np.full(len(pool), -1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no convergence within max_iter is part of the bar
+        model.fit(x[rows], y)
+        predicted = np.asarray(model.predict(x[test]))
+    return Answers(predicted, {"cpu_seconds": time.process_time() - begun})
+
+
+def _sklearn(kind: str, rows: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+
+    if kind == "label_spreading":
+        return LabelSpreading(kernel="knn", n_neighbors=min(10, rows - 1))
+    linear = LogisticRegression(C=0.3, max_iter=300, class_weight="balanced")
+    if kind == "logistic":
+        return linear
+    return SelfTrainingClassifier(linear, threshold=float(kind.rpartition("_")[2]), max_iter=5)

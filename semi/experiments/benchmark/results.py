@@ -1,0 +1,99 @@
+"""What a benchmark's runs.csv holds, read back: answers of every arm on every test row.
+
+Letters: T test rows of a corpus, D draws, S seeds, U groups, C classes.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .config import BASELINES
+from .data import Corpus
+
+KEY = ("dataset", "budget", "seed", "draw", "fold", "arm")
+ALL_LABELS = "all"  # the budget of arms that are given every label
+SUPERVISED, ORACLE = "supervised", "oracle"
+LOGISTIC, LOGISTIC_ORACLE = "logistic", "logistic_oracle"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def coded(predicted: np.ndarray) -> str:
+    """Returns class numbers as one word: a digit of base 36 each, or joined by dots beyond 36."""
+    numbers = predicted.tolist()
+    if max(numbers, default=0) < len(_DIGITS):
+        return "".join(_DIGITS[i] for i in numbers)
+    return "." + ".".join(map(str, numbers))
+
+
+def decoded(text: str) -> np.ndarray:
+    """Returns the class numbers that `coded` wrote."""
+    if text.startswith("."):
+        return np.array([int(w) for w in text[1:].split(".")])
+    return np.array([int(digit, 36) for digit in text], dtype=np.int64)
+
+
+def read_runs(path: Path) -> list[dict[str, str]]:
+    """Returns the lines of a runs.csv as text; a line given twice counts once."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = {tuple(row[k] for k in KEY): row for row in csv.DictReader(file)}
+    return list(rows.values())
+
+
+@dataclass
+class Arm:
+    """All complete runs of one arm at one budget: those that answered every outer fold."""
+
+    tables: dict[tuple[int, int], np.ndarray]  # (seed, draw) -> (U, C, C) counts, rows = truth
+    facts: list[dict[str, str]] = field(default_factory=list)  # the lines behind them
+
+
+@dataclass
+class Results:
+    """One corpus: arms by (budget, arm)."""
+
+    corpus: Corpus
+    groups: int  # U
+    arms: dict[tuple[str, str], Arm]
+    partial: int = 0  # (seed, draw, arm) that lack an outer fold and are left out
+
+    def reference(self, arm: str) -> str:
+        """Returns the arm that another is measured against."""
+        return LOGISTIC if arm in BASELINES else SUPERVISED
+
+    def budgets(self) -> list[str]:
+        """Returns the budgets that were run, in the order of the file."""
+        return [b for b in dict.fromkeys(b for b, _ in self.arms) if b != ALL_LABELS]
+
+
+def collect(
+    rows: list[dict[str, str]], corpora: dict[str, Corpus], splits: dict[str, list[np.ndarray]]
+) -> dict[str, Results]:
+    """Returns the results of every corpus from the lines of a runs.csv."""
+    found: dict[str, Results] = {}
+    for name, corpus in corpora.items():
+        parts = splits[name]
+        groups, unit = np.unique(corpus.group, return_inverse=True)
+        results = Results(corpus, len(groups), {})
+        gathered: dict[tuple, dict[int, dict[str, str]]] = {}
+        for row in rows:
+            if row["dataset"] == name:
+                key = (row["budget"], row["arm"], int(row["seed"]), int(row["draw"]))
+                gathered.setdefault(key, {})[int(row["fold"])] = row
+        count = len(corpus.classes)
+        for (budget, arm, seed, draw), folds in gathered.items():
+            if set(folds) != set(range(len(parts))):
+                results.partial += 1
+                continue
+            table = np.zeros((len(groups), count, count))
+            for fold, row in folds.items():
+                test = parts[fold]
+                np.add.at(table, (unit[test], corpus.label[test], decoded(row["answers"])), 1)
+            entry = results.arms.setdefault((budget, arm), Arm({}))
+            entry.tables[seed, draw] = table
+            entry.facts += list(folds.values())
+        found[name] = results
+    return found

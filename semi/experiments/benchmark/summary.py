@@ -1,0 +1,228 @@
+"""What a benchmark says: a table of every comparison, sentences no stronger than it, two plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...files import write_table, write_text
+from .config import BenchConfig
+from .data import Corpus
+from .plots import plot_gains, plot_shares
+from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
+from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
+
+NAMES = {"macro_f1": "macro-F1", "waf": "WAF", "uar": "UAR", "accuracy": "accuracy"}
+
+
+def write_summary(
+    folder: Path, config: BenchConfig, corpora: dict[str, Corpus], splits: dict[str, list],
+    skipped: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Writes summary.csv, summary.md and the plots from runs.csv; returns the text of the latter.
+
+    Args:
+        folder: of the benchmark.
+        config: its settings.
+        corpora: by name.
+        splits: test rows of each outer fold, by corpus.
+        skipped: a sentence for each budget that a corpus has too few labels for.
+    """
+    results = collect(read_runs(folder / "runs.csv"), corpora, splits)
+    lines = [
+        line
+        for name, found in results.items()
+        for line in lines_of(name, found, config.metric, config.resamples)
+    ]
+    means = mean_lines(lines)
+    shown = [SUPERVISED, *config.variants]
+
+    def held(against: str, shown: Sequence[str] = ()) -> list[Line]:
+        """Returns the arms shown, or all of them, beside one and the same other arm."""
+        return [
+            line
+            for name, found in results.items()
+            for line in lines_of(name, found, config.metric, config.resamples, against, shown)
+        ]
+
+    plain = held(LOGISTIC, shown)
+    beside = held(config.reference) if config.reference else []
+    beside += mean_lines(beside)
+    write_table(folder / "summary.csv", table_of([*lines, *means, *plain, *beside]))
+    told = words(config, results, lines, means, skipped)
+    if beside:
+        told += [
+            "",
+            f"## Against {config.reference}",
+            "",
+            f"The same test rows, label draws and seeds, but the reference is {config.reference}.",
+            "",
+            *_markdown(beside, corpus=True),
+        ]
+    if plain:
+        told += [
+            "",
+            "## Against logistic regression",
+            "",
+            "The same test rows, but the reference is logistic regression on the labelled rows: "
+            "what anybody would train first. Shares are of its own way to all labels.",
+            "",
+            *_markdown(plain, corpus=True),
+        ]
+    text = "\n".join(told)
+    write_text(folder / "summary.md", text + "\n")
+    plot_gains(folder / "gain.png", [*lines, *means], NAMES[config.metric])
+    plot_shares(folder / "gap.png", [*lines, *means])
+    return text
+
+
+def table_of(lines: list[Line]):
+    """Returns the comparisons as a data frame, numbers unrounded."""
+    import pandas as pd
+
+    def spread(name: str, draw: Draw | None) -> dict[str, float | None]:
+        low, high = draw.interval() if draw else (None, None)
+        return {name: draw.value if draw else None, f"{name}_low": low, f"{name}_high": high}
+
+    return pd.DataFrame(
+        [
+            {
+                "dataset": x.dataset,
+                "budget": x.budget,
+                "arm": x.arm,
+                "against": x.against,
+                "runs": x.runs,
+                "score": x.score,
+                "reference": x.reference,
+                **spread("gain", x.gain),
+                "p": x.gain.p_value(),
+                "p_holm": x.p_holm,
+                "verdict": x.verdict(),
+                **spread("gap", x.gap),
+                **spread("share_of_gap", x.share),
+                **(x.facts or {}),
+            }
+            for x in lines
+        ]
+    )
+
+
+def words(
+    config: BenchConfig, results: dict[str, Results], lines: list[Line], means: list[Line],
+    skipped: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
+    """Returns the lines of summary.md."""
+    metric = NAMES[config.metric]
+    told = [
+        "# Benchmark",
+        "",
+        f"Gains are differences of {metric} in points to the supervised arm of the same label "
+        f"draw, seed and ensemble size, on test groups that are in no pool; arms of scikit-learn "
+        f"and USB are held against logistic regression. Brackets: 95 % intervals from "
+        f"{config.resamples} resamples of test groups and of runs (a run is one seed and label "
+        f"draw), widened by Student's quantile. A verdict is given from {MIN_RUNS} runs on, and "
+        f"only where Holm's correction over the arms of a budget leaves p < {LEVEL}.",
+        "",
+        *_sizes(results),
+        *(f"- {sentence}" for sentence in skipped),
+        *_reading(lines),
+    ]
+    for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):
+        told += ["", f"## {dataset}", "", *_markdown([x for x in [*lines, *means]
+                                                       if x.dataset == dataset])]  # fmt: skip
+    return told
+
+
+def _sizes(results: dict[str, Results]) -> list[str]:
+    told = []
+    for name, found in results.items():
+        few = f"; {found.partial} unfinished runs are left out" if found.partial else ""
+        told.append(
+            f"- {name}: {len(found.corpus)} rows, {len(found.corpus.classes)} classes, "
+            f"{found.groups} groups, budgets {', '.join(found.budgets()) or 'none yet'}{few}"
+        )
+    return told
+
+
+def _reading(lines: list[Line]) -> list[str]:
+    """Returns the sentences: harm, gains, on how many corpora, the noise floor, the gate."""
+    rules = [x for x in lines if x.arm not in NOT_RULES]
+    if not rules:
+        return ["", "No comparison is complete yet."]
+    told = ["", "## Reading", ""]
+    ours = [x for x in rules if x.against != LOGISTIC]
+    worse, better = ([x for x in rules if x.verdict() == v] for v in ("worse", "better"))
+    few = sum(x.runs < MIN_RUNS for x in rules)
+    told.append(
+        f"- {len(rules)} comparisons: {len(better)} better, {len(worse)} worse, "
+        f"{len(rules) - len(better) - len(worse) - few} not distinguishable from the reference"
+        + (f", {few} of fewer than {MIN_RUNS} runs and so without a verdict." if few else ".")
+    )
+    harm = [f"{x.arm} ({x.dataset}, {x.budget})" for x in worse]
+    told.append(
+        "- Distinguishably worse than the reference: " + ("; ".join(harm) if harm else "none") + "."
+    )
+    for arm in dict.fromkeys(x.arm for x in rules):
+        mine = [x for x in rules if x.arm == arm]
+        corpora = list(dict.fromkeys(x.dataset for x in mine))
+        good = list(dict.fromkeys(x.dataset for x in mine if x.verdict() == "better"))
+        if not good:
+            told.append(f"- {arm}: no gain over {mine[0].against} that the intervals support.")
+            continue
+        only = " only" if len(good) < len(corpora) else ""
+        budgets = ", ".join(f"{x.dataset} at {x.budget}" for x in mine if x.verdict() == "better")
+        told.append(f"- {arm}: better on {len(good)} of {len(corpora)} corpora{only} ({budgets}).")
+    floor = [abs(x.gain.value) for x in lines if x.arm == "placebo"]
+    if floor and not max(floor):
+        told.append(
+            "- The placebo (another seed, no pseudo-label) gives the same answers: this model does "
+            "not depend on its seed, so no noise floor is measured."
+        )
+    elif floor:
+        told.append(
+            f"- Noise floor: the placebo (another seed, no pseudo-label) moves by "
+            f"{100 * float(np.mean(floor)):.1f} points in mean, at most {100 * max(floor):.1f}."
+        )
+    poisoned = [x for x in lines if x.arm == "shuffled" and x.facts]
+    if poisoned:
+        shipped = float(np.mean([(x.facts or {}).get("shipped", 0.0) for x in poisoned]))
+        harmed = [x for x in poisoned if x.verdict() == "worse"]
+        told.append(
+            f"- Poisoned rounds (wrong labels) shipped in {100 * shipped:.0f} % of runs; "
+            + (f"worse than supervised in {len(harmed)} of {len(poisoned)} tables."
+               if harmed else "in no table distinguishably worse than supervised.")
+        )  # fmt: skip
+    if ours and not any(x.verdict() == "better" for x in ours):
+        told.append("- No rule of ours is distinguishable from supervised training as a gain.")
+    return told
+
+
+def _markdown(lines: list[Line], *, corpus: bool = False) -> list[str]:
+    head = ["corpus"] if corpus else []
+    head += ["labels", "arm", "score", "gain", "verdict", "share of the oracle gap", "shipped",
+            "precision @ coverage", "runs"]  # fmt: skip
+    told = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for x in lines:
+        facts = x.facts or {}
+        shipped = f"{100 * facts['shipped']:.0f} %" if "shipped" in facts else "-"
+        quality = "-"
+        if "precision" in facts:
+            quality = f"{facts['precision']:.2f} @ {facts.get('coverage', 0):.2f}"
+        verdict = x.verdict()
+        if verdict == "not distinguishable":
+            verdict += f" from {x.against}"
+        share = _points(x.share, " %") if x.share else "-"
+        score = f"{100 * x.score:.1f}"
+        cells = [x.dataset] if corpus else []
+        rows = f" ({facts['gold_rows']:.0f} rows)" if "gold_rows" in facts else ""
+        cells += [x.budget + rows, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
+        cells.append(str(x.runs))
+        told.append("| " + " | ".join(cells) + " |")
+    return told
+
+
+def _points(draw: Draw, unit: str = "") -> str:
+    low, high = draw.interval()
+    return f"{100 * draw.value:+.1f}{unit} [{100 * low:+.1f}, {100 * high:+.1f}]"

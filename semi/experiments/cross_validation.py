@@ -1,0 +1,128 @@
+"""`semi folds`: a recipe trained once for each part held out as test; every gold row scored once.
+
+The parts together are written like an ensemble, so that they can be compared with other runs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import schema as settings
+from ..errors import RunError
+from ..evaluation.text import percent, table
+from ..files import write_dir, write_json
+from ..runs.predictions import Answers, write_answers
+from ..runs.reopen import ENSEMBLE, PROBS, answers_of
+from ..runs.scores import Score, names_of, score_of
+from ..self_training.train import self_train
+
+
+@dataclass
+class Folds:
+    """What all parts of a recipe came to."""
+
+    path: str
+    kind: str
+    parts: list[str]  # the runs, in order
+    scores: list[Score]  # of each part on its own test rows
+    pooled: Score  # of all test rows together: one table of counts, each row once
+    notes: list[str] = field(default_factory=list)
+
+    def mean(self, name: str) -> tuple[float, float]:
+        """Returns the mean of a score over the parts, and the deviation of the parts."""
+        values = [s.metrics[name] for s in self.scores if name in s.metrics]
+        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def __str__(self) -> str:
+        """Returns a line per part, their mean and deviation, and the pooled scores."""
+        names = names_of(self.kind)
+        body = [
+            [Path(p).name, str(s.rows), *(percent(s.metrics.get(m)) for m in names)]
+            for p, s in zip(self.parts, self.scores, strict=True)
+        ]
+        spread = [self.mean(m) for m in names]
+        body.append(["mean of parts", "", *(percent(m) for m, _ in spread)])
+        body.append(["their deviation", "", *(percent(d) for _, d in spread)])
+        ends = [(self.pooled.metrics[m], self.pooled.intervals[m]) for m in names]
+        body.append(["all rows together", str(self.pooled.rows),
+                     *(percent(v, i.low, i.high) for v, i in ends)])  # fmt: skip
+        return "\n".join([
+            f"In % on gold held-out test rows; 95 % intervals over {self.pooled.units}:", "",
+            table(["part", "rows", *names.values()], body), *["", *self.notes],
+            f"Next: semi compare {self.path} ...",
+        ])  # fmt: skip
+
+
+def all_folds(path: str | None, overrides: Sequence[str] = (), *, progress: bool = True) -> Folds:
+    """Trains a recipe with data.test_fold 1 to data.test_folds and pools the test answers.
+
+    Parts that are finished are not trained again, so an interrupted call goes on.
+    """
+    base = settings.load_config(path, [*overrides, "data.test_fold=1"])
+    target = Path(base.path)
+    if target.exists() and not (target / ENSEMBLE).is_file():
+        raise RunError(f"{target} exists and is no pool of parts; choose another name=...")
+    runs = []
+    for number in range(1, base.data.test_folds + 1):
+        config = copy.deepcopy(base)
+        config.data.test_fold, config.name = number, f"{base.name}-fold{number}"
+        runs.append(str(self_train(config, resume=True, progress=progress).path))
+    parts = [answers_of(run) for run in runs]
+    whole, notes = pool(parts, target.name)
+    scores, pooled = [score_of(part, "test") for part in parts], score_of(whole, "test")
+    done = Folds(str(target), whole.kind, runs, scores, pooled, notes)
+    write_pool(done, whole, base)
+    return done
+
+
+def pool(parts: list[Answers], name: str) -> tuple[Answers, list[str]]:
+    """Returns every row as the part said that held it out as test, and notes.
+
+    A row that no part held out has no role and is scored nowhere.
+    """
+    first = parts[0]
+    whole = replace(
+        first, name=name, probs=np.full_like(first.probs, np.nan),
+        role=np.full(len(first.ids), "unused", dtype="<U8"), notes=[],
+        affect=None if first.affect is None else np.full_like(first.affect, np.nan),
+    )  # fmt: skip
+    times = np.zeros(len(first.ids), dtype=int)
+    for part in parts:
+        if part.manifest != first.manifest or part.classes != first.classes:
+            raise RunError(f"{part.name} and {first.name} were trained on different data")
+        rows = part.rows("test")
+        times[rows] += 1
+        whole.probs[rows], whole.role[rows] = part.probs[rows], "test"
+        if whole.affect is not None and part.affect is not None:
+            whole.affect[rows] = part.affect[rows]
+    if times.max(initial=0) > 1:
+        raise RunError(f"{int((times > 1).sum())} rows were held out by several parts")
+    left = int(((first.label >= 0) & (times == 0)).sum())
+    return whole, [f"{left} gold rows were in no part"] if left else []
+
+
+def write_pool(done: Folds, whole: Answers, base: settings.Config) -> None:
+    """Writes ensemble.json and the probabilities of all rows, with names."""
+
+    def flat(score: Score) -> dict[str, Any]:
+        intervals = {k: v.to_dict() for k, v in score.intervals.items()}
+        return score.metrics | {"rows": score.rows, "intervals": intervals}
+
+    data = base.data
+    with write_dir(done.path, replace=True) as folder:
+        for name in (PROBS, "probs.csv", "probs.npz"):
+            write_answers(folder / name, whole)
+        write_json(folder / ENSEMBLE, {
+            "kind": whole.kind, "manifest": whole.manifest, "members": done.parts, "weights": [],
+            "how": f"{len(done.parts)} held-out parts, each row said by the model that never saw "
+            "its group", "classes": whole.classes, "rule": "folds", "seed": base.seed,
+            "model": base.model.kind, "split_kind": f"{data.fold_method}, {data.test_folds} parts",
+            "leaks_allowed": ", ".join(data.allow_leaks), "notes": done.notes,
+            "parts": [flat(s) for s in done.scores], "metrics": {"test": flat(done.pooled)},
+        })  # fmt: skip

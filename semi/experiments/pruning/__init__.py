@@ -1,0 +1,1 @@
+"""What token pruning would cost and bring on one's own sounds."""

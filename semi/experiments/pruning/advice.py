@@ -1,0 +1,290 @@
+"""From measurements to a table, and from the table to advice: prune so, stop earlier, or do not.
+
+Letters: N utterances, S settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.encoders.numerics import centred_cosine
+
+from ...evaluation.bootstrap import metrics_from_confusion, paired_bootstrap
+from ...evaluation.metrics import confusion
+from .fidelity import linear_cka, neighbour_overlap, neighbours, out_of_fold
+from .measure import Measured
+from .settings import Setting
+
+COSINE, COSINE_LOW, OVERLAP, CKA, AGREEMENT, SPEED = 0.98, 0.95, 0.8, 0.98, 0.97, 1.05
+ENOUGH = 500  # utterances that the limits above are meant for
+FEW = 30  # with fewer nothing is advised
+WIDE = 5.0  # points of macro-F1: an interval that reaches further down excludes little
+nan = float("nan")
+
+
+@dataclass
+class Row:
+    """One setting on the utterances of one length bucket."""
+
+    setting: str
+    kind: str
+    method: str
+    keep_rate: float
+    layer: int  # of the pruning, or the last that runs
+    bucket: str  # all, or a range of seconds
+    utterances: int
+    audio_per_second: float  # seconds of sound per second, measured
+    speedup: float  # against un-pruned on the same utterances
+    flops: float  # share of un-pruned
+    cosine: float = nan  # centred, mean
+    cosine_p05: float = nan
+    overlap: float = nan  # of the 10 nearest neighbours
+    cka: float = nan
+    agreement: float = nan  # share of equal predictions
+    macro_f1: float = nan  # percent, out of fold, speakers apart
+    change: float = nan  # points against un-pruned
+    change_low: float = nan  # its 95 % interval, whole groups resampled
+    change_high: float = nan
+
+
+@dataclass
+class Gold:
+    """Labels of the sampled utterances."""
+
+    label: np.ndarray  # (N,) read only where fold >= 0
+    fold: np.ndarray  # (N,) out-of-fold part, -1 without usable gold
+    group: np.ndarray  # (N,)
+
+
+def length_buckets(seconds: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns name -> (N,) bool: all, and thirds by length where there are 30 rows or more."""
+    found = {"all": np.ones(len(seconds), bool)}
+    if len(seconds) < 30 or seconds.min() == seconds.max():
+        return found
+    low, high = np.quantile(seconds, [1 / 3, 2 / 3])
+    found[f"up to {low:.1f} s"] = seconds <= low
+    found[f"{low:.1f} to {high:.1f} s"] = (seconds > low) & (seconds <= high)
+    found[f"over {high:.1f} s"] = seconds > high
+    return {name: here for name, here in found.items() if here.sum() >= 5}
+
+
+def tabulate(settings: list[Setting], measured: Measured, gold: Gold | None) -> list[Row]:
+    """Returns a row for every setting and length bucket; un-pruned comes first."""
+    full = measured.vectors[0]
+    near = neighbours(full)
+    before = None if gold is None else out_of_fold(full, gold.label, gold.fold)
+    rows = []
+    for number, (setting, x) in enumerate(zip(settings, measured.vectors, strict=True)):
+        after = before
+        if gold is not None and number:
+            after = out_of_fold(x, gold.label, gold.fold)
+        comparable = setting.kind != "stop"  # another layer is another space
+        cosine = centred_cosine(full, x) if comparable else np.full(len(x), nan)
+        overlap = neighbour_overlap(near, neighbours(x))
+        for name, here in length_buckets(measured.seconds).items():
+            sound = float(measured.seconds[here].sum())
+            took, base = (float(measured.took[k][here].sum()) for k in (number, 0))
+            row = Row(
+                setting.name, setting.kind, setting.config.pruning.method,
+                setting.config.pruning.keep_rate,
+                setting.last if setting.kind != "prune" else int(setting.config.pruning.layer or 0),
+                name, int(here.sum()), sound / took, base / took,
+                float(measured.flops[number][here].sum() / measured.flops[0][here].sum()),
+                overlap=float(overlap[here].mean()), cka=linear_cka(full[here], x[here]),
+            )  # fmt: skip
+            if comparable:
+                row.cosine = float(cosine[here].mean())
+                row.cosine_p05 = float(np.percentile(cosine[here], 5))
+            if gold is not None and before is not None and after is not None:
+                row.agreement = float((before == after)[here].mean())
+                _score(row, before, after, here & (gold.fold >= 0), gold)
+            rows.append(row)
+    return rows
+
+
+def _score(row: Row, before, after, here: np.ndarray, gold: Gold) -> None:
+    """Fills in macro-F1 over the classes that occur, and how much it changed."""
+    if not here.any():
+        return
+    classes, codes = np.unique(gold.label[here], return_inverse=True)
+    place = {int(c): i for i, c in enumerate(classes)}
+    # a class that this bucket lacks is one more column, which no truth ever has
+    mine, theirs = (
+        np.array([place.get(int(c), len(place)) for c in predicted[here]])
+        for predicted in (after, before)
+    )
+    change = paired_bootstrap(mine, theirs, codes, gold.group[here], "macro_f1", n=1000)
+    columns = max(int(codes.max()), int(mine.max()), int(theirs.max())) + 1
+    points = 100 * columns / len(classes)  # the mean is over the classes that occur
+    row.change, row.change_low, row.change_high = (
+        points * v for v in (change.value, change.low, change.high)
+    )
+    table = confusion(codes, mine, columns)
+    row.macro_f1 = points * float(metrics_from_confusion(table)["macro_f1"])
+
+
+def failures(rows: list[Row]) -> list[str]:
+    """Returns what keeps one pruning setting (its rows, all buckets) from being adopted."""
+    found = []
+    for row in rows:
+        where = "" if row.bucket == "all" else f" on sounds of {row.bucket}"
+        checks = [
+            (row.cosine >= COSINE, f"centred cosine {row.cosine:.3f} is below {COSINE}"),
+            (
+                row.cosine_p05 >= COSINE_LOW,
+                f"5th percentile of the cosine {row.cosine_p05:.3f} is below {COSINE_LOW}",
+            ),
+        ]
+        if row.bucket == "all":
+            checks += [
+                (
+                    row.overlap >= OVERLAP,
+                    f"only {100 * row.overlap:.0f} % of the nearest neighbours stay "
+                    f"({100 * OVERLAP:.0f} % needed)",
+                ),
+                (row.cka >= CKA, f"linear CKA {row.cka:.3f} is below {CKA}"),
+                (
+                    not row.agreement < AGREEMENT,
+                    f"only {100 * row.agreement:.1f} % of the predictions stay "
+                    f"({100 * AGREEMENT:.0f} % needed)",
+                ),
+                (
+                    not row.change_high < 0,
+                    f"macro-F1 falls by {-row.change:.1f} points, and the interval "
+                    f"[{row.change_low:+.1f}, {row.change_high:+.1f}] excludes 0",
+                ),
+                (
+                    row.speedup >= SPEED,
+                    f"measured speed is {row.speedup:.2f} x un-pruned "
+                    f"({SPEED:g} x needed to be worth it)",
+                ),
+            ]
+        found += [sentence + where for good, sentence in checks if not good]
+    return found
+
+
+@dataclass
+class Advice:
+    """What to do, and why."""
+
+    kind: str  # prune | stop | nothing
+    setting: Setting | None
+    sentences: list[str]
+
+    def __str__(self) -> str:
+        """Returns the sentences, one a line."""
+        return "\n".join(self.sentences)
+
+
+def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advice:
+    """Returns the fastest setting that passes every check, or advice against pruning."""
+    by = {s.name: [r for r in rows if r.setting == s.name] for s in settings}
+    whole = {name: found[0] for name, found in by.items()}
+    pruned = [s for s in settings if s.kind == "prune"]
+    failed = {s.name: failures(by[s.name]) for s in pruned}
+    passing = [s for s in pruned if not failed[s.name]]
+    stops = [s for s in settings if s.kind == "stop" and _as_good(whole[s.name])]
+    stop = max(stops, key=lambda s: whole[s.name].speedup, default=None)
+    said: list[str] = []
+    best = max(passing, key=lambda s: whole[s.name].speedup, default=None)
+    full = whole[settings[0].name]
+    notes = _caveats(full, measured)
+    if full.utterances < FEW:
+        said.append(
+            f"No advice: {full.utterances} utterances are too few, {FEW} are the least and "
+            f"{ENOUGH} enough. The table says what was measured; do not prune on its strength."
+        )
+        return Advice("nothing", None, [*said, *notes[1:]])
+    if best is not None:
+        row = whole[best.name]
+        said.append(f"Prune: {best.words}")
+        said.append(_praise(row))
+        if row.change_low < -WIDE:
+            said.append(
+                f"That interval is wide: a loss of {-row.change_low:.0f} points is not excluded; "
+                "more labelled utterances or speakers would narrow it."
+            )
+        rival = _same_cost(whole, settings, row)
+        if rival is not None and not np.isnan(rival.change):
+            said.append(
+                f"Stopping early at about the same cost ({rival.setting}, {rival.flops:.2f} of the "
+                f"operations) changes macro-F1 by {rival.change:+.1f} points "
+                f"[{rival.change_low:+.1f}, {rival.change_high:+.1f}]."
+            )
+        if stop is not None and _beats(whole[stop.name], row):
+            said[0] = f"Stop earlier instead of pruning: {stop.words}"
+            said.insert(1, _praise_stop(whole[stop.name]) + " The best pruning is slower:")
+            return Advice("stop", stop, [*said, *notes])
+        return Advice("prune", best, [*said, *notes])
+    if not pruned:
+        said.append("No pruning was measured.")
+    else:
+        nearest = min(pruned, key=lambda s: (len(failed[s.name]), -whole[s.name].speedup))
+        said.append(f"Do not prune: none of {len(pruned)} settings passes every check.")
+        said.append(f"Nearest is {nearest.name}, but {'; '.join(failed[nearest.name][:4])}.")
+    if stop is not None:
+        said.insert(0, f"Stop earlier: {stop.words}")
+        said.insert(1, _praise_stop(whole[stop.name]))
+        said.append(f"With {stop.words} this report would tell what pruning brings on top.")
+        return Advice("stop", stop, [*said, *notes])
+    return Advice("nothing", None, [*said, *notes])
+
+
+def _as_good(row: Row) -> bool:
+    """Says whether stopping early is measurably faster and not measurably worse."""
+    return row.speedup >= SPEED and row.change > -1.0 and row.change_high >= 0
+
+
+def _beats(stop: Row, prune: Row) -> bool:
+    return stop.speedup >= prune.speedup and stop.change >= prune.change
+
+
+def _same_cost(whole: dict[str, Row], settings: list[Setting], row: Row) -> Row | None:
+    stops = [whole[s.name] for s in settings if s.kind == "stop"]
+    return min(stops, key=lambda r: abs(r.flops - row.flops), default=None)
+
+
+def _praise(row: Row) -> str:
+    told = (
+        f"It is {row.speedup:.2f} x as fast ({row.audio_per_second:.0f} s of sound per second) at "
+        f"{row.flops:.2f} of the operations; centred cosine {row.cosine:.3f} (5th percentile "
+        f"{row.cosine_p05:.3f}), {100 * row.overlap:.0f} % of the nearest neighbours stay"
+    )
+    if np.isnan(row.change):
+        return told + "."
+    return told + (
+        f", {100 * row.agreement:.1f} % of the predictions stay, macro-F1 {row.change:+.1f} points "
+        f"[{row.change_low:+.1f}, {row.change_high:+.1f}]."
+    )
+
+
+def _praise_stop(row: Row) -> str:
+    return (
+        f"It is {row.speedup:.2f} x as fast at {row.flops:.2f} of the operations, and macro-F1 "
+        f"changes by {row.change:+.1f} points [{row.change_low:+.1f}, {row.change_high:+.1f}]."
+    )
+
+
+def _caveats(full: Row, measured: Measured) -> list[str]:
+    said = []
+    if full.utterances < ENOUGH:
+        said.append(
+            f"The checks are meant for {ENOUGH} utterances; these are {full.utterances}, so their "
+            "limits are crossed by chance more easily."
+        )
+    if np.isnan(full.macro_f1):
+        said.append(
+            "Without labels nothing is known of macro-F1, and stopping early cannot be judged."
+        )
+    else:
+        said.append(
+            "Predictions are those of a logistic regression on vectors of the very setting, out of "
+            "fold, whole groups apart; test rows were not touched."
+        )
+    if measured.unreadable:
+        said.append(
+            f"{len(measured.unreadable)} sounds were left out ({measured.unreadable[0]} ...)."
+        )
+    return said

@@ -1,0 +1,56 @@
+"""Scores of a run by the values of a manifest's column: of each corpus, speaker or sex apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError, SemiError, nearest
+from ..files import read_json
+from ..self_training.run_dir import Run
+from .predictions import Answers
+from .reopen import ENSEMBLE
+from .scores import main_metric, score_rows
+
+
+def is_ensemble(path: str) -> bool:
+    """Says whether a folder is of several runs together."""
+    return Path(path, ENSEMBLE).is_file()
+
+
+def by_value(path: str, said: Answers, column: str) -> dict[str, Any]:
+    """Returns {value: [rows, score]} of the test rows by the values of a column."""
+    table = manifest_of(path)
+    if table is None:
+        raise RunError(f"{path}: its manifest is not at hand, so nothing is known of {column}")
+    if column not in table:
+        raise RunError(
+            f"{path}: its manifest has no column {column}{nearest(column, list(table.columns))}; "
+            f"it has {', '.join(map(str, table.columns))}"
+        )
+    value = table[column].astype(object).where(table[column].notna(), "(none)").astype(str)
+    rows, found = said.scored("test"), {}
+    name = main_metric(said.kind)
+    for word in sorted(set(value.iloc[rows])):
+        mine = rows[(value.iloc[rows] == word).to_numpy()]
+        score = score_rows(said, mine)
+        interval = score.intervals.get(name)
+        ends = (interval.low, interval.high) if interval else (None, None)
+        found[word] = dict(
+            zip(("rows", "value", "low", "high"), (len(mine), score.metrics.get(name), *ends),
+                strict=True)
+        )  # fmt: skip
+    return {"run": said.name, "metric": name, "kind": said.kind, "parts": found}
+
+
+def manifest_of(path: str) -> Any:
+    """Returns the manifest's table of a run, or of the first run of an ensemble; None if gone."""
+    from ..data.manifest import load_manifest
+
+    while is_ensemble(path):
+        path = read_json(Path(path, ENSEMBLE))["members"][0]
+    config = Run.open(path).config
+    try:
+        return load_manifest(config.data.manifest, config.data).table
+    except (SemiError, OSError):
+        return None

@@ -1,0 +1,275 @@
+"""`semi compare`: one table over finished runs: protocol, scores, size, speed, significance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RunError, SemiError
+from ..evaluation.text import round_records
+from ..files import read_json, write_table
+from ..self_training.run_dir import Run
+from .by_value import by_value, is_ensemble, manifest_of
+from .comparison import Comparison
+from .latency import Cost, measure, threads, timed_rows
+from .predictions import Answers, refuse_other_rows
+from .reopen import ENSEMBLE, answers_of
+from .scores import gap_of, main_metric, names_of, score_of
+
+SPLITS = ("test", "oof")
+PLACES = 10_000  # timed rows come from the first so many test rows
+
+
+def compare(
+    paths: Sequence[str], *, paired: bool = False, output: str | None = None,
+    metric: str = "", latency: bool = True, by: str = "",
+) -> Comparison:  # fmt: skip
+    """Returns one record a finished run; writes them as CSV where `output` is given.
+
+    Args:
+        paths: folders; what is no finished run or ensemble is skipped and named.
+        paired: also compare every run with the first one on the same test rows.
+        output: CSV or Parquet file.
+        metric: what Holm's correction and the first p-value look at; macro_f1, or ccc where there
+            are no classes, if left empty.
+        latency: measure the time per utterance now.
+        by: a column of the manifest, such as source or speaker: scores of each of its values too.
+    """
+    found, skipped = _finished(paths)
+    if not found:
+        raise RunError(
+            "none of these is a finished run: " + "; ".join(skipped or ["nothing named"])
+        )
+    metric = metric or main_metric(found[0][1].kind)
+    if paired and metric not in (names := names_of(found[0][1].kind)):
+        raise RunError(f"metric must be one of {', '.join(names)}, got '{metric}'")
+    timed = {p: run for p, _ in found if (run := _one_run(p))}
+    costs = _costs(list(timed.values()), latency)
+    rows = [_record(path, said, costs.get(timed.get(path, ""))) for path, said in found]
+    pairs = _paired([said for _, said in found], metric) if paired else []
+    parts = [by_value(path, said, by) for path, said in found] if by else []
+    done = Comparison(rows, skipped, threads(), pairs, metric, by, parts)
+    if output:
+        import pandas as pd
+
+        by_run = {p["run"]: p for p in pairs}
+        extra = [
+            {f"paired_{k}": v for k, v in by_run.get(r["run"], {}).items() if k != "run"}
+            for r in rows
+        ]
+        whole = pd.DataFrame([r | e for r, e in zip(rows, extra, strict=True)])
+        write_table(output, whole.convert_dtypes())  # a missing count must not turn 3 into 3.0
+    return done
+
+
+def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Answers]], list[str]]:
+    """Returns (path, answers) of what is finished, and a sentence for everything else."""
+    found, skipped = [], []
+    for path in dict.fromkeys(p.rstrip("/") for p in paths):
+        if not is_ensemble(path) and not Path(path, "config.yaml").is_file():
+            skipped.append(f"{path}: no run")
+            continue
+        try:
+            found.append((path, answers_of(path)))
+        except (SemiError, OSError) as error:
+            skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+    count: dict[str, int] = {}
+    for _, said in found:
+        count[said.name] = count.get(said.name, 0) + 1
+    for path, said in found:
+        said.name = path if count[said.name] > 1 else said.name
+    return found, skipped
+
+
+def _one_run(path: str) -> str | None:
+    """Returns the run whose model is sized and timed: of held-out parts the first one."""
+    if not is_ensemble(path):
+        return path
+    said = read_json(Path(path, ENSEMBLE))
+    return said["members"][0] if said.get("rule") == "folds" else None
+
+
+def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"run": said.name, "path": path, "manifest": said.manifest}
+    record |= _ensemble_facts(path) if is_ensemble(path) else _run_facts(path)
+    record |= {
+        "task": said.kind,
+        "classes": len(said.classes),
+        "gold_rows": len(said.rows("oof")),
+        "pool_rows": int((said.role == "pool").sum()),
+        "test_key": _key(said),
+        "unreadable_test_rows": len(said.rows("test")) - len(said.scored("test")),
+    }
+    for split in SPLITS:
+        record |= _scores(said, split)
+    record |= {
+        "parameters": cost.parameters if cost else None,
+        "head_parameters": cost.head_parameters if cost else None,
+        "model_ms": cost.model_ms or None if cost else None,
+        "end_to_end_ms": cost.end_to_end_ms if cost else None,
+        "cpu_threads": threads(),
+        "cost_note": cost.note if cost else "",
+    }
+    return record
+
+
+def _key(said: Answers) -> str:
+    """Returns a word that is the same for runs with the same gold test rows, as far as read."""
+    rows = said.scored("test")
+    told = sorted(zip(said.ids[rows].tolist(), said.label[rows].tolist(), strict=True))
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+
+
+def _run_facts(path: str) -> dict[str, Any]:
+    """Returns how a run was made: split, seed, rule, rounds."""
+    run = Run.open(path)
+    config, records = run.config, round_records(path)
+    tried = records[1:]
+    rules = sorted({r["rule"] for r in tried if r.get("rule")})
+    accepted = sum(bool(r["accepted"]) for r in tried)
+    return {
+        "split_kind": _split_kind(run),
+        "folds": config.train.folds,
+        "seed": config.seed,
+        "rule": ", ".join(rules) or "-",
+        "rounds": f"{accepted} of {len(tried)}" if tried else "0",
+        "rounds_accepted": accepted,
+        "leaks_allowed": ", ".join(config.data.allow_leaks),
+        "model": config.model.kind,
+        "sentence": (read_json(run.path / "result.json") or {}).get("sentence", ""),
+    }
+
+
+def _split_kind(run: Run) -> str:
+    """Returns what is never on two sides of the split, and where the test rows come from."""
+    data = run.config.data
+    kind = data.group
+    if kind == "auto":
+        notes = read_json(run.path / "result.json", {})
+        kind = notes.get("group_kind") or _guess_group(run)
+    source = (
+        f"fold {data.test_fold}/{data.test_folds}" if getattr(data, "test_fold", None)
+        else "named groups" if data.test_groups else "manifest or share"
+    )  # fmt: skip
+    return kind if source == "manifest or share" else f"{kind}, {source}"
+
+
+def _guess_group(run: Run) -> str:
+    """Returns speaker, session, dialogue or none: the column that the groups in splits.csv are."""
+    import pandas as pd
+
+    from ..data.config import GROUP_KINDS
+    from ..data.manifest import load_manifest
+
+    splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
+    try:
+        manifest = load_manifest(run.config.data.manifest, run.config.data).table
+    except (SemiError, OSError):
+        return "?"
+    group = splits["group"].tolist()
+    for kind in GROUP_KINDS:
+        given = manifest[kind].tolist()
+        known = [(g, v) for g, v in zip(group, given, strict=True) if isinstance(v, str)]
+        if known and all(g == v for g, v in known):
+            return kind
+    return "none"
+
+
+def _ensemble_facts(path: str) -> dict[str, Any]:
+    said = read_json(Path(path, ENSEMBLE))
+    many = f"{len(said['members'])} members"
+    return {
+        "split_kind": said.get("split_kind", "-"), "folds": None, "seed": said.get("seed"),
+        "rule": said.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
+        "leaks_allowed": said.get("leaks_allowed", ""), "model": said.get("model", many),
+        "sentence": said["how"],
+    }  # fmt: skip
+
+
+def _scores(said: Answers, split: str) -> dict[str, Any]:
+    """Returns the metrics of one split as flat columns; rows without an answer are left out."""
+    score = score_of(said, split)
+    record: dict[str, Any] = {f"{split}_rows": score.rows}
+    if not score.rows:
+        return record
+    for name in names_of(said.kind):
+        interval = score.intervals[name]
+        record |= {f"{split}_{name}": score.metrics[name], f"{split}_{name}_low": interval.low,
+                   f"{split}_{name}_high": interval.high}  # fmt: skip
+    more = ("recall_std", "ece", "nll", "brier", "exact")
+    more += tuple(f"{a}_{k}" for a in ("valence", "arousal") for k in ("pearson", "rmse"))
+    record |= {f"{split}_{k}": score.metrics[k] for k in more if k in score.metrics}
+    record[f"{split}_units"] = score.units
+    return record
+
+
+def _costs(runs: list[str], latency: bool) -> dict[str, Cost]:
+    """Returns size and speed of each run."""
+    if not runs:
+        return {}
+    tables = [_timed(run) if latency else None for run in runs]
+    found = measure(runs, tables, repeats=15 if latency else 0)
+    if not latency:
+        for cost in found:
+            cost.note = ""
+    return dict(zip(runs, found, strict=True))
+
+
+def _timed(path: str) -> Any:
+    """Returns a few test rows of a run's manifest, or None where it is not at hand."""
+    manifest = manifest_of(path)
+    if manifest is None:
+        return None
+    said = answers_of(path)
+    rows = said.rows("test") if len(said.rows("test")) else said.rows("oof")
+    return timed_rows(manifest, rows[:PLACES])
+
+
+def _paired(every: list[Answers], metric: str) -> list[dict[str, Any]]:
+    """Returns the differences of all others to the first, with p-values after Holm."""
+    first, others = every[0], every[1:]
+    if not others:
+        raise RunError("a paired comparison needs at least two finished runs")
+    for other in others:
+        refuse_other_rows(first, other, ("test",))
+    if not len(first.rows("test")):
+        raise RunError(f"{first.name} has no gold test rows, so there is nothing to pair")
+    pairs = []
+    for other in others:
+        gap = gap_of(other, first, "test")
+        if not gap.rows:
+            raise RunError(f"{other.name} and {first.name} answer no test row that both can read")
+        record: dict[str, Any] = {"run": other.name, "against": first.name, "rows": gap.rows,
+                                  "left_out": gap.left_out}  # fmt: skip
+        for name, found in gap.differences.items():
+            record |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        main = gap.differences[metric]
+        p = max(main.p_value or 0.0, least_p(main.units) if main.unit == "groups" else 0.0)
+        record |= {"p_value": p, "unit": main.unit, "units": main.units}
+        pairs.append(record | {"mcnemar_p": gap.mcnemar_p})
+    for key in ("p_value", "mcnemar_p"):
+        given = [p[key] for p in pairs]
+        adjusted = [None] * len(pairs) if None in given else holm(given)
+        for pair, p in zip(pairs, adjusted, strict=True):
+            pair["p_holm" if key == "p_value" else "mcnemar_p_holm"] = p
+    return pairs
+
+
+def least_p(groups: int) -> float:
+    """Returns the least two-sided p that exchanging two systems' signs by group can give."""
+    return min(1.0, 2.0 ** (1 - groups))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns Holm's step-down adjusted p-values (Scand. J. Statist. 1979), in the given order."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    factor = len(p) - np.arange(len(p))
+    adjusted = np.minimum(1.0, np.maximum.accumulate(p[order] * factor))
+    out = np.empty(len(p))
+    out[order] = adjusted
+    return out.tolist()

@@ -1,0 +1,174 @@
+"""What `semi compare` found, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..evaluation.text import percent, table
+from .scores import names_of
+
+KINDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
+         "multi_label": "several labels a row", "affect": "valence and arousal",
+         "joint_multi_label": "several labels a row, valence and arousal"}  # fmt: skip
+FEW = 10  # resampled groups below which no interval is to be believed
+
+
+@dataclass
+class Comparison:
+    """The rows of `semi compare`; each a flat record, the columns of the CSV."""
+
+    rows: list[dict[str, Any]]
+    skipped: list[str]  # what was named and is not a finished run, and why
+    threads: int
+    pairs: list[dict[str, Any]] = field(default_factory=list)  # differences to the first run
+    metric: str = "macro_f1"  # the one that Holm's correction looks at
+    by: str = ""  # column whose values are scored apart
+    parts: list[dict[str, Any]] = field(default_factory=list)  # of each run, by value
+
+    def __str__(self) -> str:
+        """Returns the tables in words."""
+        cautions = self._cautions()
+        return "\n".join([
+            *self._protocol(), *self._scores(), *self._by(), *self._costs(), *self._pairs(),
+            *(["", *cautions] if cautions else []),
+            *(["", *(f"skipped {s}" for s in self.skipped)] if self.skipped else []),
+        ])  # fmt: skip
+
+    def _cautions(self) -> list[str]:
+        """Returns what a sceptical reader must be told."""
+        told = []
+        for split in ("test", "oof"):
+            units = {r[f"{split}_units"] for r in self.rows if r.get(f"{split}_units")}
+            few = sorted(u for u in units if int(u.split()[0]) < FEW)
+            if few:
+                told.append(
+                    f"Caution: {split} has only {' / '.join(few)}; intervals and p-values over so "
+                    "few are too narrow to show anything."
+                )
+        for name in ("manifest", "classes", "task"):
+            if len({r[name] for r in self.rows}) > 1:
+                told.append(f"Caution: the runs differ in {name}; their scores do not compare.")
+        if len({(r["test_rows"], r["test_key"]) for r in self.rows}) > 1:
+            told.append("Caution: the runs have different test rows; their scores do not compare.")
+        for r in self.rows:
+            if r["unreadable_test_rows"]:
+                told.append(
+                    f"{r['run']} cannot read {r['unreadable_test_rows']} gold test rows, which are "
+                    "left out of its scores, as in its report."
+                )
+            if r.get("leaks_allowed"):
+                told.append(f"{r['run']} accepts leaks between its splits: {r['leaks_allowed']}.")
+        return told
+
+    def _protocol(self) -> list[str]:
+        head = ["run", "task", "manifest", "split", "gold", "pool", "test", "rule", "rounds"]
+        body = [
+            [r["run"], r["task"], r["manifest"][:8], r["split_kind"], *(str(r[k]) for k in (
+                "gold_rows", "pool_rows", "test_rows")), r["rule"], r["rounds"]]
+            for r in self.rows
+        ]  # fmt: skip
+        return [table(head, body), ""]
+
+    def _scores(self) -> list[str]:
+        lines = []
+        for split, told in (("test", "held-out test"), ("oof", "out-of-fold training")):
+            for kind in dict.fromkeys(r["task"] for r in self.rows):
+                here = [r for r in self.rows if r["task"] == kind and r[f"{split}_rows"]]
+                if here:
+                    lines += self._scores_of(here, kind, split, told)
+        return lines
+
+    def _scores_of(self, here: list[dict], kind: str, split: str, told: str) -> list[str]:
+        """Returns the table of the runs of one kind of task on one split."""
+        names, spread = names_of(kind), f"{split}_recall_std"
+        single = spread in here[0]
+        body = [
+            [r["run"],
+             *(percent(r[f"{split}_{m}"], r[f"{split}_{m}_low"], r[f"{split}_{m}_high"])
+               for m in names),
+             *([percent(r[spread])] if single else [])]
+            for r in here
+        ]  # fmt: skip
+        counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in here))
+        groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in here))
+        several = len({r["task"] for r in self.rows}) > 1
+        return [
+            f"In % on {counts} gold {told} rows{f' ({KINDS[kind]})' if several else ''}, 95 % "
+            f"intervals over {groups}:",
+            "",
+            table(["run", *names.values(), *(["recall std"] if single else [])], body),
+            "",
+        ]
+
+    def _by(self) -> list[str]:
+        """Returns the table of the main score by the values of a column."""
+        lines = []
+        for kind in dict.fromkeys(p["kind"] for p in self.parts):
+            here = [p for p in self.parts if p["kind"] == kind]
+            words = list(dict.fromkeys(w for p in here for w in p["parts"]))
+            body = []
+            for w in words:
+                of_runs = [p["parts"].get(w, {}) for p in here]
+                cells = [percent(*(o.get(k) for k in ("value", "low", "high"))) for o in of_runs]
+                body.append([w, *cells, str(max(o.get("rows", 0) for o in of_runs))])
+            name = names_of(kind)[here[0]["metric"]]
+            lines += [
+                f"{name} in % of gold test rows by {self.by}:", "",
+                table([self.by, *(p["run"] for p in here), "rows"], body), "",
+            ]  # fmt: skip
+        return lines
+
+    def _costs(self) -> list[str]:
+        body = [
+            [r["run"], _count(r["parameters"]), _count(r["head_parameters"]), _ms(r["model_ms"]),
+             _ms(r["end_to_end_ms"])]
+            for r in self.rows if r["head_parameters"] is not None
+        ]  # fmt: skip
+        if not body:
+            return []
+        head = ["run", "parameters", "of the head", "model ms", "end to end ms"]
+        many = f"{self.threads} CPU threads" if self.threads != 1 else "1 CPU thread"
+        notes = [f"{r['run']}: {r['cost_note']}" for r in self.rows if r["cost_note"]]
+        return [
+            f"Size, and milliseconds per utterance at batch 1 (medians, runs by turns, {many}):",
+            "", table(head, body), *notes,
+        ]  # fmt: skip
+
+    def _pairs(self) -> list[str]:
+        if not self.pairs:
+            return []
+        names = names_of(self.rows[0]["task"])
+        tested = self.pairs[0]["mcnemar_p"] is not None
+        keys = ["p_value", "p_holm", *(["mcnemar_p", "mcnemar_p_holm"] if tested else [])]
+        body = [
+            [p["run"], str(p["rows"]), *(_difference(p, m) for m in names),
+             *(f"{p[k]:.3f}" for k in keys)]
+            for p in self.pairs
+        ]  # fmt: skip
+        first, many = self.pairs[0], len(self.pairs)
+        other = ", and of McNemar's exact test of accuracy (which takes rows as independent)"
+        words = ["p", "p Holm", "McNemar", "McN. Holm"][: len(keys)]
+        return [
+            "",
+            f"Difference to {first['against']} on the test rows that both can read, in points, "
+            f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
+            f"{names[self.metric]} (never below what an exact test over as many groups could "
+            f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
+            f"correction for {many} comparison{'s' if many > 1 else ''}:",
+            "",
+            table(["run", "rows", *names.values(), *words], body),
+        ]
+
+
+def _difference(pair: dict, name: str) -> str:
+    value, low, high = (100 * pair[k] for k in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,148 @@
+"""`evaluate(run, split)`: a finished run's model on gold rows that it never trained on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RunError
+from ..evaluation.multitask import AFFECT
+from ..evaluation.text import percent, table
+from ..files import read_json
+from ..self_training.run_dir import Run
+from ..self_training.targets import read_data
+
+SPLITS = ("test", "dev", "oof")
+NAMES = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+MULTI_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+
+
+@dataclass
+class Evaluation:
+    """Scores on gold rows."""
+
+    run: str
+    split: str  # test | dev | oof
+    classes: list[str]
+    metrics: dict[str, Any]  # see semi.evaluation.metrics.Metrics; "intervals" beside them
+    left_out: int = 0  # gold rows without any modality that can be used, as in the run's report
+
+    def __str__(self) -> str:
+        """Returns the scores with intervals, the classes and the confusion matrix."""
+        m, intervals = self.metrics, self.metrics.get("intervals") or {}
+        unit = next(iter(intervals.values()), {})
+        over = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
+        what = "out-of-fold training" if self.split == "oof" else self.split
+        if "f1" not in m or "sample_f1" in m:
+            return task_words(self.run, what, m, over)
+        parts = [f"{self.run}: {m['rows']} gold {what} rows{over}", ""]
+        if self.left_out:
+            parts[1:1] = [f"{self.left_out} more cannot be read and are left out, as in its report"]
+        scores = [
+            [name, percent(m.get(key), intervals.get(key, {}).get("low"),
+                           intervals.get(key, {}).get("high"))]
+            for key, name in NAMES.items()
+        ]  # fmt: skip
+        parts += [table(["score", "%"], scores), ""]
+        for key, name in (("ece", "calibration error"), ("aurc", "area under risk-coverage")):
+            if m.get(key) is not None:
+                parts.append(f"{name} {100 * m[key]:.1f} %")
+        rows = [
+            [c, *(percent(m[k][i]) for k in ("precision", "recall", "f1")), str(m["support"][i])]
+            for i, c in enumerate(self.classes)
+        ]
+        parts += ["", table(["class", "precision", "recall", "F1", "rows"], rows)]
+        if m.get("confusion"):
+            head = ["gold \\ said", *self.classes]
+            body = [[c, *map(str, r)] for c, r in zip(self.classes, m["confusion"], strict=True)]
+            parts += ["", table(head, body)]
+        return "\n".join(parts)
+
+
+def evaluate(run: str | Path, split: str = "test") -> Evaluation:
+    """Returns the scores of a run's model on gold rows of `split`: test, dev or oof.
+
+    The out-of-fold scores are the run's own (no single model saw none of those rows); test and dev
+    are computed anew from the model directory.
+    """
+    if split not in SPLITS:
+        raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
+    opened = Run.open(run)
+    if split == "oof" or opened.config.task.kind not in ("single", "joint"):
+        metrics, classes = _recorded(opened, split)
+        return Evaluation(str(run), split, classes, metrics)
+    from ..self_training.record import measured
+    from .predict import load
+
+    predictor, config = load(run), opened.config
+    manifest, splits = read_data(config)
+    opened.bind_manifest(manifest.sha256)
+    gold = (splits.role == split) & (splits.label >= 0)
+    if not gold.any():
+        others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]
+        told = f"; it has {' and '.join(others)}" if others else ""
+        raise RunError(f"{run} has no gold row in the split {split}{told}, and always oof")
+    # with every row of these speakers, because a new speaker is standardised by all of his rows
+    speaker = manifest.table["speaker"]
+    mates = speaker.isin([s for s in speaker[gold] if isinstance(s, str)]).to_numpy()
+    rows = np.flatnonzero(gold | (mates & np.isin(splits.role, ("dev", "test", "unused"))))
+    answers = predictor.predict(
+        manifest.table.iloc[rows].reset_index(drop=True),
+        store=config.features.store if os.path.isdir(config.features.store) else None,
+    )
+    probs = answers[[f"p_{c}" for c in manifest.classes]].to_numpy()
+    mine = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report
+    lost = int(gold.sum() - mine.sum())
+    if not mine.any():
+        raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
+    metrics = measured(
+        probs[mine], splits.label[rows][mine], splits.group[rows][mine], manifest.classes,
+        config.seed,
+    )  # fmt: skip
+    return Evaluation(str(run), split, manifest.classes, metrics, lost)
+
+
+def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
+    """Returns what the run itself measured when the round that ships was judged."""
+    result = read_json(run.path / "result.json")
+    if result is None:
+        raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
+    record = read_json(run.round_dir(result["best_round"]) / "round.json")
+    metrics = record[f"metrics_{split}"]
+    if metrics is None:
+        raise RunError(f"{run.path} has no gold row in the split {split}")
+    return metrics, metrics.get("classes", [])
+
+
+def task_words(run: str, what: str, metrics: dict, over: str) -> str:
+    """Returns the scores of several labels a row, or of valence and arousal."""
+    intervals = metrics.get("intervals") or {}
+    scores = [
+        [name, percent(metrics[key], *_ends(intervals.get(key)))]
+        for key, name in MULTI_NAMES.items()
+        if key in metrics
+    ]
+    for name in AFFECT:
+        found = (metrics.get("affect") or {}).get(name)
+        if found:
+            ends = _ends((found.get("intervals") or {}).get("ccc"))
+            scores.append([f"{name} CCC", percent(found["ccc"], *ends)])
+            scores.append([f"{name} Pearson", percent(found["pearson"])])
+            scores.append([f"{name} RMSE", f"{found['rmse']:.3f}"])
+    parts = [f"{run}: {metrics['rows']} gold {what} rows{over}", "", table(["score", "%"], scores)]
+    if "f1" in metrics:
+        rows = [
+            [c, *(percent(metrics[k][i]) for k in ("precision", "recall", "f1")),
+             str(metrics["support"][i])]
+            for i, c in enumerate(metrics["classes"])
+        ]  # fmt: skip
+        parts += ["", table(["class", "precision", "recall", "F1", "rows"], rows)]
+    return "\n".join(parts)
+
+
+def _ends(interval: dict | None) -> tuple[float | None, float | None]:
+    return (interval or {}).get("low"), (interval or {}).get("high")

@@ -1,0 +1,155 @@
+"""`dry_run(run, words)`: what a selection rule would add to a finished run; adds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pseudo_label.pool import Pool, Selection
+from pseudo_label.preview import Preview, preview
+from pseudo_label.selection import select
+
+from ..config.schema import Config, load_config
+from ..config.task import task_of
+from ..errors import RunError
+from ..evaluation.metrics import PseudoReport, pseudo_report
+from ..evaluation.text import percent, table
+from ..files import read_json, read_tensors
+from ..self_training.checkpoints import RECORD, STATE, VOTER, _ensemble, _picked
+from ..self_training.pool import assumed_shares, graph_features, pool_of
+from ..self_training.prepare import prepare
+from ..self_training.rounds import coverage_at
+from ..self_training.run_dir import Run
+from ..self_training.targets import read_data
+from ..self_training.teacher import Voter, read_teaching
+from ..training.dataset import Problem
+
+
+@dataclass
+class DryRun:
+    """What the rule would add, by two estimates and, where gold was hidden, in truth."""
+
+    run: str
+    rule: str
+    teacher: int  # number of the round whose models would label the pool
+    number: int  # number of the round this would be
+    rate: float  # coverage asked for
+    preview: Preview
+    hidden: PseudoReport | None  # None where the pool has no hidden gold
+
+    def __str__(self) -> str:
+        """Returns the table for people."""
+        seen, hidden = self.preview, self.hidden
+        head = ["class", "would add", "expected", "out-of-fold gold", "at least"]
+        head += ["hidden gold"] if hidden else []
+        rows = []
+        for c in seen.classes:
+            gold = f"{percent(c.gold_precision)} of {c.gold_rows}" if c.gold_rows else "no row"
+            least = percent(c.gold_lower) if c.gold_rows else "-"
+            row = [c.name, str(c.chosen), _share(c.expected), gold, least]
+            rows.append(row + ([_share(hidden.by_class[c.name]["precision"])] if hidden else []))
+        teacher = "the warm start" if not self.teacher else f"round {self.teacher}"
+        lines = [
+            f"{self.run}: what rule={self.rule} would add in round {self.number}, taught by "
+            f"{teacher}: {seen.chosen} of {seen.rows} pool rows "
+            f"({percent(seen.coverage)} %; {percent(self.rate)} % asked). Nothing was added.",
+            "",
+            "Precision in %:",
+            "",
+            table(head, rows),
+            "",
+            f"Expected in all: {_share(seen.expected)} % (if the probabilities are right)."
+            + (f" On hidden gold: {_share(hidden.precision)} % of {hidden.checked} rows."
+               if hidden else ""),
+            "'out-of-fold gold' counts labelled rows that the same thresholds would take; "
+            "'at least' is its one-sided 95 % bound, class by class.",
+            "Not taken: "
+            + (", ".join(f"{n} {word}" for word, n in seen.reasons.items() if word != "chosen")
+               or "none"),
+        ]  # fmt: skip
+        return "\n".join([*lines, *seen.notes])
+
+
+def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
+    """Returns what a rule would add to a finished run in one more round.
+
+    Args:
+        run: folder of the run.
+        words: key=value settings of the selection, such as rule=margin; "select." may stand before.
+    """
+    opened = Run.open(run)
+    settings = [w if w.startswith("select.") else f"select.{w}" for w in words]
+    # the run's file holds what its recipe chose already
+    words = [*settings, "recipe=none"]
+    config = load_config(opened.path / "config.yaml", words, elsewhere=True)
+    config.device = "cpu"
+    task = task_of(config)
+    if task.multi or task.kind == "affect":
+        raise RunError(
+            f"{run} has task.kind={task.kind}: its rounds take rows by the spread of the members, "
+            "or where every class is decided, not by a rule that could be previewed here; its "
+            "ledger.csv lists what each round took"
+        )
+    problem = _problem(opened, config)
+    if not len(problem.pool):
+        raise RunError(f"{run} has no pool: every training row is labelled")
+    pool, teacher, accepted = _pool(opened, config, problem)
+    selection = select(pool, config.select)
+    return DryRun(
+        str(run),
+        config.select.rule,
+        teacher,
+        pool.round,
+        coverage_at(config, accepted, False),
+        preview(selection, pool),
+        _hidden(problem, selection),
+    )
+
+
+def _problem(run: Run, config: Config) -> Problem:
+    """Returns the run's data, drawn and standardised again as they were."""
+    manifest, splits = read_data(config)
+    run.bind_manifest(manifest.sha256)
+    return prepare(config, manifest, splits, progress=False).problem
+
+
+def _pool(run: Run, config: Config, problem: Problem) -> tuple[Pool, int, int]:
+    """Returns the pool as the last accepted round sees it, its number, and how many there were."""
+    records = [read_json(f / RECORD) for f in sorted(run.path.glob("round-*"))]
+    kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
+    if not kept:
+        raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
+    folder = run.round_dir(kept[-1])
+    tensors, saved = read_tensors(folder / STATE), read_json(folder / VOTER)
+    teaching = read_teaching(
+        problem, Voter.from_state(saved["voter"]), tensors["oof_logits"], tensors["pool_logits"]
+    )
+    picked = _picked(tensors, problem, read_json(folder / RECORD))
+    accepted = len(kept) - 1  # the warm start is none
+    pool = pool_of(
+        problem,
+        teaching,
+        problem.folds,  # the chain that holds nothing out
+        config.select,
+        rate=coverage_at(config, accepted, False),
+        number=kept[-1] + 1,
+        state=picked.state[-1] if picked else {},
+        ensemble=_ensemble(saved["ensemble"], tensors, torch.device("cpu")),
+        features=graph_features(problem, config.select),
+        assumed=assumed_shares(problem, config.train),
+    )
+    return pool, kept[-1], accepted
+
+
+def _hidden(problem: Problem, selection: Selection) -> PseudoReport | None:
+    truth = problem.label[problem.pool]
+    if not bool((truth >= 0).any()):
+        return None
+    return pseudo_report(selection.chosen, selection.label, truth, problem.classes)
+
+
+def _share(value: float) -> str:
+    return percent(None if value != value else value)

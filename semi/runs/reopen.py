@@ -1,0 +1,154 @@
+"""A finished run opened again with all it was made of: its data, its teaching and its model."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..config.task import task_of
+from ..data.manifest import Manifest
+from ..errors import RunError
+from ..files import read_json, read_tensors
+from ..self_training.checkpoints import AFFECT as SAID
+from ..self_training.checkpoints import RECORD, STATE, VOTER
+from ..self_training.model_dir import Model, load_model, part
+from ..self_training.prepare import Prepared, prepare
+from ..self_training.run_dir import Run
+from ..self_training.targets import read_data
+from ..self_training.teacher import AffectTeaching, Teaching, Voter, answer, read_teaching
+from ..training.dataset import Problem
+from ..training.ensemble import Ensemble
+from .predictions import Answers, read_external, write_answers
+
+PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
+ENSEMBLE = "ensemble.json"
+
+
+@dataclass
+class Finished:
+    """What a run was made of, on the CPU."""
+
+    run: Run
+    result: dict  # result.json
+    manifest: Manifest
+    ready: Prepared
+    teaching: Teaching  # of the round that ships
+    model: Model
+    role: np.ndarray  # (N,) as drawn, before unreadable rows were taken out
+    fold: np.ndarray  # (N,) as drawn
+    every: Ensemble  # the models of all chains
+    alone: bool  # of which only the last one ships
+
+    @property
+    def problem(self) -> Problem:
+        """The tensors of the run."""
+        return self.ready.problem
+
+
+def result_of(run: Run) -> dict:
+    """Returns result.json, or raises RunError where the run is not finished."""
+    result = read_json(run.path / "result.json")
+    if result is None:
+        raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
+    return result
+
+
+def reopen(path: str | Path) -> Finished:
+    """Returns a finished run with its features; reads the store, extracts what it lacks."""
+    run = Run.open(path)
+    result, config = result_of(run), run.config
+    config.device = "cpu"
+    manifest, splits = read_data(config)
+    run.bind_manifest(manifest.sha256)
+    role, fold = splits.role.copy(), splits.fold.copy()
+    ready = prepare(config, manifest, splits, progress=False)
+    folder = run.round_dir(result["best_round"])
+    tensors = read_tensors(folder / STATE)
+    saved = read_json(folder / VOTER)
+    voter = Voter.from_state(saved["voter"])
+    teaching = read_teaching(ready.problem, voter, tensors["oof_logits"], tensors["pool_logits"])
+    if "affect.oof" in tensors:
+        teaching.affect = AffectTeaching(*(tensors[f"affect.{name}"] for name in SAID))
+    every = Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."))
+    alone = read_json(folder / RECORD).get("alone", False)
+    model = load_model(path)
+    return Finished(run, result, manifest, ready, teaching, model, role, fold, every, alone)
+
+
+@torch.no_grad()
+def say(done: Finished) -> Answers:
+    """Returns the probabilities of every row: out-of-fold on gold, of the model elsewhere."""
+    problem, model = done.problem, done.model
+    told = answer(model.ensemble, model.voter, problem.values, problem.present, model.chains)
+    probs = told.probs.double()
+    probs[problem.gold] = done.teaching.oof.double()
+    silent = ~problem.present.any(1)
+    probs[silent] = float("nan")
+    task, affect = task_of(done.run.config), None
+    if told.affect is not None and done.teaching.affect is not None:
+        affect = told.affect.double()
+        affect[problem.gold] = done.teaching.affect.oof.double()
+        affect[silent] = float("nan")
+    return Answers(
+        name=done.run.path.name,
+        ids=problem.ids,
+        # what folds of valence and arousal are drawn by is no class
+        classes=[] if task.kind == "affect" else problem.classes,
+        probs=probs.numpy()[:, :0] if task.kind == "affect" else probs.numpy(),
+        role=done.role,
+        label=problem.label.numpy(),
+        group=problem.group,
+        fold=done.fold,
+        manifest=done.manifest.sha256,
+        kind=task.kind,
+        several=_numbers(problem.multi),
+        affect=_numbers(affect),
+        affect_truth=_numbers(problem.affect),
+    )
+
+
+def _numbers(value: torch.Tensor | None) -> np.ndarray | None:
+    return None if value is None else value.double().numpy()
+
+
+def answers_of(path: str | Path) -> Answers:
+    """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
+    path = Path(path)
+    kept = path / PROBS
+    if (said := read_json(path / ENSEMBLE)) is not None:
+        import pandas as pd
+
+        table, kind = pd.read_parquet(kept), said.get("kind", "single")
+        return Answers.from_table(path.name, table, said["manifest"], kind)
+    run = Run.open(path)
+    result_of(run)
+    finished = (path / "result.json").stat().st_mtime_ns
+    if kept.is_file() and kept.stat().st_mtime_ns >= finished:
+        import pandas as pd
+
+        sha256, kind = (path / "manifest.sha256").read_text().strip(), task_of(run.config).kind
+        with suppress(KeyError):  # written before runs of every kind were: made again
+            return Answers.from_table(path.name, pd.read_parquet(kept), sha256, kind)
+    answers = say(reopen(path))
+    write_answers(kept, answers)
+    return answers
+
+
+def members_of(paths: list[str]) -> list[Answers]:
+    """Returns the answers of runs, ensembles and files of probabilities; a run must come first."""
+    if Path(paths[0]).is_file():
+        raise RunError(f"{paths[0]} is a file; name a run first, files of probabilities after it")
+    first = answers_of(paths[0])
+    found = [first]
+    for path in paths[1:]:
+        found.append(read_external(path, first) if Path(path).is_file() else answers_of(path))
+    names: dict[str, int] = {}
+    for one, path in zip(found, paths, strict=True):  # two folders may share their last name
+        names[one.name] = names.get(one.name, 0) + 1
+        if names[one.name] > 1:
+            one.name = str(path)
+    return found

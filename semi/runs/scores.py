@@ -1,0 +1,134 @@
+"""Scores of what runs say, for every kind of task: on gold rows that have an answer, no other.
+
+Letters: n rows, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..config.task import TaskConfig
+from ..evaluation.bootstrap import Interval, paired_bootstrap
+from ..evaluation.metrics import mcnemar
+from ..evaluation.multitask import (
+    AFFECT,
+    affect_measured,
+    affect_sums,
+    multi_measured,
+    multi_sums,
+    paired_intervals,
+)
+from ..self_training.record import measured
+from .predictions import Answers
+
+SINGLE = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+MULTI = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
+VALUES = {"ccc": "CCC", "valence_ccc": "valence CCC", "arousal_ccc": "arousal CCC"}
+SEED = 0  # of the bootstrap: the same resamples for every run
+
+
+@dataclass
+class Score:
+    """Metrics of one set of answers on one split."""
+
+    rows: int  # gold rows with an answer
+    left_out: int  # gold rows that cannot be read
+    metrics: dict[str, float]  # by the names of `names_of`, and others
+    intervals: dict[str, Interval]
+    facts: dict[str, Any]  # per class and so on, as round.json holds them
+
+    @property
+    def units(self) -> str:
+        """What was resampled, such as '10 groups'."""
+        unit = next(iter(self.intervals.values()), None)
+        return f"{unit.units} {unit.unit}" if unit else ""
+
+
+def names_of(kind: str) -> dict[str, str]:
+    """Returns the scores of a kind of task, by name, with the words of a table's head."""
+    task = TaskConfig(kind)
+    names = MULTI if task.multi else {} if kind == "affect" else SINGLE
+    return names | (VALUES if task.affect else {})
+
+
+def main_metric(kind: str) -> str:
+    """Returns the score that members are chosen by and differences are told in."""
+    return "ccc" if kind == "affect" else "macro_f1"
+
+
+def score_of(said: Answers, split: str) -> Score:
+    """Returns the scores of the gold rows of a split (oof, dev or test) that have an answer."""
+    return score_rows(said, said.scored(split), len(said.rows(split)))
+
+
+def score_rows(said: Answers, rows: np.ndarray, asked: int | None = None) -> Score:
+    """Returns the scores of answered gold rows; `asked` counts those that have no answer too."""
+    group, lost = said.group[rows], (asked if asked is not None else len(rows)) - len(rows)
+    done = Score(len(rows), lost, {}, {}, {})
+    if not len(rows):
+        return done
+    task = said.task
+    if said.several is not None:
+        told = multi_measured(said.probs[rows], said.several[rows], group, said.classes, SEED)
+        _add(done, told, MULTI)
+    elif task.kind != "affect":
+        told = measured(said.probs[rows], said.label[rows], group, said.classes, SEED)
+        _add(done, told, SINGLE)
+    if task.affect and said.affect is not None and said.affect_truth is not None:
+        value, truth = said.affect[rows], said.affect_truth[rows]
+        value = np.where(np.isnan(value), np.nanmean(truth, 0), value)  # a member without any
+        told = affect_measured(value, truth, group, SEED)
+        for name in AFFECT:
+            done.metrics |= {f"{name}_{k}": told[name][k] for k in ("ccc", "pearson", "rmse")}
+        done.metrics["ccc"] = told["ccc"]
+        done.intervals |= paired_intervals(affect_sums(value, truth), None, group, SEED)
+    return done
+
+
+def _add(done: Score, told: dict, names: dict[str, str]) -> None:
+    done.facts = told
+    done.metrics |= {k: v for k, v in told.items() if isinstance(v, float)}
+    done.intervals |= {k: Interval(**told["intervals"][k]) for k in names}
+
+
+@dataclass
+class Gap:
+    """How one set of answers differs from another on the rows that both answer."""
+
+    rows: int
+    left_out: int  # gold rows that only one of them, or none, can read
+    differences: dict[str, Interval]  # by the names of `names_of`
+    mcnemar_p: float | None  # None where a row has no single label
+
+
+def gap_of(one: Answers, other: Answers, split: str) -> Gap:
+    """Returns the differences one - other, each with its paired bootstrap interval over groups."""
+    asked = one.rows(split)
+    rows = asked[one.answered[asked] & other.answered[asked]]
+    group, found, p = one.group[rows], {}, None
+    if not len(rows):
+        return Gap(0, len(asked), {}, None)
+    mine, theirs = one.probs[rows], other.probs[rows]
+    if one.several is not None:
+        truth = one.several[rows]
+        found |= paired_intervals(multi_sums(mine, truth), multi_sums(theirs, truth), group, SEED)
+    elif one.kind != "affect":
+        label = one.label[rows]
+        found |= {k: paired_bootstrap(mine, theirs, label, group, k, seed=SEED) for k in SINGLE}
+        p = mcnemar(mine.argmax(1), theirs.argmax(1), label)["p_value"]
+    truth = one.affect_truth
+    if one.affect is not None and other.affect is not None and truth is not None:
+        truth = truth[rows]
+        middle = float(np.nanmean(truth))
+        both = (np.nan_to_num(a[rows], nan=middle) for a in (one.affect, other.affect))
+        sums = [affect_sums(value, truth) for value in both]
+        found |= paired_intervals(sums[0], sums[1], group, SEED)
+    return Gap(len(rows), len(asked) - len(rows), found, p)
+
+
+def renamed(said: Answers, name: str, **changes: Any) -> Answers:
+    """Returns the answers under another name."""
+    return replace(said, name=name, **changes)

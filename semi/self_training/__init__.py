@@ -1,0 +1,1 @@
+"""The rounds, and the folder they write."""

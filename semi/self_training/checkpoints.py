@@ -1,0 +1,166 @@
+"""Finished rounds as immutable folders of a run, and the way back from them.
+
+round-RR/: state.safetensors (all tensors), voter.json, round.json (for people and the report),
+ledger.parquet. A folder appears whole or not at all, so a kill costs the unfinished round only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..config.task import task_of
+from ..files import read_json, write_dir, write_json, write_table, write_tensors
+from ..training.dataset import Problem
+from ..training.ensemble import Ensemble
+from .ledger import merge_rounds, round_rows
+from .record import round_record
+from .run_dir import Run
+from .state import Picked, RoundState
+from .teacher import AffectTeaching, Voter, read_teaching
+
+STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
+AFFECT = ("oof", "pool", "pool_spread")
+
+
+class RunRecorder:
+    """Writes each judged round into its run directory and reads finished ones back."""
+
+    def __init__(self, run: Run, problem: Problem, config: Any, on_record: Any = None) -> None:
+        self.run = run
+        self.problem = problem
+        self.config = config
+        self.on_record = on_record  # called with (state, record) of every newly finished round
+        self.before: RoundState | None = None  # the accepted round the next one is taught by
+        self.parts: list[pd.DataFrame] = []
+
+    def go_on(self, config: Any, before: RoundState) -> None:
+        """Keeps further rounds by other settings, taught by the round `before`."""
+        self.config, self.before = config, before
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns the pre-trained tensors of an interrupted run, or None."""
+        path = self.run.path / "pretrained" / STATE
+        return load_file(path) if path.is_file() else None
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps what pre-training learned; an empty dict says that there was none."""
+        with write_dir(self.run.path / "pretrained") as folder:
+            write_tensors(folder / STATE, tensors)
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns a finished round, or None when it must still be done."""
+        folder = self.run.round_dir(number)
+        if not folder.is_dir():
+            return None
+        tensors = {k: v.to(self.problem.device) for k, v in load_file(folder / STATE).items()}
+        record, saved = read_json(folder / RECORD), read_json(folder / VOTER)
+        state = RoundState(
+            number=number,
+            ensemble=_ensemble(saved["ensemble"], tensors, self.problem.device),
+            teaching=read_teaching(
+                self.problem,
+                Voter.from_state(saved["voter"]),
+                tensors["oof_logits"],
+                tensors["pool_logits"],
+            ),
+            picked=_picked(tensors, self.problem, record),
+            coverage=record["coverage_asked"],
+            metric=saved["metric"],
+            se=saved["se"],
+            information=saved["information"],
+            agreement=saved.get("agreement"),
+            accepted=record["accepted"],
+            verdict=record["verdict"],
+            alone=record.get("alone", False),
+        )
+        if "affect.oof" in tensors:
+            parts = (tensors[f"affect.{name}"] for name in AFFECT)
+            state.teaching.affect = AffectTeaching(*parts)
+        self._follow(state)
+        return state
+
+    def save(self, state: RoundState) -> None:
+        """Writes a judged round whole, then the ledger so far and the round's metrics line."""
+        record = round_record(self.problem, state, self.config)
+        with self.run.write_round(state.number) as folder:
+            write_tensors(folder / STATE, _tensors(state))
+            spec = state.ensemble.spec() if state.ensemble is not None and state.accepted else None
+            write_json(
+                folder / VOTER,
+                {
+                    "voter": state.teaching.voter.state_dict(),
+                    "ensemble": spec,
+                    "metric": state.metric,
+                    "se": state.se,
+                    "information": state.information,
+                    "agreement": state.agreement,
+                },
+            )
+            write_json(folder / RECORD, record)
+            if state.picked is not None and self.before is not None:
+                rule = self.config.select.rule
+                task = task_of(self.config)
+                rows = round_rows(self.problem, state, self.before, rule, task)
+                write_table(folder / LEDGER, rows)
+        self._follow(state)
+        self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
+        if self.on_record:
+            self.on_record(state, record)
+
+    def _follow(self, state: RoundState) -> None:
+        path = self.run.round_dir(state.number) / LEDGER
+        if path.is_file():
+            self.parts.append(pd.read_parquet(path))
+        if state.accepted:
+            self.before = state
+        self.write_ledger()
+
+    def write_ledger(self) -> None:
+        """Writes ledger.csv and ledger.parquet of all finished rounds."""
+        ledger = merge_rounds(self.parts)
+        write_table(self.run.path / "ledger.csv", ledger)
+        write_table(self.run.path / "ledger.parquet", ledger)
+
+
+def _tensors(state: RoundState) -> dict[str, Tensor]:
+    found = {
+        "oof_logits": state.teaching.oof_logits,
+        "pool_logits": state.teaching.pool_logits,
+    }
+    if state.teaching.affect is not None:
+        found |= {f"affect.{name}": getattr(state.teaching.affect, name) for name in AFFECT}
+    if state.picked is not None:
+        picked = state.picked
+        for name in ("chosen", "label", "weight", "probs", "threshold", "reason"):
+            found[f"picked.{name}"] = getattr(picked, name)
+        for k, chain in enumerate(picked.state):
+            found |= {f"rule.{k}.{name}": torch.as_tensor(v) for name, v in chain.items()}
+    if state.ensemble is not None and state.accepted:
+        found |= {f"ensemble.{k}": v for k, v in state.ensemble.tensors().items()}
+    return {k: v.detach().cpu().contiguous() for k, v in found.items()}
+
+
+def _ensemble(spec: dict | None, tensors: dict[str, Tensor], device) -> Ensemble | None:
+    if spec is None:
+        return None
+    start = len("ensemble.")
+    own = {k[start:]: v for k, v in tensors.items() if k.startswith("ensemble.")}
+    return Ensemble.from_state(spec, own, device=device)
+
+
+def _picked(tensors: dict[str, Tensor], problem: Problem, record: dict) -> Picked | None:
+    if "picked.chosen" not in tensors:
+        return None
+    chains: list[dict[str, Tensor]] = [{} for _ in range(problem.folds + 1)]
+    for key, value in tensors.items():
+        if key.startswith("rule."):
+            _, k, name = key.split(".", 2)
+            chains[int(k)][name] = value
+    names = ("chosen", "label", "weight", "probs", "threshold", "reason")
+    kept = {name: tensors[f"picked.{name}"] for name in names}
+    return Picked(**kept, state=chains, notes=record.get("notes", []))

@@ -1,0 +1,128 @@
+"""A student: models taught by soft labels, judged as a round is; and the last one of a run.
+
+The last student (`distill.final`) replaces all folds and members by one model. Chain k of it learns
+from chain k of the final round alone, so the gold that this chain holds out stays unseen and its
+out-of-fold score is honest; the chain that ships learns from the vote of all. Out-of-fold scores
+are of single chains on both sides: what averaging the chains adds shows on test rows only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor
+
+from models.fusion.config import CLOSED_FORM
+
+from ..config.task import TaughtTask, task_of
+from ..training.dataset import Problem
+from ..training.fit import OnStep, fit
+from ..training.initialisation import fresh_ensemble
+from .checkpoints import RunRecorder
+from .distillation import lessons
+from .gate import agreement, gate, judged, ships
+from .rounds import Outcome
+from .soft_labels import SoftLabels, words_of
+from .state import RoundState
+
+
+def taught_round(
+    problem: Problem, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep,
+    number: int = 1,
+) -> RoundState:  # fmt: skip
+    """Returns the taught student as round `number`, judged on given labels alone."""
+    task, sharp = task_of(config), config.distill
+    lesson, picked = lessons(problem, labels, config)
+    student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
+    train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
+    ensemble = fit(
+        fresh_ensemble(problem, config, learned), lesson, train, config.noise, config.contrast,
+        seed=config.seed, on_step=on_step, task=student,
+    )  # fmt: skip
+    return judged(problem, ensemble, config, number, picked, 1.0)
+
+
+def told(config: Any) -> Any:
+    """Returns what the records of a student read of the settings; no rule selected anything."""
+    told = {k: getattr(config, k) for k in ("seed", "rounds", "task", "vote") if hasattr(config, k)}
+    return SimpleNamespace(select=SimpleNamespace(rule="distill"), **told)
+
+
+def last_student(
+    problem: Problem, config: Any, outcome: Outcome, recorder: RunRecorder,
+    on_step: Callable[[int], OnStep], on_round: Callable[[RoundState], None],
+) -> tuple[Outcome, str]:  # fmt: skip
+    """Returns the outcome with a student in place of its models, if gold does not object.
+
+    Beside it a sentence that says what became of the student. Its round has the number after the
+    last possible one, so that a resumed run never takes it for a round of its own.
+
+    Args:
+        problem: the data.
+        config: all settings of the run.
+        outcome: of the rounds.
+        recorder: of the run; it holds what was learned without labels, and keeps the student.
+        on_step: given the number of a round, returns its step callback.
+        on_round: called with the judged student.
+    """
+    teacher, number = outcome.final, config.rounds.max_rounds + 1
+    recorder.go_on(told(config), teacher)
+    student = recorder.load(number)
+    if student is None:
+        student = _student(problem, config, outcome, recorder, on_step, number)
+        recorder.save(student)
+    on_round(student)
+    final = ships([*outcome.states, student], config.rounds.keep)
+    return replace(outcome, final=final), _sentence(problem, config, teacher, student, final)
+
+
+def _student(
+    problem: Problem, config: Any, outcome: Outcome, recorder: RunRecorder,
+    on_step: Callable[[int], OnStep], number: int,
+) -> RoundState:  # fmt: skip
+    """Returns the judged student of the round that ships."""
+    teacher = outcome.final
+    if teacher.ensemble is None:
+        raise RuntimeError("the round that ships has no model")
+    if config.model.kind in CLOSED_FORM:  # solved, not trained: nothing of it is left to chance
+        verdict = (
+            f"accepted: the chain that learns from all labels takes over from {problem.folds + 1}; "
+            f"out-of-fold scores, which are of single chains, stay at {teacher.metric:.3f}"
+        )
+        return replace(
+            teacher, number=number, picked=None, coverage=1.0, verdict=verdict, alone=True
+        )
+    alone = copy.copy(config)
+    alone.train = replace(config.train, members=1)
+    learned = {k: v[:1] for k, v in (recorder.load_pretrained() or {}).items()}
+    labels = words_of(problem, teacher.teaching, teacher.ensemble)
+    student = taught_round(problem, labels, alone, learned, on_step(number), number)
+    student.alone = True
+    start = outcome.states[0].teaching
+    student.agreement = agreement(problem, start, student.picked, config)
+    gate(student, ships(outcome.states, "best"), config)
+    if not student.accepted:
+        student.ensemble = None
+    return student
+
+
+def _sentence(
+    problem: Problem, config: Any, teacher: RoundState, student: RoundState, final: RoundState
+) -> str:
+    """Returns what became of the student, in words."""
+    if teacher.ensemble is None:
+        raise RuntimeError("the round that ships has no model")
+    many, chains = teacher.ensemble.count, problem.folds + 1
+    scores = f"out-of-fold {100 * student.metric:.1f} against {100 * teacher.metric:.1f}"
+    if final is not student:
+        return f"Its {many} models stay: a student of theirs is behind ({scores})."
+    if config.model.kind in CLOSED_FORM:
+        return f"Of its {many} models the {many // chains} that learned from all labels ship alone."
+    return (
+        f"One student ships in place of its {many} models ({scores}, both of single chains: what "
+        f"the mean of {chains} of them adds is not in these scores)."
+    )

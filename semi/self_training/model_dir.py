@@ -1,0 +1,120 @@
+"""A model directory: everything a prediction needs, as safetensors, JSON and YAML; no pickle.
+
+model.safetensors  parameters of all members, standardisation
+model.json         classes, calibration, votes, shape of the ensemble, identities of the encoders
+config.yaml        the settings of the run it came from
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.schema import Config, load_config, save
+from ..errors import RunError
+from ..features.standardize import Standardizer
+from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
+from ..training.ensemble import Ensemble
+from .teacher import Voter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+TENSORS, FACTS, SETTINGS = "model.safetensors", "model.json", "config.yaml"
+
+
+@dataclass
+class Model:
+    """A trained model with all that stands between an utterance and its label."""
+
+    config: Config
+    classes: list[str]  # C labels in order
+    ensemble: Ensemble  # E = chains x members
+    voter: Voter  # calibration of each head, and their weights
+    chains: int
+    standardizer: Standardizer
+    identities: dict[str, dict[str, Any]]  # modality -> what its encoder says it is
+    facts: dict[str, Any] = field(default_factory=dict)  # round, metrics ...: for people
+
+
+def save_model(folder: str | Path, model: Model) -> None:
+    """Writes the model directory whole, in place of an older one."""
+    tensors = {f"ensemble.{k}": v for k, v in model.ensemble.tensors().items()}
+    tensors |= {f"standardizer.{k}": v for k, v in model.standardizer.state_dict().items()}
+    with write_dir(folder, replace=True) as target:
+        write_tensors(target / TENSORS, tensors)
+        save(model.config, target / SETTINGS)
+        write_json(
+            target / FACTS,
+            {
+                "format": FORMAT,
+                "classes": model.classes,
+                "chains": model.chains,
+                "ensemble": model.ensemble.spec(),
+                "voter": model.voter.state_dict(),
+                "standardizer": model.standardizer.meta(),
+                "encoders": model.identities,
+                "facts": model.facts,
+            },
+        )
+
+
+def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
+    """Returns the model of a model directory or of a run's folder, on the given device."""
+    home = find_model(folder)
+    said = read_json(home / FACTS)
+    if said.get("format") != FORMAT:
+        raise RunError(
+            f"{home / FACTS} has format {said.get('format')}, this version reads {FORMAT}; use the "
+            "version of semi that wrote it"
+        )
+    tensors = read_tensors(home / TENSORS)
+    config = load_config(home / SETTINGS, [f"device={device}"])
+    return Model(
+        config=config,
+        classes=said["classes"],
+        ensemble=Ensemble.from_state(said["ensemble"], part(tensors, "ensemble."), device=device),
+        voter=Voter.from_state(said["voter"]),
+        chains=said["chains"],
+        standardizer=Standardizer.load(part(tensors, "standardizer."), said["standardizer"]),
+        identities=said["encoders"],
+        facts=said["facts"],
+    )
+
+
+def find_model(folder: str | Path) -> Path:
+    """Returns the model directory that `folder` is or, as a run, holds; RunError if neither."""
+    folder = Path(folder)
+    for home in (folder, folder / "model"):
+        if (home / FACTS).is_file() and (home / TENSORS).is_file():
+            return home
+    if (folder / "config.yaml").is_file():
+        raise RunError(
+            f"{folder} is an unfinished run without a model; go on with semi train ... --resume"
+        )
+    there = "holds no model" if folder.is_dir() else "no such folder"
+    raise RunError(f"{folder}: {there}; give a run such as runs/demo, or its folder model/")
+
+
+def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises RunError naming what differs between the encoder trained with and the one at hand."""
+    from ..files import jsonable
+
+    now = jsonable(now)
+    told = [
+        f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(saved.keys() | now.keys())
+        if saved.get(key) != now.get(key)
+    ]
+    if told:
+        raise RunError(
+            f"the {name} encoder is not the one the model was trained with ({'; '.join(told[:3])})"
+        )
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin with `prefix`, without it."""
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,143 @@
+"""`recipe: auto` with labels enough to compare students: gold out-of-fold says which one stays.
+
+Each student lives through all rounds in memory. Those of Gaussian classes on 50 components win
+on most corpora and at every small budget; with hundreds of labels some corpora have more to say
+than 50 components hold, and some (tables of measurements, digits) are not Gaussian.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.fusion import FusionConfig
+
+from ..training.dataset import Problem
+from .gate import surprise
+from .rounds import Outcome, run_rounds
+from .state import RoundState
+
+ENOUGH = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
+STUDENTS: dict[str, dict[str, Any]] = {
+    "{width} components": {"components": 200},
+    "logistic regression": {"kind": "logistic"},
+}
+"""What is tried beside the recipe's own student: settings of section model, by name."""
+READ = ("kind", "components", "shrinkage", "penalty")  # what linear students read of that section
+
+
+@dataclass
+class Audition:
+    """The student that stays."""
+
+    config: Any
+    told: str = ""  # what was compared and why this one stays; nothing where nothing was compared
+    outcome: Outcome | None = None  # its rounds, if they were run
+
+
+def audition(
+    problem: Problem, config: Any, live: Callable[[Any], Outcome] | None = None
+) -> Audition:
+    """Returns the settings of the student that knows most of gold out-of-fold after all rounds.
+
+    The recipe's own stays unless another is better by more than one standard error (of the
+    difference in log-loss, over groups): on six corpora with 91 to 1,027 labels this gained 0.3
+    points of macro-F1 in mean, 2 at best, and lost 0.6 at worst.
+
+    Args:
+        problem: the data.
+        config: settings that `semi.config.recipes.resolved` has been through.
+        live: runs all rounds of a configuration; without it they are run here, in memory.
+    """
+    usual = FusionConfig(kind="discriminant")
+    own = all(getattr(config.model, k) == getattr(usual, k) for k in READ)
+    if config.recipe == "none" or not own or len(problem.gold) < ENOUGH:
+        return Audition(config)
+    if not len(problem.pool) or not config.rounds.max_rounds:
+        return Audition(config)
+    live = live or _in_memory(problem)
+    columns = max(problem.dims.values())
+    tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
+    for name, words in STUDENTS.items():
+        if "components" in words and columns <= usual.components:
+            continue
+        name = name.format(width=min(words.get("components", 0), columns))
+        tried[name] = copy.deepcopy(config)
+        for key, value in words.items():
+            setattr(tried[name].model, key, value)
+    outcomes = {name: live(each) for name, each in tried.items()}
+    losses = {k: surprise(problem, o.final.teaching) for k, o in outcomes.items()}
+    first = next(iter(tried))
+    gains = {k: _gain(problem, losses[first], loss) for k, loss in losses.items() if k != first}
+    able = {k: gain for k, (gain, error) in gains.items() if gain > error}
+    best = max(able, key=able.__getitem__) if able else first
+    told = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
+    sentence = (
+        f"compared on {len(problem.gold)} gold rows out-of-fold after all rounds, nats of "
+        f"information over {first}: {told}; {best} it is"
+    )
+    return Audition(tried[best], sentence, outcomes[best])
+
+
+def _in_memory(problem: Problem) -> Callable[[Any], Outcome]:
+    """Returns what runs all rounds of a student; students on as many components share axes."""
+    axes: dict[int, dict[str, Tensor] | None] = {}
+
+    def live(config: Any) -> Outcome:
+        recorder = SharedStart(axes.get(config.model.components))
+        outcome = run_rounds(problem, config, recorder=recorder)
+        axes[config.model.components] = recorder.learned
+        return outcome
+
+    return live
+
+
+def widest(config: Any, gold: int) -> int:
+    """Returns the most components that a student looks at, with so many gold rows."""
+    if config.recipe == "none" or gold < ENOUGH:
+        return config.model.components
+    return max([config.model.components, *(w.get("components", 0) for w in STUDENTS.values())])
+
+
+def _gain(problem: Problem, before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Returns by how much the mean of losses (n,) falls, and its standard error over groups."""
+    code = problem.group_code(problem.gold)
+    sums = torch.zeros(int(code.max()) + 1, dtype=torch.float64, device=code.device)
+    sums.index_add_(0, code, (before - after).double())
+    size = torch.bincount(code, minlength=len(sums))
+    sums, size = sums[size > 0], size[size > 0]
+    gain, k = float(sums.sum() / size.sum()), len(sums)
+    if k < 2:
+        return gain, float("inf")
+    rest = sums - gain * size
+    return gain, float((k / (k - 1) * rest.square().sum()).sqrt() / size.sum())
+
+
+class SharedStart:
+    """Keeps pre-training and warm start in memory, so that runs of one problem share them."""
+
+    def __init__(self, learned: dict[str, Tensor] | None = None) -> None:
+        self.learned = learned
+        self.start: RoundState | None = None
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns the pre-trained tensors, if they were made."""
+        return self.learned
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps the pre-trained tensors."""
+        self.learned = tensors
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns the warm start for number 0, if it was made; later rounds are each arm's own."""
+        return self.start if number == 0 else None
+
+    def save(self, state: RoundState) -> None:
+        """Keeps the warm start."""
+        if state.number == 0:
+            self.start = state

@@ -1,0 +1,128 @@
+"""The inputs of the rounds: features read or extracted, checked, standardised; rows set apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..config import schema as settings
+from ..data.leaks import content_key, leak_report
+from ..data.manifest import Manifest
+from ..data.roles import Splits
+from ..errors import ManifestError
+from ..features.extract import Extraction, extract_rows, open_encoders
+from ..features.sequences import sequences
+from ..features.sources import Limits
+from ..features.standardize import Standardizer
+from ..features.store import FeatureStore
+from ..features.table import load_features, load_frames
+from ..features.tensors import Frames
+from ..training.dataset import Problem, build_problem
+from .external_votes import outside_notes, outside_votes
+from .targets import problem_of_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Prepared:
+    """The inputs of the rounds, read and checked."""
+
+    manifest: Manifest
+    splits: Splits
+    leaks: list[str]
+    extraction: Extraction
+    standardizer: Standardizer
+    identities: dict[str, dict[str, Any]]
+    problem: Problem
+    notes: list[str]
+
+
+def prepare(
+    config: settings.Config, manifest: Manifest, splits: Splits, *, progress: bool = True
+) -> Prepared:
+    """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
+    encoders = open_encoders(config)
+    store = FeatureStore(config.features.store)
+    limits = Limits(config.data.min_seconds, config.data.max_seconds)
+    shared = {"limits": limits, "workers": config.data.workers}
+    extraction = extract_rows(manifest.table, encoders, store, progress=progress, **shared)
+    sequence = settings.keeps_frames(config.encoders)
+    frames: dict[str, Frames] = {}
+    if sequence:
+        frames = load_frames(manifest.table, encoders, store, **shared)
+        features = sequences(frames, config.features.max_frames)
+    else:
+        features = load_features(manifest.table, encoders, store, **shared)
+    notes = [
+        *splits.notes,
+        *_lacking(features),
+        *_drop_unusable(features, splits, extraction),
+    ]
+    learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
+    speakers = manifest.table["speaker"].tolist()
+    if sequence:
+        standardizer = Standardizer.fit_frames(frames, learn, config.features, speakers)
+        scaled = standardizer.apply_frames(frames, speakers)
+        features = sequences(scaled, config.features.max_frames)
+    else:
+        standardizer = Standardizer.fit(features, learn, config.features, speakers)
+        features = standardizer.apply(features, speakers, in_place=True)
+    ids = manifest.table["id"].to_numpy()
+    problem = build_problem(ids, features, splits, manifest.classes, config.device)
+    problem = problem_of_task(problem, manifest, config)
+    problem.external = outside_votes(config.data.outside, problem.ids, manifest.classes)
+    if problem.external is not None:
+        notes += outside_notes(config.data.outside, problem.external[:, problem.pool.cpu()])
+        problem.external = problem.external.to(config.device)
+    found = leak_report(manifest, splits, content_key).found
+    leaks = [str(leak) for leak in found.values()]
+    identities = {name: encoder.identity() for name, encoder in encoders.items()}
+    return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
+
+
+def _lacking(features: Any) -> list[str]:
+    """Returns a sentence for each modality that some rows lack or that cannot be used there."""
+    rows = len(features.present)
+    counts = zip(features.names, (~features.present).sum(0).tolist(), strict=True)
+    return [f"{count} of {rows} rows lack usable {name}" for name, count in counts if count]
+
+
+def _drop_unusable(features: Any, splits: Splits, extraction: Extraction) -> list[str]:
+    """Takes rows without any usable modality out of every role; returns what was done."""
+    usable = features.present.any(1).numpy()
+    lost = ~usable & (splits.role != "unused")
+    if not lost.any():
+        return []
+    counts = {r: int((lost & (splits.role == r)).sum()) for r in np.unique(splits.role[lost])}
+    splits.role[lost] = "unused"
+    splits.fold[lost] = -1
+    gold = splits.role == "labeled"
+    if not gold.any():
+        first = next((f" (first: {q.path}: {q.reason})" for q in extraction.quarantine), "")
+        raise ManifestError(
+            f"no labelled training row has a readable file or a text{first}; semi extract with the "
+            "same settings tells each reason"
+        )
+    kept = np.unique(splits.fold[gold])
+    splits.fold[gold] = np.searchsorted(kept, splits.fold[gold])  # a fold may have emptied
+    told = ", ".join(f"{n} {role}" for role, n in counts.items())
+    return [f"{int(lost.sum())} rows have no usable modality and are left out ({told})"]
+
+
+def splits_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
+    """Returns id, role, group and fold of every row."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "id": manifest.table["id"],
+            "role": splits.role,
+            "group": splits.group,
+            "fold": splits.fold,
+        }
+    )

@@ -1,0 +1,277 @@
+"""A run directory: create, resume, open, lock; the unit of everything done after training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.fusion.config import FusionConfig
+
+from .. import files
+from ..config.recipes import GAUSSIAN, SETTLED
+from ..config.schema import Config, load_config, save, signature
+from ..errors import RunError
+from ..files import write_dir, write_json, write_table, write_tensors, write_text
+
+RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
+
+__all__ = [
+    "Run",
+    "write_dir",
+    "write_json",
+    "write_table",
+    "write_tensors",
+    "write_text",
+]
+
+
+class Run:
+    """The folder `runs/<name>/`.
+
+    config.yaml, manifest.sha256, splits.csv, round-00/ ..., ledger.csv/.parquet, metrics.jsonl,
+    result.json, tb/, report.html, model/. Every file appears whole; a round's folder never changes.
+
+    Expected usage:
+
+        with Run.create(config, resume=True) as run:      # one process at a time
+            run.bind_manifest(manifest.sha256)
+            for number in range(len(run.rounds()), 4):
+                with run.write_round(number) as folder:
+                    write_json(folder / "round.json", {...})
+        run = Run.open("runs/demo")                        # to read; takes no lock
+    """
+
+    def __init__(self, path: Path, config: Config, lock: int | None = None, resumed: bool = False):
+        self.path = path
+        self.config = config
+        self.resumed = resumed  # the folder held this run before
+        self._lock = lock
+
+    @classmethod
+    def create(cls, config: Config, *, resume: bool = False) -> Run:
+        """Returns the locked run of a config: a new one or, with `resume`, the one begun before."""
+        path = Path(config.runs_dir, config.name)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; a run needs a folder there, so choose another name")
+        begun = (path / "config.yaml").is_file()
+        if not begun and path.is_dir() and any(p for p in path.iterdir() if not _ours(p)):
+            raise RunError(
+                f"{path} exists and is not a run (it has no config.yaml); choose another name="
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written ({error.strerror}); set runs_dir to a folder where you "
+                "may write"
+            ) from None
+        try:
+            begun = (path / "config.yaml").is_file()  # by now the other process may have written it
+            if begun and not resume:
+                done = "a finished run" if (path / "result.json").is_file() else "an unfinished run"
+                raise RunError(
+                    f"{path} already holds {done}; continue it with --resume, choose another "
+                    "name=..., or delete the folder"
+                )
+            if begun:
+                config = _taken_over(path, config)
+                _refuse_other(path, config)
+            files.sweep(path)
+            if not begun:
+                save(config, path / "config.yaml")
+        except BaseException:
+            _unlock(lock)
+            raise
+        run = cls(path, config, lock, resumed=begun)
+        run._mend_metrics()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Returns an existing run, to read."""
+        path = Path(path)
+        if not (path / "config.yaml").is_file():
+            there = "has no config.yaml" if path.is_dir() else "no such folder"
+            others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
+            hint = f"; runs there: {', '.join(others[:8])}" if others else ""
+            raise RunError(f"{path} is not a run: {there}{hint}")
+        return cls(path, load_config(path / "config.yaml", elsewhere=True), resumed=True)
+
+    @staticmethod
+    def remove(path: str | Path) -> None:
+        """Deletes a run's folder; refuses what is not a run and what another process writes."""
+        path = Path(path)
+        if not path.exists():
+            return
+        if not (path / "config.yaml").is_file():
+            raise RunError(f"{path} is not a run (it has no config.yaml); it is not deleted")
+        lock = _lock(path)
+        try:
+            shutil.rmtree(path)
+        finally:
+            _unlock(lock)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes write here."""
+        _unlock(self._lock)
+        self._lock = None
+
+    def take_back(self) -> None:
+        """Removes a run that failed before anything was trained, so that its name is free again."""
+        if self.resumed or self.rounds():
+            return
+        for name in ("config.yaml", "manifest.sha256", RECIPE, ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file is left alone
+            self.path.rmdir()
+
+    def settle(self, config: Config, told: str) -> None:
+        """Writes down what `recipe: auto` decided from the data, and why; before any round."""
+        write_text(self.path / RECIPE, told + "\n")
+        save(config, self.path / "config.yaml")
+        self.config = config
+
+    def settled(self) -> str:
+        """Returns why the settings are what they are, if a recipe decided that from the data."""
+        source = self.path / RECIPE
+        return source.read_text(encoding="utf-8").strip() if source.is_file() else ""
+
+    def bind_manifest(self, sha256: str) -> None:
+        """Writes the manifest's hash down, or refuses to go on with another manifest."""
+        target = self.path / "manifest.sha256"
+        if not target.is_file():
+            write_text(target, sha256 + "\n")
+        elif (before := target.read_text().strip()) != sha256:
+            raise RunError(
+                f"the manifest changed since {self.path} began (SHA-256 {before[:12]}..., now "
+                f"{sha256[:12]}...); restore it, or start a new run with another name=..."
+            )
+
+    # --- rounds ---
+
+    def round_dir(self, number: int) -> Path:
+        """Returns the folder of a round, written or not."""
+        return self.path / f"round-{number:02d}"
+
+    def rounds(self) -> list[int]:
+        """Returns the numbers of the rounds that are completely written, in order."""
+        found = (re.fullmatch(r"round-(\d+)", p.name) for p in self.path.iterdir() if p.is_dir())
+        return sorted(int(m.group(1)) for m in found if m)
+
+    def write_round(self, number: int) -> AbstractContextManager[Path]:
+        """Gives a temporary folder that becomes the round's folder when all is written."""
+        return write_dir(self.round_dir(number))
+
+    # --- results ---
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        line = json.dumps(files.jsonable(record), ensure_ascii=False) + "\n"
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as target:
+            target.write(line)
+            target.flush()
+            os.fsync(target.fileno())
+
+    def metrics(self) -> list[dict]:
+        """Returns the records of metrics.jsonl."""
+        source = self.path / "metrics.jsonl"
+        if not source.is_file():
+            return []
+        return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+
+    def _mend_metrics(self) -> None:
+        """Drops a half-written last line and the lines of rounds that were never finished."""
+        source = self.path / "metrics.jsonl"
+        if not source.is_file():
+            return
+        done, kept = set(self.rounds()), []
+        for line in source.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if record.get("round") is None or record["round"] in done:
+                kept.append(line)
+        write_text(source, "".join(line + "\n" for line in kept))
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Holds the lock of a run's folder for the block."""
+    lock = _lock(Path(path))
+    try:
+        yield
+    finally:
+        _unlock(lock)
+
+
+def _ours(path: Path) -> bool:
+    return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
+
+
+def _taken_over(path: Path, config: Config) -> Config:
+    """Returns the config with what the recipe decided when the run began, if it decided.
+
+    A student that the user names now is left: it is compared with the one the run began with.
+    """
+    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
+    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
+    if config.recipe == "none" or own or not (path / RECIPE).is_file():
+        return config
+    before = load_config(path / "config.yaml", elsewhere=True).model
+    taken = {name: getattr(before, name) for name in SETTLED}
+    return replace(config, model=replace(config.model, **taken))
+
+
+def _refuse_other(path: Path, config: Config) -> None:
+    """Raises RunError naming the settings in which a begun run differs from the config given."""
+    before, now = signature(load_config(path / "config.yaml", elsewhere=True)), signature(config)
+    told = [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if told:
+        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+        raise RunError(
+            f"{path} was begun with another configuration ({'; '.join(told[:4])}{more}); "
+            "resume with the same settings, or choose another name=..."
+        )
+
+
+def _lock(path: Path) -> int:
+    """Takes the folder's lock and returns its descriptor; the system frees it when we die."""
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock: two processes in one run are not refused there
+        return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        who = f"process {holder}" if holder else "another process"
+        raise RunError(f"{path} is being written by {who}; wait for it or stop it") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)

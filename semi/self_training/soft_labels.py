@@ -1,0 +1,88 @@
+"""What the models of a round teach others: soft labels of gold and pool, chain by chain.
+
+Letters: G chains (the last one holds nothing out), n gold rows, P pool rows, R rows, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..training.dataset import Problem
+from ..training.ensemble import Ensemble
+from .state import shipped
+from .teacher import Teaching, Voter, answer, chain_affect, chain_logits
+
+
+@dataclass
+class SoftLabels:
+    """Calibrated probabilities of a teacher; NaN rows where it cannot say anything."""
+
+    gold_ids: np.ndarray  # (n,) str
+    # (G, n, C) of each chain; of the last one from the chain that held the row out. A student's
+    # chain may hear its own alone: the others learned the labels that it holds out.
+    gold: np.ndarray
+    fold: np.ndarray  # (n,) the chain that held the row out
+    pool_ids: np.ndarray  # (P,) str
+    pool: np.ndarray  # (G, P, C) of each chain; the last one of the model that ships
+    classes: list[str]
+    # valence and arousal, where the teacher says them: (G, n, 2) and (G, P, 2), else None
+    gold_affect: np.ndarray | None = None
+    pool_affect: np.ndarray | None = None
+
+
+@torch.no_grad()
+def chain_words(
+    ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
+) -> Tensor:
+    """Returns what each chain by itself says of some rows (G, R, C), calibrated and voted."""
+    every = chain_logits(ensemble, values, present, chains, multi=voter.multi)
+    each = [voter.vote(voter.by_head(raw), present) for raw in every[:, : len(voter.heads)]]
+    return torch.stack(each)
+
+
+@torch.no_grad()
+def words_of(
+    problem: Problem, teaching: Teaching, ensemble: Ensemble, *, alone: bool = False
+) -> SoftLabels:
+    """Returns what the models of a round say of all training rows.
+
+    Args:
+        problem: the data.
+        teaching: what the models said when the round was judged.
+        ensemble: the models of all chains.
+        alone: only the last chain ships.
+    """
+    voter, chains = teaching.voter, problem.folds + 1
+
+    def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        return {m: v[rows] for m, v in problem.values.items()}, problem.present[rows]
+
+    gold = chain_words(ensemble, voter, *of(problem.gold), chains)
+    gold[-1] = teaching.oof
+    here = problem.present[problem.pool]
+    pool = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
+    models, count = shipped(ensemble, chains, alone)
+    said = answer(models, voter, *of(problem.pool), count)
+    silent = ~here.any(1)[None, :, None]
+    words = torch.stack([*pool, said.probs]).double().masked_fill(silent, float("nan"))
+    gold_affect = pool_affect = None
+    if teaching.affect is not None and said.affect is not None:
+        own = chain_affect(ensemble, *of(problem.gold), chains)[0]
+        own[-1] = teaching.affect.oof
+        every = torch.cat([teaching.affect.pool[:-1], said.affect[None]]).double()
+        gold_affect = own.double().cpu().numpy()
+        pool_affect = every.masked_fill(silent, float("nan")).cpu().numpy()
+    return SoftLabels(
+        gold_ids=problem.ids[problem.gold.cpu().numpy()].astype(str),
+        gold=gold.double().cpu().numpy(),
+        fold=problem.fold.cpu().numpy(),
+        pool_ids=problem.ids[problem.pool.cpu().numpy()].astype(str),
+        pool=words.cpu().numpy(),
+        classes=problem.classes,
+        gold_affect=gold_affect,
+        pool_affect=pool_affect,
+    )

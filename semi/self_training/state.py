@@ -1,0 +1,81 @@
+"""What a round was trained on, and a finished round: everything needed to go on from it.
+
+Letters: G chains, P pool rows, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pseudo_label.rules.ups import negative_weight
+from pseudo_label.selection import cap_mass
+
+from ..training.ensemble import Ensemble
+from .teacher import Teaching
+
+
+@dataclass
+class Picked:
+    """What one round was trained on beside gold; P pool rows, G chains."""
+
+    chosen: Tensor  # (G, P) bool
+    label: Tensor  # (G, P) int64
+    weight: Tensor  # (G, P) float, after the mass cap
+    probs: Tensor  # (P, C) what the rule saw of the last chain
+    threshold: Tensor  # (C,) of the last chain
+    reason: Tensor  # (P,) int8 of the last chain
+    state: list[dict[str, Tensor]]  # rule state of each chain
+    notes: list[str] = field(default_factory=list)
+    affect: Tensor | None = None  # (G, P, 2) valence and arousal to learn beside
+    # (G, P, C) weights of the classes that a row surely is not; used by the round, not kept
+    negative: Tensor | None = None
+
+
+def negatives(parts: list[Tensor | None], gold: list[float], cap: float) -> Tensor | None:
+    """Returns (G, P, C) weights of negative labels, or None where a rule marks none.
+
+    A row weighs one, shared by its negative classes; all rows together at most cap times the gold.
+
+    Args:
+        parts: (P, C) bool of each chain.
+        gold: gold rows that each chain trains on.
+        cap: select.mass_cap.
+    """
+    found = []
+    for part, mass in zip(parts, gold, strict=True):
+        if part is None:
+            return None
+        weight = negative_weight(part)
+        row = cap_mass(weight.sum(1), mass, cap)
+        found.append(weight * row[:, None])
+    stacked = torch.stack(found)
+    return stacked if stacked.any() else None
+
+
+@dataclass
+class RoundState:
+    """One finished round; everything needed to go on from it."""
+
+    number: int
+    ensemble: Ensemble | None  # None once a rolled-back round has been put away
+    teaching: Teaching
+    picked: Picked | None  # None in round 0
+    coverage: float  # share of the pool asked for
+    metric: float  # gold out-of-fold value the gate looks at
+    se: float  # its standard error (grouped bootstrap)
+    information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
+    agreement: float | None = None  # of what it learned with the warm start's answers, a kappa
+    accepted: bool = True
+    verdict: str = ""
+    alone: bool = False  # its last chain ships by itself, not the mean of all chains
+
+
+def shipped(ensemble: Ensemble, chains: int, alone: bool) -> tuple[Ensemble, int]:
+    """Returns the models of a round that ship, and the number of their chains."""
+    if not alone:
+        return ensemble, chains
+    size = ensemble.count // chains
+    return ensemble.select(slice(ensemble.count - size, None)), 1

@@ -1,0 +1,146 @@
+"""What a manifest says for each kind of task: several labels a row, valence and arousal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..config.task import task_of
+from ..data.manifest import Manifest, load_manifest
+from ..data.roles import Splits
+from ..data.splits import make_splits
+from ..errors import ManifestError, nearest
+from ..evaluation.multitask import AFFECT
+
+if TYPE_CHECKING:
+    from ..training.dataset import Problem
+
+RARE = 20  # rows: strata smaller than this are put together
+INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
+
+
+def read_data(config: Any) -> tuple[Manifest, Splits]:
+    """Returns the manifest and the splits of a configuration, as its task reads them."""
+    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config)
+    _check_columns(manifest, config.encoders)
+    folds, seed, several = config.train.folds, config.seed, task_of(config).multi
+    return manifest, make_splits(manifest, config.data, folds=folds, seed=seed, several=several)
+
+
+def _check_columns(manifest: Manifest, encoders: Any) -> None:
+    """Raises ManifestError where an encoder would find nothing to read in any row."""
+    sections = {"speech": encoders.speech, "text": encoders.text}
+    sections |= {f"extra.{name}": section for name, section in encoders.extra.items()}
+    for name, section in sections.items():
+        model = getattr(section, "model", "precomputed")
+        if model == "none" or (model == "precomputed" and not section.column):
+            continue
+        column = section.column if model == "precomputed" else INPUTS[name]
+        setting = f"encoders.{name}.model={model}"
+        if model == "precomputed":
+            setting = f"encoders.{name}.column={column}"
+        off = f"set encoders.{name}.model=none" if name in INPUTS else f"take out encoders.{name}"
+        if column not in manifest.table:
+            known = list(manifest.table.columns)
+            where = "; an array within an .npz file is named behind its path, path=file.npz:array"
+            raise ManifestError(
+                f"{manifest.path}: no column {column}, which {setting} asks for"
+                f"{nearest(column, known)}{where if section.path else ''}; name another or {off}"
+            )
+        if not manifest.table[column].notna().to_numpy().any():
+            raise ManifestError(
+                f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
+                f"{column}, or {off}"
+            )
+
+
+def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:
+    """Returns the manifest whose labels say which rows are gold for the task.
+
+    Where only valence and arousal count, a row is gold if it has one of them, and its "label" is
+    low or high by the median: folds and held-out rows are drawn as evenly as for classes. Nothing
+    else reads that label.
+    """
+    if task_of(config).kind != "affect":
+        return manifest
+    values = manifest.table[list(AFFECT)].to_numpy(dtype=float)
+    known = ~np.isnan(values)
+    used = [i for i in range(len(AFFECT)) if known[:, i].any()]
+    strata = _strata(values, used)
+    smallest = min(Counter(s for s in strata if s).values(), default=0)
+    if smallest < RARE and len(used) > 1:  # two halves: a stratum may not lie in one fold alone
+        strata = _strata(values, used[:1])
+        other = known.any(1) & (strata == "")
+        strata[other] = f"low {AFFECT[used[0]]}"
+    classes = sorted(set(strata) - {""})
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{manifest.path}: task.kind affect needs rows that differ in valence or arousal; "
+            "fill these columns with numbers"
+        )
+    table = manifest.table.copy()
+    table["label"] = [s or None for s in strata]
+    table["votes"] = None
+    return replace(manifest, table=table, classes=classes)
+
+
+def _strata(values: np.ndarray, used: list[int]) -> np.ndarray:
+    """Returns (N,) words such as 'high valence, low arousal'; '' where neither is known.
+
+    An unknown one beside a known one counts as low.
+    """
+    known = ~np.isnan(values)
+    if not used:
+        return np.full(len(values), "", dtype=object)
+    words = []
+    for i in used:
+        middle = np.median(values[known[:, i], i])
+        words.append(np.where(np.nan_to_num(values[:, i], nan=-np.inf) > middle, "high", "low"))
+    joined = [
+        ", ".join(f"{w} {AFFECT[i]}" for w, i in zip(row, used, strict=True))
+        for row in zip(*words, strict=True)
+    ]
+    return np.where(known[:, used].any(1), np.array(joined, dtype=object), "")
+
+
+def several_labels(manifest: Manifest) -> np.ndarray:
+    """Returns (N, C) float32: 1 for each label of a row, NaN rows where nothing is known.
+
+    A tie 'a;b', or several winners of the raters' votes, are several labels.
+    """
+    index = {name: i for i, name in enumerate(manifest.classes)}
+    found = np.full((len(manifest), len(index)), np.nan, dtype=np.float32)
+    pairs = zip(manifest.table["label"].tolist(), manifest.table["votes"].tolist(), strict=True)
+    for row, (label, votes) in enumerate(pairs):
+        names = [label] if isinstance(label, str) else []
+        if not names and isinstance(votes, dict):
+            most = max(votes.get(name, 0.0) for name in index)
+            names = [name for name in index if most > 0 and votes.get(name, 0.0) == most]
+        if names:
+            found[row] = 0.0
+            found[row, [index[name] for name in names]] = 1.0
+    return found
+
+
+def problem_of_task(problem: Problem, manifest: Manifest, config: Any) -> Problem:
+    """Returns the problem with the targets that the task needs; other tasks get it as it is."""
+    task = task_of(config)
+    if task.multi:
+        several = torch.from_numpy(several_labels(manifest)).to(problem.device)
+        target = torch.zeros_like(problem.target)
+        target[problem.gold] = several[problem.gold]
+        problem = replace(problem, target=target, multi=several)
+    if task.affect:
+        value = manifest.table[list(AFFECT)].to_numpy(dtype=np.float32)
+        affect = torch.from_numpy(value.copy()).to(problem.device)
+        if bool(affect[problem.gold].isnan().all()):
+            raise ManifestError(
+                f"{manifest.path}: task.kind {task.kind} learns valence and arousal, but no "
+                "labelled training row has either; fill these columns or set task.kind=single"
+            )
+        problem = replace(problem, affect=affect)
+    return problem

@@ -1,0 +1,272 @@
+"""What the models of a round say: out-of-fold on gold, per chain on the pool; calibrated, voted.
+
+Letters: G chains (last one holds nothing out), H heads (fused first), n gold rows, P pool rows,
+R rows, C classes. Chain k never saw the gold rows of fold k, so neither did its
+pseudo-labels (but for the class shares and the calibration, a few numbers of all gold rows).
+
+A task of several labels a row (`multi`) has the log odds of each class where others have
+log-probabilities, and is calibrated and voted as R x C yes-no questions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pseudo_label.calibration import Calibration, fit_calibration
+from pseudo_label.voting import fit_weights, informed_weights, soft_vote
+
+from ..config.task import TaskConfig
+from ..config.training import VoteConfig
+from ..training.dataset import Problem
+from ..training.ensemble import Ensemble
+
+FUSED = "fused"
+BALANCED = "balanced"  # the auxiliary head of train.auxiliary_head
+
+
+@dataclass
+class Voter:
+    """Turns raw head log-probabilities into one calibrated probability; fitted on gold only."""
+
+    heads: list[str]  # "fused", "balanced" if there is one, then the modalities if several
+    calibrations: dict[str, Calibration]
+    weights: Tensor  # (H,) on the simplex
+    multi: bool = False  # several labels a row: every class by itself
+
+    def by_head(self, logits: Tensor) -> Tensor:
+        """Returns calibrated probabilities (H, R, C) of raw log-probabilities (H, R, C)."""
+        if self.multi:
+            pairs = yes_no(logits)  # (H, R C, 2)
+            parts = [self.calibrations[h].apply(pairs[i]) for i, h in enumerate(self.heads)]
+            return torch.stack(parts)[..., 1].reshape(logits.shape)
+        parts = [self.calibrations[h].apply(logits[i]) for i, h in enumerate(self.heads)]
+        return torch.stack(parts)
+
+    def vote(self, probs: Tensor, present: Tensor) -> Tensor:
+        """Returns (R, C): the weighted mean over the heads whose modality is present."""
+        here = can_speak(self.heads, present)
+        if self.multi:
+            pairs = torch.stack([1 - probs, probs], -1).flatten(1, 2)  # (H, R C, 2)
+            voted = soft_vote(pairs, self.weights, here.repeat_interleave(probs.shape[2], 0))
+            return voted[:, 1].reshape(probs.shape[1:])
+        return soft_vote(probs, self.weights, here)
+
+    def state_dict(self) -> dict:
+        """Returns the JSON-able state."""
+        return {
+            **({"multi": True} if self.multi else {}),
+            "heads": self.heads,
+            "weights": [float(w) for w in self.weights],
+            "calibrations": {h: c.state_dict() for h, c in self.calibrations.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict) -> Voter:
+        """Returns the voter that `state_dict` described."""
+        return cls(
+            state["heads"],
+            {h: Calibration.from_state(c) for h, c in state["calibrations"].items()},
+            torch.tensor(state["weights"]),
+            state.get("multi", False),
+        )
+
+
+def can_speak(heads: list[str], present: Tensor) -> Tensor:
+    """Returns (R, H) bool: which heads have a say on rows where `present` (R, M) modalities are."""
+    lead = 2 if BALANCED in heads else 1  # heads on the fused vector
+    fused = present.any(1, keepdim=True).expand(-1, lead)
+    return torch.cat([fused, present], 1)[:, : len(heads)]
+
+
+def yes_no(log_odds: Tensor) -> Tensor:
+    """Returns (H, R C, 2) log-probabilities of no and yes, from log odds (H, R, C)."""
+    return torch.stack([F.logsigmoid(-log_odds), F.logsigmoid(log_odds)], -1).flatten(1, 2)
+
+
+def mean_odds(log_odds: Tensor, dim: int) -> Tensor:
+    """Returns the log odds of the mean probability along `dim`."""
+    return F.logsigmoid(log_odds).logsumexp(dim) - F.logsigmoid(-log_odds).logsumexp(dim)
+
+
+@torch.no_grad()
+def chain_logits(
+    ensemble: Ensemble,
+    values: dict[str, Tensor],
+    present: Tensor,
+    chains: int,
+    *,
+    multi: bool = False,
+) -> Tensor:
+    """Returns (G, H, R, C) log of the mean member probability of each chain and head.
+
+    With `multi` the log odds of the mean probability of each class.
+    """
+    parts = []
+    for start in range(0, max(len(present), 1), 8192):
+        rows = slice(start, start + 8192)
+        out = ensemble.predict_logits({m: v[rows] for m, v in values.items()}, present[rows])
+        heads = []
+        for logits in out.heads().values():
+            if multi:
+                heads.append(mean_odds(logits.unflatten(0, (chains, -1)), 1))
+                continue
+            member = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            member = member.unflatten(0, (chains, ensemble.count // chains))  # (G, E/G, r, C)
+            heads.append(member.logsumexp(1) - torch.tensor(float(member.shape[1])).log())
+        parts.append(torch.stack(heads, 1))
+    return torch.cat(parts, 2)
+
+
+@torch.no_grad()
+def chain_affect(
+    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, chains: int
+) -> tuple[Tensor, Tensor]:
+    """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members."""
+    said = ensemble.predict_logits(values, present).affect
+    if said is None:  # no row at all
+        nothing = present.new_zeros(chains, 0, 2, dtype=torch.float32)
+        return nothing, nothing
+    said = said.unflatten(0, (chains, -1))  # (G, E/G, R, 2)
+    return said.mean(1), said.std(1, correction=0)
+
+
+@dataclass
+class AffectTeaching:
+    """What the models say of valence and arousal, on the manifest's scale."""
+
+    oof: Tensor  # (n, 2) each gold row from the chain that held it out
+    pool: Tensor  # (G, P, 2)
+    pool_spread: Tensor  # (G, P, 2) deviation of the chain's members
+
+
+@dataclass
+class Teaching:
+    """The teacher's word after one round."""
+
+    voter: Voter
+    oof_logits: Tensor  # (H, n, C) raw, each gold row from the chain that held it out
+    oof_heads: Tensor  # (H, n, C) calibrated
+    oof: Tensor  # (n, C) calibrated and voted
+    pool_logits: Tensor  # (G, H, P, C) raw
+    affect: AffectTeaching | None = None
+
+
+def fit_voter(
+    heads: list[str], logits: Tensor, label: Tensor, present: Tensor, config: VoteConfig
+) -> Voter:
+    """Returns the voter fitted on out-of-fold gold logits (H, n, C) and labels (n,).
+
+    Labels (n, C) of 0 and 1 make it a voter for several labels a row.
+    """
+    multi = label.dim() == 2
+    if multi:
+        logits, present = yes_no(logits), present.repeat_interleave(label.shape[1], 0)
+        label = label.flatten()
+    calibrations, here = {}, can_speak(heads, present)
+    here = torch.where(torch.tensor([h in (FUSED, BALANCED) for h in heads]).to(here), True, here)
+    for i, head in enumerate(heads):
+        seen = here[:, i]
+        calibrations[head] = fit_calibration(logits[i][seen], label[seen], config.calibration)
+    voter = Voter(heads, calibrations, torch.full((len(heads),), 1 / len(heads)))
+    voter.weights = _weights(voter, voter.by_head(logits), label, here, config)
+    voter.multi = multi
+    return voter
+
+
+def _weights(voter, probs, label, here, config: VoteConfig) -> Tensor:
+    heads = voter.heads
+    if config.method == "fused" or len(heads) == 1:
+        return torch.tensor([1.0] + [0.0] * (len(heads) - 1))
+    if config.method == "uniform":
+        return torch.full((len(heads),), 1 / len(heads))
+    if config.method == "fixed":
+        unknown = sorted(set(config.weights) - set(heads))
+        if unknown:
+            raise ValueError(
+                f"vote.weights names {', '.join(unknown)}, but the heads are {', '.join(heads)}"
+            )
+        given = torch.tensor([float(config.weights.get(h, 0.0)) for h in heads])
+        if not (given >= 0).all() or given.sum() <= 0:
+            raise ValueError(f"vote.weights must be >= 0 and not all 0, got {config.weights}")
+        return given / given.sum()
+    base = informed_weights(probs, label, here)
+    return torch.tensor(fit_weights(probs, label, present=here, toward=base).weights)
+
+
+def teach(
+    problem: Problem, ensemble: Ensemble, config: VoteConfig, task: TaskConfig | None = None
+) -> Teaching:
+    """Returns what the ensemble of all chains says about gold (out-of-fold) and pool."""
+    task = task or TaskConfig()
+    chains = problem.folds + 1
+    heads = [FUSED, *([BALANCED] if ensemble.config.balanced_head else [])]
+    heads += problem.dims if len(problem.dims) > 1 else []
+    gold, pool = problem.gold, problem.pool
+    if task.kind == "affect":  # its classes are only what folds were drawn by: nothing to fit
+        heads, config = [FUSED], VoteConfig(method="fused", calibration="none")
+
+    def ask(rows: Tensor) -> Tensor:
+        values = {m: v[rows] for m, v in problem.values.items()}
+        here = problem.present[rows]
+        return chain_logits(ensemble, values, here, chains, multi=task.multi)[:, : len(heads)]
+
+    on_gold = ask(gold)  # (G, H, n, C)
+    pick = problem.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
+    oof = on_gold.gather(0, pick)[0]  # (H, n, C)
+    truth = (problem.target[gold] > 0.5).long() if task.multi else problem.label[gold]
+    voter = fit_voter(heads, oof, truth, problem.present[gold], config)
+    teaching = read_teaching(problem, voter, oof, ask(pool))
+    if task.affect:
+        teaching.affect = _teach_affect(problem, ensemble)
+    return teaching
+
+
+def _teach_affect(problem: Problem, ensemble: Ensemble) -> AffectTeaching:
+    chains = problem.folds + 1
+
+    def ask(rows: Tensor) -> tuple[Tensor, Tensor]:
+        values = {m: v[rows] for m, v in problem.values.items()}
+        return chain_affect(ensemble, values, problem.present[rows], chains)
+
+    on_gold = ask(problem.gold)[0]  # (G, n, 2)
+    pick = problem.fold.view(1, -1, 1).expand(1, -1, 2)
+    return AffectTeaching(on_gold.gather(0, pick)[0], *ask(problem.pool))
+
+
+def read_teaching(
+    problem: Problem, voter: Voter, oof_logits: Tensor, pool_logits: Tensor
+) -> Teaching:
+    """Returns the teaching that follows from a voter and raw logits, new or read back."""
+    by_head = voter.by_head(oof_logits)
+    voted = voter.vote(by_head, problem.present[problem.gold])
+    return Teaching(voter, oof_logits, by_head, voted, pool_logits)
+
+
+@dataclass
+class Answer:
+    """What a finished model says about R rows."""
+
+    probs: Tensor  # (R, C) calibrated and voted
+    by_head: Tensor  # (H, R, C) calibrated, heads in the voter's order
+    affect: Tensor | None = None  # (R, 2) valence and arousal, where the model has that head
+
+
+def answer(
+    ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
+) -> Answer:
+    """Returns the prediction of all chains together: a row's answer depends on that row alone."""
+    logits = chain_logits(ensemble, values, present, chains, multi=voter.multi)
+    logits = logits[:, : len(voter.heads)]
+    if voter.multi:
+        mean = mean_odds(logits, 0)
+    else:
+        mean = logits.logsumexp(0) - torch.tensor(float(chains)).log()  # (H, R, C)
+    by_head = voter.by_head(mean)
+    affect = None
+    if ensemble.config.affect:
+        affect = chain_affect(ensemble, values, present, chains)[0].mean(0)
+    return Answer(voter.vote(by_head, present), by_head, affect)

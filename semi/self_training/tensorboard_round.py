@@ -1,0 +1,111 @@
+"""A finished round in TensorBoard: numbers, curves, matrices, picks to listen to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.audio import SAMPLE_RATE, load_audio
+from ..errors import AudioError
+from ..evaluation.tensorboard import NoTracker, Tracker
+from ..training.dataset import Problem
+from .state import RoundState
+
+SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
+POINTS = 2000  # rows shown in the projector
+CLIPS = 2  # most and least confident picks to listen to, each
+
+
+def show_round(
+    tracker: Tracker, problem: Problem, state: RoundState, record: dict, table: pd.DataFrame
+) -> None:
+    """Writes what a finished round is about to the tracker and closes the round there."""
+    if isinstance(tracker, NoTracker):
+        return
+    for part, name in (("oof", "metrics_oof"), ("dev", "metrics_dev"), ("test", "metrics_test")):
+        found = record[name]
+        if found:
+            tracker.metrics({f"{part}/{s}": found[s] for s in SCORES if found.get(s) is not None})
+            if found.get("confusion"):
+                tracker.confusion(f"{part}/confusion", found["confusion"], problem.classes)
+    bins = record["reliability"]
+    if bins:
+        columns = ([b[k] for b in bins] for k in ("confidence", "accuracy", "rows"))
+        tracker.calibration("oof/calibration", *columns, ece=record["metrics_oof"]["ece"])
+    tracker.metrics(
+        {"round/added": record["added"], "round/accepted": float(record["accepted"]),
+         "round/coverage_asked": record["coverage_asked"]}
+    )  # fmt: skip
+    classes = record["metrics_oof"].get("classes")  # none where only valence and arousal count
+    if classes:
+        _show_projector(tracker, problem, state)
+    if classes and state.picked is not None:
+        _show_picks(tracker, problem, state, record, table)
+    tracker.end_round()
+
+
+def _show_picks(tracker, problem, state, record, table) -> None:
+    picked = state.picked
+    chosen = picked.chosen[-1].cpu().numpy()
+    confidence = picked.probs.max(1).values.cpu().numpy()
+    tracker.confidences("pool/confidence", confidence, chosen)
+    gold = problem.target[problem.gold].sum(0).cpu().numpy()
+    mix = {"added": list(record["class_mix"].values()), "gold": gold.tolist()}
+    tracker.class_mix("pool/class_mix", problem.classes, mix)
+    if record["pseudo"]:
+        curve = record["pseudo"].get("curve")
+        if curve:
+            tracker.coverage(
+                "pool/precision_by_coverage",
+                [c["coverage"] for c in curve],
+                [c["precision"] for c in curve],
+            )
+        tracker.metrics(
+            {"pool/precision": record["pseudo"]["precision"],
+             "pool/coverage": record["pseudo"]["coverage"]}
+        )  # fmt: skip
+    rows = problem.pool.cpu().numpy()
+    order = np.flatnonzero(chosen)[np.argsort(-confidence[chosen], kind="stable")]
+    for word, some in (("most", order[:CLIPS]), ("least", order[::-1][:CLIPS])):
+        for place, at in enumerate(some):
+            row = table.iloc[rows[at]]
+            label = problem.classes[int(picked.label[-1][at])]
+            said = f"{row['id']}: {label} ({100 * confidence[at]:.0f} %)"
+            _show_clip(tracker, f"picks/{word}_confident/{place}", row, said)
+
+
+def _show_clip(tracker: Tracker, tag: str, row: Any, said: str) -> None:
+    text = row["text"] if isinstance(row["text"], str) else ""
+    if not isinstance(row["audio"], str):
+        tracker.text(tag, f"{said} {text}")
+        return
+    try:
+        wave = load_audio(row["audio"])
+    except AudioError:  # it was extracted before, so it has gone since: nothing to listen to
+        return
+    tracker.audio(tag, wave, SAMPLE_RATE, f"{said} {text}")
+
+
+def _show_projector(tracker: Tracker, problem: Problem, state: RoundState) -> None:
+    """Shows the fused probabilities' log-space of gold and pool rows with what they are called."""
+    pool, gold = state.teaching.pool_logits[-1][0], state.teaching.oof_logits[0]
+    points = np.concatenate([gold.cpu().numpy(), pool.cpu().numpy()])
+    rows = np.concatenate([problem.gold.cpu().numpy(), problem.pool.cpu().numpy()])
+    names = np.array([*problem.classes, "unlabelled"])
+    role = np.array(["gold"] * len(gold) + ["pool"] * len(pool))
+    label = np.full(len(rows), len(problem.classes))
+    label[: len(gold)] = problem.label[problem.gold].cpu().numpy()
+    if state.picked is not None:
+        chosen = state.picked.chosen[-1].cpu().numpy()
+        own = label[len(gold) :]
+        own[chosen] = state.picked.label[-1].cpu().numpy()[chosen]
+        role[len(gold) :][chosen] = "picked"
+    some = np.linspace(0, len(rows) - 1, min(POINTS, len(rows))).astype(int)
+    tracker.embeddings(
+        "fused",
+        points[some],
+        {"label": names[label[some]], "role": role[some], "id": problem.ids[rows[some]],
+         "group": problem.group[rows[some]]},
+    )  # fmt: skip

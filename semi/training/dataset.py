@@ -1,0 +1,113 @@
+"""A self-training problem as tensors on one device: features, gold, pool, folds. No files.
+
+Letters: N utterances, M modalities, C classes, n gold rows, P pool rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Problem:
+    """Everything a round reads; built from a manifest, from arrays, or by the benchmark."""
+
+    ids: np.ndarray  # (N,) str
+    # modality -> (N, D_m), standardised, zeros where missing; or (N, T, D_m), NaN = no frame
+    values: dict[str, Tensor]
+    present: Tensor  # (N, M) bool
+    target: Tensor  # (N, C) gold distribution (several labels: 0 or 1) on gold rows, else zeros
+    label: Tensor  # (N,) int64 true class where known, also HIDDEN gold; -1 unknown. Reports only.
+    gold: Tensor  # (n,) int64 rows whose labels may be learned from
+    pool: Tensor  # (P,) int64 rows to pseudo-label
+    dev: Tensor  # int64 rows, reports only
+    test: Tensor  # int64 rows, reports only
+    fold: Tensor  # (n,) int64 out-of-fold part of each gold row
+    group: np.ndarray  # (N,) speaker or other group of each row
+    classes: list[str]
+    external: Tensor | None = None  # (V, N, C) probabilities of voters from anywhere else
+    affect: Tensor | None = None  # (N, 2) valence and arousal, NaN unknown; hidden ones for reports
+    multi: Tensor | None = (
+        None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
+    )
+    # modality -> (N, k), every row on the axes of linear models, once they are learned
+    seen: dict[str, Tensor] | None = None
+
+    _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of each modality."""
+        return {m: v.shape[-1] for m, v in self.values.items()}
+
+    @property
+    def folds(self) -> int:
+        """Number of out-of-fold parts K; there are K + 1 chains."""
+        return int(self.fold.max()) + 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where all tensors lie."""
+        return self.present.device
+
+    def prior(self) -> Tensor:
+        """Returns the (C,) Laplace-smoothed class shares of the gold rows."""
+        count = self.target[self.gold].sum(0) + 1.0
+        return count / count.sum()
+
+    def tie(self) -> Tensor:
+        """Returns (P,) int64 fixed hashes of the pool's ids: ties never depend on row order."""
+        if self._tie is not None and self._tie[0] is self.pool:
+            return self._tie[1]
+        self._tie = (self.pool, self.hashed(self.pool))
+        return self._tie[1]
+
+    def hashed(self, rows: Tensor) -> Tensor:
+        """Returns (len(rows),) int64 hashes of the ids of `rows`: an order that means nothing."""
+        from pandas.util import hash_array
+
+        ids = self.ids[rows.cpu().numpy()].astype(object)
+        hashed = hash_array(ids)  # pyright: ignore[reportCallIssue]
+        return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
+
+    def group_code(self, rows: Tensor) -> Tensor:
+        """Returns (len(rows),) int64 codes of the groups of `rows`."""
+        codes = np.unique(self.group, return_inverse=True)[1]
+        return torch.from_numpy(codes.astype(np.int64)).to(self.device)[rows]
+
+
+def build_problem(ids, features, splits, classes: list[str], device: str) -> Problem:
+    """Returns the problem of a manifest's rows with standardised features and drawn splits.
+
+    Args:
+        ids: (N,) utterance ids.
+        features: semi.features.Features of all N rows.
+        splits: semi.data Splits of the same rows.
+        classes: label order.
+        device: "cpu" or "cuda".
+    """
+    where = {
+        role: torch.from_numpy(np.flatnonzero(splits.role == role)).to(device)
+        for role in ("labeled", "pool", "dev", "test")
+    }
+    gold = where["labeled"]
+    target = torch.zeros(len(ids), len(classes))
+    target[gold.cpu()] = torch.from_numpy(np.asarray(splits.target, dtype=np.float32))[gold.cpu()]
+    return Problem(
+        ids=np.asarray(ids, dtype=str),
+        values={m: v.to(device) for m, v in features.values.items()},
+        present=features.present.to(device),
+        target=target.to(device),
+        label=torch.from_numpy(np.asarray(splits.label, dtype=np.int64)).to(device),
+        gold=gold,
+        pool=where["pool"],
+        dev=where["dev"],
+        test=where["test"],
+        fold=torch.from_numpy(np.asarray(splits.fold, dtype=np.int64)).to(device)[gold],
+        group=np.asarray(splits.group, dtype=str),
+        classes=list(classes),
+    )

@@ -1,0 +1,1 @@
+"""Adapting the encoders themselves to the gold rows."""

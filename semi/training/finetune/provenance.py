@@ -1,0 +1,46 @@
+"""Encoders adapted by `semi finetune` carry the list of utterances that they have learned from."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.manifest import Manifest
+from ...data.roles import Splits
+from ...errors import ManifestError
+
+ROWS = "adapted_on.csv"  # in every adapted folder: the utterances it has learned from
+
+
+def adapted_on(folder: str | Path) -> set[str]:
+    """Returns the ids of the utterances that an adapted encoder has learned from; none if plain."""
+    path = Path(folder, ROWS)
+    if not path.is_file():
+        return set()
+    with open(path, encoding="utf-8", newline="") as file:
+        return {line[0] for line in csv.reader(file)} - {"id"}
+
+
+def encoder_notes(config: Any, manifest: Manifest, splits: Splits) -> list[str]:
+    """Returns what must be said of adapted encoders; ManifestError if one has seen dev or test."""
+    notes, ids = [], manifest.table["id"].to_numpy().astype(str)
+    held = np.isin(splits.role, ("dev", "test"))
+    for name in ("speech", "text"):
+        folder = getattr(config.encoders, name).model
+        learned = adapted_on(folder)
+        seen = held & np.isin(ids, list(learned))
+        if seen.any():
+            raise ManifestError(
+                f"the {name} encoder {folder} was adapted on {int(seen.sum())} utterances that are "
+                f"dev or test rows here, e.g. {ids[seen][0]}: its scores would be worthless; use "
+                "the data and seed settings it was adapted with, or adapt it again"
+            )
+        if learned & set(ids):
+            notes.append(
+                f"the {name} encoder was adapted on gold rows of this manifest: out-of-fold scores "
+                "flatter it, and so does the gate; test scores do not"
+            )
+    return notes

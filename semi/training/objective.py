@@ -1,0 +1,217 @@
+"""The loss of one member on one batch; written for one model, run for all by vmap.
+
+Letters: B rows of a batch, C classes, M modalities. The batch is given twice, clean and noisy, in
+one forward pass of 2B rows; once where nothing is learned from noisy rows. No boolean indexing and
+no host reads in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group_means
+from models.fusion.supervised import supervised_terms
+from models.losses.regression import ccc_mse, uncertainty_weighted
+
+from ..config.task import TaskConfig, TaughtTask
+from ..config.training import TrainConfig
+from .consistency import Online, consistency
+from .losses import LOSSES, Stakes, binary_cross_entropy, cross_entropy, negative_learning
+
+NO_STAKES = Stakes(torch.zeros(0))  # of losses that know nothing beside the batch
+
+
+@dataclass
+class Batch:
+    """One step's rows, shared by all members."""
+
+    inputs: dict[str, Tensor]  # modality -> (2B, D_m), clean rows then their noisy twins
+    present: Tensor  # (2B, M) bool; without twins B rows, here and in `inputs`
+    contrast: Tensor  # () weight of the contrastive terms at this step
+    adjust: Tensor  # (C,) added to the logits (logit adjustment), zeros otherwise
+    contrasting: bool = True  # False leaves the contrastive terms out
+    gold: int = 0  # rows before those of the pool
+    ramp: float = 1.0  # of what is learned from the pool
+    twins: bool = True  # False: there are no noisy rows
+
+    def both(self, x: Tensor) -> Tensor:
+        """Returns what is known of the B rows for every row of `inputs`."""
+        return torch.cat([x, x]) if self.twins else x
+
+
+@dataclass
+class Aims:
+    """What the classification and regression losses are; the same at every step."""
+
+    train: TrainConfig
+    stakes: Stakes
+    task: TaskConfig = field(default_factory=TaskConfig)
+    classify: bool = True  # False: contrastive pre-training, no labels are looked at
+    online: Online | None = None  # consistency of clean and noisy views of the pool's rows
+
+
+class Objective(nn.Module):
+    """Holds the model so that one functional call sees its parameters in every term."""
+
+    def __init__(self, model: nn.Module, contrast: ContrastConfig, aims: Aims) -> None:
+        super().__init__()
+        self.model = model
+        self.contrast = contrast
+        self.aims = aims
+
+    def forward(
+        self,
+        batch: Batch,
+        target: Tensor,
+        weight: Tensor,
+        known: Tensor,
+        extra: dict[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the scalar loss and its parts by name.
+
+        Args:
+            batch: the shared rows.
+            target: (B, C) soft targets of this member's fold.
+            weight: (B,) row weights of this member's fold; 0 = not a training row of it.
+            known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
+            extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
+                unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
+                "negative" (B, C) weights of the classes that a row surely is not; "keep" (B,)
+                0 or 1, rows that the auxiliary head learns from; "state/..." averages of `online`,
+                whose new values come back among the parts.
+        """
+        out = self.model(batch.inputs, batch.present)
+        parts: dict[str, Tensor] = {}
+        loss = out.logits.new_zeros(())
+        rows = self._rows(weight, batch) if self.aims.classify else None
+        if rows is not None and self.aims.task.classes_weight > 0:
+            loss, parts = self._classification(out, batch, target, rows)
+        if "keep" in extra:
+            kept = self._rows(weight * extra["keep"], batch)
+            parts["balanced"] = cross_entropy(
+                out.extra["balanced"], batch.both(target), kept, NO_STAKES
+            )
+            loss = loss + parts["balanced"]
+        if self.aims.online is not None and rows is not None:
+            clean, noisy = out.logits.split(len(target))
+            state = {k[6:]: v for k, v in extra.items() if k.startswith("state/")}
+            told, taken, state = consistency(
+                clean, noisy[batch.gold :], weight[: batch.gold], state, self.aims.online
+            )
+            parts |= {"online": told, "online/taken": taken}
+            parts |= {f"state/{k}": v for k, v in state.items()}
+            loss = loss + batch.ramp * told
+        if "negative" in extra:
+            weights = self._rows(extra["negative"], batch)  # (2B, C)
+            parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
+            loss = loss + parts["negative"]
+        if "affect" in extra and rows is not None:
+            parts["affect"] = self._affect(out, batch, extra["affect"], weight)
+            own = self.aims.task.affect_weight * parts["affect"]
+            if self.aims.task.weighting == "learned":
+                model: Any = self.model
+                loss = uncertainty_weighted(torch.stack([loss, own]), model.task_scale)
+            else:
+                loss = loss + own
+        auxiliary = getattr(self.model, "auxiliary", None)
+        if auxiliary is not None:
+            for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
+                parts[f"aux/{name}"] = value
+                loss = loss + value
+        if "gold" in extra:
+            for name, value in self._by_class(out, batch, extra["gold"], weight).items():
+                parts[f"contrast/{name}"] = value
+                loss = loss + getattr(self.contrast, name) * value
+        terms = self._contrast(out, batch, known)
+        if terms:
+            total = torch.stack(list(group_means(terms).values())).sum()
+            parts |= {f"contrast/{k}": v for k, v in terms.items()}
+            loss = loss + batch.contrast * total
+        return loss, {"loss": loss, **parts}
+
+    def _rows(self, weight: Tensor, batch: Batch) -> Tensor:
+        """Returns the weights (2B, ...) of the clean and the noisy rows, from (B, ...)."""
+        if not batch.twins:
+            return weight
+        share = self.aims.train.noisy_share
+        return torch.cat([(1 - share) * weight, share * weight])
+
+    def _classification(self, out, batch, target, rows):
+        """Loss of the fused head and of each modality's head, clean and noisy rows."""
+        both = batch.both(target)  # (2B, C)
+        aims, stakes = self.aims, self.aims.stakes
+        measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
+        scale, head_weight = aims.task.classes_weight, aims.train.head_weight
+
+        def cost(logits: Tensor, here: Tensor) -> Tensor:
+            if not isinstance(aims.task, TaughtTask):
+                return measure(logits + batch.adjust, both, here, stakes)
+            given, taught = _halves(here, 2 if batch.twins else 1)
+            told = measure(logits + batch.adjust, both, given, stakes)
+            return told + teacher_loss(logits, both, taught, aims.task)
+
+        fused = cost(out.logits, rows)
+        parts, loss = {"fused": fused}, fused
+        if head_weight > 0 and len(out.modality_logits) > 1:
+            for i, (name, logits) in enumerate(out.modality_logits.items()):
+                here = rows * batch.present[:, i]
+                parts[name] = cost(logits, here)
+                loss = loss + head_weight * parts[name]
+        return (loss if scale == 1 else scale * loss), parts
+
+    def _affect(self, out: FusionOutput, batch: Batch, target: Tensor, weight: Tensor) -> Tensor:
+        """1 - CCC + MSE of valence and arousal, clean and noisy views apart: CCC is of a batch."""
+        if out.affect is None:
+            raise ValueError("the model has no head for valence and arousal: set model.affect")
+        share, half = self.aims.train.noisy_share, len(target)
+        mse = self.aims.task.mse_weight
+        clean = ccc_mse(out.affect[:half], target, weight, mse_weight=mse)
+        if not batch.twins:
+            return clean
+        noisy = ccc_mse(out.affect[half:], target, weight, mse_weight=mse)
+        return (1 - share) * clean + share * noisy
+
+    def _by_class(self, out, batch, gold: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Supervised contrast of the clean rows, within and between modalities."""
+        half = len(gold)
+        terms = supervised_terms(
+            out.rows(0, half), gold, batch.present[:half], (weight > 0).to(weight.dtype),
+            tau=self.contrast.tau,
+        )  # fmt: skip
+        return {k: v for k, v in terms.items() if getattr(self.contrast, k) > 0}
+
+    def _contrast(self, out: FusionOutput, batch: Batch, known: Tensor) -> dict[str, Tensor]:
+        """Losses of the switched-on pairs; rows known to share a class are no negatives."""
+        if not (self.contrast.any and batch.contrasting and batch.twins):
+            return {}
+        rows = len(batch.present)
+        half = rows // 2
+        same = (known[:, None] == known[None]) & (known >= 0)[:, None]
+        clean, noisy = out.rows(0, half), out.rows(half, rows)
+        here = batch.present[:half] & batch.present[half:]
+        return contrastive_terms(None, clean, noisy, here, same=same, config=self.contrast)
+
+
+def _halves(rows: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:
+    """Returns the weights (2B,) of given labels, and those of a teacher's: half of each view."""
+    halves = rows.view(views, 2, -1)
+    nothing = torch.zeros_like(halves[:, 0])
+    given = torch.stack([halves[:, 0], nothing], 1).flatten()
+    return given, torch.stack([nothing, halves[:, 1]], 1).flatten()
+
+
+def teacher_loss(logits: Tensor, target: Tensor, rows: Tensor, task: TaughtTask) -> Tensor:
+    """Returns the weighted sum of T^2 CE(teacher at T, student at T), or of squared logit gaps.
+
+    The first has the gradient of T^2 KL (https://arxiv.org/abs/1503.02531); `target` (2B, C) is
+    the teacher's flattened probability, or its logits where `match` is mse.
+    """
+    if task.match == "mse":
+        return (rows * (logits - target).square().mean(-1)).sum()
+    t = task.temperature
+    cost = binary_cross_entropy if task.multi else cross_entropy
+    return t**2 * cost(logits / t, target, rows, NO_STAKES)
