@@ -57,9 +57,9 @@ def theirs(config: Config) -> dict[str, float]:
 
     manifest = load_manifest(config.data.manifest, config.data)
     splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
-    problem = prepare(config, manifest, splits, progress=False).problem
-    gold, pool, test = (getattr(problem, k).numpy() for k in ("gold", "pool", "test"))
-    x, label = problem.values["speech"].numpy(), problem.label.numpy()
+    dataset = prepare(config, manifest, splits, progress=False).dataset
+    gold, pool, test = (getattr(dataset, k).numpy() for k in ("gold", "pool", "test"))
+    x, label = dataset.values["speech"].numpy(), dataset.label.numpy()
     seen = np.concatenate([gold, pool])
     reduce = PCA(min(50, len(seen)), random_state=0).fit(x[seen])
     x = reduce.transform(x)
@@ -71,7 +71,7 @@ def theirs(config: Config) -> dict[str, float]:
 
     def scored(model) -> float:
         said = model.predict(x[test])
-        labels = range(len(problem.classes))
+        labels = range(len(dataset.classes))
         return 100 * float(
             f1_score(label[test], said, labels=labels, average="macro", zero_division=0)
         )

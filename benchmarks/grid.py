@@ -40,7 +40,7 @@ from models.heads import Wide
 from noise import NoiseConfig
 from semi.config.training import TrainConfig
 from semi.features.principal import principal
-from semi.training.batches import Lessons
+from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
 
@@ -83,7 +83,7 @@ def stacked(
     dims, rows = {m: v.shape[1] for m, v in values.items()}, len(label)
     fold, index = torch.arange(rows) % FOLDS, torch.arange(rows)
     chains, drawn = FOLDS * together, math.ceil(batch * FOLDS / (FOLDS - 1))
-    lessons = Lessons(
+    targets = TrainingTargets(
         values,
         torch.ones(rows, len(dims), dtype=torch.bool),
         nn.functional.one_hot(label, CLASSES).float().expand(chains, -1, -1),
@@ -102,7 +102,7 @@ def stacked(
             )
             for k in range(together)
         ]  # fmt: skip
-        fit(start, lessons, settings, NoiseConfig(), off, seed=0)
+        fit(start, targets, settings, NoiseConfig(), off, seed=0)
 
     return run
 

@@ -30,10 +30,10 @@ from semi.config.learning import LearningConfig
 from semi.config.loading import resolve
 from semi.config.recipes import resolved
 from semi.experiments.benchmark.config import DatasetConfig
-from semi.experiments.benchmark.data import Corpus, load_corpus, outer, problem_of
+from semi.experiments.benchmark.data import Corpus, dataset_of, load_corpus, outer
 from semi.self_training.rounds import run_rounds
-from semi.self_training.state import Picked
-from semi.training.dataset import Problem
+from semi.self_training.state import PseudoLabels
+from semi.training.dataset import Dataset
 
 LEAST = 5  # rows that a budget must leave in the pool, for each class
 
@@ -49,39 +49,39 @@ class Kept:
     worst: float  # lowest precision of a certified class
 
 
-def measured(problem: Problem, picked: Picked, target: float) -> Kept:
+def measured(dataset: Dataset, pseudo_labels: PseudoLabels, target: float) -> Kept:
     """Returns how right the last chain's certified classes are."""
-    chosen, label = picked.chosen[-1], picked.label[-1]
-    hidden = problem.label[problem.pool]
+    chosen, label = pseudo_labels.chosen[-1], pseudo_labels.label[-1]
+    hidden = dataset.label[dataset.pool]
     known = chosen & (hidden >= 0)
     precision = []
-    for c in range(len(problem.classes)):
+    for c in range(len(dataset.classes)):
         mine = known & (label == c)
-        if float(picked.threshold[c]) < NEVER and mine.any():
+        if float(pseudo_labels.threshold[c]) < NEVER and mine.any():
             precision.append(float((hidden[mine] == c).float().mean()))
     right = float((hidden[known] == label[known]).float().mean()) if known.any() else 1.0
     broken = sum(p < target for p in precision)
     return Kept(len(precision), int(known.sum()), right, broken, min(precision, default=1.0))
 
 
-def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Problem | None:
+def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Dataset | None:
     """Returns a draw: all rows train; with `half` the pool is of speakers without a label."""
     split = replace(outer(corpus, np.zeros(0, dtype=np.int64), 0), test=np.zeros(0, dtype=np.int64))
     if not half:
-        problem = problem_of(corpus, split, budget, draw=seed, folds=5, seed=seed)
+        dataset = dataset_of(corpus, split, budget, draw=seed, folds=5, seed=seed)
     else:
         rng = np.random.default_rng(seed)
         groups = rng.permutation(np.unique(corpus.group))
         near = np.isin(corpus.group, groups[: len(groups) // 2])
-        problem = problem_of(
+        dataset = dataset_of(
             corpus, replace(split, train=np.flatnonzero(near)), budget, draw=seed, folds=5,
             seed=seed,
         )  # fmt: skip
-        if problem is not None:
-            problem = replace(problem, pool=torch.from_numpy(np.flatnonzero(~near)))
-    if problem is None or len(problem.pool) < LEAST * len(problem.classes):
+        if dataset is not None:
+            dataset = replace(dataset, pool=torch.from_numpy(np.flatnonzero(~near)))
+    if dataset is None or len(dataset.pool) < LEAST * len(dataset.classes):
         return None
-    return problem
+    return dataset
 
 
 def settings(args: argparse.Namespace, seed: int, gold: int, pool: int) -> LearningConfig:
@@ -120,23 +120,27 @@ def main() -> None:
     for path in args.features:
         corpus = load_corpus(Path(path).stem, DatasetConfig(features=path))
         for budget in map(int, args.budgets.split(",")):
-            promises, found, kept, problem = 0, [], 0, None
+            promises, found, kept, dataset = 0, [], 0, None
             for seed in range(args.first, args.first + args.draws):
-                problem = draw_problem(corpus, budget, seed, args.half) or None
-                if problem is None:
+                dataset = draw_problem(corpus, budget, seed, args.half) or None
+                if dataset is None:
                     break
-                config = settings(args, seed, len(problem.gold), len(problem.pool))
-                states = run_rounds(problem, config).states[1:]
-                told = [measured(problem, s.picked, args.target) for s in states if s.picked]
+                config = settings(args, seed, len(dataset.gold), len(dataset.pool))
+                states = run_rounds(dataset, config).states[1:]
+                told = [
+                    measured(dataset, s.pseudo_labels, args.target)
+                    for s in states
+                    if s.pseudo_labels
+                ]
                 told = [t for t in told if t.classes]
                 if told:
                     promises += 1
                     kept += all(t.broken == 0 for t in told)
                     found += told
-            if problem is None:
+            if dataset is None:
                 continue
             draws_kept, draws_promised = draws_kept + kept, draws_promised + promises
-            line = f"{corpus.name:18s} {budget:4d} {len(problem.pool):5d} "
+            line = f"{corpus.name:18s} {budget:4d} {len(dataset.pool):5d} "
             line += f"{promises:6d}/{args.draws:<4d} {len(found):10d} "
             if found:
                 every = sum(t.classes for t in found)

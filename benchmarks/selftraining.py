@@ -41,7 +41,7 @@ from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.self_training.rounds import run_rounds
-from semi.training.dataset import Problem
+from semi.training.dataset import Dataset
 
 CLASSES = 6
 LABELED, POOL = 5030, 10_000  # MER2024-SEMI: all labelled rows; a pool of twice as many
@@ -101,7 +101,7 @@ def our_round(x: np.ndarray, label: np.ndarray, labeled: int, args: argparse.Nam
     known = torch.from_numpy(label)
     target = torch.zeros(rows, CLASSES)
     target[:labeled] = torch.nn.functional.one_hot(known[:labeled], CLASSES).float()
-    problem = Problem(
+    dataset = Dataset(
         ids=index.numpy().astype(str),
         values=values,
         present=features.present,
@@ -115,10 +115,10 @@ def our_round(x: np.ndarray, label: np.ndarray, labeled: int, args: argparse.Nam
         group=(index.numpy() // 10).astype(str),
         classes=[str(c) for c in range(CLASSES)],
     )
-    outcome = run_rounds(problem, settings_of(args, labeled, rows - labeled))
-    last = outcome.final.teaching
+    outcome = run_rounds(dataset, settings_of(args, labeled, rows - labeled))
+    last = outcome.final.outputs
     by_head = last.voter.by_head(last.pool_logits[-1])
-    return last.voter.vote(by_head, problem.present[problem.pool]).argmax(1).numpy()
+    return last.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1).numpy()
 
 
 def settings_of(args: argparse.Namespace, labeled: int, pool: int) -> LearningConfig:

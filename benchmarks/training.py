@@ -29,23 +29,23 @@ from torch.utils.data import DataLoader, TensorDataset
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import Corruption, NoiseConfig, modality_dropout
 from semi.config.training import TrainConfig
-from semi.training.batches import Lessons
+from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
-from semi.training.losses import Stakes
-from semi.training.objective import Aims, Batch, Objective
+from semi.training.losses import LossContext
+from semi.training.objective import Batch, Objective, ObjectiveConfig
 
 CLASSES = 6
 
 
-def made_up(rows: int, dims: list[int], chains: int) -> Lessons:
+def made_up(rows: int, dims: list[int], chains: int) -> TrainingTargets:
     """Returns random features and labels; every chain learns from all rows."""
     generator = torch.Generator().manual_seed(0)
     values = {f"m{i}": torch.randn(rows, d, generator=generator) for i, d in enumerate(dims)}
     label = torch.randint(CLASSES, (rows,), generator=generator)
     target = torch.nn.functional.one_hot(label, CLASSES).float()
     every = torch.arange(rows)
-    return Lessons(
+    return TrainingTargets(
         values,
         torch.ones(rows, len(dims), dtype=torch.bool),
         target.expand(chains, -1, -1),
@@ -55,15 +55,17 @@ def made_up(rows: int, dims: list[int], chains: int) -> Lessons:
     )
 
 
-def plain(lessons: Lessons, config: TrainConfig, model: FusionConfig, contrast: ContrastConfig):
+def plain(
+    targets: TrainingTargets, config: TrainConfig, model: FusionConfig, contrast: ContrastConfig
+):
     """Trains one module the usual way for `config.steps` batches."""
     torch.manual_seed(0)
-    dims = {m: v.shape[1] for m, v in lessons.values.items()}
+    dims = {m: v.shape[1] for m, v in targets.values.items()}
     module = build_fusion(model, dims, CLASSES).train()
-    stakes = Stakes(lessons.target[0].sum(0), config.focal_gamma, config.ldam_margin)
-    objective = Objective(module, contrast, Aims(config, stakes))
+    context = LossContext(targets.target[0].sum(0), config.focal_gamma, config.ldam_margin)
+    objective = Objective(module, contrast, ObjectiveConfig(config, context))
     corrupt = {m: Corruption(NoiseConfig()) for m in dims}
-    data = TensorDataset(*lessons.values.values(), lessons.target[0])
+    data = TensorDataset(*targets.values.values(), targets.target[0])
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=0.05)
     adjust = torch.zeros(CLASSES)
     done, losses = 0, []
@@ -87,11 +89,11 @@ def plain(lessons: Lessons, config: TrainConfig, model: FusionConfig, contrast: 
                 break
 
 
-def ours(lessons: Lessons, config: TrainConfig, model, contrast, members: int) -> None:
+def ours(targets: TrainingTargets, config: TrainConfig, model, contrast, members: int) -> None:
     """Trains `members` members at once with semi.training.fit."""
-    dims = {m: v.shape[1] for m, v in lessons.values.items()}
+    dims = {m: v.shape[1] for m, v in targets.values.items()}
     start = Ensemble.create(model, dims, CLASSES, count=members, seed=0)
-    fit(start, lessons, config, NoiseConfig(), contrast, seed=0)
+    fit(start, targets, config, NoiseConfig(), contrast, seed=0)
 
 
 def measured(programs: dict, repeats: int) -> dict[str, tuple[float, float]]:

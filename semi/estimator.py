@@ -26,10 +26,10 @@ from .config.recipes import GAUSSIAN
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.folds import assign_folds
 from .estimator_columns import UNLABELED, Columns, grouped, labeled_rows, plain, validated
-from .self_training.model_selection import audition, widest
+from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
 from .self_training.teacher import answer
-from .training.dataset import Problem
+from .training.dataset import Dataset
 from .training.ensemble import Ensemble
 
 
@@ -144,14 +144,14 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         if config.model.kind in CLOSED_FORM:
             components = widest(config, int(labeled.sum()))
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
-        problem = self._problem(X, label, labeled, grouped(groups, len(y)), config)
-        found = audition(problem, config)
+        dataset = self._dataset(X, label, labeled, grouped(groups, len(y)), config)
+        found = select_model(dataset, config)
         self.model_ = found.config.model.kind
         if self.model_ in CLOSED_FORM:
             width = min(found.config.model.components, max(self._columns.widths.values()))
             self.model_ += f" on {width} components"
-        outcome = found.outcome or run_rounds(problem, config)
-        self._keep(outcome, problem, y)
+        outcome = found.outcome or run_rounds(dataset, config)
+        self._keep(outcome, dataset, y)
         return self
 
     def predict_proba(self, X):
@@ -226,7 +226,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             ),
         )
 
-    def _problem(self, X, label, labeled, group, config) -> Problem:
+    def _dataset(self, X, label, labeled, group, config) -> Dataset:
         gold, pool = np.flatnonzero(labeled), np.flatnonzero(~labeled)
         folds = config.train.folds
         fold, _ = assign_folds(label[gold], group[gold], folds, config.seed, "group")
@@ -235,7 +235,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         where = self.device
         values = self._columns.values(X, torch.float32, where)
         none = torch.zeros(0, dtype=torch.int64, device=where)
-        return Problem(
+        return Dataset(
             ids=np.array([str(i) for i in range(len(X))]),
             values=values,
             present=torch.ones(len(X), len(values), dtype=torch.bool, device=where),
@@ -250,29 +250,29 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             classes=[str(c) for c in self.classes_],
         )
 
-    def _keep(self, outcome: Outcome, problem: Problem, y: np.ndarray) -> None:
+    def _keep(self, outcome: Outcome, dataset: Dataset, y: np.ndarray) -> None:
         """Keeps the model that ships and the account of the rounds."""
         final = outcome.final
         if final.ensemble is None:
             raise RuntimeError("the round that ships has no model")
-        self._ensemble, self._voter = final.ensemble, final.teaching.voter
-        self._chains = problem.folds + 1
+        self._ensemble, self._voter = final.ensemble, final.outputs.voter
+        self._chains = dataset.folds + 1
         self.termination_condition_ = outcome.stopped
         self.n_iter_, self.best_iter_ = len(outcome.states) - 1, final.number
         self.scores_ = np.array([state.metric for state in outcome.states])
         self.transduction_ = y.copy()
         self.labeled_iter_ = np.full(len(y), UNLABELED)
-        self.labeled_iter_[problem.gold.cpu().numpy()] = 0
-        if final.picked is None:
+        self.labeled_iter_[dataset.gold.cpu().numpy()] = 0
+        if final.pseudo_labels is None:
             return
-        pool = problem.pool.cpu().numpy()
-        mine = final.picked.chosen[-1].cpu().numpy()
-        label = final.picked.label[-1].cpu().numpy()
+        pool = dataset.pool.cpu().numpy()
+        mine = final.pseudo_labels.chosen[-1].cpu().numpy()
+        label = final.pseudo_labels.label[-1].cpu().numpy()
         self.transduction_[pool[mine]] = self.classes_[label[mine]]
         first = np.full(len(pool), UNLABELED)
         for state in outcome.states[1 : final.number + 1]:
-            if state.accepted and state.picked is not None:
-                chosen = state.picked.chosen[-1].cpu().numpy()
+            if state.accepted and state.pseudo_labels is not None:
+                chosen = state.pseudo_labels.chosen[-1].cpu().numpy()
                 first = np.where(chosen & (first < 0), state.number, first)
         self.labeled_iter_[pool[mine]] = first[mine]
 

@@ -17,7 +17,7 @@ from models.fusion.linear import coordinates
 
 from .features.moments import moments
 from .features.principal import is_sketched
-from .training.projection import ENOUGH, principal_start
+from .training.projection import AXES_ROWS, principal_start
 
 UNLABELED = -1
 NARROW = 32  # views of fewer columns get anchors
@@ -71,7 +71,7 @@ class Columns:
             rows = np.arange(count)
             if all(is_sketched(count, width, components) for width in widths.values()):
                 order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-                rows = np.sort(order[:ENOUGH].numpy())
+                rows = np.sort(order[:AXES_ROWS].numpy())
             few = new._joined(X[rows], torch.float32, device)
             here = torch.ones(len(rows), len(widths), dtype=torch.bool, device=device)
             every = torch.arange(len(rows), device=device)

@@ -11,14 +11,14 @@ import torch
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
 from semi.config.training import RoundsConfig
-from semi.self_training.model_selection import ENOUGH, audition, widest
+from semi.self_training.model_selection import MIN_GOLD, select_model, widest
 from semi.self_training.rounds import run_rounds
-from semi.training.dataset import Problem
+from semi.training.dataset import Dataset
 
 ROWS, DIMS = 400, 160
 
 
-def problem(gold: int, informative: int, seed: int = 0) -> Problem:
+def dataset(gold: int, informative: int, seed: int = 0) -> Dataset:
     """Two classes told apart by one column: the first, loud one, or a quiet later one."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(ROWS) % 2
@@ -29,7 +29,7 @@ def problem(gold: int, informative: int, seed: int = 0) -> Problem:
     index = torch.arange(ROWS)
     target[:gold] = torch.nn.functional.one_hot(label[:gold], 2).float()
     none = index[:0]
-    return Problem(
+    return Dataset(
         ids=index.numpy().astype(str),
         values={"x": x},
         present=torch.ones(ROWS, 1, dtype=torch.bool),
@@ -45,69 +45,69 @@ def problem(gold: int, informative: int, seed: int = 0) -> Problem:
     )
 
 
-def auto(data: Problem, **more) -> LearningConfig:
+def auto(data: Dataset, **more) -> LearningConfig:
     """The settings of recipe auto, two rounds."""
     config = LearningConfig(recipe="auto", rounds=RoundsConfig(max_rounds=2), **more)
     return resolved(config, len(data.gold), len(data.pool))[0]
 
 
 def test_a_class_that_hides_beyond_fifty_components_is_found_by_more_of_them():
-    data = problem(200, informative=DIMS - 1)
-    found = audition(data, auto(data))
+    data = dataset(200, informative=DIMS - 1)
+    found = select_model(data, auto(data))
     assert found.config.model.components == 200
     assert found.told.endswith("160 components it is")  # all columns there are
     assert "compared on 200 gold rows out-of-fold" in found.told
 
 
 def test_the_usual_student_stays_where_others_are_not_clearly_better():
-    data = problem(200, informative=0)
-    found = audition(data, auto(data))
+    data = dataset(200, informative=0)
+    found = select_model(data, auto(data))
     assert (found.config.model.kind, found.config.model.components) == ("discriminant", 50)
     assert found.told.endswith("Gaussian classes on 50 components it is")
 
 
 def test_the_outcome_it_brings_is_that_of_a_run_with_the_settings_it_chose():
-    data = problem(200, informative=DIMS - 1)
-    found = audition(data, auto(data))
+    data = dataset(200, informative=DIMS - 1)
+    found = select_model(data, auto(data))
     again = run_rounds(data, found.config)
     assert found.outcome is not None
     torch.testing.assert_close(
-        found.outcome.final.teaching.oof, again.final.teaching.oof, rtol=1e-4, atol=1e-5
+        found.outcome.final.outputs.oof, again.final.outputs.oof, rtol=1e-4, atol=1e-5
     )
 
 
 def test_labels_of_the_pool_play_no_part():
-    data, other = problem(200, DIMS - 1), problem(200, DIMS - 1)
+    data, other = dataset(200, DIMS - 1), dataset(200, DIMS - 1)
     other.label = torch.where(torch.arange(ROWS) < 200, other.label, 1 - other.label)
-    assert audition(data, auto(data)).told == audition(other, auto(other)).told
+    assert select_model(data, auto(data)).told == select_model(other, auto(other)).told
 
 
 def test_few_labels_compare_nothing():
-    data = problem(ENOUGH - 10, informative=DIMS - 1)
+    data = dataset(MIN_GOLD - 10, informative=DIMS - 1)
     config = auto(data)
-    found = audition(data, config)
+    found = select_model(data, config)
     assert (found.config, found.told, found.outcome) == (config, "", None)
-    assert widest(config, ENOUGH - 1) == 50 and widest(config, ENOUGH) == 200
+    assert widest(config, MIN_GOLD - 1) == 50 and widest(config, MIN_GOLD) == 200
 
 
 @pytest.mark.parametrize("setting", [("kind", "logistic"), ("components", 60), ("shrinkage", 0.3)])
 def test_a_student_that_the_user_chose_is_not_questioned(setting):
-    data = problem(200, informative=DIMS - 1)
+    data = dataset(200, informative=DIMS - 1)
     config = copy.deepcopy(auto(data))
     setattr(config.model, *setting)
-    assert audition(data, config).config is config
+    assert select_model(data, config).config is config
     config = auto(data)
     config.recipe = "none"
-    assert audition(data, config).config is config
+    assert select_model(data, config).config is config
 
 
 def test_narrow_views_are_not_asked_for_more_components_than_they_have():
-    data = problem(200, informative=0)
+    data = dataset(200, informative=0)
     data.values = {"x": data.values["x"][:, :40]}
-    assert "components +" not in audition(data, auto(data)).told
+    assert "components +" not in select_model(data, auto(data)).told
 
 
 def test_one_group_of_gold_rows_proves_nothing():
-    data = problem(200, informative=DIMS - 1)
+    data = dataset(200, informative=DIMS - 1)
     data.group = np.full(ROWS, "only")
-    assert audition(data, auto(data)).config.model.components == 50
+    assert select_model(data, auto(data)).config.model.components == 50

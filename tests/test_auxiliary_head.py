@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_dataset import tiny_config, tiny_dataset
+from tiny_learning import tiny_dataset as learning_problem
 from tiny_learning import tiny_learning
-from tiny_learning import tiny_problem as learning_problem
-from tiny_problem import tiny_config, tiny_problem
 
 from models.fusion import FusionConfig, build_fusion
 from models.fusion.config import KINDS
@@ -64,16 +64,16 @@ def test_every_stepped_kind_has_room_for_it_and_is_else_the_same(kind):
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_it_has_a_say_in_the_vote(views):
-    problem, config = tiny_problem(views=views), with_head()
+    dataset, config = tiny_dataset(views=views), with_head()
     names = ["speech", "text"] if views == 2 else []
-    state = warm_start(problem, config, {})
-    voter = state.teaching.voter
+    state = warm_start(dataset, config, {})
+    voter = state.outputs.voter
     assert voter.heads == ["fused", "balanced", *names]
     assert set(voter.calibrations) == set(voter.heads) and len(voter.weights) == len(voter.heads)
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    said = answer(state.ensemble, voter, values, problem.present[problem.test], problem.folds + 1)
-    assert said.by_head.shape == (len(voter.heads), len(problem.test), 3)
-    logits = state.ensemble.predict_logits(values, problem.present[problem.test])
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    said = answer(state.ensemble, voter, values, dataset.present[dataset.test], dataset.folds + 1)
+    assert said.by_head.shape == (len(voter.heads), len(dataset.test), 3)
+    logits = state.ensemble.predict_logits(values, dataset.present[dataset.test])
     assert logits.balanced is not None and not torch.equal(logits.balanced, logits.fused)
 
 
@@ -88,23 +88,23 @@ def test_a_missing_modality_silences_its_own_head_alone():
 def test_agreement_of_modalities_never_counts_it():
     from semi.self_training.pool import pool_of
 
-    problem, config = tiny_problem(), with_head()
-    state = warm_start(problem, config, {})
-    pool = pool_of(problem, state.teaching, 0, config.select, rate=0.5, number=1, state={})
-    heads = state.teaching.voter.by_head(state.teaching.pool_logits[0])
+    dataset, config = tiny_dataset(), with_head()
+    state = warm_start(dataset, config, {})
+    pool = pool_of(dataset, state.outputs, 0, config.select, rate=0.5, number=1, state={})
+    heads = state.outputs.voter.by_head(state.outputs.pool_logits[0])
     assert torch.equal(pool.by_modality, heads[2:])
     assert pool.gold.by_modality.shape[0] == 2
 
 
 def test_rare_classes_are_found_more_often_by_it():
-    problem = tiny_problem(gold=60, spread=0.5, seed=3)
-    rare = problem.gold[problem.label[problem.gold] == 2][2:]  # two of the class are left
-    problem.gold = problem.gold[~torch.isin(problem.gold, rare)]
-    problem.fold = torch.arange(len(problem.gold)) % 3
+    dataset = tiny_dataset(gold=60, spread=0.5, seed=3)
+    rare = dataset.gold[dataset.label[dataset.gold] == 2][2:]  # two of the class are left
+    dataset.gold = dataset.gold[~torch.isin(dataset.gold, rare)]
+    dataset.fold = torch.arange(len(dataset.gold)) % 3
     config = with_head(steps=100, imbalance="none", members=1)
-    model = warm_start(problem, config, {}).ensemble
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    said = model.predict_logits(values, problem.present[problem.test])
+    model = warm_start(dataset, config, {}).ensemble
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    said = model.predict_logits(values, dataset.present[dataset.test])
     fused, balanced = (x[-1].softmax(-1)[:, 2].mean() for x in (said.fused, said.balanced))
     assert balanced > fused + 0.02
 

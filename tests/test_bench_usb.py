@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from test_benchmark import bench, write_features
-from tiny_learning import tiny_problem
+from tiny_learning import tiny_dataset
 
 import semi.experiments.benchmark.usb as usb
 from semi.experiments.benchmark.benchmark import Cell, arms_of
@@ -115,12 +115,12 @@ def test_the_rate_is_that_of_the_published_schedule():
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_an_arm_learns_and_its_seed_repeats(kind, monkeypatch):
     monkeypatch.setattr(usb, "STEPS", 100)
-    problem = tiny_problem(spread=0.4)
-    told = usb_arm(problem, kind, seed=1)
-    true = problem.label[problem.test].numpy()
+    dataset = tiny_dataset(spread=0.4)
+    told = usb_arm(dataset, kind, seed=1)
+    true = dataset.label[dataset.test].numpy()
     assert (told.predicted == true).mean() > 0.8
     before = torch.random.get_rng_state()
-    assert np.array_equal(usb_arm(problem, kind, seed=1).predicted, told.predicted)
+    assert np.array_equal(usb_arm(dataset, kind, seed=1).predicted, told.predicted)
     assert torch.equal(torch.random.get_rng_state(), before)
     if kind != "usb_supervised":
         assert told.facts["precision"] > 0.7 and 0 < told.facts["coverage"] <= 1
@@ -128,8 +128,8 @@ def test_an_arm_learns_and_its_seed_repeats(kind, monkeypatch):
 
 def test_true_labels_of_the_pool_do_not_change_an_answer(monkeypatch):
     monkeypatch.setattr(usb, "STEPS", 40)
-    first = usb_arm(tiny_problem(spread=2.0), "usb_softmatch")
-    hidden = tiny_problem(spread=2.0)
+    first = usb_arm(tiny_dataset(spread=2.0), "usb_softmatch")
+    hidden = tiny_dataset(spread=2.0)
     hidden.label[hidden.pool] = -1
     again = usb_arm(hidden, "usb_softmatch")
     assert np.array_equal(first.predicted, again.predicted)

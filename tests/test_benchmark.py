@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_learning import tiny_learning, tiny_problem
+from tiny_learning import tiny_dataset, tiny_learning
 from two_runs import settings, write_manifest
 
 from semi.cli import main
@@ -20,7 +20,7 @@ from semi.experiments.benchmark.arms import (
 )
 from semi.experiments.benchmark.benchmark import COLUMNS, RunLog, benchmark
 from semi.experiments.benchmark.config import DatasetConfig, budget_name, learning_of, load_bench
-from semi.experiments.benchmark.data import load_corpus, outer, outer_splits, problem_of
+from semi.experiments.benchmark.data import dataset_of, load_corpus, outer, outer_splits
 from semi.experiments.benchmark.results import coded, decoded, read_runs
 from semi.experiments.benchmark.significance import MIN_RUNS, Draw, Line, Resampler, share_of
 from semi.experiments.benchmark.summary import words
@@ -103,7 +103,7 @@ def test_a_finished_line_is_never_computed_again(finished, monkeypatch):
 
     folder, config = finished
     before = (folder / "runs.csv").read_bytes()
-    monkeypatch.setattr(home, "problem_of", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr(home, "dataset_of", lambda *a, **k: pytest.fail("computed again"))
     benchmark(config, progress=False)
     assert (folder / "runs.csv").read_bytes() == before
 
@@ -185,12 +185,12 @@ def test_test_speakers_are_in_no_pool(features):
     splits = outer_splits(corpus, 3)
     assert sorted(np.concatenate(splits)) == sorted(np.flatnonzero(corpus.label >= 0))
     for fold, test in enumerate(splits):
-        problem = problem_of(corpus, outer(corpus, test, fold), 0.3, draw=0, folds=2, seed=0)
-        rows = torch.cat([problem.gold, problem.pool]).numpy()
+        dataset = dataset_of(corpus, outer(corpus, test, fold), 0.3, draw=0, folds=2, seed=0)
+        rows = torch.cat([dataset.gold, dataset.pool]).numpy()
         assert not set(corpus.group[rows]) & set(corpus.group[test])
-        assert set(problem.test.numpy()) == set(test)
-        assert not set(problem.gold.numpy()) & set(problem.pool.numpy())
-        assert (problem.target[problem.pool] == 0).all()
+        assert set(dataset.test.numpy()) == set(test)
+        assert not set(dataset.gold.numpy()) & set(dataset.pool.numpy())
+        assert (dataset.target[dataset.pool] == 0).all()
 
 
 def test_unlabelled_rows_are_pool_and_never_gold_or_test(features):
@@ -198,9 +198,9 @@ def test_unlabelled_rows_are_pool_and_never_gold_or_test(features):
     split = outer(corpus, outer_splits(corpus, 2)[0], 0)
     unknown = set(np.flatnonzero(corpus.label < 0)) & set(split.train)
     for budget in (12, None):
-        problem = problem_of(corpus, split, budget, draw=0, folds=2, seed=0)
-        assert unknown <= set(problem.pool.numpy())
-    assert set(problem.pool.numpy()) == unknown  # the oracle knows everything else
+        dataset = dataset_of(corpus, split, budget, draw=0, folds=2, seed=0)
+        assert unknown <= set(dataset.pool.numpy())
+    assert set(dataset.pool.numpy()) == unknown  # the oracle knows everything else
 
 
 def test_a_second_group_is_kept_apart_too(features):
@@ -220,7 +220,7 @@ def test_draws_differ_by_draw_seed_and_fold_and_repeat(features):
 
     def gold(draw, seed, fold=0):
         split = outer(corpus, test[fold], fold)
-        return problem_of(corpus, split, 12, draw=draw, folds=2, seed=seed).gold.tolist()
+        return dataset_of(corpus, split, 12, draw=draw, folds=2, seed=seed).gold.tolist()
 
     assert gold(0, 0) == gold(0, 0)
     assert len({tuple(gold(d, s)) for d in (0, 1) for s in (0, 1)}) == 4
@@ -229,7 +229,7 @@ def test_draws_differ_by_draw_seed_and_fold_and_repeat(features):
 def test_a_budget_beyond_the_labels_is_no_problem(features):
     corpus = load_corpus("toy", DatasetConfig(features=str(features)))
     split = outer(corpus, outer_splits(corpus, 2)[0], 0)
-    assert problem_of(corpus, split, 500, draw=0, folds=2, seed=0) is None
+    assert dataset_of(corpus, split, 500, draw=0, folds=2, seed=0) is None
 
 
 def test_a_budget_beyond_the_labels_is_told_once(features, tmp_path, capsys):
@@ -277,8 +277,8 @@ def test_a_manifest_with_its_encoders_is_a_corpus_too(tmp_path):
     assert corpus.classes == ["anger", "calm", "joy"] and len(corpus) == 90
     assert set(corpus.group) == {f"s{i}" for i in range(7)}
     split = outer(corpus, outer_splits(corpus, 3)[0], 0)
-    problem = problem_of(corpus, split, 12, draw=0, folds=2, seed=0)
-    assert list(problem.dims) == ["text"] and len(problem.gold) == 12
+    dataset = dataset_of(corpus, split, 12, draw=0, folds=2, seed=0)
+    assert list(dataset.dims) == ["text"] and len(dataset.gold) == 12
 
 
 # --- arms ----------------------------------------------------------------------------------------
@@ -290,22 +290,22 @@ def test_arms_share_the_warm_start_and_only_that(monkeypatch):
     calls = []
     real = home.warm_start
     monkeypatch.setattr(home, "warm_start", lambda *a: (calls.append(1), real(*a))[1])
-    problem, learning, starts = tiny_problem(), tiny_learning(), Starts()
+    dataset, learning, starts = tiny_dataset(), tiny_learning(), Starts()
     for rule in ("class_topk", "margin"):
         learning.select.rule = rule
-        rounds_arm(problem, learning, starts)
-    supervised_arm(problem, learning, starts)
+        rounds_arm(dataset, learning, starts)
+    supervised_arm(dataset, learning, starts)
     assert len(calls) == 1
     learning.train.steps += 1
-    supervised_arm(problem, learning, starts)
+    supervised_arm(dataset, learning, starts)
     assert len(calls) == 2
 
 
 def test_poison_mislabels_every_chosen_row_and_keeps_everything_else():
-    problem, learning = tiny_problem(), tiny_learning()
-    state = warm_start(problem, learning, {})
-    clean, targets = choose(problem, state, learning, 0.6, 1)
-    bad, target = poison(problem, state, learning, 0.6, 1)
+    dataset, learning = tiny_dataset(), tiny_learning()
+    state = warm_start(dataset, learning, {})
+    clean, targets = choose(dataset, state, learning, 0.6, 1)
+    bad, target = poison(dataset, state, learning, 0.6, 1)
     assert torch.equal(clean.chosen, bad.chosen) and torch.equal(clean.weight, bad.weight)
     assert torch.equal(clean.label != bad.label, clean.chosen)
     assert torch.equal(target.argmax(-1)[clean.chosen], bad.label[clean.chosen])
@@ -313,21 +313,21 @@ def test_poison_mislabels_every_chosen_row_and_keeps_everything_else():
 
 
 def test_a_poisoned_round_is_rolled_back():
-    problem = tiny_problem(gold=60, pool=90, spread=0.5, seed=1)
+    dataset = tiny_dataset(gold=60, pool=90, spread=0.5, seed=1)
     learning = tiny_learning(steps=60, max_rounds=2)
     learning.train.lr = 0.01
     starts = Starts()
-    said = shuffled_arm(problem, learning, starts)
+    said = shuffled_arm(dataset, learning, starts)
     assert said.facts["rounds"] > 0 and said.facts["shipped"] == 0
-    supervised = supervised_arm(problem, learning, starts)
+    supervised = supervised_arm(dataset, learning, starts)
     assert np.array_equal(said.predicted, supervised.predicted)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "self_training_0.7", "label_spreading"])
 def test_scikit_learn_answers_for_the_test_rows(kind):
-    problem = tiny_problem(spread=0.3)
-    said = sklearn_arm(problem, kind)
-    assert (said.predicted == problem.label[problem.test].numpy()).mean() > 0.8
+    dataset = tiny_dataset(spread=0.3)
+    said = sklearn_arm(dataset, kind)
+    assert (said.predicted == dataset.label[dataset.test].numpy()).mean() > 0.8
 
 
 # --- statistics and words ------------------------------------------------------------------------

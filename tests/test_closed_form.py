@@ -15,9 +15,9 @@ from semi.config.schema import load_config
 from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
 from semi.self_training.rounds import run_rounds
-from semi.training.batches import Lessons
+from semi.training.batches import TrainingTargets
 from semi.training.closed_form import discriminant, fit_linear, logistic, solve_logistic
-from semi.training.dataset import Problem
+from semi.training.dataset import Dataset
 from semi.training.ensemble import Ensemble
 from semi.training.initialisation import learned_start
 from semi.training.projection import on_axes, principal_start
@@ -103,13 +103,13 @@ def test_each_view_of_logistic_regression_has_a_map_of_its_own():
     )
 
 
-def problem_of(x, y, labelled, folds=3, classes=4, views=None):
+def dataset_of(x, y, labelled, folds=3, classes=4, views=None):
     n = len(x)
     gold = torch.arange(labelled)
     target = torch.zeros(n, classes)
     target[gold] = hot(y[gold], classes)
     values = views or {"speech": x - x.mean(0)}
-    return Problem(
+    return Dataset(
         ids=np.array([str(i) for i in range(n)]),
         values=values,
         present=torch.ones(n, len(values), dtype=torch.bool),
@@ -125,35 +125,35 @@ def problem_of(x, y, labelled, folds=3, classes=4, views=None):
     )
 
 
-def fitted(problem, kind="discriminant", members=1, weight=None):
+def fitted(dataset, kind="discriminant", members=1, weight=None):
     config = FusionConfig(kind=kind, components=16)
-    rows = torch.cat([problem.gold, problem.pool])
-    learned = principal_start(problem.values, problem.present, rows, 16)
-    dims, problem = problem.dims, on_axes(problem, learned)
-    ensemble = Ensemble.create(config, problem.dims, 4, count=2 * members, seed=0)
+    rows = torch.cat([dataset.gold, dataset.pool])
+    learned = principal_start(dataset.values, dataset.present, rows, 16)
+    dims, dataset = dataset.dims, on_axes(dataset, learned)
+    ensemble = Ensemble.create(config, dataset.dims, 4, count=2 * members, seed=0)
     if weight is None:
-        weight = torch.zeros(2, len(problem.present))
-        weight[0, problem.gold[::2]] = 1
-        weight[1, problem.gold] = 1
-    lessons = Lessons(
-        problem.values,
-        problem.present,
-        problem.target.expand(2, -1, -1),
+        weight = torch.zeros(2, len(dataset.present))
+        weight[0, dataset.gold[::2]] = 1
+        weight[1, dataset.gold] = 1
+    targets = TrainingTargets(
+        dataset.values,
+        dataset.present,
+        dataset.target.expand(2, -1, -1),
         weight,
-        problem.gold,
-        problem.gold[:0],
+        dataset.gold,
+        dataset.gold[:0],
     )
-    done = fit_linear(ensemble, lessons, TrainConfig(members=members), seed=0)
+    done = fit_linear(ensemble, targets, TrainConfig(members=members), seed=0)
     return done.from_axes(dims, learned)
 
 
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])
 def test_a_chain_never_learns_from_the_rows_it_holds_out(kind):
     x, y = clusters()
-    one = fitted(problem_of(x, y, 60), kind)
+    one = fitted(dataset_of(x, y, 60), kind)
     other = y.clone()
     other[1:60:2] = (other[1:60:2] + 1) % 4  # labels that chain 0 does not see
-    two = fitted(problem_of(x, other, 60), kind)
+    two = fitted(dataset_of(x, other, 60), kind)
     same = [torch.equal(one.params[k][0], two.params[k][0]) for k in one.params if "basis" not in k]
     if kind == "logistic":  # the balance of classes is one fact of all gold rows
         assert torch.allclose(one.params["prior"][0], two.params["prior"][0], atol=0.2)
@@ -165,11 +165,11 @@ def test_a_chain_never_learns_from_the_rows_it_holds_out(kind):
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])
 def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
     x, y = clusters()
-    problem = problem_of(x, y, 60, views={"speech": x[:, :12], "text": x[:, 12:]})
-    model = fitted(problem, kind)
-    here = problem.present[:8].clone()
+    dataset = dataset_of(x, y, 60, views={"speech": x[:, :12], "text": x[:, 12:]})
+    model = fitted(dataset, kind)
+    here = dataset.present[:8].clone()
     here[3, 1] = False
-    values = {m: v[:8].clone() for m, v in problem.values.items()}
+    values = {m: v[:8].clone() for m, v in dataset.values.items()}
     before = model.predict_logits(values, here).fused
     values["text"][3] = torch.nan  # what stands in for a missing value may be anything
     assert torch.equal(model.predict_logits(values, here).fused, before)
@@ -179,11 +179,11 @@ def test_a_missing_view_adds_nothing_and_rows_do_not_meet(kind):
 
 def test_shared_axes_are_gone_through_once_and_say_what_each_member_says():
     x, y = clusters(700, dims=30)
-    problem = problem_of(x, y, 60, views={"speech": x[:, :20] + 3.0, "text": x[:, 20:]})
-    model = fitted(problem, members=2)
-    here = problem.present.clone()
+    dataset = dataset_of(x, y, 60, views={"speech": x[:, :20] + 3.0, "text": x[:, 20:]})
+    model = fitted(dataset, members=2)
+    here = dataset.present.clone()
     here[5, 0] = False
-    values = {m: v.clone() for m, v in problem.values.items()}
+    values = {m: v.clone() for m, v in dataset.values.items()}
     values["speech"][5] = torch.nan
     once = model.predict_logits(values, here)
     one = model.select([0, 0, 1, 2])
@@ -199,22 +199,22 @@ def test_shared_axes_are_gone_through_once_and_say_what_each_member_says():
 
 def test_rows_on_axes_need_no_full_width():
     x, y = clusters(dims=30)
-    problem = problem_of(x, y, 60)
-    rows = torch.cat([problem.gold, problem.pool])
-    learned = principal_start(problem.values, problem.present, rows, 16)
-    seen = on_axes(problem, learned)
+    dataset = dataset_of(x, y, 60)
+    rows = torch.cat([dataset.gold, dataset.pool])
+    learned = principal_start(dataset.values, dataset.present, rows, 16)
+    seen = on_axes(dataset, learned)
     center, basis = learned["views.0.center"][0], learned["views.0.basis"][0]
-    expected = (problem.values["speech"] - center) @ basis
+    expected = (dataset.values["speech"] - center) @ basis
     assert torch.allclose(seen.values["speech"], expected, atol=1e-4)
-    model = fitted(problem)
+    model = fitted(dataset)
     narrow = model.on_axes().predict_logits(seen.values, seen.present).fused
     assert torch.allclose(
-        narrow, model.predict_logits(problem.values, problem.present).fused, atol=1e-5
+        narrow, model.predict_logits(dataset.values, dataset.present).fused, atol=1e-5
     )
     frames = torch.full((len(x), 3, 30), torch.nan)
-    frames[:, 0], frames[:, 1] = problem.values["speech"] - 1, problem.values["speech"] + 1
-    problem.values = {"speech": frames}
-    assert torch.allclose(on_axes(problem, learned).values["speech"], expected, atol=1e-4)
+    frames[:, 0], frames[:, 1] = dataset.values["speech"] - 1, dataset.values["speech"] + 1
+    dataset.values = {"speech": frames}
+    assert torch.allclose(on_axes(dataset, learned).values["speech"], expected, atol=1e-4)
 
 
 def test_axes_of_wide_views_come_from_a_part_of_the_rows_in_whatever_order():
@@ -223,9 +223,9 @@ def test_axes_of_wide_views_come_from_a_part_of_the_rows_in_whatever_order():
     power = 1 / (1 + torch.arange(rank)) ** 0.5  # a long tail: hard for a sketch
     axes = torch.linalg.qr(torch.randn(dims, rank, generator=g))[0]
     x = torch.randn(rows, rank, generator=g) * power @ axes.T
-    problem = problem_of(x, torch.arange(rows) % 4, 60)
+    dataset = dataset_of(x, torch.arange(rows) % 4, 60)
     config = LearningConfig(model=FusionConfig(kind="discriminant", components=keep))
-    learned = learned_start(problem, config)["views.0.basis"][0]
+    learned = learned_start(dataset, config)["views.0.basis"][0]
     unit = torch.nn.functional.normalize(learned, dim=0)
     assert torch.allclose(unit.T @ unit, torch.eye(keep), atol=1e-4)
     caught = (axes.T @ unit * power[:, None]).square().sum() / power[:keep].square().sum()
@@ -234,20 +234,20 @@ def test_axes_of_wide_views_come_from_a_part_of_the_rows_in_whatever_order():
 
     order = torch.randperm(rows - 160, generator=g) + 60  # the pool in another order
     order = torch.cat([torch.arange(60), order, torch.arange(rows - 100, rows)])
-    moved = problem_of(x[order], problem.label[order], 60)
-    moved.ids = problem.ids[order.numpy()]
+    moved = dataset_of(x[order], dataset.label[order], 60)
+    moved.ids = dataset.ids[order.numpy()]
     again = learned_start(moved, config)["views.0.basis"][0]
     assert torch.allclose(again, learned, atol=1e-3)
-    moved.ids = problem.ids  # other rows are read: the axes are others
+    moved.ids = dataset.ids  # other rows are read: the axes are others
     assert not torch.allclose(learned_start(moved, config)["views.0.basis"][0], learned, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])
 def test_columns_far_from_zero_or_tiny_change_nothing(kind):
     x, y = clusters()
-    plain = problem_of(x, y, 60, views={"speech": x.double().float()})
-    moved = problem_of(x, y, 60, views={"speech": x + 40.0})
-    small = problem_of(x, y, 60, views={"speech": x * 1e-9})
+    plain = dataset_of(x, y, 60, views={"speech": x.double().float()})
+    moved = dataset_of(x, y, 60, views={"speech": x + 40.0})
+    small = dataset_of(x, y, 60, views={"speech": x * 1e-9})
     said = [
         fitted(p, kind).predict_logits(p.values, p.present).fused.argmax(-1)[1]
         for p in (plain, moved, small)
@@ -259,32 +259,32 @@ def test_columns_far_from_zero_or_tiny_change_nothing(kind):
 @pytest.mark.parametrize("kind", ["discriminant", "logistic"])
 def test_a_class_without_a_row_is_never_named(kind):
     x, y = clusters()
-    problem = problem_of(x, y, 60)
-    keep = problem.label[problem.gold] != 3
-    problem.gold, problem.fold = problem.gold[keep], problem.fold[keep]
-    said = fitted(problem, kind).predict_logits(problem.values, problem.present).fused
+    dataset = dataset_of(x, y, 60)
+    keep = dataset.label[dataset.gold] != 3
+    dataset.gold, dataset.fold = dataset.gold[keep], dataset.fold[keep]
+    said = fitted(dataset, kind).predict_logits(dataset.values, dataset.present).fused
     assert not (said.argmax(-1) == 3).any()
 
 
 def test_members_beyond_the_first_learn_from_a_bootstrap():
     x, y = clusters()
-    model = fitted(problem_of(x, y, 60), members=3)
-    alone = fitted(problem_of(x, y, 60), members=1)
+    model = fitted(dataset_of(x, y, 60), members=3)
+    alone = fitted(dataset_of(x, y, 60), members=1)
     assert torch.allclose(model.params["views.0.joint"][3], alone.params["views.0.joint"][1])
     assert not torch.allclose(model.params["views.0.joint"][4], alone.params["views.0.joint"][1])
 
 
 def test_rounds_learn_from_the_pool_what_few_labels_cannot_say():
     x, y = clusters(900, dims=40, seed=1, spread=1.0, apart=0.4)
-    problem = problem_of(x, y, 40)
+    dataset = dataset_of(x, y, 40)
     config, told = resolved(LearningConfig(recipe="auto"), 40, 760)
-    outcome = run_rounds(problem, config)
+    outcome = run_rounds(dataset, config)
 
     def right(state):
         logits = state.ensemble.predict_logits(
-            {m: v[problem.test] for m, v in problem.values.items()}, problem.present[problem.test]
+            {m: v[dataset.test] for m, v in dataset.values.items()}, dataset.present[dataset.test]
         )
-        return float((logits.fused[-1].argmax(-1) == problem.label[problem.test]).float().mean())
+        return float((logits.fused[-1].argmax(-1) == dataset.label[dataset.test]).float().mean())
 
     assert "discriminant" in told
     assert outcome.final.number > 0

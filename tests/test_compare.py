@@ -14,7 +14,7 @@ from semi.cli import main
 from semi.errors import RunError
 from semi.experiments.ablation import variants
 from semi.runs.compare import compare, holm, least_p
-from semi.runs.reopen import answers_of
+from semi.runs.reopen import predictions_of
 
 
 def test_holm_steps_down_and_keeps_the_order():
@@ -115,7 +115,7 @@ def test_defect_003_1_scores_are_told_apart_by_any_column(runs, capsys):  # noqa
     done = compare(runs, latency=False, by="speaker")
     table = pd.read_csv(Path(runs[0]).parents[1] / "m.csv").set_index("id")
     for run, found in zip(runs, done.parts, strict=True):
-        said = answers_of(run)
+        said = predictions_of(run)
         rows = said.scored("test")
         assert sum(p["rows"] for p in found["parts"].values()) == len(rows)
         for speaker, part in found["parts"].items():

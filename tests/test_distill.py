@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 from two_runs import runs, settings  # noqa: F401
 
 import semi
@@ -18,7 +18,7 @@ from semi.config.task import TaughtTask
 from semi.config.training import TrainConfig, VoteConfig
 from semi.errors import RunError
 from semi.runs.distill import distill, soft_labels
-from semi.self_training.distillation import lessons, said
+from semi.self_training.distillation import distillation_targets, said
 from semi.self_training.final_student import taught_round
 from semi.self_training.rounds import warm_start
 from semi.self_training.soft_labels import SoftLabels, words_of
@@ -31,64 +31,64 @@ QUIET = ContrastConfig(
 WORDS = ["model.hidden=4", "train.lr=0.02"]
 
 
-def labels_of(problem, chains, seed=0):
+def labels_of(dataset, chains, seed=0):
     rng = np.random.default_rng(seed)
-    gold = problem.gold.numpy()
+    gold = dataset.gold.numpy()
     return SoftLabels(
-        gold_ids=problem.ids[gold],
+        gold_ids=dataset.ids[gold],
         gold=rng.dirichlet([1, 1, 1], (chains, len(gold))),
-        fold=problem.fold.numpy(),
-        pool_ids=problem.ids[problem.pool.numpy()],
-        pool=rng.dirichlet([1, 1, 1], (chains, len(problem.pool))),
-        classes=problem.classes,
+        fold=dataset.fold.numpy(),
+        pool_ids=dataset.ids[dataset.pool.numpy()],
+        pool=rng.dirichlet([1, 1, 1], (chains, len(dataset.pool))),
+        classes=dataset.classes,
     )
 
 
 def test_gold_rows_are_learned_twice_from_their_label_and_from_the_teacher():
-    problem, config = tiny_problem(), tiny_config(distill=DistillConfig(alpha=0.25, temperature=2))
-    labels, n, gold = labels_of(problem, 4), len(problem.present), problem.gold
-    lesson, picked = lessons(problem, labels, config)
+    dataset, config = tiny_dataset(), tiny_config(distill=DistillConfig(alpha=0.25, temperature=2))
+    labels, n, gold = labels_of(dataset, 4), len(dataset.present), dataset.gold
+    targets, pseudo_labels = distillation_targets(dataset, labels, config)
     flat = np.sqrt(labels.gold)
     flat /= flat.sum(2, keepdims=True)
     for k in range(4):
-        held_in = (problem.fold != k).float()
-        assert torch.equal(lesson.target[k, gold], problem.target[gold])
-        np.testing.assert_allclose(lesson.target[k, n:].numpy(), flat[k], atol=1e-6)
-        assert torch.equal(lesson.weight[k, gold], 0.25 * held_in)
-        assert torch.equal(lesson.weight[k, n:], 0.75 * held_in)
-    assert torch.equal(lesson.values["text"][n:], problem.values["text"][gold])
-    assert lesson.pseudo.tolist() == [*problem.pool.tolist(), *range(n, n + len(gold))]
-    pool = lesson.target[:, problem.pool]
+        held_in = (dataset.fold != k).float()
+        assert torch.equal(targets.target[k, gold], dataset.target[gold])
+        np.testing.assert_allclose(targets.target[k, n:].numpy(), flat[k], atol=1e-6)
+        assert torch.equal(targets.weight[k, gold], 0.25 * held_in)
+        assert torch.equal(targets.weight[k, n:], 0.75 * held_in)
+    assert torch.equal(targets.values["text"][n:], dataset.values["text"][gold])
+    assert targets.pseudo.tolist() == [*dataset.pool.tolist(), *range(n, n + len(gold))]
+    pool = targets.target[:, dataset.pool]
     np.testing.assert_allclose(pool.numpy(), said(labels.pool, config.distill, False), atol=1e-6)
-    np.testing.assert_array_equal(picked.label.numpy(), labels.pool.argmax(2))
-    assert bool(picked.chosen.all()) and not picked.notes
+    np.testing.assert_array_equal(pseudo_labels.label.numpy(), labels.pool.argmax(2))
+    assert bool(pseudo_labels.chosen.all()) and not pseudo_labels.notes
 
 
 def test_each_chain_is_taught_by_the_chain_that_held_out_the_same_gold():
-    problem, config = tiny_problem(), tiny_config(distill=DistillConfig(temperature=1))
-    labels = labels_of(problem, 4)
-    lesson, picked = lessons(problem, labels, config)
+    dataset, config = tiny_dataset(), tiny_config(distill=DistillConfig(temperature=1))
+    labels = labels_of(dataset, 4)
+    targets, pseudo_labels = distillation_targets(dataset, labels, config)
     for k in range(4):
-        target = lesson.target[k, problem.pool]
+        target = targets.target[k, dataset.pool]
         np.testing.assert_allclose(target.numpy(), labels.pool[k], atol=1e-6)
     moved = replace(labels, fold=(labels.fold + 1) % 3)
-    lesson, picked = lessons(problem, moved, config)
+    targets, pseudo_labels = distillation_targets(dataset, moved, config)
     for k in range(4):
-        target = lesson.target[k, problem.pool]
+        target = targets.target[k, dataset.pool]
         np.testing.assert_allclose(target.numpy(), labels.pool[-1], atol=1e-6)
-    assert "different folds" in picked.notes[0]
+    assert "different folds" in pseudo_labels.notes[0]
 
 
 def test_rows_the_teacher_cannot_read_teach_nothing():
-    problem, config = tiny_problem(), tiny_config(distill=DistillConfig(alpha=0.5))
-    labels, n = labels_of(problem, 4), len(problem.present)
+    dataset, config = tiny_dataset(), tiny_config(distill=DistillConfig(alpha=0.5))
+    labels, n = labels_of(dataset, 4), len(dataset.present)
     labels.pool[:, 7] = np.nan
     labels.gold[1, 3] = np.nan
-    lesson, picked = lessons(problem, labels, config)
-    assert not picked.chosen[:, 7].any() and (picked.weight[:, 7] == 0).all()
-    assert bool(lesson.target.isfinite().all())
-    assert len(lesson.present) == n + len(problem.gold) - 1  # that row has its label alone
-    assert lesson.target[0, problem.gold[3]].tolist() == problem.target[problem.gold[3]].tolist()
+    targets, pseudo_labels = distillation_targets(dataset, labels, config)
+    assert not pseudo_labels.chosen[:, 7].any() and (pseudo_labels.weight[:, 7] == 0).all()
+    assert bool(targets.target.isfinite().all())
+    assert len(targets.present) == n + len(dataset.gold) - 1  # that row has its label alone
+    assert targets.target[0, dataset.gold[3]].tolist() == dataset.target[dataset.gold[3]].tolist()
 
 
 def test_the_loss_is_hintons_of_a_loop_over_rows():
@@ -137,16 +137,16 @@ def test_mse_matches_raw_logits():
 @pytest.mark.parametrize("match", ["kl", "mse"])
 def test_a_student_learns_its_teachers_word_where_labels_are_wrong(alpha, match):
     """With alpha 1 the given labels count alone, on gold; the less, the more the teacher's."""
-    problem, config = tiny_problem(spread=3.0, pool=0), tiny_config(contrast=QUIET)
+    dataset, config = tiny_dataset(spread=3.0, pool=0), tiny_config(contrast=QUIET)
     config.train = TrainConfig(steps=60, batch=32, members=1, folds=3)
     config.distill = DistillConfig(alpha=alpha, match=match)
-    labels, gold = labels_of(problem, 4), problem.gold
+    labels, gold = labels_of(dataset, 4), dataset.gold
     labels.gold[:] = 0.02
-    labels.gold[:, np.arange(len(gold)), (problem.label[gold].numpy() + 1) % 3] = 0.96  # all wrong
-    state = taught_round(problem, labels, config, {}, lambda step, values: None)
-    last = {m: v[gold] for m, v in problem.values.items()}
-    told = state.ensemble.predict_logits(last, problem.present[gold]).fused[-1].argmax(-1)
-    right = float((told == problem.label[gold]).float().mean())
+    labels.gold[:, np.arange(len(gold)), (dataset.label[gold].numpy() + 1) % 3] = 0.96  # all wrong
+    state = taught_round(dataset, labels, config, {}, lambda step, values: None)
+    last = {m: v[gold] for m, v in dataset.values.items()}
+    told = state.ensemble.predict_logits(last, dataset.present[gold]).fused[-1].argmax(-1)
+    right = float((told == dataset.label[gold]).float().mean())
     assert right > 0.9 if alpha == 1.0 else right < 0.1
 
 
@@ -156,18 +156,18 @@ def test_no_word_of_the_teacher_carries_a_label_that_the_students_chain_holds_ou
     Handing over out-of-fold words of gold did that: a student looked 16 points better out-of-fold
     than its teacher and was no better on test.
     """
-    problem, config = tiny_problem(), tiny_config(contrast=QUIET)
+    dataset, config = tiny_dataset(), tiny_config(contrast=QUIET)
     config.train = TrainConfig(steps=8, batch=16, members=2, folds=3, imbalance="none")
     config.vote = VoteConfig(method="fused", calibration="none")
     config.distill = DistillConfig(alpha=0.3)
-    spoilt = replace(problem, target=problem.target.clone(), label=problem.label.clone())
-    held = problem.gold[problem.fold == 0]
+    spoilt = replace(dataset, target=dataset.target.clone(), label=dataset.label.clone())
+    held = dataset.gold[dataset.fold == 0]
     spoilt.target[held] = spoilt.target[held].roll(1, dims=1)
     spoilt.label[held] = (spoilt.label[held] + 1) % 3
     students = []
-    for one in (problem, spoilt):
+    for one in (dataset, spoilt):
         state = warm_start(one, config, {})
-        labels = words_of(one, state.teaching, state.ensemble)
+        labels = words_of(one, state.outputs, state.ensemble)
         students.append(taught_round(one, labels, config, {}, lambda step, values: None).ensemble)
     for name, value in students[0].params.items():
         assert torch.equal(value[:2], students[1].params[name][:2]), name
@@ -176,17 +176,17 @@ def test_no_word_of_the_teacher_carries_a_label_that_the_students_chain_holds_ou
 
 
 def test_pool_rows_weigh_what_was_asked_up_to_the_cap():
-    problem = tiny_problem()
-    labels = labels_of(problem, 4)
+    dataset = tiny_dataset()
+    labels = labels_of(dataset, 4)
     config = tiny_config(distill=DistillConfig(pool_weight=0.5))
-    picked = lessons(problem, labels, config)[1]
-    assert picked.weight.unique().tolist() == [0.5]
+    pseudo_labels = distillation_targets(dataset, labels, config)[1]
+    assert pseudo_labels.weight.unique().tolist() == [0.5]
     config = tiny_config(distill=DistillConfig(pool_weight=50))
-    picked = lessons(problem, labels, config)[1]
+    pseudo_labels = distillation_targets(dataset, labels, config)[1]
     cap = config.select.mass_cap
     for k in range(4):
-        assert float(picked.weight[k].sum()) == pytest.approx(
-            cap * float((problem.fold != k).sum())
+        assert float(pseudo_labels.weight[k].sum()) == pytest.approx(
+            cap * float((dataset.fold != k).sum())
         )
 
 
@@ -229,13 +229,13 @@ def test_a_student_is_a_run_like_any_other(runs):  # noqa: F811
 
 def test_soft_labels_are_computed_once_and_are_the_teachers_own(runs, monkeypatch):  # noqa: F811
     from semi.runs import distill as teacher
-    from semi.runs.reopen import answers_of
+    from semi.runs.reopen import predictions_of
 
     first = soft_labels(runs[0])
     monkeypatch.setattr(teacher, "reopen", SimpleNamespace)  # calling it would fail
     second = soft_labels(runs[0])
     np.testing.assert_array_equal(first.pool, second.pool)
-    said = answers_of(runs[0])
+    said = predictions_of(runs[0])
     place = {name: i for i, name in enumerate(said.ids)}
     np.testing.assert_allclose(second.gold[-1], said.probs[[place[i] for i in second.gold_ids]])
     assert second.gold.shape[0] == second.pool.shape[0] == 3

@@ -12,13 +12,13 @@ import semi
 from semi.cli import main
 from semi.errors import RunError
 from semi.runs.ensemble import ensemble
-from semi.runs.predictions import write_answers
-from semi.runs.reopen import answers_of
+from semi.runs.predictions import write_predictions
+from semi.runs.reopen import predictions_of
 
 
 def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):  # noqa: F811
     for run in runs:
-        said = answers_of(run)
+        said = predictions_of(run)
         best = json.loads(Path(run, "result.json").read_text())["best_round"]
         record = json.loads(Path(run, f"round-{best:02d}", "round.json").read_text())
         for split, key in (("oof", "metrics_oof"), ("test", "metrics_test")):
@@ -26,15 +26,15 @@ def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):  # noqa: F8
             right = said.probs[rows].argmax(1) == said.label[rows]
             assert right.mean() == pytest.approx(record[key]["accuracy"])
             assert len(rows) == record[key]["rows"]
-        again = answers_of(run)  # read back from the run's folder
+        again = predictions_of(run)  # read back from the run's folder
         np.testing.assert_array_equal(again.probs, said.probs)
         np.testing.assert_array_equal(again.label, said.label)
 
 
 def test_weights_given_are_the_weighted_mean_of_the_members(runs):  # noqa: F811
     done = ensemble(runs, weights=[3, 1], output="given")
-    a, b = (answers_of(r) for r in runs)
-    mixed = answers_of(done.path)
+    a, b = (predictions_of(r) for r in runs)
+    mixed = predictions_of(done.path)
     np.testing.assert_allclose(mixed.probs, 0.75 * a.probs + 0.25 * b.probs, atol=1e-9)
     assert done.weights == pytest.approx([0.75, 0.25])
     alone = ensemble(runs, weights=[1, 0], output="alone")
@@ -47,8 +47,8 @@ def test_weights_fitted_on_gold_never_saw_the_fold_they_are_scored_on(runs):  # 
     from semi.runs.ensemble import torch
 
     done = ensemble(runs, output="fitted")
-    a, b = (answers_of(r) for r in runs)
-    mixed, gold = answers_of(done.path), a.rows("oof")
+    a, b = (predictions_of(r) for r in runs)
+    mixed, gold = predictions_of(done.path), a.rows("oof")
     fold = a.fold[gold]
     for k in np.unique(fold):
         rest, here = gold[fold != k], gold[fold == k]
@@ -78,29 +78,29 @@ def test_an_ensemble_reports_every_member_and_class(runs, capsys):  # noqa: F811
 
 
 def test_probabilities_from_elsewhere_are_put_in_order(runs, tmp_path):  # noqa: F811
-    b = answers_of(runs[1])
+    b = predictions_of(runs[1])
     order = np.random.default_rng(0).permutation(len(b.ids))
     table = pd.DataFrame({"id": b.ids[order]})
     for c in reversed(b.classes):
         table[f"p_{c}"] = b.probs[order, b.classes.index(c)]
     table.to_csv(tmp_path / "other.csv", index=False)
-    write_answers(tmp_path / "other.npz", b)
+    write_predictions(tmp_path / "other.npz", b)
     direct = ensemble(runs, weights="uniform", output="direct")
     for name in ("other.csv", "other.npz"):
         mixed = ensemble([runs[0], str(tmp_path / name)], weights="uniform", output="outside")
         np.testing.assert_allclose(
-            answers_of(mixed.path).probs, answers_of(direct.path).probs, atol=1e-9
+            predictions_of(mixed.path).probs, predictions_of(direct.path).probs, atol=1e-9
         )
         assert any("count as out-of-fold" in note for note in mixed.notes)
 
 
 def test_rows_that_one_member_lacks_are_answered_by_the_others(runs, tmp_path):  # noqa: F811
-    b = answers_of(runs[1])
+    b = predictions_of(runs[1])
     table = b.table()[["id", *(f"p_{c}" for c in b.classes)]]
     table.iloc[5:].to_csv(tmp_path / "part.csv", index=False)
     mixed = ensemble([runs[0], str(tmp_path / "part.csv")], weights="uniform", output="part")
-    a = answers_of(runs[0])
-    np.testing.assert_allclose(answers_of(mixed.path).probs[:5], a.probs[:5], atol=1e-9)
+    a = predictions_of(runs[0])
+    np.testing.assert_allclose(predictions_of(mixed.path).probs[:5], a.probs[:5], atol=1e-9)
 
 
 def test_what_cannot_be_mixed_is_refused_in_a_sentence(runs, tmp_path):  # noqa: F811

@@ -157,10 +157,10 @@ def test_groups_are_never_on_two_sides_of_a_fold(monkeypatch):
     x, y, _ = blobs()
     speaker = np.array([f"s{i // 9}" for i in range(90)])
     SelfTrainingEstimator(**QUICK, max_rounds=0).fit(x, y, groups=speaker)
-    problem = seen[0]
-    gold = problem.gold.numpy()
+    dataset = seen[0]
+    gold = dataset.gold.numpy()
     assert len(gold) == 27
-    folds = {s: set(problem.fold.numpy()[speaker[gold] == s]) for s in set(speaker[gold])}
+    folds = {s: set(dataset.fold.numpy()[speaker[gold] == s]) for s in set(speaker[gold])}
     assert all(len(f) == 1 for f in folds.values()) and len(folds) == 3
     with pytest.raises(ValueError, match=r"groups must have one entry for each of the 90 rows"):
         SelfTrainingEstimator(**QUICK).fit(x, y, groups=speaker[:5])

@@ -18,9 +18,9 @@ from semi.runs.compare import compare
 from semi.runs.distill import distill, soft_labels
 from semi.runs.ensemble import ensemble
 from semi.runs.export import export
-from semi.runs.predictions import write_answers
+from semi.runs.predictions import write_predictions
 from semi.runs.preview import dry_run
-from semi.runs.reopen import answers_of
+from semi.runs.reopen import predictions_of
 from semi.runs.scores import gap_of, score_of
 from semi.runs.submit import submit
 
@@ -118,7 +118,7 @@ def test_runs_of_different_tasks_stand_in_tables_of_their_own_and_are_not_paired
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_ensemble_of_any_task_is_the_weighted_mean(home, kind):
     given = ensemble(paths(home, kind), weights=[1, 3], output=f"{kind}-given")
-    a, b, mixed = (answers_of(p) for p in (*paths(home, kind), given.path))
+    a, b, mixed = (predictions_of(p) for p in (*paths(home, kind), given.path))
     assert mixed.kind == kind
     np.testing.assert_allclose(mixed.probs, 0.25 * a.probs + 0.75 * b.probs, atol=1e-9)
     if a.affect is not None:
@@ -138,7 +138,7 @@ def test_an_ensemble_of_any_task_is_the_weighted_mean(home, kind):
 
 
 def test_weights_for_values_go_to_the_better_member(home):
-    a, b = (answers_of(p) for p in paths(home, "affect"))
+    a, b = (predictions_of(p) for p in paths(home, "affect"))
     from semi.runs.ensemble_weights import fit
 
     rows = a.rows("oof")
@@ -154,7 +154,7 @@ def test_a_student_of_any_task_is_a_run_of_it(home, kind):
     config = settings(home, kind, f"{kind}-student", "model.hidden=4")
     done = distill(paths(home, kind)[1], config, progress=False)
     assert "against" in done.sentence and "test rows the difference" in done.sentence
-    said = answers_of(done.path)
+    said = predictions_of(done.path)
     assert said.kind == kind and np.isfinite(score_of(said, "test").metrics[
         "ccc" if kind == "affect" else "macro_f1"])  # fmt: skip
     labels = json.loads((done.path / "round-01" / "round.json").read_text())
@@ -174,7 +174,7 @@ def test_a_run_of_any_task_ends_with_a_student_of_all_folds(home, kind):
     )
     better = last["gate"]["value"] >= start["gate"]["value"]
     assert ("One student ships in place of its 3 models" in done.sentence) == better
-    record, said = (last if better else start), answers_of(done.path)
+    record, said = (last if better else start), predictions_of(done.path)
     name = "ccc" if kind == "affect" else "macro_f1"
     for split in ("test", "oof"):
         assert score_of(said, split).metrics[name] == pytest.approx(
@@ -231,7 +231,7 @@ def test_what_has_no_rule_to_preview_says_so(home):
 
 
 def test_unreadable_rows_are_left_out_of_every_score_and_counted(home):
-    a, b = (answers_of(p) for p in paths(home, "joint"))
+    a, b = (predictions_of(p) for p in paths(home, "joint"))
     lost = a.rows("test")[:3]
     whole = score_of(a, "test")
     a.probs[lost] = np.nan
@@ -250,9 +250,9 @@ def test_compare_names_the_rows_that_one_run_could_not_read(home, tmp_path):
 
     copy = tmp_path / "half"
     shutil.copytree(paths(home, "joint")[0], copy)
-    said = answers_of(copy)
+    said = predictions_of(copy)
     said.probs[said.rows("test")[:2]] = np.nan
-    write_answers(copy / "probs.parquet", said)
+    write_predictions(copy / "probs.parquet", said)
     told = str(compare([paths(home, "joint")[0], str(copy)], paired=True, latency=False))
     assert "half cannot read 2 gold test rows, which are left out of its scores" in told
     assert "Caution: the runs have different test rows" in told
@@ -276,8 +276,8 @@ def test_all_folds_score_every_gold_row_once_by_a_model_that_never_saw_its_speak
     config = settings(home, kind, f"{kind}-folds", "data.labeled_fraction=null")
     save(config, home / f"{kind}.yaml")
     done = all_folds(str(home / f"{kind}.yaml"), ["data.test_folds=4"], progress=False)
-    whole = answers_of(done.path)
-    parts = [answers_of(p) for p in done.parts]
+    whole = predictions_of(done.path)
+    parts = [predictions_of(p) for p in done.parts]
     rows = whole.rows("test")
     assert len(rows) == len(set(rows)) == sum(len(p.rows("test")) for p in parts) >= 75
     for part in parts:

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.rules.ups import UPSConfig, negative_weight
-from semi.self_training.rounds import choose, lessons_of, trained, warm_start
+from semi.self_training.rounds import choose, targets_of, trained, warm_start
 from semi.self_training.state import negatives
 from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
@@ -21,10 +21,10 @@ LOOSE = UPSConfig(tau_n=0.3, kappa_n=0.2)
 
 
 def problem_and_round(**select):
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.select = SelectionConfig(rule="ups", ups=LOOSE, **select)
-    state = warm_start(problem, config, {})
-    return problem, config, state
+    state = warm_start(dataset, config, {})
+    return dataset, config, state
 
 
 def test_the_loss_equals_the_loop():
@@ -56,58 +56,60 @@ def test_all_rows_together_weigh_at_most_the_cap_times_gold():
 
 
 def test_only_rows_that_are_not_chosen_have_negative_labels_and_only_from_ups():
-    problem, config, state = problem_and_round()
-    picked, _ = choose(problem, state, config, 0.5, 1)
-    marked = picked.negative.any(2)
-    assert bool(marked.any()) and not bool((marked & picked.chosen).any())
+    dataset, config, state = problem_and_round()
+    pseudo_labels, _ = choose(dataset, state, config, 0.5, 1)
+    marked = pseudo_labels.negative.any(2)
+    assert bool(marked.any()) and not bool((marked & pseudo_labels.chosen).any())
     config.select = SelectionConfig(rule="class_topk")
-    assert choose(problem, state, config, 0.5, 1)[0].negative is None
+    assert choose(dataset, state, config, 0.5, 1)[0].negative is None
 
 
 def test_linear_models_have_no_negative_labels():
-    problem, config = tiny_problem(), tiny_config(model=FusionConfig(kind="logistic"))
+    dataset, config = tiny_dataset(), tiny_config(model=FusionConfig(kind="logistic"))
     config.select = SelectionConfig(rule="ups", ups=LOOSE)
     from semi.training.initialisation import learned_start
 
-    state = warm_start(problem, config, learned_start(problem, config))
-    assert choose(problem, state, config, 0.5, 1)[0].negative is None
+    state = warm_start(dataset, config, learned_start(dataset, config))
+    assert choose(dataset, state, config, 0.5, 1)[0].negative is None
 
 
 def test_rows_of_negative_labels_are_drawn_but_have_no_positive_weight():
-    problem, config, state = problem_and_round()
-    picked, target = choose(problem, state, config, 0.5, 1)
-    lessons = lessons_of(problem, picked, target)
-    marked = (picked.chosen | picked.negative.any(2)).any(0)
-    assert torch.equal(lessons.pseudo, problem.pool[marked])
-    assert torch.equal(lessons.weight[:, problem.pool], picked.weight)
-    assert float(lessons.negative[:, problem.gold].sum()) == 0
+    dataset, config, state = problem_and_round()
+    pseudo_labels, target = choose(dataset, state, config, 0.5, 1)
+    targets = targets_of(dataset, pseudo_labels, target)
+    marked = (pseudo_labels.chosen | pseudo_labels.negative.any(2)).any(0)
+    assert torch.equal(targets.pseudo, dataset.pool[marked])
+    assert torch.equal(targets.weight[:, dataset.pool], pseudo_labels.weight)
+    assert float(targets.negative[:, dataset.gold].sum()) == 0
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 def test_training_heeds_negative_labels(mixup):
-    problem, config, state = problem_and_round()
-    picked, target = choose(problem, state, config, 0.5, 1)
+    dataset, config, state = problem_and_round()
+    pseudo_labels, target = choose(dataset, state, config, 0.5, 1)
     config.train = dataclasses.replace(config.train, steps=40)
     config.noise = NoiseConfig(mixup_alpha=mixup)
-    picked.weight = torch.zeros_like(picked.weight)  # the positive ones would say otherwise
-    never = torch.zeros_like(picked.negative)
+    pseudo_labels.weight = torch.zeros_like(
+        pseudo_labels.weight
+    )  # the positive ones would say otherwise
+    never = torch.zeros_like(pseudo_labels.negative)
     never[:, :, 0] = 1.0  # "no row of the pool is of class 0", which is wrong for a third
 
     def said(negative):
-        picked.negative = negative
-        lessons = lessons_of(problem, picked, target)
-        model = fit(fresh_ensemble(problem, config, {}), lessons, config.train, config.noise,
+        pseudo_labels.negative = negative
+        targets = targets_of(dataset, pseudo_labels, target)
+        model = fit(fresh_ensemble(dataset, config, {}), targets, config.train, config.noise,
                     config.contrast, seed=0)  # fmt: skip
-        values = {m: v[problem.pool] for m, v in problem.values.items()}
-        logits = model.predict_logits(values, problem.present[problem.pool]).fused
+        values = {m: v[dataset.pool] for m, v in dataset.values.items()}
+        logits = model.predict_logits(values, dataset.present[dataset.pool]).fused
         return float(logits.softmax(-1)[..., 0].mean())
 
     assert said(never) < said(None) - 0.05
 
 
 def test_a_round_of_ups_runs_and_says_what_it_lost():
-    problem, config, state = problem_and_round()
-    picked, target = choose(problem, state, config, 0.5, 1)
+    dataset, config, state = problem_and_round()
+    pseudo_labels, target = choose(dataset, state, config, 0.5, 1)
     seen = []
-    trained(problem, config, {}, 1, lambda step, parts: seen.append(parts), picked, target)
+    trained(dataset, config, {}, 1, lambda step, parts: seen.append(parts), pseudo_labels, target)
     assert seen and all(parts["negative"] > 0 for parts in seen)

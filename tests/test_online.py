@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig
@@ -12,7 +12,7 @@ from pseudo_label import SelectionConfig
 from semi.config.schema import load_config
 from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
-from semi.self_training.rounds import lessons_of, run_rounds, trained, warm_start
+from semi.self_training.rounds import run_rounds, targets_of, trained, warm_start
 from semi.training.consistency import MOMENTUM, consistency, online_of
 from semi.training.initialisation import learned_start
 
@@ -81,20 +81,20 @@ def test_no_gradient_flows_into_the_clean_view():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_round_learns_from_the_pool_is_gated_and_is_the_only_one(rule):
-    problem, seen = tiny_problem(spread=2.0), []
+    dataset, seen = tiny_dataset(spread=2.0), []
     config = settings(rule, train=TrainConfig(steps=60, batch=16, members=2, folds=3))
     config.select.threshold = 0.6
     config.noise = NoiseConfig(modality_dropout=0.0)
     told = lambda number: lambda step, parts: seen.append((number, parts))  # noqa: E731
-    outcome = run_rounds(problem, config, on_step=told)
+    outcome = run_rounds(dataset, config, on_step=told)
     assert len(outcome.states) == 2
     state = outcome.states[1]
     assert outcome.stopped == ("no_change" if state.accepted else "gate")
-    assert "out-of-fold" in state.verdict and state.picked.chosen[-1].any()
+    assert "out-of-fold" in state.verdict and state.pseudo_labels.chosen[-1].any()
     late = [parts for number, parts in seen if number == 1][-1]
     assert late["online"] > 0 and 0 < late["online/taken"] <= 1
     assert not any(k.startswith("state/") for k in late)
-    right = (state.picked.label[-1] == problem.label[problem.pool]).float().mean()
+    right = (state.pseudo_labels.label[-1] == dataset.label[dataset.pool]).float().mean()
     assert right > 0.7
 
 
@@ -105,22 +105,22 @@ def test_the_gate_rolls_it_back(monkeypatch):
         state.accepted, state.verdict = False, "rolled back"
 
     monkeypatch.setattr(home, "gate", refuse)
-    outcome = run_rounds(tiny_problem(), settings())
+    outcome = run_rounds(tiny_dataset(), settings())
     assert outcome.stopped == "gate" and outcome.final.number == 0
 
 
 def test_a_chain_is_blind_to_its_fold_and_hidden_labels_change_nothing():
-    problem, config = tiny_problem(), settings()
+    dataset, config = tiny_dataset(), settings()
     config.train = dataclasses.replace(config.train, imbalance="none")
-    before = trained(problem, config, {}, 1, None, online=True)
-    hidden = dataclasses.replace(problem, label=problem.label.clone())
-    hidden.label[problem.pool] = 0
+    before = trained(dataset, config, {}, 1, None, online=True)
+    hidden = dataclasses.replace(dataset, label=dataset.label.clone())
+    hidden.label[dataset.pool] = 0
     after = trained(hidden, config, {}, 1, None, online=True)
     for name, value in before.ensemble.params.items():
         assert torch.equal(value, after.ensemble.params[name])
-    held = problem.gold[problem.fold == 0]
-    spoilt = dataclasses.replace(problem, target=problem.target.clone())
-    spoilt.target[held] = problem.target[held].roll(1, dims=1)  # class shares stay as they are
+    held = dataset.gold[dataset.fold == 0]
+    spoilt = dataclasses.replace(dataset, target=dataset.target.clone())
+    spoilt.target[held] = dataset.target[held].roll(1, dims=1)  # class shares stay as they are
     after = trained(spoilt, config, {}, 1, None, online=True)
     members = config.train.members
     for name, value in before.ensemble.params.items():
@@ -130,10 +130,10 @@ def test_a_chain_is_blind_to_its_fold_and_hidden_labels_change_nothing():
 
 
 def test_offline_training_is_what_it_was():
-    problem = tiny_problem()
-    lessons = lessons_of(problem, None, None)
-    assert lessons.online is None and RoundsConfig().engine == "offline"
-    one, two = (warm_start(problem, settings(rule), {}) for rule in ("threshold", "softmatch"))
+    dataset = tiny_dataset()
+    targets = targets_of(dataset, None, None)
+    assert targets.online is None and RoundsConfig().engine == "offline"
+    one, two = (warm_start(dataset, settings(rule), {}) for rule in ("threshold", "softmatch"))
     assert torch.equal(one.ensemble.params["head.weight"], two.ensemble.params["head.weight"])
 
 
@@ -151,9 +151,9 @@ def test_what_it_cannot_do_is_refused(words, told):
 
 
 def test_it_is_refused_without_a_file_of_settings_too():
-    problem, config = tiny_problem(), settings(model=FusionConfig(kind="logistic"))
-    assert learned_start(problem, config)
+    dataset, config = tiny_dataset(), settings(model=FusionConfig(kind="logistic"))
+    assert learned_start(dataset, config)
     with pytest.raises(ValueError, match=r"rounds\.engine online .* logistic is solved at once"):
-        run_rounds(problem, config)
+        run_rounds(dataset, config)
     with pytest.raises(ValueError, match="engine must be one of offline, online, got 'both'"):
         RoundsConfig(engine="both")

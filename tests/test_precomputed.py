@@ -100,7 +100,7 @@ def test_each_row_that_cannot_be_used_is_listed_with_its_reason(tmp_path, values
     assert batch.present.tolist() == [True] + [False] * 7
     torch.testing.assert_close(batch.values[0], torch.from_numpy(values[0].mean(0)))
     assert not batch.values[1:].any()
-    told = {problem.item: (problem.kind, problem.reason) for problem in batch.problems}
+    told = {dataset.item: (dataset.kind, dataset.reason) for dataset in batch.problems}
     assert told["absent"] == ("missing", f"has no file in {tmp_path}")
     assert told["nan"] == ("damaged", "contains NaN or infinity")
     assert told["wide"] == ("damaged", "gives shape (6,) where the others give (4,)")

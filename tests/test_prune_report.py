@@ -17,7 +17,14 @@ from models.encoders.pruning import PruningConfig
 from semi.cli import main
 from semi.config.schema import load_config
 from semi.errors import ConfigError
-from semi.experiments.pruning.advice import Gold, Row, advise, failures, length_buckets, tabulate
+from semi.experiments.pruning.advice import (
+    GoldLabels,
+    Row,
+    advise,
+    failures,
+    length_buckets,
+    tabulate,
+)
 from semi.experiments.pruning.fidelity import linear_cka, neighbour_overlap, neighbours, out_of_fold
 from semi.experiments.pruning.measure import Measured, sample
 from semi.experiments.pruning.report import prune_report
@@ -240,7 +247,7 @@ def test_the_change_of_macro_f1_is_scikit_learns_difference():
     every = settings(SpeechConfig(), 12, ["merge"], [0.7], [3])[:2]
     took = np.ones((2, 60))
     done = Measured([x, y], took, took, np.linspace(1, 2, 60), np.arange(60), [])
-    rows = tabulate(every, done, Gold(label, fold, group))
+    rows = tabulate(every, done, GoldLabels(label, fold, group))
     whole = [r for r in rows if r.bucket == "all"]
     scores = [100 * f1_score(label, out_of_fold(v, label, fold), average="macro") for v in (x, y)]
     assert [r.macro_f1 for r in whole] == pytest.approx(scores)

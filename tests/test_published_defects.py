@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import FusionConfig, build_fusion
 from models.fusion.supervised import supervised_terms
@@ -36,9 +36,9 @@ from semi.self_training.teacher import answer
 from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
 from semi.training.finetune.data import batches, drawn
-from semi.training.losses import Stakes, binary_cross_entropy
+from semi.training.losses import LossContext, binary_cross_entropy
 
-STAKES = Stakes(torch.ones(3))
+STAKES = LossContext(torch.ones(3))
 
 
 def generator(seed=0):
@@ -111,10 +111,10 @@ def test_defect_000_7_every_feature_is_scaled_over_rows_and_none_is_cut_off():
 
 
 def test_defect_000_4_and_004_7_labels_of_the_test_never_choose_a_model():
-    problem, config = tiny_problem(), tiny_config()
-    spoilt = dataclasses.replace(problem, label=problem.label.clone())
-    spoilt.label[problem.test] = (spoilt.label[problem.test] + 1) % 3
-    one, two = run_rounds(problem, config), run_rounds(spoilt, config)
+    dataset, config = tiny_dataset(), tiny_config()
+    spoilt = dataclasses.replace(dataset, label=dataset.label.clone())
+    spoilt.label[dataset.test] = (spoilt.label[dataset.test] + 1) % 3
+    one, two = run_rounds(dataset, config), run_rounds(spoilt, config)
     assert one.final.number == two.final.number
     for name, value in one.final.ensemble.params.items():
         assert torch.equal(value, two.final.ensemble.params[name])
@@ -161,36 +161,36 @@ def test_defect_001_7_a_batch_of_one_row_works(kind):
 
 
 def test_defect_002_validation_rows_are_never_pseudo_labelled():
-    problem, config = tiny_problem(), tiny_config()
-    for state in run_rounds(problem, config).states:
-        assert state.teaching.oof.shape[0] == len(problem.gold)  # gold alone is scored
-    assert not set(problem.pool.tolist()) & set(problem.gold.tolist())
+    dataset, config = tiny_dataset(), tiny_config()
+    for state in run_rounds(dataset, config).states:
+        assert state.outputs.oof.shape[0] == len(dataset.gold)  # gold alone is scored
+    assert not set(dataset.pool.tolist()) & set(dataset.gold.tolist())
 
 
 def test_defect_002_10_votes_are_of_probabilities_and_losses_of_unweighted_logits():
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.contrast.pretrain_steps = 0
     config.vote = VoteConfig(method="fixed", weights={"fused": 1.0, "speech": 3.0})
-    light = warm_start(problem, config, {})
+    light = warm_start(dataset, config, {})
     heavy_config = copy.deepcopy(config)
     heavy_config.vote.weights = {"fused": 1.0, "speech": 30.0}
-    heavy = warm_start(problem, heavy_config, {})
+    heavy = warm_start(dataset, heavy_config, {})
     for name, value in light.ensemble.params.items():
         assert torch.equal(value, heavy.ensemble.params[name])  # the vote is not in the loss
-    heads = light.teaching.oof_heads
-    torch.testing.assert_close(light.teaching.oof, 0.25 * heads[0] + 0.75 * heads[1])
+    heads = light.outputs.oof_heads
+    torch.testing.assert_close(light.outputs.oof, 0.25 * heads[0] + 0.75 * heads[1])
 
 
 # --- 003, Emo-Ensemble ---
 
 
 def test_defect_003_2_dropout_is_off_when_a_trained_model_answers():
-    problem, config = tiny_problem(), tiny_config(model=FusionConfig(hidden=16, dropout=0.7))
-    final = warm_start(problem, config, {})
+    dataset, config = tiny_dataset(), tiny_config(model=FusionConfig(hidden=16, dropout=0.7))
+    final = warm_start(dataset, config, {})
     final.ensemble.template.train()  # whatever state training left it in
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    here = problem.present[problem.test]
-    one, two = (answer(final.ensemble, final.teaching.voter, values, here, 4) for _ in range(2))
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    here = dataset.present[dataset.test]
+    one, two = (answer(final.ensemble, final.outputs.voter, values, here, 4) for _ in range(2))
     assert torch.equal(one.probs, two.probs)
 
 
@@ -208,8 +208,8 @@ def test_defect_003_3_an_unexpected_label_is_named_and_never_a_gap(tmp_path):
 
 
 def test_defect_003_6_dropout_0_is_a_model_and_weights_are_fitted_on_gold():
-    problem, config = tiny_problem(), tiny_config(model=FusionConfig(hidden=16, dropout=0.0))
-    assert torch.isfinite(warm_start(problem, config, {}).teaching.oof).all()
+    dataset, config = tiny_dataset(), tiny_config(model=FusionConfig(hidden=16, dropout=0.0))
+    assert torch.isfinite(warm_start(dataset, config, {}).outputs.oof).all()
     assert VoteConfig().method == "fitted"
 
 

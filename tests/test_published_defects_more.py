@@ -15,7 +15,7 @@ import torch
 import yaml
 from corpus_trees import wav
 from test_text_encoder import TEXTS, folder
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 from tiny_speech import encoder, tiny, waves
 from two_runs import runs, settings  # noqa: F401
 
@@ -28,8 +28,8 @@ from semi.config.yaml_format import all_keys
 from semi.errors import RunError
 from semi.runs.compare import compare
 from semi.runs.distill import distill
-from semi.runs.predictions import Answers
-from semi.runs.reopen import answers_of
+from semi.runs.predictions import Predictions
+from semi.runs.reopen import predictions_of
 from semi.runs.scores import score_of
 from semi.self_training.model_dir import same_encoder
 from semi.self_training.rounds import warm_start
@@ -101,10 +101,10 @@ def test_defect_002_8_and_002_9_the_model_is_made_of_widths_and_takes_features_a
 
 
 def test_defect_003_4_what_a_run_writes_is_what_the_next_command_reads(runs):  # noqa: F811
-    said = answers_of(runs[0])
+    said = predictions_of(runs[0])
     names = {p.name for p in Path(runs[0]).iterdir()}
     assert {"config.yaml", "splits.csv", "result.json", "model", "probs.parquet"} <= names
-    again = answers_of(runs[0])
+    again = predictions_of(runs[0])
     np.testing.assert_array_equal(said.probs, again.probs)
 
 
@@ -199,28 +199,28 @@ def test_defect_7_7_a_missing_transcript_is_missing_and_told_and_no_vector_of_ze
     done = semi.self_train(settings(tmp_path, "r", "rounds.max_rounds=0"), progress=False)
     notes = json.loads((done.path / "result.json").read_text())["notes"]
     assert any("1 of 48 rows lack usable text" in note for note in notes)
-    said = answers_of(done.path)
+    said = predictions_of(done.path)
     assert (
         np.isnan(said.probs[said.ids == "u5"]).all() and np.isfinite(said.probs).any(1).sum() == 47
     )
 
 
 def test_defect_7_7_the_same_seed_gives_the_same_numbers_and_another_gives_others():
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.contrast.pretrain_steps = 0
-    one, two = (warm_start(problem, config, {}).teaching.oof for _ in range(2))
+    one, two = (warm_start(dataset, config, {}).outputs.oof for _ in range(2))
     assert torch.equal(one, two)
     config.seed = 5
-    assert not torch.equal(warm_start(problem, config, {}).teaching.oof, one)
+    assert not torch.equal(warm_start(dataset, config, {}).outputs.oof, one)
 
 
 def test_defect_7_7_probabilities_are_kept_with_names_and_are_no_logits(runs):  # noqa: F811
     import pandas as pd
 
-    answers_of(runs[0])
+    predictions_of(runs[0])
     table = pd.read_parquet(Path(runs[0], "probs.parquet"))
     columns = [c for c in table if c.startswith("p_")]
     assert table["id"].is_unique and len(table) == 90
     np.testing.assert_allclose(table[columns].sum(axis=1), 1, atol=1e-6)
-    again = Answers.from_table("a", table)
+    again = Predictions.from_table("a", table)
     assert score_of(again, "test").rows > 0

@@ -26,9 +26,9 @@ def metrics(score, rows=40):
 
 
 def record(number, score, accepted=True):
-    picked = number > 0
+    learned = number > 0
     return {
-        "round": number, "rule": "class_topk" if picked else None, "coverage_asked": 0.3 * number,
+        "round": number, "rule": "class_topk" if learned else None, "coverage_asked": 0.3 * number,
         "added": 120 * number, "gold_rows": 41, "accepted": accepted,
         "verdict": "accepted: out-of-fold macro_f1 0.610 >= 0.580",
         "gate": {"metric": "macro_f1", "value": score, "se": 0.02},
@@ -36,9 +36,9 @@ def record(number, score, accepted=True):
         "reliability": [{"confidence": 0.4, "accuracy": 0.5, "rows": 20},
                         {"confidence": 0.9, "accuracy": 0.8, "rows": 20}],
         "risk_coverage": [{"coverage": 0.1, "risk": 0.0}, {"coverage": 1.0, "risk": 0.4}],
-        "class_mix": dict(zip(CLASSES, [60, 50, 10], strict=True)) if picked else None,
+        "class_mix": dict(zip(CLASSES, [60, 50, 10], strict=True)) if learned else None,
         "pseudo": {"precision": 0.81, "coverage": 0.3, "by_class": {"anger": {"precision": 0.9}},
-                   "curve": [{"coverage": 0.1, "precision": 1.0}]} if picked else None,
+                   "curve": [{"coverage": 0.1, "precision": 1.0}]} if learned else None,
         "notes": [],
     }  # fmt: skip
 

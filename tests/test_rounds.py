@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 import semi.self_training.rounds as rounds
 from models.fusion import ContrastConfig
@@ -16,16 +16,16 @@ from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
 from semi.self_training.gate import information
 from semi.self_training.ledger import merge_rounds, round_rows
 from semi.self_training.record import round_record
-from semi.self_training.rounds import STOPPED, lessons_of, run_rounds, warm_start
-from semi.self_training.teacher import Teaching, Voter
+from semi.self_training.rounds import STOPPED, run_rounds, targets_of, warm_start
+from semi.self_training.teacher import TeacherOutputs, Voter
 
 
 def test_zero_rounds_equals_supervised_training():
-    problem = tiny_problem()
+    dataset = tiny_dataset()
     config = tiny_config(rounds=RoundsConfig(max_rounds=0))
-    outcome = run_rounds(problem, config)
-    learned = rounds.learned_start(problem, config)
-    supervised = warm_start(problem, config, learned)
+    outcome = run_rounds(dataset, config)
+    learned = rounds.learned_start(dataset, config)
+    supervised = warm_start(dataset, config, learned)
     assert outcome.final.number == 0
     assert outcome.final.ensemble is not None and supervised.ensemble is not None
     for name, value in supervised.ensemble.params.items():
@@ -33,51 +33,51 @@ def test_zero_rounds_equals_supervised_training():
 
 
 def test_given_labels_never_change_and_only_pool_rows_are_added():
-    problem, config = tiny_problem(), tiny_config()
-    gold = problem.target.clone()
-    outcome = run_rounds(problem, config)
-    assert torch.equal(problem.target, gold)
+    dataset, config = tiny_dataset(), tiny_config()
+    gold = dataset.target.clone()
+    outcome = run_rounds(dataset, config)
+    assert torch.equal(dataset.target, gold)
     assert outcome.stopped in STOPPED
     for state in outcome.states[1:]:
-        assert state.picked.chosen.shape == (problem.folds + 1, len(problem.pool))
-        target = torch.ones(problem.folds + 1, len(problem.pool), 3) / 3
-        lessons = lessons_of(problem, state.picked, target)
-        assert set(lessons.pseudo.tolist()) <= set(problem.pool.tolist())
-        assert lessons.weight[:, problem.test].sum() == 0
-        assert torch.equal(lessons.target[-1, problem.gold], problem.target[problem.gold])
+        assert state.pseudo_labels.chosen.shape == (dataset.folds + 1, len(dataset.pool))
+        target = torch.ones(dataset.folds + 1, len(dataset.pool), 3) / 3
+        targets = targets_of(dataset, state.pseudo_labels, target)
+        assert set(targets.pseudo.tolist()) <= set(dataset.pool.tolist())
+        assert targets.weight[:, dataset.test].sum() == 0
+        assert torch.equal(targets.target[-1, dataset.gold], dataset.target[dataset.gold])
 
 
 def test_no_metric_moves_when_hidden_gold_and_test_labels_do():
-    problem, config = tiny_problem(), tiny_config()
-    one = run_rounds(problem, config)
-    spoilt = dataclasses.replace(problem, label=problem.label.clone())
-    spoilt.label[problem.pool] = 0
-    spoilt.label[problem.test] = 0
+    dataset, config = tiny_dataset(), tiny_config()
+    one = run_rounds(dataset, config)
+    spoilt = dataclasses.replace(dataset, label=dataset.label.clone())
+    spoilt.label[dataset.pool] = 0
+    spoilt.label[dataset.test] = 0
     two = run_rounds(spoilt, config)
     assert [s.metric for s in one.states] == [s.metric for s in two.states]
-    assert torch.equal(one.final.teaching.oof, two.final.teaching.oof)
+    assert torch.equal(one.final.outputs.oof, two.final.outputs.oof)
 
 
 def test_a_feature_that_gives_test_labels_away_changes_nothing_out_of_fold():
-    problem, config = tiny_problem(), tiny_config(rounds=RoundsConfig(max_rounds=0))
-    leaky = dataclasses.replace(problem, values=dict(problem.values))
-    leaky.values["text"] = problem.values["text"].clone()
-    leaky.values["text"][problem.test, 0] = problem.label[problem.test].float()
-    assert run_rounds(leaky, config).final.metric == run_rounds(problem, config).final.metric
+    dataset, config = tiny_dataset(), tiny_config(rounds=RoundsConfig(max_rounds=0))
+    leaky = dataclasses.replace(dataset, values=dict(dataset.values))
+    leaky.values["text"] = dataset.values["text"].clone()
+    leaky.values["text"][dataset.test, 0] = dataset.label[dataset.test].float()
+    assert run_rounds(leaky, config).final.metric == run_rounds(dataset, config).final.metric
 
 
 def test_pseudo_labels_of_a_fold_come_from_models_that_never_saw_its_gold():
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.train = dataclasses.replace(config.train, imbalance="none")
     config.contrast.pretrain_steps = 0
     config.vote = VoteConfig(method="fused", calibration="none")
-    held = problem.gold[problem.fold == 0]
+    held = dataset.gold[dataset.fold == 0]
     spoilt = dataclasses.replace(
-        problem, target=problem.target.clone(), label=problem.label.clone()
+        dataset, target=dataset.target.clone(), label=dataset.label.clone()
     )
-    spoilt.target[held] = problem.target[held].roll(1, dims=1)
+    spoilt.target[held] = dataset.target[held].roll(1, dims=1)
     spoilt.label[held] = spoilt.target[held].argmax(1)
-    one, two = (run_rounds(p, config).states[1].picked for p in (problem, spoilt))
+    one, two = (run_rounds(p, config).states[1].pseudo_labels for p in (dataset, spoilt))
     assert torch.equal(one.label[0], two.label[0])
     assert torch.equal(one.chosen[0], two.chosen[0])
     assert not torch.equal(one.label[-1], two.label[-1])
@@ -87,23 +87,23 @@ def poisoned(monkeypatch):
     """Makes every selection name a wrong class for all rows."""
     honest = rounds.choose
 
-    def wrong(problem, state, config, rate, number):
-        picked, _ = honest(problem, state, config, 1.0, number)
-        label = (problem.label[problem.pool] + 1) % len(problem.classes)
-        picked.label[:] = label
-        picked.chosen[:] = True
-        picked.weight[:] = 2.0
-        target = torch.nn.functional.one_hot(label, len(problem.classes)).float()
-        return picked, target.expand(len(picked.label), -1, -1).clone()
+    def wrong(dataset, state, config, rate, number):
+        pseudo_labels, _ = honest(dataset, state, config, 1.0, number)
+        label = (dataset.label[dataset.pool] + 1) % len(dataset.classes)
+        pseudo_labels.label[:] = label
+        pseudo_labels.chosen[:] = True
+        pseudo_labels.weight[:] = 2.0
+        target = torch.nn.functional.one_hot(label, len(dataset.classes)).float()
+        return pseudo_labels, target.expand(len(pseudo_labels.label), -1, -1).clone()
 
     monkeypatch.setattr(rounds, "choose", wrong)
 
 
 def test_a_poisoned_round_is_rolled_back_and_the_warm_start_ships(monkeypatch):
-    problem = tiny_problem(spread=2.0)
+    dataset = tiny_dataset(spread=2.0)
     config = tiny_config(train=TrainConfig(steps=40, batch=16, members=1, folds=3))
     poisoned(monkeypatch)
-    outcome = run_rounds(problem, config)
+    outcome = run_rounds(dataset, config)
     assert [s.accepted for s in outcome.states] == [True, False, False]
     assert outcome.stopped == "gate"
     assert outcome.final.number == 0
@@ -113,51 +113,51 @@ def test_a_poisoned_round_is_rolled_back_and_the_warm_start_ships(monkeypatch):
 
 def test_nothing_confident_enough_stops_with_no_change():
     config = tiny_config(select=SelectionConfig(rule="threshold", threshold=0.9999))
-    outcome = run_rounds(tiny_problem(spread=0.1), config)
+    outcome = run_rounds(tiny_dataset(spread=0.1), config)
     assert (outcome.stopped, outcome.final.number) == ("no_change", 0)
 
 
 def test_an_empty_pool_is_supervised_training():
-    problem = tiny_problem()
-    problem = dataclasses.replace(problem, pool=problem.pool[:0])
-    outcome = run_rounds(problem, tiny_config())
+    dataset = tiny_dataset()
+    dataset = dataclasses.replace(dataset, pool=dataset.pool[:0])
+    outcome = run_rounds(dataset, tiny_config())
     assert (outcome.stopped, len(outcome.states)) == ("all_labeled", 1)
 
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_rows_with_a_missing_modality_take_part(views):
-    problem = tiny_problem(views=views)
+    dataset = tiny_dataset(views=views)
     if views == 2:
-        problem.present[::3, 1] = False
-        problem.values["text"][::3] = float("nan")
-    outcome = run_rounds(problem, tiny_config())
+        dataset.present[::3, 1] = False
+        dataset.values["text"][::3] = float("nan")
+    outcome = run_rounds(dataset, tiny_config())
     assert all(np.isfinite(s.metric) for s in outcome.states)
-    assert torch.isfinite(outcome.final.teaching.oof).all()
+    assert torch.isfinite(outcome.final.outputs.oof).all()
 
 
 def test_votes_with_fixed_weights_are_those_of_the_configuration():
-    problem = tiny_problem()
+    dataset = tiny_dataset()
     config = tiny_config(vote=VoteConfig(method="fixed", weights={"speech": 0.7, "fused": 0.7}))
-    voter = warm_start(problem, config, {}).teaching.voter
+    voter = warm_start(dataset, config, {}).outputs.voter
     assert dict(zip(voter.heads, voter.weights.tolist(), strict=True)) == {
         "fused": 0.5, "speech": 0.5, "text": 0.0
     }  # fmt: skip
     config.vote = VoteConfig(method="fixed", weights={"sound": 1.0})
     with pytest.raises(ValueError, match=r"vote\.weights names sound, but the heads are fused, sp"):
-        warm_start(problem, config, {})
+        warm_start(dataset, config, {})
 
 
 def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history():
-    problem, config = tiny_problem(), tiny_config()
-    outcome = run_rounds(problem, config)
+    dataset, config = tiny_dataset(), tiny_config()
+    outcome = run_rounds(dataset, config)
     parts, before = [], outcome.states[0]
     for state in outcome.states[1:]:
-        parts.append(round_rows(problem, state, before, "class_topk"))
+        parts.append(round_rows(dataset, state, before, "class_topk"))
         before = state if state.accepted else before
     ledger = merge_rounds(parts)
-    assert len(ledger) == len(parts) * len(problem.pool)
+    assert len(ledger) == len(parts) * len(dataset.pool)
     assert not ledger.duplicated(["id", "round"]).any()
-    probs = ledger[[f"p_{c}" for c in problem.classes]].to_numpy()
+    probs = ledger[[f"p_{c}" for c in dataset.classes]].to_numpy()
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-4)
     assert (ledger.loc[~ledger["chosen"], "weight"] == 0).all()
     assert (
@@ -169,14 +169,14 @@ def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history():
 
 
 def test_a_round_record_measures_gold_rows_only():
-    problem, config = tiny_problem(), tiny_config()
-    outcome = run_rounds(problem, config)
+    dataset, config = tiny_dataset(), tiny_config()
+    outcome = run_rounds(dataset, config)
     for state in outcome.states:
-        record = round_record(problem, state, config)
-        assert record["metrics_oof"]["rows"] == len(problem.gold)
+        record = round_record(dataset, state, config)
+        assert record["metrics_oof"]["rows"] == len(dataset.gold)
         assert record["metrics_dev"] is None
         if state.ensemble is not None:
-            assert record["metrics_test"]["rows"] == len(problem.test)
+            assert record["metrics_test"]["rows"] == len(dataset.test)
     assert record["pseudo"]["checked"] == record["added"]
 
 
@@ -226,15 +226,15 @@ def test_the_gate_looks_at_what_the_pool_is_called_too():
 
 
 def test_one_modality_without_noisy_twins_has_nothing_to_pre_train():
-    problem = tiny_problem()
-    first = next(iter(problem.values))
-    problem.values = {first: problem.values[first]}
-    problem.present = problem.present[:, :1]
+    dataset = tiny_dataset()
+    first = next(iter(dataset.values))
+    dataset.values = {first: dataset.values[first]}
+    dataset.present = dataset.present[:, :1]
     config = tiny_config(contrast=ContrastConfig(noise=False, pretrain_steps=4))
-    assert rounds.learned_start(problem, config) == {}
-    assert run_rounds(problem, config).states[0].accepted
+    assert rounds.learned_start(dataset, config) == {}
+    assert run_rounds(dataset, config).states[0].accepted
     config.contrast = ContrastConfig(pretrain_steps=4, pretrain_batch=32)
-    assert rounds.learned_start(problem, config)
+    assert rounds.learned_start(dataset, config)
 
 
 def start_that_says(answers, classes):
@@ -242,13 +242,13 @@ def start_that_says(answers, classes):
     voter = Voter(["fused"], {"fused": Calibration("none")}, torch.ones(1))
     raw = (3.0 * torch.nn.functional.one_hot(answers, classes)).log_softmax(-1)
     raw = raw.expand(2, 1, -1, -1)
-    return Teaching(voter, raw[0], raw[0], raw[0, 0], raw)
+    return TeacherOutputs(voter, raw[0], raw[0], raw[0, 0], raw)
 
 
 def learned(labels, rows, classes, weight=1.0):
     """What a round learned of some rows."""
     chosen = rows.expand(2, -1)
-    return rounds.Picked(
+    return rounds.PseudoLabels(
         chosen, labels.expand(2, -1), chosen * weight, torch.zeros(len(labels), classes),
         torch.zeros(classes), torch.zeros(len(labels), dtype=torch.int8), [{}, {}],
     )  # fmt: skip
@@ -257,44 +257,44 @@ def learned(labels, rows, classes, weight=1.0):
 def test_agreement_is_the_kappa_of_scikit_learn_where_all_rows_are_learned():
     from sklearn.metrics import cohen_kappa_score
 
-    problem, config = tiny_problem(), tiny_config()
-    classes, pool = len(problem.classes), len(problem.pool)
+    dataset, config = tiny_dataset(), tiny_config()
+    classes, pool = len(dataset.classes), len(dataset.pool)
     generator = torch.Generator().manual_seed(0)
     one = torch.randint(classes, (pool,), generator=generator)
     two = torch.where(torch.rand(pool, generator=generator) < 0.5, one, one.roll(1))
     every = torch.ones(pool, dtype=torch.bool)
     start = start_that_says(one, classes)
-    found = rounds.agreement(problem, start, learned(two, every, classes), config)
+    found = rounds.agreement(dataset, start, learned(two, every, classes), config)
     assert found == pytest.approx(cohen_kappa_score(one, two), abs=1e-6)
-    same = rounds.agreement(problem, start, learned(one, every, classes), config)
+    same = rounds.agreement(dataset, start, learned(one, every, classes), config)
     assert same == pytest.approx(1)
-    wrong = rounds.agreement(problem, start, learned((one + 1) % classes, every, classes), config)
+    wrong = rounds.agreement(dataset, start, learned((one + 1) % classes, every, classes), config)
     assert wrong < -0.2
 
 
 def test_agreement_counts_what_was_learned_alone_and_by_its_weight():
-    problem, config = tiny_problem(), tiny_config()
-    classes, pool = len(problem.classes), len(problem.pool)
+    dataset, config = tiny_dataset(), tiny_config()
+    classes, pool = len(dataset.classes), len(dataset.pool)
     answers = torch.arange(pool) % classes
     start, few = start_that_says(answers, classes), torch.arange(pool) < 6
     labels = torch.where(few, answers, 0)
-    assert rounds.agreement(problem, start, learned(labels, few, classes), config) == pytest.approx(
+    assert rounds.agreement(dataset, start, learned(labels, few, classes), config) == pytest.approx(
         1
     )
     one_class = answers == 0  # certified rows of a single class are not "as by chance"
-    found = rounds.agreement(problem, start, learned(answers, one_class, classes), config)
+    found = rounds.agreement(dataset, start, learned(answers, one_class, classes), config)
     assert found == pytest.approx(1)
     half = torch.where(torch.arange(pool) % 2 == 0, answers, (answers + 1) % classes)
     trust = (torch.arange(pool) % 2 == 0) * 0.9 + 0.1
     every = torch.ones(pool, dtype=torch.bool)
-    plain = rounds.agreement(problem, start, learned(half, every, classes), config)
-    trusted = rounds.agreement(problem, start, learned(half, every, classes, trust), config)
+    plain = rounds.agreement(dataset, start, learned(half, every, classes), config)
+    trusted = rounds.agreement(dataset, start, learned(half, every, classes, trust), config)
     assert trusted > plain + 0.2
-    assert rounds.agreement(problem, start, None, config) is None
+    assert rounds.agreement(dataset, start, None, config) is None
     affect = tiny_config(task=TaskConfig(kind="affect"))
-    assert rounds.agreement(problem, start, learned(answers, every, classes), affect) is None
+    assert rounds.agreement(dataset, start, learned(answers, every, classes), affect) is None
     nothing = torch.zeros(pool, dtype=torch.bool)
-    assert rounds.agreement(problem, start, learned(answers, nothing, classes), config) is None
+    assert rounds.agreement(dataset, start, learned(answers, nothing, classes), config) is None
 
 
 def test_a_round_that_shows_nothing_is_rolled_back_even_if_the_start_showed_nothing():
@@ -304,13 +304,13 @@ def test_a_round_that_shows_nothing_is_rolled_back_even_if_the_start_showed_noth
 
 
 def test_information_is_zero_for_class_shares_and_for_what_is_certain_of_wrong_classes():
-    problem = tiny_problem()
-    gold = problem.target[problem.gold]
-    teaching = dataclasses.make_dataclass("Said", ["oof"])
+    dataset = tiny_dataset()
+    gold = dataset.target[dataset.gold]
+    outputs = dataclasses.make_dataclass("Said", ["oof"])
     shares = gold.mean(0).expand_as(gold)
-    assert information(problem, teaching(shares)) == pytest.approx(0, abs=1e-6)
-    assert information(problem, teaching(gold)) == pytest.approx(np.log(3), abs=1e-4)
-    assert information(problem, teaching(gold.roll(1, 1))) == pytest.approx(0, abs=1e-6)
+    assert information(dataset, outputs(shares)) == pytest.approx(0, abs=1e-6)
+    assert information(dataset, outputs(gold)) == pytest.approx(np.log(3), abs=1e-4)
+    assert information(dataset, outputs(gold.roll(1, 1))) == pytest.approx(0, abs=1e-6)
     sure = 0.97 * gold + 0.01  # right, but for a row in five, and far too sure of it
     sure[::5] = sure[::5].roll(1, 1)
-    assert 0.2 < information(problem, teaching(sure)) < np.log(3)
+    assert 0.2 < information(dataset, outputs(sure)) < np.log(3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_problem import tiny_problem
+from tiny_dataset import tiny_dataset
 from two_runs import runs  # noqa: F401
 
 from semi.config.schema import Config, load_config
@@ -123,7 +123,7 @@ def test_a_search_over_the_rate_of_a_model_without_steps_is_refused_at_once(tmp_
 
 def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_same():
     """Dropout included: a trial draws the same alone and beside others."""
-    problem = tiny_problem(spread=2.0)
+    dataset = tiny_dataset(spread=2.0)
     configs = [load_config(None, [
         "data.manifest=m.csv", *rates.split(), "train.members=2", "train.folds=3",
         "train.steps=12", "train.batch=16", "model.hidden=8", "model.dropout=0.3",
@@ -133,10 +133,10 @@ def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_
         "train.lr=2e-2 train.weight_decay=2", "train.lr=2e-2 train.label_smoothing=0.5",
     )]  # fmt: skip
     assert together(configs) == [[0, 1, 2, 3, 4]]
-    at_once = warm_starts(problem, configs)
+    at_once = warm_starts(dataset, configs)
     for config, state in zip(configs, at_once, strict=True):
-        (alone,) = warm_starts(problem, [config])
-        torch.testing.assert_close(state.teaching.oof, alone.teaching.oof, atol=1e-4, rtol=0)
+        (alone,) = warm_starts(dataset, [config])
+        torch.testing.assert_close(state.outputs.oof, alone.outputs.oof, atol=1e-4, rtol=0)
         assert state.metric == pytest.approx(alone.metric)
         for name, value in alone.ensemble.params.items():
             torch.testing.assert_close(state.ensemble.params[name], value, atol=1e-4, rtol=1e-3)

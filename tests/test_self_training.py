@@ -118,7 +118,7 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
 
 def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
     home = "semi.self_training.model_selection"
-    monkeypatch.setattr(f"{home}.ENOUGH", 10)
+    monkeypatch.setattr(f"{home}.MIN_GOLD", 10)
     monkeypatch.setattr(f"{home}.STUDENTS", {"logistic regression": {"kind": "logistic"}})
     monkeypatch.setattr(f"{home}._gain", lambda *_: (0.2, 0.1))
     words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]

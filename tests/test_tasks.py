@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig, draw_mix
@@ -19,15 +19,15 @@ from semi.errors import ConfigError, ManifestError
 from semi.evaluation.multitask import affect_measured, multi_measured
 from semi.features.sequences import sequences
 from semi.features.tensors import Frames
-from semi.self_training.rounds import lessons_of, run_rounds
+from semi.self_training.rounds import run_rounds, targets_of
 from semi.self_training.targets import manifest_of_task
 from semi.self_training.teacher import answer, chain_affect, chain_logits
 from semi.training.affect_scale import affect_scale
-from semi.training.batches import Step, given_labels, mixed
-from semi.training.dataset import Problem
+from semi.training.batches import StepRows, given_labels, mixed
+from semi.training.dataset import Dataset
 from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
-from semi.training.losses import LOSSES, Stakes, binary_cross_entropy
+from semi.training.losses import LOSSES, LossContext, binary_cross_entropy
 
 QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
 PLAIN = ContrastConfig(
@@ -35,22 +35,22 @@ PLAIN = ContrastConfig(
 )
 
 
-def with_affect(problem: Problem, noise=0.3) -> Problem:
-    """Returns the problem whose classes differ in valence and arousal, on a scale of 1 to 5."""
+def with_affect(dataset: Dataset, noise=0.3) -> Dataset:
+    """Returns the dataset whose classes differ in valence and arousal, on a scale of 1 to 5."""
     generator = torch.Generator().manual_seed(1)
-    value = torch.stack([problem.label + 1.0, 5 - 0.8 * problem.label], 1)
+    value = torch.stack([dataset.label + 1.0, 5 - 0.8 * dataset.label], 1)
     value = value + noise * torch.randn(value.shape, generator=generator)
     value[::13] = torch.nan
-    return dataclasses.replace(problem, affect=value)
+    return dataclasses.replace(dataset, affect=value)
 
 
-def with_several(problem: Problem) -> Problem:
-    """Returns the problem in which every third row is also of the next class."""
-    several = torch.nn.functional.one_hot(problem.label, len(problem.classes)).float()
+def with_several(dataset: Dataset) -> Dataset:
+    """Returns the dataset in which every third row is also of the next class."""
+    several = torch.nn.functional.one_hot(dataset.label, len(dataset.classes)).float()
     several[::3] = (several[::3] + several[::3].roll(1, 1)).clamp(max=1)
     target = torch.zeros_like(several)
-    target[problem.gold] = several[problem.gold]
-    return dataclasses.replace(problem, target=target, multi=several)
+    target[dataset.gold] = several[dataset.gold]
+    return dataclasses.replace(dataset, target=target, multi=several)
 
 
 def settings(kind, *, rounds=0, steps=120, **train):
@@ -78,17 +78,17 @@ def test_a_row_of_weight_0_has_no_influence_on_any_loss(name):
     torch.manual_seed(0)
     logits, rows = torch.randn(6, 3), torch.tensor([1.0, 0.5, 1.0, 0.0, 2.0, 0.0])
     target = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1, 2]), 3).float()
-    stakes = Stakes(torch.tensor([4.0, 2.0, 1.0]))
+    context = LossContext(torch.tensor([4.0, 2.0, 1.0]))
     other, moved = logits.clone(), target.clone()
     other[3], moved[5] = 9.0, torch.tensor([1.0, 0, 0])
-    assert loss(logits, target, rows, stakes) == loss(other, moved, rows, stakes)
-    assert loss(logits, target, rows, stakes) != loss(logits, target, rows.roll(1), stakes)
+    assert loss(logits, target, rows, context) == loss(other, moved, rows, context)
+    assert loss(logits, target, rows, context) != loss(logits, target, rows.roll(1), context)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_each_loss_learns_separable_classes(name):
-    problem, config = tiny_problem(spread=3.0), settings("single", loss=name, steps=80)
-    assert run_rounds(problem, config).final.metric > 0.8
+    dataset, config = tiny_dataset(spread=3.0), settings("single", loss=name, steps=80)
+    assert run_rounds(dataset, config).final.metric > 0.8
 
 
 def test_a_wrong_loss_is_refused_by_name():
@@ -97,17 +97,17 @@ def test_a_wrong_loss_is_refused_by_name():
 
 
 def test_contrast_by_class_reads_no_held_out_label():
-    problem, config = tiny_problem(), settings("single", steps=3, head_weight=0.0)
+    dataset, config = tiny_dataset(), settings("single", steps=3, head_weight=0.0)
     config.contrast = dataclasses.replace(PLAIN, intra=0.5, inter=0.5)
-    lessons = lessons_of(problem, None, None)
-    held = problem.gold[problem.fold == 0]
-    target = lessons.target.clone()
+    targets = targets_of(dataset, None, None)
+    held = dataset.gold[dataset.fold == 0]
+    target = targets.target.clone()
     target[:, held] = target[:, held].roll(1, dims=2)
-    spoilt = dataclasses.replace(lessons, target=target)
+    spoilt = dataclasses.replace(targets, target=target)
     off = settings("single", steps=3, head_weight=0.0)
     before, after, without = (
-        fit(fresh_ensemble(problem, c, {}), given, c.train, QUIET, c.contrast, seed=0).params
-        for c, given in ((config, lessons), (config, spoilt), (off, lessons))
+        fit(fresh_ensemble(dataset, c, {}), given, c.train, QUIET, c.contrast, seed=0).params
+        for c, given in ((config, targets), (config, spoilt), (off, targets))
     )
     name = "encoders.first.0.weight"
     assert torch.equal(before[name][:2], after[name][:2])
@@ -130,7 +130,7 @@ def test_mixup_blends_features_and_targets_alike_and_keeps_held_out_labels_out()
     target = torch.nn.functional.one_hot(torch.arange(8) % 4, 4).float().repeat(2, 1, 1)
     weight = torch.ones(2, 8)
     weight[0, :4] = 0  # held out of chain 0
-    step = Step({"speech": torch.cat([x, 2 * x])}, present, target, weight, None)
+    step = StepRows({"speech": torch.cat([x, 2 * x])}, present, target, weight, None)
     done = mixed(step, 1.0, torch.Generator().manual_seed(0))
     mix = draw_mix(8, 1.0, torch.Generator().manual_seed(0))
     alone = (mix.partner == 3) | (torch.arange(8) == 3)  # nothing to blend a missing row with
@@ -145,28 +145,28 @@ def test_mixup_blends_features_and_targets_alike_and_keeps_held_out_labels_out()
 
 
 def test_mixup_trains():
-    problem, config = tiny_problem(spread=3.0), settings("single")
+    dataset, config = tiny_dataset(spread=3.0), settings("single")
     config.noise = dataclasses.replace(QUIET, mixup_alpha=0.4)
-    assert run_rounds(problem, config).final.metric > 0.8
+    assert run_rounds(dataset, config).final.metric > 0.8
 
 
 # --- several labels a row ---
 
 
 def test_several_labels_are_learned_voted_and_measured():
-    problem, config = with_several(tiny_problem(spread=3.0)), settings("multi_label")
-    final = run_rounds(problem, config).final
+    dataset, config = with_several(tiny_dataset(spread=3.0)), settings("multi_label")
+    final = run_rounds(dataset, config).final
     assert final.metric > 0.7
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    said = answer(final.ensemble, final.teaching.voter, values, problem.present[problem.test], 4)
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    said = answer(final.ensemble, final.outputs.voter, values, dataset.present[dataset.test], 4)
     counts = (said.probs >= 0.5).sum(1)
     assert counts.max() >= 2  # more than one label can be given
     assert not torch.allclose(said.probs.sum(1), torch.ones(len(counts)))
 
 
 def test_calibration_of_several_labels_is_saved_whole():
-    problem, config = with_several(tiny_problem()), settings("multi_label", steps=5)
-    voter = run_rounds(problem, config).final.teaching.voter
+    dataset, config = with_several(tiny_dataset()), settings("multi_label", steps=5)
+    voter = run_rounds(dataset, config).final.outputs.voter
     again = type(voter).from_state(voter.state_dict())
     logits = torch.randn(len(voter.heads), 5, 3)
     assert again.multi and torch.equal(again.by_head(logits), voter.by_head(logits))
@@ -190,16 +190,16 @@ def test_scores_of_several_labels_equal_scikit_learns():
 
 
 def test_rounds_of_several_labels_take_decided_rows_only_up_to_the_coverage():
-    problem = with_several(tiny_problem(spread=3.0))
+    dataset = with_several(tiny_dataset(spread=3.0))
     config = settings("multi_label", rounds=1)
     config.select = SelectionConfig(rule="threshold", threshold=0.7, coverage=[0.4])
     config.rounds.accept_se = 99
-    state = run_rounds(problem, config).states[1]
-    chosen = state.picked.chosen[-1]
-    assert 0 < chosen.sum() <= np.ceil(0.4 * len(problem.pool))
-    sure = torch.maximum(state.picked.probs, 1 - state.picked.probs)[chosen]
+    state = run_rounds(dataset, config).states[1]
+    chosen = state.pseudo_labels.chosen[-1]
+    assert 0 < chosen.sum() <= np.ceil(0.4 * len(dataset.pool))
+    sure = torch.maximum(state.pseudo_labels.probs, 1 - state.pseudo_labels.probs)[chosen]
     assert (sure >= 0.7).all()
-    assert (state.picked.weight[-1][~chosen] == 0).all()
+    assert (state.pseudo_labels.weight[-1][~chosen] == 0).all()
 
 
 # --- valence and arousal ---
@@ -207,23 +207,23 @@ def test_rounds_of_several_labels_take_decided_rows_only_up_to_the_coverage():
 
 @pytest.mark.parametrize("kind", ["affect", "joint"])
 def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
-    problem, config = with_affect(tiny_problem(spread=3.0)), settings(kind, batch=96, steps=200)
-    final = run_rounds(problem, config).final
+    dataset, config = with_affect(tiny_dataset(spread=3.0)), settings(kind, batch=96, steps=200)
+    final = run_rounds(dataset, config).final
     assert final.metric > 0.7
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    said = answer(final.ensemble, final.teaching.voter, values, problem.present[problem.test], 4)
-    known = ~problem.affect[problem.test].isnan()
-    error = (said.affect - problem.affect[problem.test])[known].abs().mean()
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    said = answer(final.ensemble, final.outputs.voter, values, dataset.present[dataset.test], 4)
+    known = ~dataset.affect[dataset.test].isnan()
+    error = (said.affect - dataset.affect[dataset.test])[known].abs().mean()
     assert error < 0.6
 
 
 def test_learned_task_weights_start_equal_and_move_and_fixed_ones_stay():
-    problem = with_affect(tiny_problem(spread=3.0))
+    dataset = with_affect(tiny_dataset(spread=3.0))
     scales = {}
     for weighting in ("fixed", "learned"):
         config = settings("joint", batch=96, steps=40)
         config.task = TaskConfig("joint", weighting=weighting)
-        final = run_rounds(problem, config).final
+        final = run_rounds(dataset, config).final
         scales[weighting] = final.ensemble.params["task_scale"]
         assert final.metric > 0.5
     assert (scales["fixed"] == 0).all()
@@ -235,27 +235,27 @@ def test_learned_task_weights_start_equal_and_move_and_fixed_ones_stay():
 
 
 def test_answers_stay_within_the_values_of_the_chains_own_rows():
-    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5)
-    problem.affect[problem.gold[problem.fold == 0]] = 90.0  # chain 0 never sees them
-    done = fit(fresh_ensemble(problem, config, {}), lessons_of(problem, None, None), config.train,
+    dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5)
+    dataset.affect[dataset.gold[dataset.fold == 0]] = 90.0  # chain 0 never sees them
+    done = fit(fresh_ensemble(dataset, config, {}), targets_of(dataset, None, None), config.train,
                QUIET, PLAIN, seed=0, task=config.task)  # fmt: skip
-    wild = {m: 100 * v for m, v in problem.values.items()}
-    said = done.predict_logits(wild, problem.present).affect
-    gold = problem.affect[problem.gold]
-    rest = gold[problem.fold != 0]
+    wild = {m: 100 * v for m, v in dataset.values.items()}
+    said = done.predict_logits(wild, dataset.present).affect
+    gold = dataset.affect[dataset.gold]
+    rest = gold[dataset.fold != 0]
     assert said[:2].max() <= rest[~rest.isnan()].max() + 1e-4 and said[2:].max() > 20
     assert said.min() >= gold[~gold.isnan()].min() - 1e-4
 
 
 def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
-    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5)
-    spoilt = dataclasses.replace(problem, affect=problem.affect.clone())
-    held = problem.gold[problem.fold == 0]
+    dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5)
+    spoilt = dataclasses.replace(dataset, affect=dataset.affect.clone())
+    held = dataset.gold[dataset.fold == 0]
     spoilt.affect[held] += 100.0
     one, two = (
-        fit(fresh_ensemble(p, config, {}), lessons_of(p, None, None), config.train, QUIET, PLAIN,
+        fit(fresh_ensemble(p, config, {}), targets_of(p, None, None), config.train, QUIET, PLAIN,
             seed=0, task=config.task)
-        for p in (problem, spoilt)
+        for p in (dataset, spoilt)
     )  # fmt: skip
     for name, value in one.params.items():
         assert torch.equal(value[:2], two.params[name][:2]), name
@@ -263,14 +263,14 @@ def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
 
 
 def test_hidden_and_test_values_change_nothing_that_is_learned():
-    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=5, rounds=1)
+    dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5, rounds=1)
     config.select = SelectionConfig(rule="ups", coverage=[0.5])
-    spoilt = dataclasses.replace(problem, affect=problem.affect.clone())
-    spoilt.affect[problem.pool] = -7.0
-    spoilt.affect[problem.test] = 9.0
-    one, two = (run_rounds(p, config) for p in (problem, spoilt))
+    spoilt = dataclasses.replace(dataset, affect=dataset.affect.clone())
+    spoilt.affect[dataset.pool] = -7.0
+    spoilt.affect[dataset.test] = 9.0
+    one, two = (run_rounds(p, config) for p in (dataset, spoilt))
     assert [s.metric for s in one.states] == [s.metric for s in two.states]
-    assert len(one.states) == 2 and one.states[1].picked.chosen.any()
+    assert len(one.states) == 2 and one.states[1].pseudo_labels.chosen.any()
 
 
 def test_the_scale_of_a_chain_is_of_its_training_rows():
@@ -283,18 +283,18 @@ def test_the_scale_of_a_chain_is_of_its_training_rows():
 
 
 def test_picked_values_spread_over_the_whole_range():
-    problem = with_affect(tiny_problem(pool=90, spread=3.0))
+    dataset = with_affect(tiny_dataset(pool=90, spread=3.0))
     config = settings("affect", batch=96, rounds=1)
     config.select = SelectionConfig(rule="ups", coverage=[0.3])
     config.rounds.accept_se = 99
-    outcome = run_rounds(problem, config)
-    teacher, picked = outcome.states[0].teaching.affect, outcome.states[1].picked
-    said, chosen = teacher.pool[-1, :, 0], picked.chosen[-1]
+    outcome = run_rounds(dataset, config)
+    teacher, pseudo_labels = outcome.states[0].outputs.affect, outcome.states[1].pseudo_labels
+    said, chosen = teacher.pool[-1, :, 0], pseudo_labels.chosen[-1]
     third = len(said) // 3
     order = said.argsort()
     for part in (order[:third], order[-third:]):
         assert chosen[part].float().mean() > 0.15
-    assert torch.equal(picked.affect[-1], teacher.pool[-1])
+    assert torch.equal(pseudo_labels.affect[-1], teacher.pool[-1])
 
 
 def test_affect_metrics_hold_their_definitions_and_intervals():
@@ -373,15 +373,15 @@ def test_long_sequences_are_averaged_down_and_short_ones_padded_with_nan():
 
 
 def test_training_and_prediction_on_sequences_ignore_the_padding():
-    problem, config = tiny_problem(spread=3.0), settings("single", steps=40)
+    dataset, config = tiny_dataset(spread=3.0), settings("single", steps=40)
     config.model = FusionConfig(kind="cross_attention", hidden=16)
     config.noise = NoiseConfig()
-    frames = problem.values["speech"][:, None].repeat(1, 3, 1)
+    frames = dataset.values["speech"][:, None].repeat(1, 3, 1)
     frames[::2, 2] = torch.nan
-    short = dataclasses.replace(problem, values={**problem.values, "speech": frames})
+    short = dataclasses.replace(dataset, values={**dataset.values, "speech": frames})
     padding = torch.full_like(frames, torch.nan)
     long = dataclasses.replace(
-        problem, values={**problem.values, "speech": torch.cat([frames, padding], 1)}
+        dataset, values={**dataset.values, "speech": torch.cat([frames, padding], 1)}
     )
     final = run_rounds(short, config).final
     assert final.metric > 0.8
@@ -390,8 +390,8 @@ def test_training_and_prediction_on_sequences_ignore_the_padding():
 
 
 def test_chain_affect_without_rows_is_empty():
-    problem, config = with_affect(tiny_problem()), settings("affect", batch=96, steps=2)
-    ensemble = fresh_ensemble(problem, config, {})
-    none = {m: v[:0] for m, v in problem.values.items()}
-    mean, spread = chain_affect(ensemble, none, problem.present[:0], 4)
+    dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=2)
+    ensemble = fresh_ensemble(dataset, config, {})
+    none = {m: v[:0] for m, v in dataset.values.items()}
+    mean, spread = chain_affect(ensemble, none, dataset.present[:0], 4)
     assert mean.shape == spread.shape == (4, 0, 2)

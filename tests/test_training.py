@@ -4,36 +4,36 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_problem import tiny_config, tiny_problem
+from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import NoiseConfig
 from semi.config.training import TrainConfig
-from semi.self_training.rounds import lessons_of
+from semi.self_training.rounds import targets_of
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit, needs_twins
 from semi.training.initialisation import fresh_ensemble
-from semi.training.objective import NO_STAKES, Aims
+from semi.training.objective import NO_STAKES, ObjectiveConfig
 from semi.training.optim import MemberAdamW, clip_members, learning_rate
 
 PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
 
 
-def trained(problem, config, ensemble=None, **lessons):
-    given = lessons_of(problem, None, None)
-    given = dataclasses.replace(given, **lessons)
-    start = ensemble or fresh_ensemble(problem, config, {})
+def trained(dataset, config, ensemble=None, **targets):
+    given = targets_of(dataset, None, None)
+    given = dataclasses.replace(given, **targets)
+    start = ensemble or fresh_ensemble(dataset, config, {})
     return fit(start, given, config.train, config.noise, config.contrast, seed=config.seed)
 
 
 @pytest.mark.parametrize("contrast", [PLAIN, ContrastConfig()])
 def test_all_members_at_once_equal_one_after_another(contrast):
-    problem = tiny_problem()
+    dataset = tiny_dataset()
     config = tiny_config(model=FusionConfig(hidden=16, projection=8, dropout=0.0))
     config.contrast = contrast
-    together = trained(problem, config)
-    given = lessons_of(problem, None, None)
-    start = fresh_ensemble(problem, config, {})
+    together = trained(dataset, config)
+    given = targets_of(dataset, None, None)
+    start = fresh_ensemble(dataset, config, {})
     for member in range(together.count):
         chain = member // config.train.members
         alone = dataclasses.replace(
@@ -50,8 +50,8 @@ def test_all_members_at_once_equal_one_after_another(contrast):
 
 
 def test_settings_trained_at_once_are_refused_where_they_cannot_be():
-    problem, config = tiny_problem(), tiny_config()
-    given, start = lessons_of(problem, None, None), fresh_ensemble(problem, config, {})
+    dataset, config = tiny_dataset(), tiny_config()
+    given, start = targets_of(dataset, None, None), fresh_ensemble(dataset, config, {})
     for many, change, told in (
         (len(given.target), {"clip": 0.5}, "may differ in lr, warmup, weight_decay, label_smooth"),
         (len(given.target) + 1, {}, "equal parts of"),
@@ -64,22 +64,22 @@ def test_settings_trained_at_once_are_refused_where_they_cannot_be():
 @pytest.mark.parametrize("kind", ["attention", "contrastive", "misa"])
 def test_noisy_twins_that_teach_nothing_change_nothing(kind, monkeypatch):
     """Without dropout: the twins' rows would have drawn from the same generator."""
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.model = FusionConfig(kind=kind, hidden=16, projection=8, dropout=0.0)
     config.train = dataclasses.replace(config.train, noisy_share=0.0, imbalance="none")
     config.contrast = PLAIN
-    start = fresh_ensemble(problem, config, {})
+    start = fresh_ensemble(dataset, config, {})
     seen = []
     model = type(start.template)
     forward = model.forward
     monkeypatch.setattr(
         model, "forward", lambda self, x, here: (seen.append(len(here)), forward(self, x, here))[1]
     )
-    without = trained(problem, config, start)
+    without = trained(dataset, config, start)
     rows = set(seen)
     monkeypatch.setattr("semi.training.fit.needs_twins", lambda *_: True)
     seen.clear()
-    beside = trained(problem, config, start)
+    beside = trained(dataset, config, start)
     assert set(seen) == {2 * n for n in rows} and len(rows) == 1
     for name, value in beside.params.items():
         torch.testing.assert_close(without.params[name], value, rtol=0, atol=1e-5)
@@ -95,10 +95,10 @@ def test_noisy_twins_that_teach_nothing_change_nothing(kind, monkeypatch):
     ],
 )
 def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, contrast, twins):
-    problem, config = tiny_problem(), tiny_config()
+    dataset, config = tiny_dataset(), tiny_config()
     config.model = dataclasses.replace(config.model, kind=kind)
-    model = fresh_ensemble(problem, config, {}).template
-    aims = Aims(TrainConfig(**train), NO_STAKES)
+    model = fresh_ensemble(dataset, config, {}).template
+    aims = ObjectiveConfig(TrainConfig(**train), NO_STAKES)
     assert needs_twins(aims, contrast, model) is twins
 
 
@@ -140,12 +140,12 @@ def test_clipping_never_mixes_members():
 
 
 def test_a_chain_never_sees_the_labels_of_its_own_fold():
-    problem, config = tiny_problem(), tiny_config(contrast=ContrastConfig())
+    dataset, config = tiny_dataset(), tiny_config(contrast=ContrastConfig())
     config.train = dataclasses.replace(config.train, imbalance="none")
-    before = trained(problem, config)
-    held = problem.gold[problem.fold == 0]
-    spoilt = dataclasses.replace(problem, target=problem.target.clone())
-    spoilt.target[held] = problem.target[held].roll(1, dims=1)
+    before = trained(dataset, config)
+    held = dataset.gold[dataset.fold == 0]
+    spoilt = dataclasses.replace(dataset, target=dataset.target.clone())
+    spoilt.target[held] = dataset.target[held].roll(1, dims=1)
     after = trained(spoilt, config)
     members = config.train.members
     for name, value in before.params.items():
@@ -155,29 +155,29 @@ def test_a_chain_never_sees_the_labels_of_its_own_fold():
 
 
 def test_the_same_seed_gives_the_same_bits_and_the_start_stays_untouched():
-    problem, config = tiny_problem(), tiny_config()
-    start = fresh_ensemble(problem, config, {})
+    dataset, config = tiny_dataset(), tiny_config()
+    start = fresh_ensemble(dataset, config, {})
     kept = {k: v.clone() for k, v in start.params.items()}
-    one, two = trained(problem, config, start), trained(problem, config, start)
+    one, two = trained(dataset, config, start), trained(dataset, config, start)
     assert all(torch.equal(v, two.params[k]) for k, v in one.params.items())
     assert all(torch.equal(v, start.params[k]) for k, v in kept.items())
 
 
 def test_training_leaves_the_global_generator_where_it_was():
     before = torch.random.get_rng_state()
-    trained(tiny_problem(), tiny_config())
+    trained(tiny_dataset(), tiny_config())
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize("imbalance", ["none", "oversample", "class_weight", "logit_adjust"])
 def test_training_learns_separable_classes(imbalance):
-    problem = tiny_problem(spread=3.0)
+    dataset = tiny_dataset(spread=3.0)
     config = tiny_config(train=TrainConfig(steps=60, batch=16, members=1, imbalance=imbalance))
     config.noise = NoiseConfig(modality_dropout=0.0)
-    model = trained(problem, config)
-    values = {m: v[problem.test] for m, v in problem.values.items()}
-    said = model.predict_logits(values, problem.present[problem.test]).fused.mean(0).argmax(1)
-    assert (said == problem.label[problem.test]).float().mean() > 0.8
+    model = trained(dataset, config)
+    values = {m: v[dataset.test] for m, v in dataset.values.items()}
+    said = model.predict_logits(values, dataset.present[dataset.test]).fused.mean(0).argmax(1)
+    assert (said == dataset.label[dataset.test]).float().mean() > 0.8
 
 
 def test_two_imbalance_corrections_are_refused():
@@ -211,12 +211,12 @@ def test_an_ensemble_predicts_what_its_modules_predict_alone():
 
 
 def test_a_prediction_depends_on_its_own_row_only():
-    problem, config = tiny_problem(), tiny_config()
-    model = trained(problem, config)
-    rows = problem.test
-    values = {m: v[rows] for m, v in problem.values.items()}
-    whole = model.predict_logits(values, problem.present[rows]).fused
+    dataset, config = tiny_dataset(), tiny_config()
+    model = trained(dataset, config)
+    rows = dataset.test
+    values = {m: v[rows] for m, v in dataset.values.items()}
+    whole = model.predict_logits(values, dataset.present[rows]).fused
     for i in range(0, len(rows), 7):
         one = {m: v[i : i + 1] for m, v in values.items()}
-        alone = model.predict_logits(one, problem.present[rows[i : i + 1]]).fused
+        alone = model.predict_logits(one, dataset.present[rows[i : i + 1]]).fused
         torch.testing.assert_close(alone[:, 0], whole[:, i], rtol=0, atol=1e-5)

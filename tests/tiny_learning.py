@@ -1,4 +1,4 @@
-"""A made-up problem of two views and three classes that trains in a second."""
+"""A made-up dataset of two views and three classes that trains in a second."""
 
 import numpy as np
 import torch
@@ -6,12 +6,12 @@ import torch
 from models.fusion import ContrastConfig, FusionConfig
 from semi.config.learning import LearningConfig
 from semi.config.training import RoundsConfig, TrainConfig
-from semi.training.dataset import Problem
+from semi.training.dataset import Dataset
 
 CLASSES = ["calm", "glad", "sad"]
 
 
-def tiny_problem(*, gold=24, pool=60, test=30, views=("speech", "text"), seed=0, spread=1.0):
+def tiny_dataset(*, gold=24, pool=60, test=30, views=("speech", "text"), seed=0, spread=1.0):
     """Returns Gaussian classes; rows are gold, then pool, then test; ten speakers."""
     rng = np.random.default_rng(seed)
     n = gold + pool + test
@@ -25,7 +25,7 @@ def tiny_problem(*, gold=24, pool=60, test=30, views=("speech", "text"), seed=0,
     target = torch.zeros(n, 3)
     target[:gold] = torch.nn.functional.one_hot(label[:gold], 3).float()
     rows = torch.arange(n)
-    return Problem(
+    return Dataset(
         ids=np.array([f"u{i:04d}" for i in range(n)]),
         values=values,
         present=torch.ones(n, len(views), dtype=torch.bool),

@@ -16,7 +16,7 @@ from .scores import rounded
 
 
 @dataclass
-class Step:
+class MergeStep:
     """One shortening of a padded batch."""
 
     hidden: torch.Tensor  # (B, K, D); what lies on padding means nothing
@@ -28,7 +28,7 @@ class Step:
 class Method:
     """A way to shorten, and the score it ranks by."""
 
-    apply: Callable[..., Step]
+    apply: Callable[..., MergeStep]
     score: str  # importance (B, N) | similarity (B, N - 1) | none
     weighted: bool  # True: tokens stand for several frames; False: the dropped ones are forgotten
 
@@ -52,7 +52,7 @@ def merge(
     lengths: list[int],
     keep: list[int],
     score: torch.Tensor,
-) -> Step:
+) -> MergeStep:
     """Returns the batch with its most similar neighbours averaged, weighted by their sizes.
 
     The n - keep most similar adjacent pairs of an utterance are joined (A-ToMe,
@@ -80,7 +80,7 @@ def topk_merge(
     lengths: list[int],
     keep: list[int],
     score: torch.Tensor,
-) -> Step:
+) -> MergeStep:
     """Returns the most important tokens, each averaged with the dropped ones nearest in time."""
     index, mask = _top(score, lengths, keep)
     group = _nearest(index, mask, hidden.shape[1])
@@ -93,7 +93,7 @@ def topk(
     lengths: list[int],
     keep: list[int],
     score: torch.Tensor,
-) -> Step:
+) -> MergeStep:
     """Returns the most important tokens in the order of time; the others are forgotten."""
     index, mask = _top(score, lengths, keep)
     return _gather(hidden, index, mask)
@@ -105,7 +105,7 @@ def fuse(
     lengths: list[int],
     keep: list[int],
     score: torch.Tensor,
-) -> Step:
+) -> MergeStep:
     """Returns the most important tokens and, last, one token averaged over all the others.
 
     EViT's fused token (https://arxiv.org/abs/2202.07800), normalised: weighted by importance and
@@ -126,7 +126,7 @@ def fuse(
     # Inside a kept token's group of one the weight cancels; in the fused group it is importance.
     weight = torch.where(kept, torch.ones_like(score), score.clamp(min=1e-9)) * valid
     step = _average(hidden, weight, group, width)
-    return Step(step.hidden, _sum(sizes * valid, group, width), group)
+    return MergeStep(step.hidden, _sum(sizes * valid, group, width), group)
 
 
 def stride(
@@ -135,7 +135,7 @@ def stride(
     lengths: list[int],
     keep: list[int],
     score: torch.Tensor | None = None,
-) -> Step:
+) -> MergeStep:
     """Returns tokens at even distances: the baseline that every other method must beat."""
     device, width = hidden.device, max(keep)
     number = torch.arange(width, device=device)[None]
@@ -200,13 +200,15 @@ def _nearest(index: torch.Tensor, mask: torch.Tensor, old: int) -> torch.Tensor:
     return torch.where(to_before <= (kept.gather(1, after) - time).abs(), before, after)
 
 
-def _gather(hidden: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> Step:
+def _gather(hidden: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> MergeStep:
     """Returns the tokens at `index`, each of size 1, and the nearest of them for every frame."""
     taken = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
-    return Step(taken, mask.float(), _nearest(index, mask, hidden.shape[1]))
+    return MergeStep(taken, mask.float(), _nearest(index, mask, hidden.shape[1]))
 
 
-def _average(hidden: torch.Tensor, weight: torch.Tensor, group: torch.Tensor, width: int) -> Step:
+def _average(
+    hidden: torch.Tensor, weight: torch.Tensor, group: torch.Tensor, width: int
+) -> MergeStep:
     """Returns the weighted mean of every group; sums run in float32. Padding has weight 0."""
     total = _sum(weight, group, width)  # (B, K)
     # Padding may hold anything, infinities included, so it is blanked and not multiplied by 0.
@@ -214,7 +216,7 @@ def _average(hidden: torch.Tensor, weight: torch.Tensor, group: torch.Tensor, wi
     merged = hidden.new_zeros(len(hidden), width, hidden.shape[2], dtype=torch.float32)
     merged = merged.scatter_add(1, group[..., None].expand_as(weighted), weighted)
     merged = merged / torch.where(total > 0, total, 1.0)[..., None]
-    return Step(merged.to(hidden.dtype), total, group)
+    return MergeStep(merged.to(hidden.dtype), total, group)
 
 
 def _sum(values: torch.Tensor, group: torch.Tensor, width: int) -> torch.Tensor:

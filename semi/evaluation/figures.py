@@ -46,8 +46,8 @@ def histogram(confidence: Sequence, chosen: Sequence | None = None) -> Figure:
     values, edges = _floats(confidence), np.linspace(0, 1, 26)
     axes.hist(values, edges.tolist(), color=GRID, edgecolor="white", label="all")
     if chosen is not None:
-        picked = values[np.asarray(chosen, bool)]
-        axes.hist(picked, edges.tolist(), color=BLUE, edgecolor="white", label="chosen")
+        pseudo_labels = values[np.asarray(chosen, bool)]
+        axes.hist(pseudo_labels, edges.tolist(), color=BLUE, edgecolor="white", label="chosen")
         axes.legend(frameon=False, fontsize=8)
     axes.set_xlim(0, 1)
     return figure

@@ -17,8 +17,8 @@ from ..config import schema as settings
 from ..errors import RunError
 from ..evaluation.text import percent, table
 from ..files import write_dir, write_json
-from ..runs.predictions import Answers, write_answers
-from ..runs.reopen import ENSEMBLE, PROBS, answers_of
+from ..runs.predictions import Predictions, write_predictions
+from ..runs.reopen import ENSEMBLE, PROBS, predictions_of
 from ..runs.scores import Score, names_of, score_of
 from ..self_training.train import self_train
 
@@ -73,7 +73,7 @@ def all_folds(path: str | None, overrides: Sequence[str] = (), *, progress: bool
         config = copy.deepcopy(base)
         config.data.test_fold, config.name = number, f"{base.name}-fold{number}"
         runs.append(str(self_train(config, resume=True, progress=progress).path))
-    parts = [answers_of(run) for run in runs]
+    parts = [predictions_of(run) for run in runs]
     whole, notes = pool(parts, target.name)
     scores, pooled = [score_of(part, "test") for part in parts], score_of(whole, "test")
     done = Folds(str(target), whole.kind, runs, scores, pooled, notes)
@@ -81,7 +81,7 @@ def all_folds(path: str | None, overrides: Sequence[str] = (), *, progress: bool
     return done
 
 
-def pool(parts: list[Answers], name: str) -> tuple[Answers, list[str]]:
+def pool(parts: list[Predictions], name: str) -> tuple[Predictions, list[str]]:
     """Returns every row as the part said that held it out as test, and notes.
 
     A row that no part held out has no role and is scored nowhere.
@@ -107,7 +107,7 @@ def pool(parts: list[Answers], name: str) -> tuple[Answers, list[str]]:
     return whole, [f"{left} gold rows were in no part"] if left else []
 
 
-def write_pool(done: Folds, whole: Answers, base: settings.Config) -> None:
+def write_pool(done: Folds, whole: Predictions, base: settings.Config) -> None:
     """Writes ensemble.json and the probabilities of all rows, with names."""
 
     def flat(score: Score) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def write_pool(done: Folds, whole: Answers, base: settings.Config) -> None:
     data = base.data
     with write_dir(done.path, replace=True) as folder:
         for name in (PROBS, "probs.csv", "probs.npz"):
-            write_answers(folder / name, whole)
+            write_predictions(folder / name, whole)
         write_json(folder / ENSEMBLE, {
             "kind": whole.kind, "manifest": whole.manifest, "members": done.parts, "weights": [],
             "how": f"{len(done.parts)} held-out parts, each row said by the model that never saw "

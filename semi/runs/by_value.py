@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import RunError, SemiError, nearest
 from ..files import read_json
 from ..self_training.run_dir import Run
-from .predictions import Answers
+from .predictions import Predictions
 from .reopen import ENSEMBLE
 from .scores import main_metric, score_rows
 
@@ -18,7 +18,7 @@ def is_ensemble(path: str) -> bool:
     return Path(path, ENSEMBLE).is_file()
 
 
-def by_value(path: str, said: Answers, column: str) -> dict[str, Any]:
+def by_value(path: str, said: Predictions, column: str) -> dict[str, Any]:
     """Returns {value: [rows, score]} of the test rows by the values of a column."""
     table = manifest_of(path)
     if table is None:

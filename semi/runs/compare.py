@@ -16,8 +16,8 @@ from ..self_training.run_dir import Run
 from .by_value import by_value, is_ensemble, manifest_of
 from .comparison import Comparison
 from .latency import Cost, measure, threads, timed_rows
-from .predictions import Answers, refuse_other_rows
-from .reopen import ENSEMBLE, answers_of
+from .predictions import Predictions, refuse_other_rows
+from .reopen import ENSEMBLE, predictions_of
 from .scores import gap_of, main_metric, names_of, score_of
 
 SPLITS = ("test", "oof")
@@ -66,7 +66,7 @@ def compare(
     return done
 
 
-def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Answers]], list[str]]:
+def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Predictions]], list[str]]:
     """Returns (path, answers) of what is finished, and a sentence for everything else."""
     found, skipped = [], []
     for path in dict.fromkeys(p.rstrip("/") for p in paths):
@@ -74,7 +74,7 @@ def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Answers]], list[str
             skipped.append(f"{path}: no run")
             continue
         try:
-            found.append((path, answers_of(path)))
+            found.append((path, predictions_of(path)))
         except (SemiError, OSError) as error:
             skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     count: dict[str, int] = {}
@@ -93,7 +93,7 @@ def _one_run(path: str) -> str | None:
     return said["members"][0] if said.get("rule") == "folds" else None
 
 
-def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
+def _record(path: str, said: Predictions, cost: Cost | None) -> dict[str, Any]:
     record: dict[str, Any] = {"run": said.name, "path": path, "manifest": said.manifest}
     record |= _ensemble_facts(path) if is_ensemble(path) else _run_facts(path)
     record |= {
@@ -117,7 +117,7 @@ def _record(path: str, said: Answers, cost: Cost | None) -> dict[str, Any]:
     return record
 
 
-def _key(said: Answers) -> str:
+def _key(said: Predictions) -> str:
     """Returns a word that is the same for runs with the same gold test rows, as far as read."""
     rows = said.scored("test")
     told = sorted(zip(said.ids[rows].tolist(), said.label[rows].tolist(), strict=True))
@@ -190,7 +190,7 @@ def _ensemble_facts(path: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _scores(said: Answers, split: str) -> dict[str, Any]:
+def _scores(said: Predictions, split: str) -> dict[str, Any]:
     """Returns the metrics of one split as flat columns; rows without an answer are left out."""
     score = score_of(said, split)
     record: dict[str, Any] = {f"{split}_rows": score.rows}
@@ -224,12 +224,12 @@ def _timed(path: str) -> Any:
     manifest = manifest_of(path)
     if manifest is None:
         return None
-    said = answers_of(path)
+    said = predictions_of(path)
     rows = said.rows("test") if len(said.rows("test")) else said.rows("oof")
     return timed_rows(manifest, rows[:PLACES])
 
 
-def _paired(every: list[Answers], metric: str) -> list[dict[str, Any]]:
+def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
     """Returns the differences of all others to the first, with p-values after Holm."""
     first, others = every[0], every[1:]
     if not others:

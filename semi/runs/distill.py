@@ -35,18 +35,18 @@ from ..self_training.final_student import taught_round, told
 from ..self_training.model_dir import TENSORS, Model, find_model, save_model
 from ..self_training.prepare import Prepared, prepare, splits_table
 from ..self_training.progress import RoundProgress
-from ..self_training.record import shipped_answer
+from ..self_training.record import shipped_prediction
 from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
 from ..self_training.soft_labels import SoftLabels, words_of
 from ..self_training.state import RoundState
 from ..self_training.targets import read_data
-from ..self_training.teacher import Answer
+from ..self_training.teacher import Prediction
 from ..self_training.tensorboard_round import show_round
 from ..self_training.train import NAMES, RunResult
 from ..self_training.train import _follow as follow
 from ..threads import limited_threads
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.fit import OnStep
 from ..training.initialisation import learned_start
 from .comparison import FEW
@@ -80,14 +80,14 @@ def distill(
         tracker = open_tracker(run.path / "tb", enabled=config.tracking)
         bars = RoundProgress(config, show=progress)
         recorder = RunRecorder(
-            run, ready.problem, told(config),
+            run, ready.dataset, told(config),
             on_record=lambda state, record: show_round(
-                tracker, ready.problem, state, record, manifest.table
+                tracker, ready.dataset, state, record, manifest.table
             ),
         )  # fmt: skip
         try:
             alone, taught = _two_rounds(
-                ready.problem, config, labels, recorder, bars,
+                ready.dataset, config, labels, recorder, bars,
                 lambda number: follow(tracker, bars, number),
             )  # fmt: skip
         finally:
@@ -140,22 +140,22 @@ def _bind_teacher(run: Run, teacher: str | Path) -> None:
 
 
 def _two_rounds(
-    problem: Problem, config: Any, labels: SoftLabels, recorder: RunRecorder, bars: RoundProgress,
+    dataset: Dataset, config: Any, labels: SoftLabels, recorder: RunRecorder, bars: RoundProgress,
     on_step: Callable[[int], OnStep],
 ) -> tuple[RoundState, RoundState]:  # fmt: skip
     """Returns the student on gold alone and the taught one; finished ones are read back."""
     learned = recorder.load_pretrained()
     if learned is None:
-        learned = learned_start(problem, config, on_step(-1))
+        learned = learned_start(dataset, config, on_step(-1))
         recorder.save_pretrained(learned)
     alone = recorder.load(0)
     if alone is None:
-        alone = warm_start(problem, config, learned, on_step(0))
+        alone = warm_start(dataset, config, learned, on_step(0))
         recorder.save(alone)
     bars.round(alone)
     taught = recorder.load(1)
     if taught is None:
-        taught = taught_round(problem, labels, config, learned, on_step(1))
+        taught = taught_round(dataset, labels, config, learned, on_step(1))
         taught.verdict = (
             f"taught: out-of-fold {config.rounds.metric} {taught.metric:.3f}, on gold alone "
             f"{alone.metric:.3f}"
@@ -170,24 +170,24 @@ def _finish(
     teacher: str,
 ) -> RunResult:  # fmt: skip
     """Writes the model, result.json and the report."""
-    problem = ready.problem
+    dataset = ready.dataset
     record = read_json(run.round_dir(1) / "round.json")
-    sentence = _sentence(problem, config, alone, taught, teacher)
+    sentence = _sentence(dataset, config, alone, taught, teacher)
     if taught.ensemble is None:
         raise RuntimeError("the taught student has no model")
     facts = {"round": 1, "sentence": sentence, "teacher": teacher}
     save_model(
         run.path / "model",
-        Model(config, problem.classes, taught.ensemble, taught.teaching.voter, problem.folds + 1,
+        Model(config, dataset.classes, taught.ensemble, taught.outputs.voter, dataset.folds + 1,
               ready.standardizer, ready.identities, facts),
     )  # fmt: skip
-    picked = record.get("notes") or []
+    pseudo_labels = record.get("notes") or []
     shared = f"data settings, seed and folds are those of the teacher {teacher}"
     write_json(run.path / "result.json", {
         "stopped": "max_rounds", "rounds": 1, "best_round": 1, "sentence": sentence,
-        "notes": [*ready.notes, shared, *picked], "leaks": ready.leaks,
-        "quarantined": len(ready.extraction.quarantine), "gold_rows": len(problem.gold),
-        "pool_rows": len(problem.pool), "warm_start": alone.metric, "final": taught.metric,
+        "notes": [*ready.notes, shared, *pseudo_labels], "leaks": ready.leaks,
+        "quarantined": len(ready.extraction.quarantine), "gold_rows": len(dataset.gold),
+        "pool_rows": len(dataset.pool), "warm_start": alone.metric, "final": taught.metric,
         "teacher": teacher,
     })  # fmt: skip
     write_report(run.path)
@@ -196,9 +196,9 @@ def _finish(
 
 
 def _sentence(
-    problem: Problem, config: Any, alone: RoundState, taught: RoundState, teacher: str
+    dataset: Dataset, config: Any, alone: RoundState, taught: RoundState, teacher: str
 ) -> str:
-    """Returns what teaching brought, against the same student on gold alone; and the teacher."""
+    """Returns what its teacher brought, against the same student on gold alone; and the teacher."""
     metric = config.rounds.metric
     name, own = NAMES.get(metric, metric), result_of(Run.open(teacher))
     told = (
@@ -209,11 +209,11 @@ def _sentence(
     before = Run.open(teacher).config.rounds.metric
     if own.get("final") is not None and before == metric:
         told += f" and {100 * own['final']:.1f} of the teacher"
-    rows = problem.test[problem.label[problem.test] >= 0]
-    mine, base = shipped_answer(problem, taught, rows), shipped_answer(problem, alone, rows)
+    rows = dataset.test[dataset.label[dataset.test] >= 0]
+    mine, base = shipped_prediction(dataset, taught, rows), shipped_prediction(dataset, alone, rows)
     if mine is None or base is None:
         return told + "."
-    gap = _gap(problem, config, rows, mine, base)
+    gap = _gap(dataset, config, rows, mine, base)
     unproven = "" if gap.low > 0 or gap.high < 0 else ", so no difference is shown"
     unproven = ", too few to show anything" if gap.units < FEW else unproven
     return told + (
@@ -222,20 +222,22 @@ def _sentence(
     )
 
 
-def _gap(problem: Problem, config: Any, rows: Tensor, mine: Answer, base: Answer) -> Interval:
-    """Returns the difference of two models on rows of the problem, in the metric of the rounds."""
+def _gap(
+    dataset: Dataset, config: Any, rows: Tensor, mine: Prediction, base: Prediction
+) -> Interval:
+    """Returns the difference of two models on rows of the dataset, in the metric of the rounds."""
     name, at = config.rounds.metric, rows.cpu().numpy()
-    group, both = problem.group[at], (mine.probs.cpu().numpy(), base.probs.cpu().numpy())
-    if name == "ccc" and problem.affect is not None:
-        truth = problem.affect[rows].cpu().numpy()
+    group, both = dataset.group[at], (mine.probs.cpu().numpy(), base.probs.cpu().numpy())
+    if name == "ccc" and dataset.affect is not None:
+        truth = dataset.affect[rows].cpu().numpy()
         values = (a.affect.cpu().numpy() for a in (mine, base) if a.affect is not None)
         sums = [affect_sums(value, truth) for value in values]
         return paired_intervals(sums[0], sums[1], group, config.seed)[name]
-    if problem.multi is not None:
-        truth = problem.multi[rows].cpu().numpy()
+    if dataset.multi is not None:
+        truth = dataset.multi[rows].cpu().numpy()
         sums = [multi_sums(probs, truth) for probs in both]
         return paired_intervals(sums[0], sums[1], group, config.seed)[name]
-    label = problem.label[rows].cpu().numpy()
+    label = dataset.label[rows].cpu().numpy()
     return paired_bootstrap(*both, label, group, name, seed=config.seed)
 
 
@@ -250,7 +252,7 @@ def soft_labels(path: str | Path) -> SoftLabels:
                 return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},
                                   classes=held["classes"].tolist())  # fmt: skip
     done = reopen(path)
-    labels = words_of(done.problem, done.teaching, done.every, alone=done.alone)
+    labels = words_of(done.dataset, done.outputs, done.every, alone=done.alone)
     with replacing(kept) as temporary, open(temporary, "wb") as target:
         np.savez(target, **{k: v for k, v in vars(labels).items() if v is not None})
     return labels

@@ -18,7 +18,7 @@ from ..evaluation.text import percent, scored, table
 from ..files import write_dir, write_json
 from .comparison import FEW
 from .ensemble_weights import fit, mix
-from .predictions import Answers, refuse_other_rows, write_answers
+from .predictions import Predictions, refuse_other_rows, write_predictions
 from .reopen import ENSEMBLE, PROBS, members_of
 from .scores import gap_of, main_metric, names_of, score_of
 
@@ -114,9 +114,9 @@ def ensemble(
         notes, first.kind,
     )  # fmt: skip
     with write_dir(target, replace=True) as folder:
-        write_answers(folder / PROBS, one)
-        write_answers(folder / "probs.csv", one)
-        write_answers(folder / "probs.npz", one)
+        write_predictions(folder / PROBS, one)
+        write_predictions(folder / "probs.csv", one)
+        write_predictions(folder / "probs.npz", one)
         write_json(folder / ENSEMBLE, {
             "kind": first.kind, "manifest": first.manifest, "members": list(paths),
             "weights": share.tolist(), "how": how, "classes": first.classes, "metrics": metrics,
@@ -125,7 +125,7 @@ def ensemble(
     return done
 
 
-def _weights(given: Any, members: list[Answers], gold: np.ndarray) -> tuple[torch.Tensor, str]:
+def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[torch.Tensor, str]:
     """Returns the weights (A,) and a sentence on where they come from."""
     count = len(members)
     if isinstance(given, str):
@@ -143,7 +143,7 @@ def _weights(given: Any, members: list[Answers], gold: np.ndarray) -> tuple[torc
     return share / share.sum(), "weights as given"
 
 
-def _mixed(members: list[Answers], weights: torch.Tensor, rows: np.ndarray) -> Answers:
+def _mixed(members: list[Predictions], weights: torch.Tensor, rows: np.ndarray) -> Predictions:
     """Returns the vote on `rows`, in place of the first member's answers there."""
     first = members[0]
     said, values = mix(members, weights, rows)
@@ -154,7 +154,7 @@ def _mixed(members: list[Answers], weights: torch.Tensor, rows: np.ndarray) -> A
     return replace(first, probs=probs, affect=affect, notes=[])
 
 
-def _cross_fitted(members: list[Answers], mixed: Answers, gold: np.ndarray) -> Answers:
+def _cross_fitted(members: list[Predictions], mixed: Predictions, gold: np.ndarray) -> Predictions:
     """Returns the vote with gold rows mixed by weights that were fitted on the other folds."""
     part, done = members[0].fold[gold], replace(mixed, probs=mixed.probs.copy())
     for k in np.unique(part):
@@ -166,7 +166,7 @@ def _cross_fitted(members: list[Answers], mixed: Answers, gold: np.ndarray) -> A
     return done
 
 
-def _measure(one: Answers, split: str) -> dict:
+def _measure(one: Predictions, split: str) -> dict:
     score = score_of(one, split)
     intervals = {k: v.to_dict() for k, v in score.intervals.items()}
     return score.facts | score.metrics | {
@@ -174,14 +174,14 @@ def _measure(one: Answers, split: str) -> dict:
     }  # fmt: skip
 
 
-def _best(metrics: dict, members: list[Answers]) -> int:
+def _best(metrics: dict, members: list[Predictions]) -> int:
     """Returns the member to beat: chosen on out-of-fold gold, never on test rows."""
     name = main_metric(members[0].kind)
     values = [metrics["oof"][m.name].get(name, -np.inf) for m in members]
     return int(np.argmax(values))
 
 
-def _paired(one: Answers, best: Answers, split: str) -> dict[str, Any]:
+def _paired(one: Predictions, best: Predictions, split: str) -> dict[str, Any]:
     gap = gap_of(one, best, split)
     found = gap.differences[main_metric(one.kind)]
     return {"against": best.name, "rows": gap.rows, **found.to_dict()}

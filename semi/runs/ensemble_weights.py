@@ -13,12 +13,14 @@ from pseudo_label.calibration import minimise
 from pseudo_label.voting import fit_weights, soft_vote
 
 from ..errors import RunError
-from .predictions import Answers
+from .predictions import Predictions
 
 ROWS_PER_MEMBER = 100.0  # of gold, from which on fitted weights are believed half
 
 
-def mix(members: list[Answers], weights: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+def mix(
+    members: list[Predictions], weights: Tensor, rows: np.ndarray
+) -> tuple[Tensor, Tensor | None]:
     """Returns probabilities (n, C) and values (n, 2) or None; NaN where no member has an answer.
 
     Several labels a row are mixed class by class; valence and arousal as weighted means.
@@ -45,7 +47,7 @@ def mix_values(values: Tensor | None, weights: Tensor) -> Tensor | None:
     return (share * values.nan_to_num()).sum(0) / share.sum(0)  # 0 / 0 is NaN: nobody
 
 
-def fit(members: list[Answers], rows: np.ndarray) -> tuple[Tensor, str]:
+def fit(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, str]:
     """Returns weights (A,) of least loss on gold rows, shrunk to equal ones, and how it went.
 
     Where there are classes they alone decide, also for valence and arousal beside them.
@@ -70,7 +72,7 @@ def fit(members: list[Answers], rows: np.ndarray) -> tuple[Tensor, str]:
     return torch.tensor(vote.weights, dtype=torch.float64), told
 
 
-def _fit_values(members: list[Answers], rows: np.ndarray) -> tuple[Tensor, str]:
+def _fit_values(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, str]:
     values, truth = _values(members, rows), members[0].affect_truth
     if values is None or truth is None:
         raise RunError("valence and arousal of the members are not known")
@@ -97,13 +99,13 @@ def _fit_values(members: list[Answers], rows: np.ndarray) -> tuple[Tensor, str]:
     return weights, told
 
 
-def _stacked(members: list[Answers], rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def _stacked(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Returns probabilities (A, n, C) and who has an answer (n, A)."""
     probs = torch.from_numpy(np.stack([m.probs[rows] for m in members]))
     return probs, torch.from_numpy(np.stack([m.answered[rows] for m in members], 1))
 
 
-def _values(members: list[Answers], rows: np.ndarray) -> Tensor | None:
+def _values(members: list[Predictions], rows: np.ndarray) -> Tensor | None:
     if members[0].affect is None:
         return None
     none = np.full((len(rows), 2), np.nan)

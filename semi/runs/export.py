@@ -24,8 +24,8 @@ from ..features.tensors import Features, Frames
 from ..files import replacing
 from ..self_training.model_dir import Model, load_model
 from ..self_training.teacher import BALANCED, FUSED, answer, can_speak
-from .predictions import write_answers
-from .reopen import answers_of
+from .predictions import write_predictions
+from .reopen import predictions_of
 
 MODELS = {".pt2": "torch.export", ".onnx": "ONNX"}
 TABLES = (".npz", ".csv", ".parquet")
@@ -158,8 +158,8 @@ def export(run: str | Path, output: str | Path) -> Exported:
     """
     suffix = Path(output).suffix
     if suffix in TABLES:
-        answers = answers_of(run)
-        write_answers(output, answers)
+        answers = predictions_of(run)
+        write_predictions(output, answers)
         told = f"probabilities of {len(answers.ids)} utterances, out-of-fold on gold training rows"
         return Exported(str(output), told, [], answers.classes, None)
     if suffix not in MODELS:

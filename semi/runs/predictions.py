@@ -25,7 +25,7 @@ ROLE_OF = {"oof": "labeled", "dev": "dev", "test": "test"}  # split that is scor
 
 
 @dataclass
-class Answers:
+class Predictions:
     """Calibrated probabilities: out-of-fold on gold training rows, of the shipped model elsewhere.
 
     Roles are those that were drawn: a test row that cannot be read is still a test row.
@@ -89,7 +89,7 @@ class Answers:
     @classmethod
     def from_table(
         cls, name: str, table: pd.DataFrame, manifest: str = "", kind: str = "single"
-    ) -> Answers:
+    ) -> Predictions:
         """Returns what `table` wrote down; KeyError where it lacks what the kind of task needs."""
         classes = [c[2:] for c in table.columns if c.startswith("p_")]
         task = TaskConfig(kind)
@@ -116,7 +116,7 @@ class Answers:
         )  # fmt: skip
 
 
-def write_answers(path: str | Path, answers: Answers) -> None:
+def write_predictions(path: str | Path, answers: Predictions) -> None:
     """Writes the answers by the ending of the path: .csv, .parquet, or .npz (ids, classes, probs).
 
     The .npz holds no pickles and is what other tools may bring back as a member of an ensemble.
@@ -136,7 +136,7 @@ def write_answers(path: str | Path, answers: Answers) -> None:
         )
 
 
-def read_external(path: str | Path, like: Answers) -> Answers:
+def read_external(path: str | Path, like: Predictions) -> Predictions:
     """Returns probabilities of any other model, put in the order of a run's rows and classes.
 
     Args:
@@ -167,7 +167,7 @@ def read_external(path: str | Path, like: Answers) -> Answers:
     return replace(like, name=path.stem, probs=probs, notes=notes, affect=silent)
 
 
-def refuse_other_rows(first: Answers, other: Answers, splits: tuple[str, ...]) -> None:
+def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str, ...]) -> None:
     """Raises RunError in one sentence unless both were judged on the same gold rows."""
     if first.kind != other.kind:
         raise RunError(
@@ -193,7 +193,7 @@ def refuse_other_rows(first: Answers, other: Answers, splits: tuple[str, ...]) -
             )
 
 
-def _difference(first: Answers, other: Answers, split: str) -> str:
+def _difference(first: Predictions, other: Predictions, split: str) -> str:
     """Returns how the gold rows of a split differ, or ''."""
     mine, theirs = (dict(zip(a.ids[a.rows(split)], a.label[a.rows(split)], strict=True))
                     for a in (first, other))  # fmt: skip

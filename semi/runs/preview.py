@@ -24,8 +24,8 @@ from ..self_training.prepare import prepare
 from ..self_training.rounds import coverage_at
 from ..self_training.run_dir import Run
 from ..self_training.targets import read_data
-from ..self_training.teacher import Voter, read_teaching
-from ..training.dataset import Problem
+from ..self_training.teacher import Voter, outputs_of_logits
+from ..training.dataset import Dataset
 
 
 @dataclass
@@ -93,10 +93,10 @@ def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
             "or where every class is decided, not by a rule that could be previewed here; its "
             "ledger.csv lists what each round took"
         )
-    problem = _problem(opened, config)
-    if not len(problem.pool):
+    dataset = _dataset(opened, config)
+    if not len(dataset.pool):
         raise RunError(f"{run} has no pool: every training row is labelled")
-    pool, teacher, accepted = _pool(opened, config, problem)
+    pool, teacher, accepted = _pool(opened, config, dataset)
     selection = select(pool, config.select)
     return DryRun(
         str(run),
@@ -105,18 +105,18 @@ def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
         pool.round,
         coverage_at(config, accepted, False),
         preview(selection, pool),
-        _hidden(problem, selection),
+        _hidden(dataset, selection),
     )
 
 
-def _problem(run: Run, config: Config) -> Problem:
+def _dataset(run: Run, config: Config) -> Dataset:
     """Returns the run's data, drawn and standardised again as they were."""
     manifest, splits = read_data(config)
     run.bind_manifest(manifest.sha256)
-    return prepare(config, manifest, splits, progress=False).problem
+    return prepare(config, manifest, splits, progress=False).dataset
 
 
-def _pool(run: Run, config: Config, problem: Problem) -> tuple[Pool, int, int]:
+def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
     """Returns the pool as the last accepted round sees it, its number, and how many there were."""
     records = [read_json(f / RECORD) for f in sorted(run.path.glob("round-*"))]
     kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
@@ -124,31 +124,31 @@ def _pool(run: Run, config: Config, problem: Problem) -> tuple[Pool, int, int]:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
     folder = run.round_dir(kept[-1])
     tensors, saved = read_tensors(folder / STATE), read_json(folder / VOTER)
-    teaching = read_teaching(
-        problem, Voter.from_state(saved["voter"]), tensors["oof_logits"], tensors["pool_logits"]
+    outputs = outputs_of_logits(
+        dataset, Voter.from_state(saved["voter"]), tensors["oof_logits"], tensors["pool_logits"]
     )
-    picked = _picked(tensors, problem, read_json(folder / RECORD))
+    pseudo_labels = _picked(tensors, dataset, read_json(folder / RECORD))
     accepted = len(kept) - 1  # the warm start is none
     pool = pool_of(
-        problem,
-        teaching,
-        problem.folds,  # the chain that holds nothing out
+        dataset,
+        outputs,
+        dataset.folds,  # the chain that holds nothing out
         config.select,
         rate=coverage_at(config, accepted, False),
         number=kept[-1] + 1,
-        state=picked.state[-1] if picked else {},
+        state=pseudo_labels.state[-1] if pseudo_labels else {},
         ensemble=_ensemble(saved["ensemble"], tensors, torch.device("cpu")),
-        features=graph_features(problem, config.select),
-        assumed=assumed_shares(problem, config.train),
+        features=graph_features(dataset, config.select),
+        assumed=assumed_shares(dataset, config.train),
     )
     return pool, kept[-1], accepted
 
 
-def _hidden(problem: Problem, selection: Selection) -> PseudoReport | None:
-    truth = problem.label[problem.pool]
+def _hidden(dataset: Dataset, selection: Selection) -> PseudoReport | None:
+    truth = dataset.label[dataset.pool]
     if not bool((truth >= 0).any()):
         return None
-    return pseudo_report(selection.chosen, selection.label, truth, problem.classes)
+    return pseudo_report(selection.chosen, selection.label, truth, dataset.classes)
 
 
 def _share(value: float) -> str:

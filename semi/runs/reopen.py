@@ -1,4 +1,4 @@
-"""A finished run opened again with all it was made of: its data, its teaching and its model."""
+"""A finished run opened again with all it was made of: its data, its outputs and its model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..self_training.model_dir import Model, load_model, part
 from ..self_training.prepare import Prepared, prepare
 from ..self_training.run_dir import Run
 from ..self_training.targets import read_data
-from ..self_training.teacher import AffectTeaching, Teaching, Voter, answer, read_teaching
-from ..training.dataset import Problem
+from ..self_training.teacher import AffectOutputs, TeacherOutputs, Voter, answer, outputs_of_logits
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from .predictions import Answers, read_external, write_answers
+from .predictions import Predictions, read_external, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
 ENSEMBLE = "ensemble.json"
@@ -36,7 +36,7 @@ class Finished:
     result: dict  # result.json
     manifest: Manifest
     ready: Prepared
-    teaching: Teaching  # of the round that ships
+    outputs: TeacherOutputs  # of the round that ships
     model: Model
     role: np.ndarray  # (N,) as drawn, before unreadable rows were taken out
     fold: np.ndarray  # (N,) as drawn
@@ -44,9 +44,9 @@ class Finished:
     alone: bool  # of which only the last one ships
 
     @property
-    def problem(self) -> Problem:
+    def dataset(self) -> Dataset:
         """The tensors of the run."""
-        return self.ready.problem
+        return self.ready.dataset
 
 
 def result_of(run: Run) -> dict:
@@ -70,44 +70,44 @@ def reopen(path: str | Path) -> Finished:
     tensors = read_tensors(folder / STATE)
     saved = read_json(folder / VOTER)
     voter = Voter.from_state(saved["voter"])
-    teaching = read_teaching(ready.problem, voter, tensors["oof_logits"], tensors["pool_logits"])
+    outputs = outputs_of_logits(ready.dataset, voter, tensors["oof_logits"], tensors["pool_logits"])
     if "affect.oof" in tensors:
-        teaching.affect = AffectTeaching(*(tensors[f"affect.{name}"] for name in SAID))
+        outputs.affect = AffectOutputs(*(tensors[f"affect.{name}"] for name in SAID))
     every = Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."))
     alone = read_json(folder / RECORD).get("alone", False)
     model = load_model(path)
-    return Finished(run, result, manifest, ready, teaching, model, role, fold, every, alone)
+    return Finished(run, result, manifest, ready, outputs, model, role, fold, every, alone)
 
 
 @torch.no_grad()
-def say(done: Finished) -> Answers:
+def say(done: Finished) -> Predictions:
     """Returns the probabilities of every row: out-of-fold on gold, of the model elsewhere."""
-    problem, model = done.problem, done.model
-    told = answer(model.ensemble, model.voter, problem.values, problem.present, model.chains)
+    dataset, model = done.dataset, done.model
+    told = answer(model.ensemble, model.voter, dataset.values, dataset.present, model.chains)
     probs = told.probs.double()
-    probs[problem.gold] = done.teaching.oof.double()
-    silent = ~problem.present.any(1)
+    probs[dataset.gold] = done.outputs.oof.double()
+    silent = ~dataset.present.any(1)
     probs[silent] = float("nan")
     task, affect = task_of(done.run.config), None
-    if told.affect is not None and done.teaching.affect is not None:
+    if told.affect is not None and done.outputs.affect is not None:
         affect = told.affect.double()
-        affect[problem.gold] = done.teaching.affect.oof.double()
+        affect[dataset.gold] = done.outputs.affect.oof.double()
         affect[silent] = float("nan")
-    return Answers(
+    return Predictions(
         name=done.run.path.name,
-        ids=problem.ids,
+        ids=dataset.ids,
         # what folds of valence and arousal are drawn by is no class
-        classes=[] if task.kind == "affect" else problem.classes,
+        classes=[] if task.kind == "affect" else dataset.classes,
         probs=probs.numpy()[:, :0] if task.kind == "affect" else probs.numpy(),
         role=done.role,
-        label=problem.label.numpy(),
-        group=problem.group,
+        label=dataset.label.numpy(),
+        group=dataset.group,
         fold=done.fold,
         manifest=done.manifest.sha256,
         kind=task.kind,
-        several=_numbers(problem.multi),
+        several=_numbers(dataset.multi),
         affect=_numbers(affect),
-        affect_truth=_numbers(problem.affect),
+        affect_truth=_numbers(dataset.affect),
     )
 
 
@@ -115,7 +115,7 @@ def _numbers(value: torch.Tensor | None) -> np.ndarray | None:
     return None if value is None else value.double().numpy()
 
 
-def answers_of(path: str | Path) -> Answers:
+def predictions_of(path: str | Path) -> Predictions:
     """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
     path = Path(path)
     kept = path / PROBS
@@ -123,7 +123,7 @@ def answers_of(path: str | Path) -> Answers:
         import pandas as pd
 
         table, kind = pd.read_parquet(kept), said.get("kind", "single")
-        return Answers.from_table(path.name, table, said["manifest"], kind)
+        return Predictions.from_table(path.name, table, said["manifest"], kind)
     run = Run.open(path)
     result_of(run)
     finished = (path / "result.json").stat().st_mtime_ns
@@ -132,20 +132,20 @@ def answers_of(path: str | Path) -> Answers:
 
         sha256, kind = (path / "manifest.sha256").read_text().strip(), task_of(run.config).kind
         with suppress(KeyError):  # written before runs of every kind were: made again
-            return Answers.from_table(path.name, pd.read_parquet(kept), sha256, kind)
+            return Predictions.from_table(path.name, pd.read_parquet(kept), sha256, kind)
     answers = say(reopen(path))
-    write_answers(kept, answers)
+    write_predictions(kept, answers)
     return answers
 
 
-def members_of(paths: list[str]) -> list[Answers]:
+def members_of(paths: list[str]) -> list[Predictions]:
     """Returns the answers of runs, ensembles and files of probabilities; a run must come first."""
     if Path(paths[0]).is_file():
         raise RunError(f"{paths[0]} is a file; name a run first, files of probabilities after it")
-    first = answers_of(paths[0])
+    first = predictions_of(paths[0])
     found = [first]
     for path in paths[1:]:
-        found.append(read_external(path, first) if Path(path).is_file() else answers_of(path))
+        found.append(read_external(path, first) if Path(path).is_file() else predictions_of(path))
     names: dict[str, int] = {}
     for one, path in zip(found, paths, strict=True):  # two folders may share their last name
         names[one.name] = names.get(one.name, 0) + 1

@@ -22,7 +22,7 @@ from ..evaluation.multitask import (
     paired_intervals,
 )
 from ..self_training.record import measured
-from .predictions import Answers
+from .predictions import Predictions
 
 SINGLE = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
 MULTI = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
@@ -59,12 +59,12 @@ def main_metric(kind: str) -> str:
     return "ccc" if kind == "affect" else "macro_f1"
 
 
-def score_of(said: Answers, split: str) -> Score:
+def score_of(said: Predictions, split: str) -> Score:
     """Returns the scores of the gold rows of a split (oof, dev or test) that have an answer."""
     return score_rows(said, said.scored(split), len(said.rows(split)))
 
 
-def score_rows(said: Answers, rows: np.ndarray, asked: int | None = None) -> Score:
+def score_rows(said: Predictions, rows: np.ndarray, asked: int | None = None) -> Score:
     """Returns the scores of answered gold rows; `asked` counts those that have no answer too."""
     group, lost = said.group[rows], (asked if asked is not None else len(rows)) - len(rows)
     done = Score(len(rows), lost, {}, {}, {})
@@ -104,7 +104,7 @@ class Gap:
     mcnemar_p: float | None  # None where a row has no single label
 
 
-def gap_of(one: Answers, other: Answers, split: str) -> Gap:
+def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
     """Returns the differences one - other, each with its paired bootstrap interval over groups."""
     asked = one.rows(split)
     rows = asked[one.answered[asked] & other.answered[asked]]
@@ -129,6 +129,6 @@ def gap_of(one: Answers, other: Answers, split: str) -> Gap:
     return Gap(len(rows), len(asked) - len(rows), found, p)
 
 
-def renamed(said: Answers, name: str, **changes: Any) -> Answers:
+def renamed(said: Predictions, name: str, **changes: Any) -> Predictions:
     """Returns the answers under another name."""
     return replace(said, name=name, **changes)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..config.task import task_of
 from ..files import read_json, write_dir, write_json, write_table, write_tensors
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from .ledger import merge_rounds, round_rows
 from .record import round_record
 from .run_dir import Run
-from .state import Picked, RoundState
-from .teacher import AffectTeaching, Voter, read_teaching
+from .state import PseudoLabels, RoundState
+from .teacher import AffectOutputs, Voter, outputs_of_logits
 
 STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
 AFFECT = ("oof", "pool", "pool_spread")
@@ -30,9 +30,9 @@ AFFECT = ("oof", "pool", "pool_spread")
 class RunRecorder:
     """Writes each judged round into its run directory and reads finished ones back."""
 
-    def __init__(self, run: Run, problem: Problem, config: Any, on_record: Any = None) -> None:
+    def __init__(self, run: Run, dataset: Dataset, config: Any, on_record: Any = None) -> None:
         self.run = run
-        self.problem = problem
+        self.dataset = dataset
         self.config = config
         self.on_record = on_record  # called with (state, record) of every newly finished round
         self.before: RoundState | None = None  # the accepted round the next one is taught by
@@ -57,18 +57,18 @@ class RunRecorder:
         folder = self.run.round_dir(number)
         if not folder.is_dir():
             return None
-        tensors = {k: v.to(self.problem.device) for k, v in load_file(folder / STATE).items()}
+        tensors = {k: v.to(self.dataset.device) for k, v in load_file(folder / STATE).items()}
         record, saved = read_json(folder / RECORD), read_json(folder / VOTER)
         state = RoundState(
             number=number,
-            ensemble=_ensemble(saved["ensemble"], tensors, self.problem.device),
-            teaching=read_teaching(
-                self.problem,
+            ensemble=_ensemble(saved["ensemble"], tensors, self.dataset.device),
+            outputs=outputs_of_logits(
+                self.dataset,
                 Voter.from_state(saved["voter"]),
                 tensors["oof_logits"],
                 tensors["pool_logits"],
             ),
-            picked=_picked(tensors, self.problem, record),
+            pseudo_labels=_picked(tensors, self.dataset, record),
             coverage=record["coverage_asked"],
             metric=saved["metric"],
             se=saved["se"],
@@ -80,20 +80,20 @@ class RunRecorder:
         )
         if "affect.oof" in tensors:
             parts = (tensors[f"affect.{name}"] for name in AFFECT)
-            state.teaching.affect = AffectTeaching(*parts)
+            state.outputs.affect = AffectOutputs(*parts)
         self._follow(state)
         return state
 
     def save(self, state: RoundState) -> None:
         """Writes a judged round whole, then the ledger so far and the round's metrics line."""
-        record = round_record(self.problem, state, self.config)
+        record = round_record(self.dataset, state, self.config)
         with self.run.write_round(state.number) as folder:
             write_tensors(folder / STATE, _tensors(state))
             spec = state.ensemble.spec() if state.ensemble is not None and state.accepted else None
             write_json(
                 folder / VOTER,
                 {
-                    "voter": state.teaching.voter.state_dict(),
+                    "voter": state.outputs.voter.state_dict(),
                     "ensemble": spec,
                     "metric": state.metric,
                     "se": state.se,
@@ -102,10 +102,10 @@ class RunRecorder:
                 },
             )
             write_json(folder / RECORD, record)
-            if state.picked is not None and self.before is not None:
+            if state.pseudo_labels is not None and self.before is not None:
                 rule = self.config.select.rule
                 task = task_of(self.config)
-                rows = round_rows(self.problem, state, self.before, rule, task)
+                rows = round_rows(self.dataset, state, self.before, rule, task)
                 write_table(folder / LEDGER, rows)
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
@@ -129,16 +129,16 @@ class RunRecorder:
 
 def _tensors(state: RoundState) -> dict[str, Tensor]:
     found = {
-        "oof_logits": state.teaching.oof_logits,
-        "pool_logits": state.teaching.pool_logits,
+        "oof_logits": state.outputs.oof_logits,
+        "pool_logits": state.outputs.pool_logits,
     }
-    if state.teaching.affect is not None:
-        found |= {f"affect.{name}": getattr(state.teaching.affect, name) for name in AFFECT}
-    if state.picked is not None:
-        picked = state.picked
+    if state.outputs.affect is not None:
+        found |= {f"affect.{name}": getattr(state.outputs.affect, name) for name in AFFECT}
+    if state.pseudo_labels is not None:
+        pseudo_labels = state.pseudo_labels
         for name in ("chosen", "label", "weight", "probs", "threshold", "reason"):
-            found[f"picked.{name}"] = getattr(picked, name)
-        for k, chain in enumerate(picked.state):
+            found[f"picked.{name}"] = getattr(pseudo_labels, name)
+        for k, chain in enumerate(pseudo_labels.state):
             found |= {f"rule.{k}.{name}": torch.as_tensor(v) for name, v in chain.items()}
     if state.ensemble is not None and state.accepted:
         found |= {f"ensemble.{k}": v for k, v in state.ensemble.tensors().items()}
@@ -153,14 +153,14 @@ def _ensemble(spec: dict | None, tensors: dict[str, Tensor], device) -> Ensemble
     return Ensemble.from_state(spec, own, device=device)
 
 
-def _picked(tensors: dict[str, Tensor], problem: Problem, record: dict) -> Picked | None:
+def _picked(tensors: dict[str, Tensor], dataset: Dataset, record: dict) -> PseudoLabels | None:
     if "picked.chosen" not in tensors:
         return None
-    chains: list[dict[str, Tensor]] = [{} for _ in range(problem.folds + 1)]
+    chains: list[dict[str, Tensor]] = [{} for _ in range(dataset.folds + 1)]
     for key, value in tensors.items():
         if key.startswith("rule."):
             _, k, name = key.split(".", 2)
             chains[int(k)][name] = value
     names = ("chosen", "label", "weight", "probs", "threshold", "reason")
     kept = {name: tensors[f"picked.{name}"] for name in names}
-    return Picked(**kept, state=chains, notes=record.get("notes", []))
+    return PseudoLabels(**kept, state=chains, notes=record.get("notes", []))

@@ -18,16 +18,18 @@ from pseudo_label.selection import cap_mass
 from ..config.distillation import DistillConfig
 from ..config.task import task_of
 from ..errors import RunError
-from ..training.batches import Lessons
-from ..training.dataset import Problem
-from .rounds import lessons_of
+from ..training.batches import TrainingTargets
+from ..training.dataset import Dataset
+from .rounds import targets_of
 from .soft_labels import SoftLabels
-from .state import Picked
+from .state import PseudoLabels
 
 LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weights hangs on it
 
 
-def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons, Picked]:
+def distillation_targets(
+    dataset: Dataset, labels: SoftLabels, config: Any
+) -> tuple[TrainingTargets, PseudoLabels]:
     """Returns what the student learns from, and the pool as picked.
 
     Gold rows stand twice: with their given label, and at the end of the table, as often drawn as
@@ -37,17 +39,17 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
     what was said of gold rows out-of-fold.
     """
     task, sharp = task_of(config), config.distill
-    if labels.classes != problem.classes:
+    if labels.classes != dataset.classes:
         raise RunError(
             f"the teacher knows {', '.join(labels.classes)}, the student is to learn "
-            f"{', '.join(problem.classes)}; they must have the same classes"
+            f"{', '.join(dataset.classes)}; they must have the same classes"
         )
-    chains, device, notes = problem.folds + 1, problem.device, []
-    names = problem.ids[problem.gold.cpu().numpy()]
+    chains, device, notes = dataset.folds + 1, dataset.device, []
+    names = dataset.ids[dataset.gold.cpu().numpy()]
     fold = _rows_of(names, labels.gold_ids, labels.fold[:, None])
     known = ~np.isnan(fold[:, 0])
     same = len(labels.pool) == chains and bool(
-        (fold[known, 0] == problem.fold.cpu().numpy()[known]).all()
+        (fold[known, 0] == dataset.fold.cpu().numpy()[known]).all()
     )
     if not same:
         notes.append(
@@ -55,7 +57,7 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
             "optimistic, its teacher saw the rows held out; test scores are not touched"
         )
     sources = range(chains) if same else [len(labels.pool) - 1] * chains
-    ids = problem.ids[problem.pool.cpu().numpy()]
+    ids = dataset.ids[dataset.pool.cpu().numpy()]
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).float().to(device)
@@ -66,32 +68,32 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
     on_pool = np.asarray(np.isfinite(pool).all(2))
     chosen = torch.from_numpy(on_pool).to(device) & (sharp.pool_weight > 0)
     weight = chosen.float() * sharp.pool_weight
-    held_in = torch.stack([(problem.fold != k).float() for k in range(chains)])  # (G, n)
+    held_in = torch.stack([(dataset.fold != k).float() for k in range(chains)])  # (G, n)
     for k in range(chains):
         weight[k] = cap_mass(weight[k], float(held_in[k].sum()), config.select.mass_cap)
     plain = np.where(on_pool[..., None], pool, 1 / pool.shape[2])
-    picked = Picked(
+    pseudo_labels = PseudoLabels(
         chosen=chosen,
         label=torch.from_numpy(plain.argmax(2)).to(device),
         weight=weight,
         probs=tensor(plain[-1]),
-        threshold=torch.zeros(len(problem.classes), device=device),
+        threshold=torch.zeros(len(dataset.classes), device=device),
         reason=torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8),
         state=[{} for _ in range(chains)],
         notes=notes,
     )
     if task.affect and labels.pool_affect is not None:
         heard = [_rows_of(ids, labels.pool_ids, labels.pool_affect[k]) for k in sources]
-        picked.affect = tensor(np.stack(heard))
-    whole = lessons_of(problem, picked, tensor(said(plain, sharp, task.multi)))
+        pseudo_labels.affect = tensor(np.stack(heard))
+    whole = targets_of(dataset, pseudo_labels, tensor(said(plain, sharp, task.multi)))
 
     # given labels weigh alpha, every word of the teacher 1 - alpha on gold and 1 on the pool
     share = max(sharp.alpha, LEAST)
-    count, n = len(problem.gold), len(problem.present)
-    again = problem.gold[torch.from_numpy(on_gold).to(device)]
+    count, n = len(dataset.gold), len(dataset.present)
+    again = dataset.gold[torch.from_numpy(on_gold).to(device)]
     own = torch.arange(n, n + len(again), device=device)
     given = whole.weight.clone()
-    given[:, problem.gold] *= share
+    given[:, dataset.gold] *= share
     taught = held_in[:, torch.from_numpy(on_gold).to(device)] * (1 - share)
     words = tensor(said(gold[:, on_gold], sharp, task.multi))  # (G, n', C)
     affect = whole.affect
@@ -101,7 +103,7 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
             heard = [_rows_of(names, labels.gold_ids, labels.gold_affect[k]) for k in sources]
             value = tensor(np.stack(heard)[:, on_gold])
         affect = torch.cat([affect, value], 1)
-    lesson = replace(
+    targets = replace(
         whole,
         values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},
         present=torch.cat([whole.present, whole.present[again]]),
@@ -110,9 +112,9 @@ def lessons(problem: Problem, labels: SoftLabels, config: Any) -> tuple[Lessons,
         pseudo=torch.cat([whole.pseudo, own]),
         affect=affect,
     )
-    if not len(lesson.pseudo):
+    if not len(targets.pseudo):
         raise RunError(f"the teacher has an answer for none of the {count} gold and pool rows")
-    return lesson, picked
+    return targets, pseudo_labels
 
 
 def said(probs: np.ndarray, sharp: DistillConfig, several: bool) -> np.ndarray:

@@ -19,11 +19,11 @@ from torch import Tensor
 from models.fusion.config import CLOSED_FORM
 
 from ..config.task import TaughtTask, task_of
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble
 from .checkpoints import RunRecorder
-from .distillation import lessons
+from .distillation import distillation_targets
 from .gate import agreement, gate, judged, ships
 from .rounds import Outcome
 from .soft_labels import SoftLabels, words_of
@@ -31,19 +31,19 @@ from .state import RoundState
 
 
 def taught_round(
-    problem: Problem, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep,
+    dataset: Dataset, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep,
     number: int = 1,
 ) -> RoundState:  # fmt: skip
     """Returns the taught student as round `number`, judged on given labels alone."""
     task, sharp = task_of(config), config.distill
-    lesson, picked = lessons(problem, labels, config)
+    targets, pseudo_labels = distillation_targets(dataset, labels, config)
     student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
     train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
     ensemble = fit(
-        fresh_ensemble(problem, config, learned), lesson, train, config.noise, config.contrast,
+        fresh_ensemble(dataset, config, learned), targets, train, config.noise, config.contrast,
         seed=config.seed, on_step=on_step, task=student,
     )  # fmt: skip
-    return judged(problem, ensemble, config, number, picked, 1.0)
+    return judged(dataset, ensemble, config, number, pseudo_labels, 1.0)
 
 
 def told(config: Any) -> Any:
@@ -53,7 +53,7 @@ def told(config: Any) -> Any:
 
 
 def last_student(
-    problem: Problem, config: Any, outcome: Outcome, recorder: RunRecorder,
+    dataset: Dataset, config: Any, outcome: Outcome, recorder: RunRecorder,
     on_step: Callable[[int], OnStep], on_round: Callable[[RoundState], None],
 ) -> tuple[Outcome, str]:  # fmt: skip
     """Returns the outcome with a student in place of its models, if gold does not object.
@@ -62,7 +62,7 @@ def last_student(
     last possible one, so that a resumed run never takes it for a round of its own.
 
     Args:
-        problem: the data.
+        dataset: the data.
         config: all settings of the run.
         outcome: of the rounds.
         recorder: of the run; it holds what was learned without labels, and keeps the student.
@@ -73,15 +73,15 @@ def last_student(
     recorder.go_on(told(config), teacher)
     student = recorder.load(number)
     if student is None:
-        student = _student(problem, config, outcome, recorder, on_step, number)
+        student = _student(dataset, config, outcome, recorder, on_step, number)
         recorder.save(student)
     on_round(student)
     final = ships([*outcome.states, student], config.rounds.keep)
-    return replace(outcome, final=final), _sentence(problem, config, teacher, student, final)
+    return replace(outcome, final=final), _sentence(dataset, config, teacher, student, final)
 
 
 def _student(
-    problem: Problem, config: Any, outcome: Outcome, recorder: RunRecorder,
+    dataset: Dataset, config: Any, outcome: Outcome, recorder: RunRecorder,
     on_step: Callable[[int], OnStep], number: int,
 ) -> RoundState:  # fmt: skip
     """Returns the judged student of the round that ships."""
@@ -90,20 +90,20 @@ def _student(
         raise RuntimeError("the round that ships has no model")
     if config.model.kind in CLOSED_FORM:  # solved, not trained: nothing of it is left to chance
         verdict = (
-            f"accepted: the chain that learns from all labels takes over from {problem.folds + 1}; "
+            f"accepted: the chain that learns from all labels takes over from {dataset.folds + 1}; "
             f"out-of-fold scores, which are of single chains, stay at {teacher.metric:.3f}"
         )
         return replace(
-            teacher, number=number, picked=None, coverage=1.0, verdict=verdict, alone=True
+            teacher, number=number, pseudo_labels=None, coverage=1.0, verdict=verdict, alone=True
         )
     alone = copy.copy(config)
     alone.train = replace(config.train, members=1)
     learned = {k: v[:1] for k, v in (recorder.load_pretrained() or {}).items()}
-    labels = words_of(problem, teacher.teaching, teacher.ensemble)
-    student = taught_round(problem, labels, alone, learned, on_step(number), number)
+    labels = words_of(dataset, teacher.outputs, teacher.ensemble)
+    student = taught_round(dataset, labels, alone, learned, on_step(number), number)
     student.alone = True
-    start = outcome.states[0].teaching
-    student.agreement = agreement(problem, start, student.picked, config)
+    start = outcome.states[0].outputs
+    student.agreement = agreement(dataset, start, student.pseudo_labels, config)
     gate(student, ships(outcome.states, "best"), config)
     if not student.accepted:
         student.ensemble = None
@@ -111,12 +111,12 @@ def _student(
 
 
 def _sentence(
-    problem: Problem, config: Any, teacher: RoundState, student: RoundState, final: RoundState
+    dataset: Dataset, config: Any, teacher: RoundState, student: RoundState, final: RoundState
 ) -> str:
     """Returns what became of the student, in words."""
     if teacher.ensemble is None:
         raise RuntimeError("the round that ships has no model")
-    many, chains = teacher.ensemble.count, problem.folds + 1
+    many, chains = teacher.ensemble.count, dataset.folds + 1
     scores = f"out-of-fold {100 * student.metric:.1f} against {100 * teacher.metric:.1f}"
     if final is not student:
         return f"Its {many} models stay: a student of theirs is behind ({scores})."

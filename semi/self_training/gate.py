@@ -12,57 +12,57 @@ import torch
 from ..config.task import task_of
 from ..evaluation.bootstrap import bootstrap
 from ..evaluation.metrics import score
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from .state import Picked, RoundState
-from .teacher import Teaching, teach
+from .state import PseudoLabels, RoundState
+from .teacher import TeacherOutputs, teacher_outputs
 
 
-def judge(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, float]:
+def judge(dataset: Dataset, outputs: TeacherOutputs, config: Any) -> tuple[float, float]:
     """Returns the gate's metric on gold out-of-fold rows and its standard error."""
-    rows = problem.gold.cpu().numpy()
-    probs, label = teaching.oof.cpu().numpy(), problem.label[problem.gold].cpu().numpy()
+    rows = dataset.gold.cpu().numpy()
+    probs, label = outputs.oof.cpu().numpy(), dataset.label[dataset.gold].cpu().numpy()
     name = config.rounds.metric
     if name == "ccc" or task_of(config).multi:
         from .multitask import judge_task
 
-        return judge_task(problem, teaching, config)
-    value = getattr(score(probs, label, problem.classes), name)
-    se = bootstrap(probs, label, problem.group[rows], name, seed=config.seed).se
+        return judge_task(dataset, outputs, config)
+    value = getattr(score(probs, label, dataset.classes), name)
+    se = bootstrap(probs, label, dataset.group[rows], name, seed=config.seed).se
     return float(value), float(se)
 
 
 def judged(
-    problem: Problem, ensemble: Ensemble, config: Any, number: int = 0,
-    picked: Picked | None = None, rate: float = 0.0,
+    dataset: Dataset, ensemble: Ensemble, config: Any, number: int = 0,
+    pseudo_labels: PseudoLabels | None = None, rate: float = 0.0,
 ) -> RoundState:  # fmt: skip
     """Returns the round of trained models: what they say, and what that is worth on gold."""
     task = task_of(config)
-    teaching = teach(problem, ensemble, config.vote, task)
-    value, se = judge(problem, teaching, config)
-    known = information(problem, teaching) if task.kind in ("single", "joint") else None
-    return RoundState(number, ensemble, teaching, picked, rate, value, se, known)
+    outputs = teacher_outputs(dataset, ensemble, config.vote, task)
+    value, se = judge(dataset, outputs, config)
+    known = information(dataset, outputs) if task.kind in ("single", "joint") else None
+    return RoundState(number, ensemble, outputs, pseudo_labels, rate, value, se, known)
 
 
-def information(problem: Problem, teaching: Teaching) -> float:
+def information(dataset: Dataset, outputs: TeacherOutputs) -> float:
     """Returns how much less surprised (nats per row) the model is by gold than class shares are.
 
     Labels that are plainly wrong cost most of it, also where a few dozen rows leave the gate's
     metric too coarse to notice. Never below 0, which class shares have.
     """
-    gold = problem.target[problem.gold]
+    gold = dataset.target[dataset.gold]
     at_start = -(gold * _shares(gold)).sum(1).mean()
-    return max(0.0, float(at_start - surprise(problem, teaching).mean()))
+    return max(0.0, float(at_start - surprise(dataset, outputs).mean()))
 
 
-def surprise(problem: Problem, teaching: Teaching) -> torch.Tensor:
+def surprise(dataset: Dataset, outputs: TeacherOutputs) -> torch.Tensor:
     """Returns the log-loss (n,) of each gold row out-of-fold, at the model's best temperature.
 
     So a few rows that it is far too sure of do not hide what it knows.
     """
-    gold = problem.target[problem.gold]  # (n, C)
+    gold = dataset.target[dataset.gold]  # (n, C)
     share = _shares(gold)
-    said = teaching.oof.clamp(min=1e-6).log()
+    said = outputs.oof.clamp(min=1e-6).log()
     heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
     mixed = (heat * said + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
     each = -(gold * mixed).sum(-1)  # (21, n)
@@ -74,7 +74,7 @@ def _shares(gold: torch.Tensor) -> torch.Tensor:
 
 
 def agreement(
-    problem: Problem, start: Teaching, picked: Picked | None, config: Any
+    dataset: Dataset, start: TeacherOutputs, pseudo_labels: PseudoLabels | None, config: Any
 ) -> float | None:
     """Returns how far the labels that a round learned are those of the warm start, as a kappa.
 
@@ -86,14 +86,14 @@ def agreement(
     0.15 on none did; of three rules' own rounds that the gate accepts all reach 0.16, nearly all
     0.4. Where labels mean nothing at all a rule's rounds are at 0 themselves.
     """
-    if picked is None or task_of(config).kind not in ("single", "joint"):
+    if pseudo_labels is None or task_of(config).kind not in ("single", "joint"):
         return None
-    weight = picked.weight[-1] * picked.chosen[-1]
+    weight = pseudo_labels.weight[-1] * pseudo_labels.chosen[-1]
     if not weight.sum() > 0:
         return None
     by_head = start.voter.by_head(start.pool_logits[-1])
-    said = start.voter.vote(by_head, problem.present[problem.pool]).argmax(1)
-    label, classes = picked.label[-1].to(said), len(problem.classes)
+    said = start.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1)
+    label, classes = pseudo_labels.label[-1].to(said), len(dataset.classes)
     weight = (weight / weight.sum()).to(said.device)
     alike = float(weight[label == said].sum())
     shares = torch.bincount(said, minlength=classes) / len(said)

@@ -11,7 +11,7 @@ from pseudo_label.pool import REASONS
 
 from ..config.task import TaskConfig
 from ..evaluation.multitask import AFFECT
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from .multitask_record import several_words
 from .state import RoundState
 
@@ -19,7 +19,7 @@ ORDER = ["id", "round", "chosen", "accepted", "label", "weight", "reason", "rule
 
 
 def round_rows(
-    problem: Problem,
+    dataset: Dataset,
     state: RoundState,
     before: RoundState,
     rule: str,
@@ -28,58 +28,58 @@ def round_rows(
     """Returns a round's (P, columns) table as known when the round was judged.
 
     Args:
-        problem: the data.
+        dataset: the data.
         state: the judged round, number >= 1.
         before: the round whose models were the teacher.
         rule: name of the selection rule.
         task: what is predicted; None = one class a row.
     """
-    picked, teaching, task = state.picked, before.teaching, task or TaskConfig()
-    if picked is None:
+    pseudo_labels, outputs, task = state.pseudo_labels, before.outputs, task or TaskConfig()
+    if pseudo_labels is None:
         raise ValueError("round 0 has no ledger: it learned from gold alone")
-    rows = problem.pool.cpu().numpy()
-    raw = teaching.pool_logits[-1]  # (H, P, C), the chain that ships
-    by_head = teaching.voter.by_head(raw).cpu().numpy()
+    rows = dataset.pool.cpu().numpy()
+    raw = outputs.pool_logits[-1]  # (H, P, C), the chain that ships
+    by_head = outputs.voter.by_head(raw).cpu().numpy()
     likely = raw[0].sigmoid() if task.multi else raw[0].exp()
-    probs, before_calibration = picked.probs.cpu().numpy(), likely.cpu().numpy()
-    chosen = picked.chosen[-1].cpu().numpy()
-    label = picked.label[-1].cpu().numpy()
-    names = np.array(problem.classes, dtype=object)
-    present = problem.present[problem.pool].cpu().numpy()
+    probs, before_calibration = pseudo_labels.probs.cpu().numpy(), likely.cpu().numpy()
+    chosen = pseudo_labels.chosen[-1].cpu().numpy()
+    label = pseudo_labels.label[-1].cpu().numpy()
+    names = np.array(dataset.classes, dtype=object)
+    present = dataset.present[dataset.pool].cpu().numpy()
     table = {
-        "id": problem.ids[rows],
+        "id": dataset.ids[rows],
         "round": np.full(len(rows), state.number),
         "chosen": chosen,
         "accepted": chosen & state.accepted,
         "label": names[label],
-        "weight": picked.weight[-1].cpu().numpy().round(6),
-        "reason": np.array(REASONS, dtype=object)[picked.reason.cpu().numpy()],
+        "weight": pseudo_labels.weight[-1].cpu().numpy().round(6),
+        "reason": np.array(REASONS, dtype=object)[pseudo_labels.reason.cpu().numpy()],
         "rule": np.full(len(rows), rule, dtype=object),
-        "threshold": picked.threshold.cpu().numpy()[label].round(6),
+        "threshold": pseudo_labels.threshold.cpu().numpy()[label].round(6),
         "confidence": probs.max(1).round(6) if probs.size else np.zeros(0),
     }
     if task.multi:
-        table["label"] = several_words(probs, problem.classes)
+        table["label"] = several_words(probs, dataset.classes)
         table["confidence"] = np.maximum(probs, 1 - probs).min(1).round(6)
-    if task.affect and teaching.affect is not None:
+    if task.affect and outputs.affect is not None:
         for i, name in enumerate(AFFECT):
-            table[name] = teaching.affect.pool[-1, :, i].cpu().numpy().round(6)
-            spread = teaching.affect.pool_spread[-1, :, i]
+            table[name] = outputs.affect.pool[-1, :, i].cpu().numpy().round(6)
+            spread = outputs.affect.pool_spread[-1, :, i]
             table[f"{name}_spread"] = spread.cpu().numpy().round(6)
     if task.kind == "affect":  # classes are only what folds were drawn by
         return pd.DataFrame(table | {"label": None, "threshold": np.nan}).drop(columns="confidence")
-    for i, head in enumerate(teaching.voter.heads):
+    for i, head in enumerate(outputs.voter.heads):
         vote: Any = names[by_head[i].argmax(1)] if len(rows) else np.zeros(0, dtype=object)
         if task.multi:
-            vote = several_words(by_head[i], problem.classes)
+            vote = several_words(by_head[i], dataset.classes)
         sure = by_head[i].max(1).round(6) if len(rows) else np.zeros(0)
         if i:  # a modality that a row lacks has no vote
             vote = np.where(present[:, i - 1], vote, None)
             sure = np.where(present[:, i - 1], sure, np.nan)
         table |= {f"vote_{head}": vote, f"confidence_{head}": sure}
-    for c, name in enumerate(problem.classes):
+    for c, name in enumerate(dataset.classes):
         table[f"p_{name}"] = probs[:, c].round(6)
-    for c, name in enumerate(problem.classes):
+    for c, name in enumerate(dataset.classes):
         table[f"raw_{name}"] = before_calibration[:, c].round(6)
     return pd.DataFrame(table)
 

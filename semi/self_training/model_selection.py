@@ -17,12 +17,12 @@ from torch import Tensor
 
 from models.fusion import FusionConfig
 
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from .gate import surprise
 from .rounds import Outcome, run_rounds
 from .state import RoundState
 
-ENOUGH = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
+MIN_GOLD = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
 STUDENTS: dict[str, dict[str, Any]] = {
     "{width} components": {"components": 200},
     "logistic regression": {"kind": "logistic"},
@@ -32,7 +32,7 @@ READ = ("kind", "components", "shrinkage", "penalty")  # what linear students re
 
 
 @dataclass
-class Audition:
+class ModelSelection:
     """The student that stays."""
 
     config: Any
@@ -40,9 +40,9 @@ class Audition:
     outcome: Outcome | None = None  # its rounds, if they were run
 
 
-def audition(
-    problem: Problem, config: Any, live: Callable[[Any], Outcome] | None = None
-) -> Audition:
+def select_model(
+    dataset: Dataset, config: Any, live: Callable[[Any], Outcome] | None = None
+) -> ModelSelection:
     """Returns the settings of the student that knows most of gold out-of-fold after all rounds.
 
     The recipe's own stays unless another is better by more than one standard error (of the
@@ -50,18 +50,18 @@ def audition(
     points of macro-F1 in mean, 2 at best, and lost 0.6 at worst.
 
     Args:
-        problem: the data.
+        dataset: the data.
         config: settings that `semi.config.recipes.resolved` has been through.
         live: runs all rounds of a configuration; without it they are run here, in memory.
     """
     usual = FusionConfig(kind="discriminant")
     own = all(getattr(config.model, k) == getattr(usual, k) for k in READ)
-    if config.recipe == "none" or not own or len(problem.gold) < ENOUGH:
-        return Audition(config)
-    if not len(problem.pool) or not config.rounds.max_rounds:
-        return Audition(config)
-    live = live or _in_memory(problem)
-    columns = max(problem.dims.values())
+    if config.recipe == "none" or not own or len(dataset.gold) < MIN_GOLD:
+        return ModelSelection(config)
+    if not len(dataset.pool) or not config.rounds.max_rounds:
+        return ModelSelection(config)
+    live = live or _in_memory(dataset)
+    columns = max(dataset.dims.values())
     tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
     for name, words in STUDENTS.items():
         if "components" in words and columns <= usual.components:
@@ -71,26 +71,26 @@ def audition(
         for key, value in words.items():
             setattr(tried[name].model, key, value)
     outcomes = {name: live(each) for name, each in tried.items()}
-    losses = {k: surprise(problem, o.final.teaching) for k, o in outcomes.items()}
+    losses = {k: surprise(dataset, o.final.outputs) for k, o in outcomes.items()}
     first = next(iter(tried))
-    gains = {k: _gain(problem, losses[first], loss) for k, loss in losses.items() if k != first}
+    gains = {k: _gain(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
     able = {k: gain for k, (gain, error) in gains.items() if gain > error}
     best = max(able, key=able.__getitem__) if able else first
     told = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
     sentence = (
-        f"compared on {len(problem.gold)} gold rows out-of-fold after all rounds, nats of "
+        f"compared on {len(dataset.gold)} gold rows out-of-fold after all rounds, nats of "
         f"information over {first}: {told}; {best} it is"
     )
-    return Audition(tried[best], sentence, outcomes[best])
+    return ModelSelection(tried[best], sentence, outcomes[best])
 
 
-def _in_memory(problem: Problem) -> Callable[[Any], Outcome]:
+def _in_memory(dataset: Dataset) -> Callable[[Any], Outcome]:
     """Returns what runs all rounds of a student; students on as many components share axes."""
     axes: dict[int, dict[str, Tensor] | None] = {}
 
     def live(config: Any) -> Outcome:
         recorder = SharedStart(axes.get(config.model.components))
-        outcome = run_rounds(problem, config, recorder=recorder)
+        outcome = run_rounds(dataset, config, recorder=recorder)
         axes[config.model.components] = recorder.learned
         return outcome
 
@@ -99,14 +99,14 @@ def _in_memory(problem: Problem) -> Callable[[Any], Outcome]:
 
 def widest(config: Any, gold: int) -> int:
     """Returns the most components that a student looks at, with so many gold rows."""
-    if config.recipe == "none" or gold < ENOUGH:
+    if config.recipe == "none" or gold < MIN_GOLD:
         return config.model.components
     return max([config.model.components, *(w.get("components", 0) for w in STUDENTS.values())])
 
 
-def _gain(problem: Problem, before: Tensor, after: Tensor) -> tuple[float, float]:
+def _gain(dataset: Dataset, before: Tensor, after: Tensor) -> tuple[float, float]:
     """Returns by how much the mean of losses (n,) falls, and its standard error over groups."""
-    code = problem.group_code(problem.gold)
+    code = dataset.group_code(dataset.gold)
     sums = torch.zeros(int(code.max()) + 1, dtype=torch.float64, device=code.device)
     sums.index_add_(0, code, (before - after).double())
     size = torch.bincount(code, minlength=len(sums))
@@ -119,7 +119,7 @@ def _gain(problem: Problem, before: Tensor, after: Tensor) -> tuple[float, float
 
 
 class SharedStart:
-    """Keeps pre-training and warm start in memory, so that runs of one problem share them."""
+    """Keeps pre-training and warm start in memory, so that runs of one dataset share them."""
 
     def __init__(self, learned: dict[str, Tensor] | None = None) -> None:
         self.learned = learned

@@ -15,107 +15,107 @@ from pseudo_label.pool import BELOW, CHOSEN, UNCERTAIN
 from pseudo_label.selection import cap_mass
 
 from ..evaluation.multitask import YES, mean_ccc, multi_measured
-from ..training.dataset import Problem
-from .state import Picked, RoundState
-from .teacher import Teaching
+from ..training.dataset import Dataset
+from .state import PseudoLabels, RoundState
+from .teacher import TeacherOutputs
 
 BINS = 3  # parts of the predicted range of each dimension that are picked from alike
 
 
-def judge_task(problem: Problem, teaching: Teaching, config: Any) -> tuple[float, float]:
+def judge_task(dataset: Dataset, outputs: TeacherOutputs, config: Any) -> tuple[float, float]:
     """Returns the gate's metric of the task on gold out-of-fold rows and its standard error."""
-    rows, name = problem.gold.cpu().numpy(), config.rounds.metric
-    group = problem.group[rows]
+    rows, name = dataset.gold.cpu().numpy(), config.rounds.metric
+    group = dataset.group[rows]
     if name == "ccc":
-        if teaching.affect is None or problem.affect is None:
+        if outputs.affect is None or dataset.affect is None:
             raise ValueError("rounds.metric=ccc needs task.kind affect or joint")
-        truth = problem.affect[problem.gold].cpu()
-        return mean_ccc(teaching.affect.oof.cpu(), truth, group, config.seed)
-    truth = problem.target[problem.gold].cpu()
-    found = multi_measured(teaching.oof.cpu(), truth, group, problem.classes, config.seed)
+        truth = dataset.affect[dataset.gold].cpu()
+        return mean_ccc(outputs.affect.oof.cpu(), truth, group, config.seed)
+    truth = dataset.target[dataset.gold].cpu()
+    found = multi_measured(outputs.oof.cpu(), truth, group, dataset.classes, config.seed)
     return found[name], found["intervals"][name]["se"]
 
 
 def choose_several(
-    problem: Problem, state: RoundState, config: Any, rate: float
-) -> tuple[Picked, Tensor]:
+    dataset: Dataset, state: RoundState, config: Any, rate: float
+) -> tuple[PseudoLabels, Tensor]:
     """Returns the rows whose every class is decided at the threshold, at most `rate` of the pool.
 
     Their target is the decision, their weight falls with the spread of the members.
     """
-    tau = _thresholds(problem, config.select)
-    here = problem.present[problem.pool]
-    voter = state.teaching.voter
+    tau = _thresholds(dataset, config.select)
+    here = dataset.present[dataset.pool]
+    voter = state.outputs.voter
     probs = torch.stack(
-        [voter.vote(voter.by_head(heads), here) for heads in state.teaching.pool_logits]
+        [voter.vote(voter.by_head(heads), here) for heads in state.outputs.pool_logits]
     )  # (G, P, C)
     sure = torch.maximum(probs, 1 - probs)
     passed = (sure >= tau).all(2) & (probs >= YES).any(2)
-    chosen = passed & _top(sure.amin(2), passed, rate, problem.tie())
-    weight = chosen * _trust(_member_spread(problem, state).mean(2), chosen)
+    chosen = passed & _top(sure.amin(2), passed, rate, dataset.tie())
+    weight = chosen * _trust(_member_spread(dataset, state).mean(2), chosen)
     soft = config.select.targets == "soft"
     target = probs if soft else (probs >= YES).to(probs.dtype)
     last = probs[-1]
-    picked = Picked(
+    pseudo_labels = PseudoLabels(
         chosen,
         probs.argmax(2),
-        _capped(problem, weight, config.select.mass_cap),
+        _capped(dataset, weight, config.select.mass_cap),
         last,
         tau,
         torch.where(chosen[-1], CHOSEN, BELOW).to(torch.int8),
-        [{} for _ in range(problem.folds + 1)],
+        [{} for _ in range(dataset.folds + 1)],
         [f"{int(chosen[-1].sum())} rows have every class decided at the threshold"],
-        affect=None if state.teaching.affect is None else state.teaching.affect.pool,
+        affect=None if state.outputs.affect is None else state.outputs.affect.pool,
     )
-    return picked, target
+    return pseudo_labels, target
 
 
 def choose_affect(
-    problem: Problem, state: RoundState, config: Any, rate: float
-) -> tuple[Picked, Tensor]:
+    dataset: Dataset, state: RoundState, config: Any, rate: float
+) -> tuple[PseudoLabels, Tensor]:
     """Returns the `rate` of the pool whose interval is narrowest: its members differ least.
 
     The interval mean +- q s has the width of the spread s whatever q is, so none has to be chosen.
     Within bins of the predicted value: over all of them only mid-range rows would be left, and the
     student would regress to the mean.
     """
-    said = state.teaching.affect
-    if said is None or problem.affect is None:
+    said = state.outputs.affect
+    if said is None or dataset.affect is None:
         raise ValueError("task.kind affect needs valence or arousal in the manifest")
-    known = problem.affect[problem.gold]
+    known = dataset.affect[dataset.gold]
     scale = torch.nan_to_num(_deviation(known), nan=1.0).clamp(min=1e-6)  # (2,)
     spread = (said.pool_spread / scale).mean(2)  # (G, P)
     code = torch.stack([_bins(chain) for chain in said.pool])  # (G, P)
-    tie = problem.tie()
+    tie = dataset.tie()
     chosen = torch.zeros_like(spread, dtype=torch.bool)
     for part in range(BINS**2):
         inside = code == part
         chosen |= inside & _top(-spread, inside, rate, tie, of_part=True)
     weight = chosen * _trust(spread, chosen)
-    classes = len(problem.classes)
-    picked = Picked(
+    classes = len(dataset.classes)
+    pseudo_labels = PseudoLabels(
         chosen,
         torch.zeros_like(code),
-        _capped(problem, weight, config.select.mass_cap),
+        _capped(dataset, weight, config.select.mass_cap),
         spread.new_full((code.shape[1], classes), 1 / classes),
         spread.new_zeros(classes),
         torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8),
-        [{} for _ in range(problem.folds + 1)],
+        [{} for _ in range(dataset.folds + 1)],
         [f"{int(chosen[-1].sum())} rows of the smallest spread of the members"],
         affect=said.pool,
     )
-    return picked, spread.new_zeros(*code.shape, classes)
+    return pseudo_labels, spread.new_zeros(*code.shape, classes)
 
 
-def _thresholds(problem: Problem, config: Any) -> Tensor:
-    unknown = sorted(set(config.per_class) - set(problem.classes))
+def _thresholds(dataset: Dataset, config: Any) -> Tensor:
+    unknown = sorted(set(config.per_class) - set(dataset.classes))
     if unknown:
         raise ValueError(
             f"select.per_class names {', '.join(unknown)}, but the classes are "
-            f"{', '.join(problem.classes)}"
+            f"{', '.join(dataset.classes)}"
         )
-    given = [config.per_class.get(c, config.threshold) for c in problem.classes]
-    return torch.tensor(given, device=problem.device)
+    given = [config.per_class.get(c, config.threshold) for c in dataset.classes]
+    return torch.tensor(given, device=dataset.device)
 
 
 def _top(
@@ -138,20 +138,20 @@ def _trust(spread: Tensor, chosen: Tensor) -> Tensor:
     return middle.square() / (spread.square() + middle.square())
 
 
-def _capped(problem: Problem, weight: Tensor, cap: float) -> Tensor:
-    mass = [float((problem.fold != k).sum()) for k in range(len(weight))]
+def _capped(dataset: Dataset, weight: Tensor, cap: float) -> Tensor:
+    mass = [float((dataset.fold != k).sum()) for k in range(len(weight))]
     return torch.stack([cap_mass(w, m, cap) for w, m in zip(weight, mass, strict=True)])
 
 
 @torch.no_grad()
-def _member_spread(problem: Problem, state: RoundState) -> Tensor:
+def _member_spread(dataset: Dataset, state: RoundState) -> Tensor:
     """Returns the deviation of the members' probabilities (G, P, C), of the fused head."""
     if state.ensemble is None:
         raise RuntimeError("the round that teaches has no model")
-    rows = problem.pool
-    values = {m: v[rows] for m, v in problem.values.items()}
-    said = state.ensemble.predict_logits(values, problem.present[rows]).fused.sigmoid()
-    return said.unflatten(0, (problem.folds + 1, -1)).std(1, correction=0)
+    rows = dataset.pool
+    values = {m: v[rows] for m, v in dataset.values.items()}
+    said = state.ensemble.predict_logits(values, dataset.present[rows]).fused.sigmoid()
+    return said.unflatten(0, (dataset.folds + 1, -1)).std(1, correction=0)
 
 
 def _bins(value: Tensor) -> Tensor:

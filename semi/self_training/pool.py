@@ -15,10 +15,10 @@ from pseudo_label.selection import Gold, Pool
 
 from ..config.training import TrainConfig
 from ..features.principal import principal
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
-from .teacher import Teaching, Voter
+from .teacher import TeacherOutputs, Voter
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
 WITH_MEMBERS = ("ups", "gmm_split")  # rules that look at the spread of the members
@@ -26,8 +26,8 @@ GRAPH_DIMS = 128  # wider features are cut to this many principal components for
 
 
 def pool_of(
-    problem: Problem,
-    teaching: Teaching,
+    dataset: Dataset,
+    outputs: TeacherOutputs,
     chain: int,
     config: Any,
     *,
@@ -41,8 +41,8 @@ def pool_of(
     """Returns the pool as the teacher of `chain` sees it; no gold row it holds out is in it.
 
     Args:
-        problem: the data.
-        teaching: what the last accepted round says.
+        dataset: the data.
+        outputs: what the last accepted round says.
         chain: number of the chain.
         config: section `select`.
         rate: coverage asked of the round.
@@ -52,48 +52,48 @@ def pool_of(
         features: (N, D) of all rows; see `graph_features`.
         assumed: (C,) what the models took the class shares to be; see `assumed_shares`.
     """
-    here = problem.present[problem.pool]
-    by_head = teaching.voter.by_head(teaching.pool_logits[chain])  # (H, P, C)
-    views = len(problem.dims)
+    here = dataset.present[dataset.pool]
+    by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
+    views = len(dataset.dims)
     many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
-    kept = problem.fold != chain  # it must not even be judged on the gold it holds out
-    gold_rows = problem.gold[kept]
+    kept = dataset.fold != chain  # it must not even be judged on the gold it holds out
+    gold_rows = dataset.gold[kept]
     members = None
     if needs_members(config) and ensemble is not None:
-        members = member_probs(problem, ensemble, teaching.voter, chain)
+        members = member_probs(dataset, ensemble, outputs.voter, chain)
     return Pool(
-        probs=teaching.voter.vote(by_head, here),
-        prior=problem.prior(),
+        probs=outputs.voter.vote(by_head, here),
+        prior=dataset.prior(),
         assumed=assumed,
-        tie=problem.tie(),
+        tie=dataset.tie(),
         rate=rate,
         round=number,
-        classes=problem.classes,
+        classes=dataset.classes,
         by_modality=by_head[-views:] if many else None,
         present=here if many else None,
         members=members,
-        external=None if problem.external is None else problem.external[:, problem.pool],
+        external=None if dataset.external is None else dataset.external[:, dataset.pool],
         gold=Gold(
-            probs=teaching.oof[kept],
-            label=problem.label[gold_rows],
-            by_modality=teaching.oof_heads[-views:, kept] if many else None,
+            probs=outputs.oof[kept],
+            label=dataset.label[gold_rows],
+            by_modality=outputs.oof_heads[-views:, kept] if many else None,
             features=None if features is None else features[gold_rows],
-            group=problem.group_code(gold_rows),
+            group=dataset.group_code(gold_rows),
         ),
-        features=None if features is None else features[problem.pool],
-        group=problem.group_code(problem.pool),
+        features=None if features is None else features[dataset.pool],
+        group=dataset.group_code(dataset.pool),
         state=state,
     )
 
 
-def assumed_shares(problem: Problem, config: TrainConfig) -> Tensor:
+def assumed_shares(dataset: Dataset, config: TrainConfig) -> Tensor:
     """Returns the class shares (C,) that models of a training that evens classes out assume.
 
     To estimate the pool's shares from what they say, this is what must be taken out of it: with the
     labelled shares in its place, a class of 5 % of the rows was taken for 17 %.
     """
     power = 0.0 if config.imbalance == "none" else config.imbalance_power
-    shares = problem.prior() ** (1 - power)
+    shares = dataset.prior() ** (1 - power)
     return shares / shares.sum()
 
 
@@ -104,21 +104,21 @@ def needs_members(config: Any) -> bool:
 
 
 @torch.no_grad()
-def member_probs(problem: Problem, ensemble: Ensemble, voter: Voter, chain: int) -> Tensor:
+def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int) -> Tensor:
     """Returns (E, P, C): the calibrated vote of each member of one chain on the pool."""
-    size = ensemble.count // (problem.folds + 1)
+    size = ensemble.count // (dataset.folds + 1)
     mine = ensemble.select(slice(chain * size, (chain + 1) * size))
-    rows = problem.pool
-    here = problem.present[rows]
-    values = problem.values
-    if problem.seen is not None:  # linear models of this problem need no more
-        values, mine = problem.seen, mine.on_axes()
+    rows = dataset.pool
+    here = dataset.present[rows]
+    values = dataset.values
+    if dataset.seen is not None:  # linear models of this dataset need no more
+        values, mine = dataset.seen, mine.on_axes()
     said = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
     heads = torch.stack([said.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
 
 
-def graph_features(problem: Problem, config: Any) -> Tensor | None:
+def graph_features(dataset: Dataset, config: Any) -> Tensor | None:
     """Returns (N, D) features for rules that compare rows, or None where the rule does not.
 
     Every modality has the same say, whatever its width; beyond GRAPH_DIMS columns the principal
@@ -126,11 +126,11 @@ def graph_features(problem: Problem, config: Any) -> Tensor | None:
     """
     if config.rule not in WITH_FEATURES:
         return None
-    views = [averaged(v) for v in problem.values.values()]
+    views = [averaged(v) for v in dataset.values.values()]
     parts = [v / max(v.shape[1], 1) ** 0.5 for v in views]
     joined = torch.cat(parts, 1)
     if joined.shape[1] <= GRAPH_DIMS:
         return joined
-    train = torch.cat([problem.gold, problem.pool])
+    train = torch.cat([dataset.gold, dataset.pool])
     axes, _ = principal(joined[train], GRAPH_DIMS)
     return joined @ axes.to(joined)

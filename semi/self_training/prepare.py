@@ -20,9 +20,9 @@ from ..features.standardize import Standardizer
 from ..features.store import FeatureStore
 from ..features.table import load_features, load_frames
 from ..features.tensors import Frames
-from ..training.dataset import Problem, build_problem
+from ..training.dataset import Dataset, build_dataset
 from .external_votes import outside_notes, outside_votes
-from .targets import problem_of_task
+from .targets import with_task_targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ class Prepared:
     extraction: Extraction
     standardizer: Standardizer
     identities: dict[str, dict[str, Any]]
-    problem: Problem
+    dataset: Dataset
     notes: list[str]
 
 
@@ -73,16 +73,16 @@ def prepare(
         standardizer = Standardizer.fit(features, learn, config.features, speakers)
         features = standardizer.apply(features, speakers, in_place=True)
     ids = manifest.table["id"].to_numpy()
-    problem = build_problem(ids, features, splits, manifest.classes, config.device)
-    problem = problem_of_task(problem, manifest, config)
-    problem.external = outside_votes(config.data.outside, problem.ids, manifest.classes)
-    if problem.external is not None:
-        notes += outside_notes(config.data.outside, problem.external[:, problem.pool.cpu()])
-        problem.external = problem.external.to(config.device)
+    dataset = build_dataset(ids, features, splits, manifest.classes, config.device)
+    dataset = with_task_targets(dataset, manifest, config)
+    dataset.external = outside_votes(config.data.outside, dataset.ids, manifest.classes)
+    if dataset.external is not None:
+        notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
+        dataset.external = dataset.external.to(config.device)
     found = leak_report(manifest, splits, content_key).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
-    return Prepared(manifest, splits, leaks, extraction, standardizer, identities, problem, notes)
+    return Prepared(manifest, splits, leaks, extraction, standardizer, identities, dataset, notes)
 
 
 def _lacking(features: Any) -> list[str]:

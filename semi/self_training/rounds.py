@@ -17,22 +17,22 @@ from models.fusion.config import CLOSED_FORM
 from pseudo_label.selection import Selection, cap_mass, select
 
 from ..config.task import online_refused, task_of
-from ..training.batches import Lessons
+from ..training.batches import TrainingTargets
 from ..training.closed_form import fit_linear
 from ..training.consistency import online_of
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble, learned_start
 from ..training.projection import on_axes
 from .gate import agreement, gate, judged, ships
 from .pool import assumed_shares, graph_features, pool_of
-from .state import Picked, RoundState, negatives
+from .state import PseudoLabels, RoundState, negatives
 
 STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
 
 
-# (problem, state of the teacher, config, coverage, number of the round) -> see `choose`
-Pick = Callable[[Problem, RoundState, Any, float, int], tuple[Picked, Tensor]]
+# (dataset, state of the teacher, config, coverage, number of the round) -> see `choose`
+Pick = Callable[[Dataset, RoundState, Any, float, int], tuple[PseudoLabels, Tensor]]
 
 
 class Recorder(Protocol):
@@ -65,76 +65,78 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def lessons_of(problem: Problem, picked: Picked | None, target: Tensor | None) -> Lessons:
+def targets_of(
+    dataset: Dataset, pseudo_labels: PseudoLabels | None, target: Tensor | None
+) -> TrainingTargets:
     """Returns gold, minus each chain's held-out fold, plus what each chain picked.
 
     Args:
-        problem: the data.
+        dataset: the data.
         picked: the round's pseudo-labels, or None in round 0.
         target: (G, P, C) their soft targets.
     """
-    chains, n = problem.folds + 1, len(problem.present)
-    weight = torch.zeros(chains, n, device=problem.device)
+    chains, n = dataset.folds + 1, len(dataset.present)
+    weight = torch.zeros(chains, n, device=dataset.device)
     for k in range(chains):
-        weight[k, problem.gold] = (problem.fold != k).float()
-    every = problem.target.expand(chains, -1, -1)
-    pseudo, negative = problem.gold[:0], None
-    if picked is not None and target is not None:
+        weight[k, dataset.gold] = (dataset.fold != k).float()
+    every = dataset.target.expand(chains, -1, -1)
+    pseudo, negative = dataset.gold[:0], None
+    if pseudo_labels is not None and target is not None:
         every = every.clone()
-        every[:, problem.pool] = target.to(every)
-        weight[:, problem.pool] = picked.weight.to(weight)
-        taught = picked.chosen.any(0)
-        if picked.negative is not None:
+        every[:, dataset.pool] = target.to(every)
+        weight[:, dataset.pool] = pseudo_labels.weight.to(weight)
+        taught = pseudo_labels.chosen.any(0)
+        if pseudo_labels.negative is not None:
             negative = torch.zeros_like(every)
-            negative[:, problem.pool] = picked.negative.to(every)
-            taught = taught | picked.negative.any(2).any(0)
-        pseudo = problem.pool[taught]
+            negative[:, dataset.pool] = pseudo_labels.negative.to(every)
+            taught = taught | pseudo_labels.negative.any(2).any(0)
+        pseudo = dataset.pool[taught]
     affect = None
-    if problem.affect is not None:
-        affect = torch.full_like(problem.affect, torch.nan).repeat(chains, 1, 1)
-        affect[:, problem.gold] = problem.affect[problem.gold]
-        if picked is not None and picked.affect is not None:
-            affect[:, problem.pool] = picked.affect.to(affect)
-    return Lessons(
-        problem.values, problem.present, every, weight, problem.gold, pseudo, affect, negative
+    if dataset.affect is not None:
+        affect = torch.full_like(dataset.affect, torch.nan).repeat(chains, 1, 1)
+        affect[:, dataset.gold] = dataset.affect[dataset.gold]
+        if pseudo_labels is not None and pseudo_labels.affect is not None:
+            affect[:, dataset.pool] = pseudo_labels.affect.to(affect)
+    return TrainingTargets(
+        dataset.values, dataset.present, every, weight, dataset.gold, pseudo, affect, negative
     )
 
 
 def choose(
-    problem: Problem, state: RoundState, config: Any, rate: float, number: int
-) -> tuple[Picked, Tensor]:
+    dataset: Dataset, state: RoundState, config: Any, rate: float, number: int
+) -> tuple[PseudoLabels, Tensor]:
     """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
     task = task_of(config)
     if task.multi or task.kind == "affect":
         from .multitask import choose_affect, choose_several
 
         take = choose_several if task.multi else choose_affect
-        return take(problem, state, config, rate)
-    features = graph_features(problem, config.select)
+        return take(dataset, state, config, rate)
+    features = graph_features(dataset, config.select)
     parts: list[Selection] = []
-    for k in range(problem.folds + 1):
+    for k in range(dataset.folds + 1):
         pool = pool_of(
-            problem,
-            state.teaching,
+            dataset,
+            state.outputs,
             k,
             config.select,
             rate=rate,
             number=number,
-            state=state.picked.state[k] if state.picked else {},
+            state=state.pseudo_labels.state[k] if state.pseudo_labels else {},
             ensemble=state.ensemble,
             features=features,
-            assumed=assumed_shares(problem, config.train),
+            assumed=assumed_shares(dataset, config.train),
         )
         parts.append(select(pool, config.select))
     weight = [
-        cap_mass(part.weight, float((problem.fold != k).sum()), config.select.mass_cap)
+        cap_mass(part.weight, float((dataset.fold != k).sum()), config.select.mass_cap)
         for k, part in enumerate(parts)
     ]
     last, negative = parts[-1], None
     if config.model.kind not in CLOSED_FORM:
-        mass = [float((problem.fold != k).sum()) for k in range(problem.folds + 1)]
+        mass = [float((dataset.fold != k).sum()) for k in range(dataset.folds + 1)]
         negative = negatives([p.negative for p in parts], mass, config.select.mass_cap)
-    picked = Picked(
+    pseudo_labels = PseudoLabels(
         torch.stack([p.chosen for p in parts]),
         torch.stack([p.label for p in parts]),
         torch.stack(weight),
@@ -143,19 +145,19 @@ def choose(
         last.reason,
         [p.state for p in parts],
         last.notes,
-        affect=state.teaching.affect.pool if state.teaching.affect is not None else None,
+        affect=state.outputs.affect.pool if state.outputs.affect is not None else None,
         negative=negative,
     )
-    return picked, torch.stack([p.target for p in parts])
+    return pseudo_labels, torch.stack([p.target for p in parts])
 
 
 def trained(
-    problem: Problem,
+    dataset: Dataset,
     config: Any,
     learned: dict[str, Tensor],
     number: int,
     on_step: OnStep | None,
-    picked: Picked | None = None,
+    pseudo_labels: PseudoLabels | None = None,
     target: Tensor | None = None,
     rate: float = 0.0,
     online: bool = False,
@@ -166,37 +168,37 @@ def trained(
     `online` the models learn from the pool by themselves; picked is then what they end up taking.
     """
     linear = config.model.kind in CLOSED_FORM
-    seen = on_axes(problem, learned) if linear else problem
+    seen = on_axes(dataset, learned) if linear else dataset
     fresh = fresh_ensemble(seen, config, {} if linear else learned)
-    lessons = lessons_of(seen, picked, target)
+    targets = targets_of(seen, pseudo_labels, target)
     if online:
-        engine = online_of(config.select, problem.prior())
-        lessons = replace(lessons, pseudo=problem.pool, online=engine)
+        engine = online_of(config.select, dataset.prior())
+        targets = replace(targets, pseudo=dataset.pool, online=engine)
     if linear:
-        ensemble = fit_linear(fresh, lessons, config.train, seed=config.seed)
+        ensemble = fit_linear(fresh, targets, config.train, seed=config.seed)
     else:
         ensemble = fit(
-            fresh, lessons, config.train, config.noise, config.contrast,
+            fresh, targets, config.train, config.noise, config.contrast,
             seed=config.seed, on_step=on_step, task=task_of(config),
         )  # fmt: skip
-    state = judged(seen, ensemble, config, number, picked, rate)
+    state = judged(seen, ensemble, config, number, pseudo_labels, rate)
     if linear:
-        state.ensemble = ensemble.from_axes(problem.dims, learned)
+        state.ensemble = ensemble.from_axes(dataset.dims, learned)
     if online:
-        state.picked = choose(problem, state, config, 1.0, number)[0]
+        state.pseudo_labels = choose(dataset, state, config, 1.0, number)[0]
     return state
 
 
 def warm_start(
-    problem: Problem, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
+    dataset: Dataset, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
 ) -> RoundState:
     """Returns round 0: the supervised model, on gold alone."""
-    state = trained(problem, config, learned, 0, on_step)
+    state = trained(dataset, config, learned, 0, on_step)
     state.verdict = "warm start on gold only"
     return state
 
 
-def changed_share(now: Picked, before: Picked | None) -> float:
+def changed_share(now: PseudoLabels, before: PseudoLabels | None) -> float:
     """Returns the share of the last chain's selection that is new, gone or relabelled."""
     chosen = now.chosen[-1]
     if before is None:
@@ -213,7 +215,7 @@ def coverage_at(config: Any, taken: int, halved: bool) -> float:
 
 
 def run_rounds(
-    problem: Problem,
+    dataset: Dataset,
     config: Any,
     *,
     recorder: Recorder | None = None,
@@ -224,7 +226,7 @@ def run_rounds(
     """Returns the outcome of warm start, rounds and gate; finished rounds are read back.
 
     Args:
-        problem: the data.
+        dataset: the data.
         config: sections seed, model, train, noise, contrast, vote, select, rounds.
         recorder: keeps finished rounds; None keeps them in memory only.
         on_step: given a round number (-1 = pre-training), returns its step callback or None.
@@ -239,22 +241,22 @@ def run_rounds(
             raise ValueError(f"rounds.engine {told}")
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
-        learned = learned_start(problem, config, on_step(-1))
+        learned = learned_start(dataset, config, on_step(-1))
         if recorder:
             recorder.save_pretrained(learned)
     if config.model.kind in CLOSED_FORM:
-        problem = replace(problem, seen=on_axes(problem, learned).seen)
+        dataset = replace(dataset, seen=on_axes(dataset, learned).seen)
 
     state = recorder.load(0) if recorder else None
     if state is None:
-        state = warm_start(problem, config, learned, on_step(0))
+        state = warm_start(dataset, config, learned, on_step(0))
         if recorder:
             recorder.save(state)
     on_round(state)
     states, current, best = [state], state, state
     taken, halved, stopped = 0, False, "max_rounds"
     for number in range(1, config.rounds.max_rounds + 1):
-        if not len(problem.pool):
+        if not len(dataset.pool):
             stopped = "all_labeled"
             break
         if online and number > 1:
@@ -263,17 +265,25 @@ def run_rounds(
         rate = 1.0 if online else coverage_at(config, taken, halved)
         state = recorder.load(number) if recorder else None
         if state is None:
-            picked = target = None
+            pseudo_labels = target = None
             if not online:
-                picked, target = (pick or choose)(problem, current, config, rate, number)
-                moved = changed_share(picked, current.picked)
-                if not picked.chosen[-1].any() or moved < config.rounds.min_change:
-                    stopped = "all_labeled" if picked.chosen[-1].all() else "no_change"
+                pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
+                moved = changed_share(pseudo_labels, current.pseudo_labels)
+                if not pseudo_labels.chosen[-1].any() or moved < config.rounds.min_change:
+                    stopped = "all_labeled" if pseudo_labels.chosen[-1].all() else "no_change"
                     break
             state = trained(
-                problem, config, learned, number, on_step(number), picked, target, rate, online
+                dataset,
+                config,
+                learned,
+                number,
+                on_step(number),
+                pseudo_labels,
+                target,
+                rate,
+                online,
             )
-            state.agreement = agreement(problem, states[0].teaching, state.picked, config)
+            state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
             gate(state, best, config)
             if recorder:
                 recorder.save(state)

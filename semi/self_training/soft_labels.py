@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from .state import shipped
-from .teacher import Teaching, Voter, answer, chain_affect, chain_logits
+from .teacher import TeacherOutputs, Voter, answer, chain_affect, chain_logits
 
 
 @dataclass
@@ -46,43 +46,43 @@ def chain_words(
 
 @torch.no_grad()
 def words_of(
-    problem: Problem, teaching: Teaching, ensemble: Ensemble, *, alone: bool = False
+    dataset: Dataset, outputs: TeacherOutputs, ensemble: Ensemble, *, alone: bool = False
 ) -> SoftLabels:
     """Returns what the models of a round say of all training rows.
 
     Args:
-        problem: the data.
-        teaching: what the models said when the round was judged.
+        dataset: the data.
+        outputs: what the models said when the round was judged.
         ensemble: the models of all chains.
         alone: only the last chain ships.
     """
-    voter, chains = teaching.voter, problem.folds + 1
+    voter, chains = outputs.voter, dataset.folds + 1
 
     def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return {m: v[rows] for m, v in problem.values.items()}, problem.present[rows]
+        return {m: v[rows] for m, v in dataset.values.items()}, dataset.present[rows]
 
-    gold = chain_words(ensemble, voter, *of(problem.gold), chains)
-    gold[-1] = teaching.oof
-    here = problem.present[problem.pool]
-    pool = [voter.vote(voter.by_head(raw), here) for raw in teaching.pool_logits[:-1]]
+    gold = chain_words(ensemble, voter, *of(dataset.gold), chains)
+    gold[-1] = outputs.oof
+    here = dataset.present[dataset.pool]
+    pool = [voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits[:-1]]
     models, count = shipped(ensemble, chains, alone)
-    said = answer(models, voter, *of(problem.pool), count)
+    said = answer(models, voter, *of(dataset.pool), count)
     silent = ~here.any(1)[None, :, None]
     words = torch.stack([*pool, said.probs]).double().masked_fill(silent, float("nan"))
     gold_affect = pool_affect = None
-    if teaching.affect is not None and said.affect is not None:
-        own = chain_affect(ensemble, *of(problem.gold), chains)[0]
-        own[-1] = teaching.affect.oof
-        every = torch.cat([teaching.affect.pool[:-1], said.affect[None]]).double()
+    if outputs.affect is not None and said.affect is not None:
+        own = chain_affect(ensemble, *of(dataset.gold), chains)[0]
+        own[-1] = outputs.affect.oof
+        every = torch.cat([outputs.affect.pool[:-1], said.affect[None]]).double()
         gold_affect = own.double().cpu().numpy()
         pool_affect = every.masked_fill(silent, float("nan")).cpu().numpy()
     return SoftLabels(
-        gold_ids=problem.ids[problem.gold.cpu().numpy()].astype(str),
+        gold_ids=dataset.ids[dataset.gold.cpu().numpy()].astype(str),
         gold=gold.double().cpu().numpy(),
-        fold=problem.fold.cpu().numpy(),
-        pool_ids=problem.ids[problem.pool.cpu().numpy()].astype(str),
+        fold=dataset.fold.cpu().numpy(),
+        pool_ids=dataset.ids[dataset.pool.cpu().numpy()].astype(str),
         pool=words.cpu().numpy(),
-        classes=problem.classes,
+        classes=dataset.classes,
         gold_affect=gold_affect,
         pool_affect=pool_affect,
     )

@@ -14,11 +14,11 @@ from pseudo_label.rules.ups import negative_weight
 from pseudo_label.selection import cap_mass
 
 from ..training.ensemble import Ensemble
-from .teacher import Teaching
+from .teacher import TeacherOutputs
 
 
 @dataclass
-class Picked:
+class PseudoLabels:
     """What one round was trained on beside gold; P pool rows, G chains."""
 
     chosen: Tensor  # (G, P) bool
@@ -61,8 +61,8 @@ class RoundState:
 
     number: int
     ensemble: Ensemble | None  # None once a rolled-back round has been put away
-    teaching: Teaching
-    picked: Picked | None  # None in round 0
+    outputs: TeacherOutputs
+    pseudo_labels: PseudoLabels | None  # None in round 0
     coverage: float  # share of the pool asked for
     metric: float  # gold out-of-fold value the gate looks at
     se: float  # its standard error (grouped bootstrap)

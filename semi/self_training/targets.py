@@ -17,7 +17,7 @@ from ..errors import ManifestError, nearest
 from ..evaluation.multitask import AFFECT
 
 if TYPE_CHECKING:
-    from ..training.dataset import Problem
+    from ..training.dataset import Dataset
 
 RARE = 20  # rows: strata smaller than this are put together
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
@@ -126,21 +126,21 @@ def several_labels(manifest: Manifest) -> np.ndarray:
     return found
 
 
-def problem_of_task(problem: Problem, manifest: Manifest, config: Any) -> Problem:
-    """Returns the problem with the targets that the task needs; other tasks get it as it is."""
+def with_task_targets(dataset: Dataset, manifest: Manifest, config: Any) -> Dataset:
+    """Returns the dataset with the targets that the task needs; other tasks get it as it is."""
     task = task_of(config)
     if task.multi:
-        several = torch.from_numpy(several_labels(manifest)).to(problem.device)
-        target = torch.zeros_like(problem.target)
-        target[problem.gold] = several[problem.gold]
-        problem = replace(problem, target=target, multi=several)
+        several = torch.from_numpy(several_labels(manifest)).to(dataset.device)
+        target = torch.zeros_like(dataset.target)
+        target[dataset.gold] = several[dataset.gold]
+        dataset = replace(dataset, target=target, multi=several)
     if task.affect:
         value = manifest.table[list(AFFECT)].to_numpy(dtype=np.float32)
-        affect = torch.from_numpy(value.copy()).to(problem.device)
-        if bool(affect[problem.gold].isnan().all()):
+        affect = torch.from_numpy(value.copy()).to(dataset.device)
+        if bool(affect[dataset.gold].isnan().all()):
             raise ManifestError(
                 f"{manifest.path}: task.kind {task.kind} learns valence and arousal, but no "
                 "labelled training row has either; fill these columns or set task.kind=single"
             )
-        problem = replace(problem, affect=affect)
-    return problem
+        dataset = replace(dataset, affect=affect)
+    return dataset

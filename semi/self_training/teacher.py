@@ -21,7 +21,7 @@ from pseudo_label.voting import fit_weights, informed_weights, soft_vote
 
 from ..config.task import TaskConfig
 from ..config.training import VoteConfig
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 
 FUSED = "fused"
@@ -135,7 +135,7 @@ def chain_affect(
 
 
 @dataclass
-class AffectTeaching:
+class AffectOutputs:
     """What the models say of valence and arousal, on the manifest's scale."""
 
     oof: Tensor  # (n, 2) each gold row from the chain that held it out
@@ -144,7 +144,7 @@ class AffectTeaching:
 
 
 @dataclass
-class Teaching:
+class TeacherOutputs:
     """The teacher's word after one round."""
 
     voter: Voter
@@ -152,7 +152,7 @@ class Teaching:
     oof_heads: Tensor  # (H, n, C) calibrated
     oof: Tensor  # (n, C) calibrated and voted
     pool_logits: Tensor  # (G, H, P, C) raw
-    affect: AffectTeaching | None = None
+    affect: AffectOutputs | None = None
 
 
 def fit_voter(
@@ -197,57 +197,57 @@ def _weights(voter, probs, label, here, config: VoteConfig) -> Tensor:
     return torch.tensor(fit_weights(probs, label, present=here, toward=base).weights)
 
 
-def teach(
-    problem: Problem, ensemble: Ensemble, config: VoteConfig, task: TaskConfig | None = None
-) -> Teaching:
+def teacher_outputs(
+    dataset: Dataset, ensemble: Ensemble, config: VoteConfig, task: TaskConfig | None = None
+) -> TeacherOutputs:
     """Returns what the ensemble of all chains says about gold (out-of-fold) and pool."""
     task = task or TaskConfig()
-    chains = problem.folds + 1
+    chains = dataset.folds + 1
     heads = [FUSED, *([BALANCED] if ensemble.config.balanced_head else [])]
-    heads += problem.dims if len(problem.dims) > 1 else []
-    gold, pool = problem.gold, problem.pool
+    heads += dataset.dims if len(dataset.dims) > 1 else []
+    gold, pool = dataset.gold, dataset.pool
     if task.kind == "affect":  # its classes are only what folds were drawn by: nothing to fit
         heads, config = [FUSED], VoteConfig(method="fused", calibration="none")
 
     def ask(rows: Tensor) -> Tensor:
-        values = {m: v[rows] for m, v in problem.values.items()}
-        here = problem.present[rows]
+        values = {m: v[rows] for m, v in dataset.values.items()}
+        here = dataset.present[rows]
         return chain_logits(ensemble, values, here, chains, multi=task.multi)[:, : len(heads)]
 
     on_gold = ask(gold)  # (G, H, n, C)
-    pick = problem.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
+    pick = dataset.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
     oof = on_gold.gather(0, pick)[0]  # (H, n, C)
-    truth = (problem.target[gold] > 0.5).long() if task.multi else problem.label[gold]
-    voter = fit_voter(heads, oof, truth, problem.present[gold], config)
-    teaching = read_teaching(problem, voter, oof, ask(pool))
+    truth = (dataset.target[gold] > 0.5).long() if task.multi else dataset.label[gold]
+    voter = fit_voter(heads, oof, truth, dataset.present[gold], config)
+    outputs = outputs_of_logits(dataset, voter, oof, ask(pool))
     if task.affect:
-        teaching.affect = _teach_affect(problem, ensemble)
-    return teaching
+        outputs.affect = _affect_outputs(dataset, ensemble)
+    return outputs
 
 
-def _teach_affect(problem: Problem, ensemble: Ensemble) -> AffectTeaching:
-    chains = problem.folds + 1
+def _affect_outputs(dataset: Dataset, ensemble: Ensemble) -> AffectOutputs:
+    chains = dataset.folds + 1
 
     def ask(rows: Tensor) -> tuple[Tensor, Tensor]:
-        values = {m: v[rows] for m, v in problem.values.items()}
-        return chain_affect(ensemble, values, problem.present[rows], chains)
+        values = {m: v[rows] for m, v in dataset.values.items()}
+        return chain_affect(ensemble, values, dataset.present[rows], chains)
 
-    on_gold = ask(problem.gold)[0]  # (G, n, 2)
-    pick = problem.fold.view(1, -1, 1).expand(1, -1, 2)
-    return AffectTeaching(on_gold.gather(0, pick)[0], *ask(problem.pool))
+    on_gold = ask(dataset.gold)[0]  # (G, n, 2)
+    pick = dataset.fold.view(1, -1, 1).expand(1, -1, 2)
+    return AffectOutputs(on_gold.gather(0, pick)[0], *ask(dataset.pool))
 
 
-def read_teaching(
-    problem: Problem, voter: Voter, oof_logits: Tensor, pool_logits: Tensor
-) -> Teaching:
-    """Returns the teaching that follows from a voter and raw logits, new or read back."""
+def outputs_of_logits(
+    dataset: Dataset, voter: Voter, oof_logits: Tensor, pool_logits: Tensor
+) -> TeacherOutputs:
+    """Returns the outputs that follows from a voter and raw logits, new or read back."""
     by_head = voter.by_head(oof_logits)
-    voted = voter.vote(by_head, problem.present[problem.gold])
-    return Teaching(voter, oof_logits, by_head, voted, pool_logits)
+    voted = voter.vote(by_head, dataset.present[dataset.gold])
+    return TeacherOutputs(voter, oof_logits, by_head, voted, pool_logits)
 
 
 @dataclass
-class Answer:
+class Prediction:
     """What a finished model says about R rows."""
 
     probs: Tensor  # (R, C) calibrated and voted
@@ -257,7 +257,7 @@ class Answer:
 
 def answer(
     ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
-) -> Answer:
+) -> Prediction:
     """Returns the prediction of all chains together: a row's answer depends on that row alone."""
     logits = chain_logits(ensemble, values, present, chains, multi=voter.multi)
     logits = logits[:, : len(voter.heads)]
@@ -269,4 +269,4 @@ def answer(
     affect = None
     if ensemble.config.affect:
         affect = chain_affect(ensemble, values, present, chains)[0].mean(0)
-    return Answer(voter.vote(by_head, present), by_head, affect)
+    return Prediction(voter.vote(by_head, present), by_head, affect)

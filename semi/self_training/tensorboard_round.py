@@ -10,7 +10,7 @@ import pandas as pd
 from ..data.audio import SAMPLE_RATE, load_audio
 from ..errors import AudioError
 from ..evaluation.tensorboard import NoTracker, Tracker
-from ..training.dataset import Problem
+from ..training.dataset import Dataset
 from .state import RoundState
 
 SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
@@ -19,7 +19,7 @@ CLIPS = 2  # most and least confident picks to listen to, each
 
 
 def show_round(
-    tracker: Tracker, problem: Problem, state: RoundState, record: dict, table: pd.DataFrame
+    tracker: Tracker, dataset: Dataset, state: RoundState, record: dict, table: pd.DataFrame
 ) -> None:
     """Writes what a finished round is about to the tracker and closes the round there."""
     if isinstance(tracker, NoTracker):
@@ -29,7 +29,7 @@ def show_round(
         if found:
             tracker.metrics({f"{part}/{s}": found[s] for s in SCORES if found.get(s) is not None})
             if found.get("confusion"):
-                tracker.confusion(f"{part}/confusion", found["confusion"], problem.classes)
+                tracker.confusion(f"{part}/confusion", found["confusion"], dataset.classes)
     bins = record["reliability"]
     if bins:
         columns = ([b[k] for b in bins] for k in ("confidence", "accuracy", "rows"))
@@ -40,20 +40,20 @@ def show_round(
     )  # fmt: skip
     classes = record["metrics_oof"].get("classes")  # none where only valence and arousal count
     if classes:
-        _show_projector(tracker, problem, state)
-    if classes and state.picked is not None:
-        _show_picks(tracker, problem, state, record, table)
+        _show_projector(tracker, dataset, state)
+    if classes and state.pseudo_labels is not None:
+        _show_picks(tracker, dataset, state, record, table)
     tracker.end_round()
 
 
-def _show_picks(tracker, problem, state, record, table) -> None:
-    picked = state.picked
-    chosen = picked.chosen[-1].cpu().numpy()
-    confidence = picked.probs.max(1).values.cpu().numpy()
+def _show_picks(tracker, dataset, state, record, table) -> None:
+    pseudo_labels = state.pseudo_labels
+    chosen = pseudo_labels.chosen[-1].cpu().numpy()
+    confidence = pseudo_labels.probs.max(1).values.cpu().numpy()
     tracker.confidences("pool/confidence", confidence, chosen)
-    gold = problem.target[problem.gold].sum(0).cpu().numpy()
+    gold = dataset.target[dataset.gold].sum(0).cpu().numpy()
     mix = {"added": list(record["class_mix"].values()), "gold": gold.tolist()}
-    tracker.class_mix("pool/class_mix", problem.classes, mix)
+    tracker.class_mix("pool/class_mix", dataset.classes, mix)
     if record["pseudo"]:
         curve = record["pseudo"].get("curve")
         if curve:
@@ -66,12 +66,12 @@ def _show_picks(tracker, problem, state, record, table) -> None:
             {"pool/precision": record["pseudo"]["precision"],
              "pool/coverage": record["pseudo"]["coverage"]}
         )  # fmt: skip
-    rows = problem.pool.cpu().numpy()
+    rows = dataset.pool.cpu().numpy()
     order = np.flatnonzero(chosen)[np.argsort(-confidence[chosen], kind="stable")]
     for word, some in (("most", order[:CLIPS]), ("least", order[::-1][:CLIPS])):
         for place, at in enumerate(some):
             row = table.iloc[rows[at]]
-            label = problem.classes[int(picked.label[-1][at])]
+            label = dataset.classes[int(pseudo_labels.label[-1][at])]
             said = f"{row['id']}: {label} ({100 * confidence[at]:.0f} %)"
             _show_clip(tracker, f"picks/{word}_confident/{place}", row, said)
 
@@ -88,24 +88,24 @@ def _show_clip(tracker: Tracker, tag: str, row: Any, said: str) -> None:
     tracker.audio(tag, wave, SAMPLE_RATE, f"{said} {text}")
 
 
-def _show_projector(tracker: Tracker, problem: Problem, state: RoundState) -> None:
+def _show_projector(tracker: Tracker, dataset: Dataset, state: RoundState) -> None:
     """Shows the fused probabilities' log-space of gold and pool rows with what they are called."""
-    pool, gold = state.teaching.pool_logits[-1][0], state.teaching.oof_logits[0]
+    pool, gold = state.outputs.pool_logits[-1][0], state.outputs.oof_logits[0]
     points = np.concatenate([gold.cpu().numpy(), pool.cpu().numpy()])
-    rows = np.concatenate([problem.gold.cpu().numpy(), problem.pool.cpu().numpy()])
-    names = np.array([*problem.classes, "unlabelled"])
+    rows = np.concatenate([dataset.gold.cpu().numpy(), dataset.pool.cpu().numpy()])
+    names = np.array([*dataset.classes, "unlabelled"])
     role = np.array(["gold"] * len(gold) + ["pool"] * len(pool))
-    label = np.full(len(rows), len(problem.classes))
-    label[: len(gold)] = problem.label[problem.gold].cpu().numpy()
-    if state.picked is not None:
-        chosen = state.picked.chosen[-1].cpu().numpy()
+    label = np.full(len(rows), len(dataset.classes))
+    label[: len(gold)] = dataset.label[dataset.gold].cpu().numpy()
+    if state.pseudo_labels is not None:
+        chosen = state.pseudo_labels.chosen[-1].cpu().numpy()
         own = label[len(gold) :]
-        own[chosen] = state.picked.label[-1].cpu().numpy()[chosen]
+        own[chosen] = state.pseudo_labels.label[-1].cpu().numpy()[chosen]
         role[len(gold) :][chosen] = "picked"
     some = np.linspace(0, len(rows) - 1, min(POINTS, len(rows))).astype(int)
     tracker.embeddings(
         "fused",
         points[some],
-        {"label": names[label[some]], "role": role[some], "id": problem.ids[rows[some]],
-         "group": problem.group[rows[some]]},
+        {"label": names[label[some]], "role": role[some], "id": dataset.ids[rows[some]],
+         "group": dataset.group[rows[some]]},
     )  # fmt: skip

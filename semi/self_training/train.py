@@ -19,7 +19,7 @@ from ..training.finetune.provenance import encoder_notes
 from .checkpoints import RunRecorder
 from .final_student import last_student
 from .model_dir import Model, save_model
-from .model_selection import audition
+from .model_selection import select_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
 from .rounds import Outcome, run_rounds
@@ -71,7 +71,7 @@ def self_train(
             raise
         config = run.config
         if not run.rounds():  # what began with one student goes on with it
-            found = audition(ready.problem, config)
+            found = select_model(ready.dataset, config)
             config = found.config
             if found.told:
                 run.settle(config, found.told)
@@ -85,15 +85,15 @@ def self_train(
         bars = RoundProgress(config, show=progress)
         recorder = RunRecorder(
             run,
-            ready.problem,
+            ready.dataset,
             config,
             on_record=lambda state, record: show_round(
-                tracker, ready.problem, state, record, manifest.table
+                tracker, ready.dataset, state, record, manifest.table
             ),
         )
         try:
             outcome = run_rounds(
-                ready.problem,
+                ready.dataset,
                 config,
                 recorder=recorder,
                 on_step=lambda number: _follow(tracker, bars, number),
@@ -102,7 +102,7 @@ def self_train(
             sentence = sentence_of(outcome, config.rounds.metric)
             if config.distill.final:
                 outcome, more = last_student(
-                    ready.problem, config, outcome, recorder,
+                    ready.dataset, config, outcome, recorder,
                     lambda number: _follow(tracker, bars, number), bars.round,
                 )  # fmt: skip
                 sentence += f" {more}"
@@ -158,15 +158,15 @@ def _finish(
     if final.ensemble is None:
         raise RuntimeError("the round that ships has no model")
     record = read_json(run.round_dir(final.number) / "round.json")
-    ensemble, chains = shipped(final.ensemble, ready.problem.folds + 1, final.alone)
+    ensemble, chains = shipped(final.ensemble, ready.dataset.folds + 1, final.alone)
     metrics = {k: record[k] for k in ("metrics_oof", "metrics_dev", "metrics_test")}
     save_model(
         run.path / "model",
         Model(
             config=config,
-            classes=ready.problem.classes,
+            classes=ready.dataset.classes,
             ensemble=ensemble,
-            voter=final.teaching.voter,
+            voter=final.outputs.voter,
             chains=chains,
             standardizer=ready.standardizer,
             identities=ready.identities,
@@ -184,8 +184,8 @@ def _finish(
             "notes": ready.notes,
             "leaks": ready.leaks,
             "quarantined": len(ready.extraction.quarantine),
-            "gold_rows": len(ready.problem.gold),
-            "pool_rows": len(ready.problem.pool),
+            "gold_rows": len(ready.dataset.gold),
+            "pool_rows": len(ready.dataset.pool),
             "warm_start": outcome.states[0].metric,
             "final": final.metric,
         },

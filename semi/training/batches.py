@@ -18,7 +18,7 @@ from .consistency import Online
 
 
 @dataclass
-class Lessons:
+class TrainingTargets:
     """What one fit learns from; everything lies on one device."""
 
     values: dict[str, Tensor]  # modality -> (N, D_m), standardised
@@ -40,20 +40,20 @@ def class_balance(target: Tensor, power: float) -> Tensor:
     return factor / factor.mean()
 
 
-def gold_shares(lessons: Lessons, task: TaskConfig) -> Tensor:
+def gold_shares(targets: TrainingTargets, task: TaskConfig) -> Tensor:
     """Returns (n, C) class shares of the gold rows; the last chain holds none of them out."""
-    every = lessons.target[-1, lessons.gold]
+    every = targets.target[-1, targets.gold]
     return every / every.sum(1, keepdim=True).clamp(min=1e-6) if task.multi else every
 
 
 def draws(
-    lessons: Lessons, config: TrainConfig, generator: torch.Generator, task: TaskConfig
+    targets: TrainingTargets, config: TrainConfig, generator: torch.Generator, task: TaskConfig
 ) -> Tensor:
     """Returns (steps, B) row indices: gold rows, then as many pseudo-labelled rows if any."""
-    gold, pseudo = lessons.gold, lessons.pseudo
+    gold, pseudo = targets.gold, targets.pseudo
     # the concordance of few rows is biased, so affect is learned from whole batches
     size = config.batch if task.affect else min(config.batch, max(2 * len(gold), 8))
-    every = gold_shares(lessons, task)
+    every = gold_shares(targets, task)
     chance = torch.ones(len(gold), device=gold.device)
     if config.imbalance == "oversample":
         chance = class_balance(every, config.imbalance_power)
@@ -67,18 +67,20 @@ def draws(
     return rows
 
 
-def row_weights(lessons: Lessons, rows: Tensor, size: int, factor: Tensor, ramp: float) -> Tensor:
+def row_weights(
+    targets: TrainingTargets, rows: Tensor, size: int, factor: Tensor, ramp: float
+) -> Tensor:
     """Returns (G, B) weights whose sum is the mean gold loss plus the scaled pseudo-label loss.
 
     Gold rows average to one. A pseudo row counts |pseudo| / gold mass / its batch share, so that
     the expected loss is (sum over gold + sum of weighted pseudo rows) / gold mass of the chain.
     """
-    weight = lessons.weight[:, rows]  # (G, B)
+    weight = targets.weight[:, rows]  # (G, B)
     gold = weight[:, :size] * factor[rows[:size]]
     gold = gold / gold.sum(1, keepdim=True).clamp(min=1e-6)
     if weight.shape[1] == size:
         return gold
-    scale = pseudo_scale(lessons, weight.shape[1] - size, ramp)
+    scale = pseudo_scale(targets, weight.shape[1] - size, ramp)
     return torch.cat([gold, weight[:, size:] * scale], 1)
 
 
@@ -101,19 +103,21 @@ def balancing(target: Tensor, counts: Tensor, size: int, config: TrainConfig, u:
     return (u < torch.cat([gold, pseudo], 1)).to(target.dtype)
 
 
-def pseudo_scale(lessons: Lessons, drawn: int, ramp: float) -> Tensor:
+def pseudo_scale(targets: TrainingTargets, drawn: int, ramp: float) -> Tensor:
     """Returns (G, 1): what a drawn pseudo row's weight counts in the loss of a step."""
-    mass = lessons.weight[:, lessons.gold].sum(1, keepdim=True).clamp(min=1e-6)
-    return ramp * len(lessons.pseudo) / mass / drawn
+    mass = targets.weight[:, targets.gold].sum(1, keepdim=True).clamp(min=1e-6)
+    return ramp * len(targets.pseudo) / mass / drawn
 
 
-def correction(lessons: Lessons, config: TrainConfig, task: TaskConfig) -> tuple[Tensor, Tensor]:
+def correction(
+    targets: TrainingTargets, config: TrainConfig, task: TaskConfig
+) -> tuple[Tensor, Tensor]:
     """Returns the (N,) loss factor of each row and the (C,) logit adjustment of the one choice."""
-    factor = torch.ones_like(lessons.weight[0])
-    every = gold_shares(lessons, task)
+    factor = torch.ones_like(targets.weight[0])
+    every = gold_shares(targets, task)
     adjust = torch.zeros_like(every[:1].sum(0))
     if config.imbalance == "class_weight":
-        factor[lessons.gold] = class_balance(every, config.imbalance_power)
+        factor[targets.gold] = class_balance(every, config.imbalance_power)
     if config.imbalance == "logit_adjust":
         prior = (every.sum(0) + 1) / (every.sum() + every.shape[1])
         adjust = config.imbalance_power * prior.log()
@@ -127,7 +131,7 @@ def noisy_view(x: Tensor, corrupt: Corruption, generator: torch.Generator) -> Te
 
 
 def noisy_batch(
-    lessons: Lessons,
+    targets: TrainingTargets,
     rows: Tensor,
     corrupt: dict[str, Corruption],
     noise: NoiseConfig,
@@ -135,11 +139,11 @@ def noisy_batch(
     twins: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Returns the batch's clean rows followed by their noisy twins, if any, and who is present."""
-    present = lessons.present[rows]
+    present = targets.present[rows]
     if not twins:
-        return {name: every[rows] for name, every in lessons.values.items()}, present
+        return {name: every[rows] for name, every in targets.values.items()}, present
     inputs = {}
-    for name, all_rows in lessons.values.items():
+    for name, all_rows in targets.values.items():
         x = all_rows[rows]
         inputs[name] = torch.cat([x, noisy_view(x, corrupt[name], generator)])
     dropped = modality_dropout(present, noise.modality_dropout, generator=generator)
@@ -147,7 +151,7 @@ def noisy_batch(
 
 
 @dataclass
-class Step:
+class StepRows:
     """The rows of one step as one chain after the other sees them."""
 
     inputs: dict[str, Tensor]  # modality -> (2B, D_m), or (B, D_m) without noisy twins
@@ -158,7 +162,7 @@ class Step:
     negative: Tensor | None = None  # (G, B, C)
 
 
-def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
+def mixed(step: StepRows, alpha: float, generator: torch.Generator) -> StepRows:
     """Returns the step with every row blended with a partner, features and targets alike.
 
     Only rows that have the same modalities are blended. A row whose partner is no training row of
@@ -180,7 +184,7 @@ def mixed(step: Step, alpha: float, generator: torch.Generator) -> Step:
     weight = step.weight * ((step.weight[:, mix.partner] > 0) | alone)
     affect = None if step.affect is None else blend(step.affect)
     negative = None if step.negative is None else blend(step.negative)
-    return Step(inputs, step.present, blend(step.target), weight, affect, negative)
+    return StepRows(inputs, step.present, blend(step.target), weight, affect, negative)
 
 
 def given_labels(known: Tensor, size: int) -> Tensor:

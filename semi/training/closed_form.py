@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config.training import TrainConfig
-from .batches import Lessons, class_balance
+from .batches import TrainingTargets, class_balance
 from .ensemble import Ensemble
 
 ITERATIONS = 60  # of the logistic solver; far fewer are usual
@@ -18,17 +18,19 @@ HISTORY = 8
 NEVER = -30.0  # log share of a class without rows
 
 
-def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, seed: int) -> Ensemble:
-    """Returns the ensemble with its linear maps solved on the lessons, which hold coordinates.
+def fit_linear(
+    ensemble: Ensemble, targets: TrainingTargets, config: TrainConfig, *, seed: int
+) -> Ensemble:
+    """Returns the ensemble with its linear maps solved on the targets, which hold coordinates.
 
     Both are as wide as the axes (`semi.training.projection`): nothing here knows the full width.
     The first member of a chain learns from the rows as weighted; each further member from a
     Bayesian bootstrap of them (weights times Exp(1) draws).
     """
-    rows = torch.cat([lessons.gold, lessons.pseudo])
-    here = lessons.present[rows]
-    views = [value[rows] for value in lessons.values.values()]  # (r, k) each
-    target, weight = lessons.target[:, rows], lessons.weight[:, rows]
+    rows = torch.cat([targets.gold, targets.pseudo])
+    here = targets.present[rows]
+    views = [value[rows] for value in targets.values.values()]  # (r, k) each
+    target, weight = targets.target[:, rows], targets.weight[:, rows]
     repeat = ensemble.count // len(weight)
     if repeat > 1:
         generator = torch.Generator(device=rows.device).manual_seed(seed)
@@ -42,7 +44,7 @@ def fit_linear(ensemble: Ensemble, lessons: Lessons, config: TrainConfig, *, see
         solved = discriminant(views, here, target, weight, ensemble.config.shrinkage, power)
     else:
         if config.imbalance != "none":
-            gold = lessons.target[-1, lessons.gold]
+            gold = targets.target[-1, targets.gold]
             factor = class_balance(gold, config.imbalance_power)
             weight = torch.cat([weight[:, : len(gold)] * factor, weight[:, len(gold) :]], 1)
         solved = logistic(views, here, target, weight, ensemble.config.penalty)

@@ -1,4 +1,4 @@
-"""A self-training problem as tensors on one device: features, gold, pool, folds. No files.
+"""A self-training dataset as tensors on one device: features, gold, pool, folds. No files.
 
 Letters: N utterances, M modalities, C classes, n gold rows, P pool rows.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass
-class Problem:
+class Dataset:
     """Everything a round reads; built from a manifest, from arrays, or by the benchmark."""
 
     ids: np.ndarray  # (N,) str
@@ -80,8 +80,8 @@ class Problem:
         return torch.from_numpy(codes.astype(np.int64)).to(self.device)[rows]
 
 
-def build_problem(ids, features, splits, classes: list[str], device: str) -> Problem:
-    """Returns the problem of a manifest's rows with standardised features and drawn splits.
+def build_dataset(ids, features, splits, classes: list[str], device: str) -> Dataset:
+    """Returns the dataset of a manifest's rows with standardised features and drawn splits.
 
     Args:
         ids: (N,) utterance ids.
@@ -97,7 +97,7 @@ def build_problem(ids, features, splits, classes: list[str], device: str) -> Pro
     gold = where["labeled"]
     target = torch.zeros(len(ids), len(classes))
     target[gold.cpu()] = torch.from_numpy(np.asarray(splits.target, dtype=np.float32))[gold.cpu()]
-    return Problem(
+    return Dataset(
         ids=np.asarray(ids, dtype=str),
         values={m: v.to(device) for m, v in features.values.items()},
         present=features.present.to(device),

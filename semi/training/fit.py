@@ -21,8 +21,8 @@ from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
 from .batches import (
-    Lessons,
-    Step,
+    StepRows,
+    TrainingTargets,
     balancing,
     correction,
     draws,
@@ -34,8 +34,8 @@ from .batches import (
     sure,
 )
 from .ensemble import Ensemble
-from .losses import Stakes
-from .objective import Aims, Batch, Objective
+from .losses import LossContext
+from .objective import Batch, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -47,7 +47,7 @@ OWN = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from par
 
 def fit(
     ensemble: Ensemble,
-    lessons: Lessons,
+    targets: TrainingTargets,
     config: TrainConfig | Sequence[TrainConfig],
     noise: NoiseConfig,
     contrast: ContrastConfig,
@@ -58,7 +58,7 @@ def fit(
     classify: bool = True,
     task: TaskConfig | None = None,
 ) -> Ensemble:
-    """Returns the ensemble trained on the lessons; the one given is left as it was.
+    """Returns the ensemble trained on the targets; the one given is left as it was.
 
     Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
     `probe` says of the stacked parameters. Without `classify` only the contrastive terms are
@@ -66,38 +66,38 @@ def fit(
     chains, in their order; they may differ in what OWN names.
     """
     configs = [config] if isinstance(config, TrainConfig) else list(config)
-    config = alike(configs, lessons)
-    device = lessons.present.device
+    config = alike(configs, targets)
+    device = targets.present.device
     steps = config.steps
     generator = torch.Generator(device=device).manual_seed(seed)
     params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
     task = task or TaskConfig()
-    counts = lessons.target[-1, lessons.gold].sum(0)
-    stakes = Stakes(counts, config.focal_gamma, config.ldam_margin)
-    aims = Aims(config, stakes, task, classify, lessons.online)
+    counts = targets.target[-1, targets.gold].sum(0)
+    context = LossContext(counts, config.focal_gamma, config.ldam_margin)
+    aims = ObjectiveConfig(config, context, task, classify, targets.online)
     model = ensemble.template.train()
     twins = needs_twins(aims, contrast, model)
     objective = Objective(model, contrast, aims)
-    corrupt = {m: Corruption(noise, device=device) for m in lessons.values}
+    corrupt = {m: Corruption(noise, device=device) for m in targets.values}
     optimizer = MemberAdamW(list(params.values()), configs)
     if device.type == "cpu":
         keep_heap()
-    chains, classes = lessons.target.shape[0], lessons.target.shape[2]
+    chains, classes = targets.target.shape[0], targets.target.shape[2]
     repeat = ensemble.count // chains
-    rows = draws(lessons, config, generator, task)  # (steps, B)
-    size = rows.shape[1] // 2 if len(lessons.pseudo) else rows.shape[1]
-    factor, adjust = correction(lessons, config, task)
+    rows = draws(targets, config, generator, task)  # (steps, B)
+    size = rows.shape[1] // 2 if len(targets.pseudo) else rows.shape[1]
+    factor, adjust = correction(targets, config, task)
     smooth = torch.tensor([c.label_smoothing for c in configs], device=device)
     smooth = smooth.repeat_interleave(chains // len(configs))[:, None, None]  # (G, 1, 1)
     spread = 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
     balanced = ensemble.config.balanced_head and classify and task.classes_weight > 0
     averages = {}
-    if lessons.online is not None:
-        averages = lessons.online.start(ensemble.count, classes, device)
+    if targets.online is not None:
+        averages = targets.online.start(ensemble.count, classes, device)
     scale = None
-    if lessons.affect is not None:
-        scale = affect_scale(lessons.affect[:, lessons.gold], lessons.weight[:, lessons.gold])
+    if targets.affect is not None:
+        scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
 
     def member(p, b, batch, target, weight, known, extra):
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
@@ -108,22 +108,22 @@ def fit(
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
         for step in range(steps):
             at = rows[step]
-            inputs, present = noisy_batch(lessons, at, corrupt, noise, generator, twins)
+            inputs, present = noisy_batch(targets, at, corrupt, noise, generator, twins)
             ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * steps))
-            weight = row_weights(lessons, at, size, factor, ramp)
-            target = lessons.target[:, at]
-            known = torch.where(lessons.weight[:, at] > 0, target.argmax(-1), -1)
+            weight = row_weights(targets, at, size, factor, ramp)
+            target = targets.target[:, at]
+            known = torch.where(targets.weight[:, at] > 0, target.argmax(-1), -1)
             if task.kind != "single":
                 known = known if task.kind == "joint" else sure(known, target, task)
             affect = None
-            if lessons.affect is not None and scale is not None:
-                affect = (lessons.affect[:, at] - scale.mean) / scale.std
+            if targets.affect is not None and scale is not None:
+                affect = (targets.affect[:, at] - scale.mean) / scale.std
             negative = None
-            if lessons.negative is not None:
-                scale_now = pseudo_scale(lessons, len(at) - size, ramp)
-                negative = lessons.negative[:, at] * scale_now[..., None]
+            if targets.negative is not None:
+                scale_now = pseudo_scale(targets, len(at) - size, ramp)
+                negative = targets.negative[:, at] * scale_now[..., None]
             if noise.mixup_alpha > 0 and classify:
-                step_rows = Step(inputs, present, target, weight, affect, negative)
+                step_rows = StepRows(inputs, present, target, weight, affect, negative)
                 step_rows = mixed(step_rows, noise.mixup_alpha, generator)
                 inputs, target, affect = step_rows.inputs, step_rows.target, step_rows.affect
                 weight, negative = step_rows.weight, step_rows.negative
@@ -184,9 +184,9 @@ def over_members(member: Callable, parts: int) -> Callable:
     return together
 
 
-def alike(configs: Sequence[TrainConfig], lessons: Lessons) -> TrainConfig:
+def alike(configs: Sequence[TrainConfig], targets: TrainingTargets) -> TrainConfig:
     """Returns the first of the configs; ValueError where they cannot be trained at once."""
-    first, chains = configs[0], len(lessons.target)
+    first, chains = configs[0], len(targets.target)
     own = {name: getattr(first, name) for name in OWN}
     if chains % len(configs):
         raise ValueError(f"{len(configs)} configs need as many equal parts of {chains} chains")
@@ -195,7 +195,7 @@ def alike(configs: Sequence[TrainConfig], lessons: Lessons) -> TrainConfig:
     return first
 
 
-def needs_twins(aims: Aims, contrast: ContrastConfig, model: Any) -> bool:
+def needs_twins(aims: ObjectiveConfig, contrast: ContrastConfig, model: Any) -> bool:
     """Says whether anything is learned from the noisy views; where not, none are made."""
     weighs = not aims.classify or contrast.weight > 0 or contrast.weight_end > 0
     contrasts = contrast.any and weighs and model.contrasts
@@ -217,7 +217,7 @@ def pretrain(
 ) -> Ensemble:
     """Returns the members after label-free contrastive learning on `rows` (n,) of the table."""
     n = len(present)
-    lessons = Lessons(
+    targets = TrainingTargets(
         values,
         present,
         target=torch.zeros(1, n, ensemble.classes, device=present.device),
@@ -233,7 +233,7 @@ def pretrain(
     )
     return fit(
         ensemble,
-        lessons,
+        targets,
         plain,
         noise,
         contrast,

@@ -16,7 +16,7 @@ from models.losses.classification import focal, ldam, soft_macro_f1
 
 
 @dataclass
-class Stakes:
+class LossContext:
     """What a loss may know beside the batch."""
 
     counts: Tensor  # (C,) gold rows of each class
@@ -24,31 +24,31 @@ class Stakes:
     margin: float = 0.5  # ldam: margin of the rarest class, in logits
 
 
-Loss = Callable[[Tensor, Tensor, Tensor, Stakes], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, LossContext], Tensor]
 
 
-def cross_entropy(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, rows: Tensor, context: LossContext) -> Tensor:
     """Returns the weighted sum of -sum_c y_c log p_c."""
     nll = -(target * logits.log_softmax(-1)).sum(-1)  # (R,)
     return (rows * nll).sum()
 
 
-def focal_loss(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
+def focal_loss(logits: Tensor, target: Tensor, rows: Tensor, context: LossContext) -> Tensor:
     """Returns cross-entropy that fades on rows already learned, times the rows' weight."""
-    return focal(logits, target, rows, gamma=stakes.gamma) * rows.sum()
+    return focal(logits, target, rows, gamma=context.gamma) * rows.sum()
 
 
-def soft_f1(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
+def soft_f1(logits: Tensor, target: Tensor, rows: Tensor, context: LossContext) -> Tensor:
     """Returns 1 - macro-F1 from probabilities over the whole batch, times the rows' weight."""
     return soft_macro_f1(logits, target, rows) * rows.sum()
 
 
-def ldam_loss(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
+def ldam_loss(logits: Tensor, target: Tensor, rows: Tensor, context: LossContext) -> Tensor:
     """Returns cross-entropy with a margin of n_c^(-1/4), largest for the rarest class.
 
     On plain logits, hence without the factor 30 that the paper's cosines need.
     """
-    return ldam(logits, target, stakes.counts, rows, margin=stakes.margin, scale=1.0) * rows.sum()
+    return ldam(logits, target, context.counts, rows, margin=context.margin, scale=1.0) * rows.sum()
 
 
 LOSSES: dict[str, Loss] = {
@@ -67,7 +67,9 @@ def negative_learning(logits: Tensor, negative: Tensor) -> Tensor:
     return -(negative * (1 - logits.softmax(-1)).clamp(min=1e-6).log()).sum()
 
 
-def binary_cross_entropy(logits: Tensor, target: Tensor, rows: Tensor, stakes: Stakes) -> Tensor:
+def binary_cross_entropy(
+    logits: Tensor, target: Tensor, rows: Tensor, context: LossContext
+) -> Tensor:
     """Returns the weighted sum of the class mean of binary cross-entropies on raw logits.
 
     For tasks of several labels a row; no softmax comes before the sigmoid.

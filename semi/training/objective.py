@@ -20,9 +20,9 @@ from models.losses.regression import ccc_mse, uncertainty_weighted
 from ..config.task import TaskConfig, TaughtTask
 from ..config.training import TrainConfig
 from .consistency import Online, consistency
-from .losses import LOSSES, Stakes, binary_cross_entropy, cross_entropy, negative_learning
+from .losses import LOSSES, LossContext, binary_cross_entropy, cross_entropy, negative_learning
 
-NO_STAKES = Stakes(torch.zeros(0))  # of losses that know nothing beside the batch
+NO_STAKES = LossContext(torch.zeros(0))  # of losses that know nothing beside the batch
 
 
 @dataclass
@@ -44,11 +44,11 @@ class Batch:
 
 
 @dataclass
-class Aims:
+class ObjectiveConfig:
     """What the classification and regression losses are; the same at every step."""
 
     train: TrainConfig
-    stakes: Stakes
+    context: LossContext
     task: TaskConfig = field(default_factory=TaskConfig)
     classify: bool = True  # False: contrastive pre-training, no labels are looked at
     online: Online | None = None  # consistency of clean and noisy views of the pool's rows
@@ -57,7 +57,7 @@ class Aims:
 class Objective(nn.Module):
     """Holds the model so that one functional call sees its parameters in every term."""
 
-    def __init__(self, model: nn.Module, contrast: ContrastConfig, aims: Aims) -> None:
+    def __init__(self, model: nn.Module, contrast: ContrastConfig, aims: ObjectiveConfig) -> None:
         super().__init__()
         self.model = model
         self.contrast = contrast
@@ -143,15 +143,15 @@ class Objective(nn.Module):
     def _classification(self, out, batch, target, rows):
         """Loss of the fused head and of each modality's head, clean and noisy rows."""
         both = batch.both(target)  # (2B, C)
-        aims, stakes = self.aims, self.aims.stakes
+        aims, context = self.aims, self.aims.context
         measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
         scale, head_weight = aims.task.classes_weight, aims.train.head_weight
 
         def cost(logits: Tensor, here: Tensor) -> Tensor:
             if not isinstance(aims.task, TaughtTask):
-                return measure(logits + batch.adjust, both, here, stakes)
+                return measure(logits + batch.adjust, both, here, context)
             given, taught = _halves(here, 2 if batch.twins else 1)
-            told = measure(logits + batch.adjust, both, given, stakes)
+            told = measure(logits + batch.adjust, both, given, context)
             return told + teacher_loss(logits, both, taught, aims.task)
 
         fused = cost(out.logits, rows)

@@ -1,4 +1,4 @@
-"""The principal axes of each view, and a problem's rows on them: what linear models look at.
+"""The principal axes of each view, and a dataset's rows on them: what linear models look at.
 
 Letters: N rows, M views, D features, k components.
 """
@@ -13,9 +13,9 @@ from torch import Tensor
 from models.fusion.linear import coordinates
 
 from ..features.principal import is_sketched, principal_axes
-from .dataset import Problem
+from .dataset import Dataset
 
-ENOUGH = 3072  # rows that axes in thousands of dimensions are learned from
+AXES_ROWS = 3072  # rows that axes in thousands of dimensions are learned from
 
 
 def principal_start(
@@ -24,7 +24,7 @@ def principal_start(
     """Returns the middle (1, D) and axes (1, D, k) of every view by name; no label is read.
 
     Scaled so that a view's components have mean square 1 over `rows`: views weigh alike. Of a view
-    with thousands of columns the first ENOUGH of `rows` are read, so give them in an order that
+    with thousands of columns the first AXES_ROWS of `rows` are read, so give them in an order that
     means nothing. Of 15,030 rows x 3,000 columns of three made-up spectra (two fall fast, one is
     nearly flat) such axes catch 99, 98 and 90 % of the variance that the best 50 axes do; a sketch
     of all rows by subspace iteration, at five times the cost, 99, 98 and 90 % as well.
@@ -35,7 +35,7 @@ def principal_start(
         dims = value.shape[-1]
         width = min(components, dims)
         if is_sketched(len(mine), dims, width):
-            mine = mine[:ENOUGH]
+            mine = mine[:AXES_ROWS]
         x = averaged(value[mine])
         center = x.mean(0) if len(x) else x.new_zeros(dims)
         x = x.sub_(center)
@@ -55,13 +55,13 @@ def averaged(value: Tensor) -> Tensor:
     return value.nanmean(1).nan_to_num() if value.dim() == 3 else value
 
 
-def on_axes(problem: Problem, learned: dict[str, Tensor]) -> Problem:
-    """Returns the problem with rows on the axes of `learned` in place of their values.
+def on_axes(dataset: Dataset, learned: dict[str, Tensor]) -> Dataset:
+    """Returns the dataset with rows on the axes of `learned` in place of their values.
 
     Linear models learn and teach on these, and are widened afterwards (`Ensemble.from_axes`).
     """
-    seen = problem.seen
+    seen = dataset.seen
     if seen is None:
-        axes = {k: v.to(problem.device) for k, v in learned.items()}
-        seen = coordinates(problem.values, problem.present, axes)
-    return replace(problem, values=seen, seen=seen)
+        axes = {k: v.to(dataset.device) for k, v in learned.items()}
+        seen = coordinates(dataset.values, dataset.present, axes)
+    return replace(dataset, values=seen, seen=seen)

@@ -1,4 +1,4 @@
-"""The arms of a benchmark: rules, controls and scikit-learn on one and the same problem.
+"""The arms of a benchmark: rules, controls and scikit-learn on one and the same dataset.
 
 Letters: T test rows, P pool rows, C classes, G chains.
 """
@@ -18,18 +18,18 @@ from torch import Tensor
 from ...config.learning import LearningConfig
 from ...config.recipes import resolved
 from ...evaluation.metrics import pseudo_report
-from ...self_training.model_selection import SharedStart, audition
-from ...self_training.record import shipped_answer
+from ...self_training.model_selection import SharedStart, select_model
+from ...self_training.record import shipped_prediction
 from ...self_training.rounds import Outcome, choose, run_rounds
-from ...self_training.state import Picked, RoundState
-from ...training.dataset import Problem
+from ...self_training.state import PseudoLabels, RoundState
+from ...training.dataset import Dataset
 
 PLACEBO_SEED = 1_000_003  # added to the seed of the placebo
 POISON_COVERAGE = 0.6  # share of the pool whose labels the shuffled arm asks for
 
 
 @dataclass
-class Answers:
+class ArmPredictions:
     """What an arm says about the test rows, and how it came to it."""
 
     predicted: np.ndarray  # (T,) int
@@ -49,62 +49,62 @@ class Starts:
         return self.known.setdefault(key, SharedStart())
 
 
-def rounds_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+def rounds_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
     """Returns the answers of gated self-training."""
     begun = time.process_time()
-    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
-    found = audition(
-        problem, learning, lambda each: run_rounds(problem, each, recorder=starts.of(each))
+    learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
+    found = select_model(
+        dataset, learning, lambda each: run_rounds(dataset, each, recorder=starts.of(each))
     )
-    outcome = found.outcome or run_rounds(problem, learning, recorder=starts.of(learning))
-    return answers_of(problem, outcome, begun)
+    outcome = found.outcome or run_rounds(dataset, learning, recorder=starts.of(learning))
+    return predictions_of(dataset, outcome, begun)
 
 
-def supervised_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+def supervised_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
     """Returns the answers of the same ensemble without any round."""
     from dataclasses import replace
 
     none = replace(learning, rounds=replace(learning.rounds, max_rounds=0))
-    return rounds_arm(problem, none, starts)
+    return rounds_arm(dataset, none, starts)
 
 
-def placebo_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+def placebo_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
     """Returns supervised answers of another seed: how far a mere re-run moves the numbers."""
     from dataclasses import replace
 
-    return supervised_arm(problem, replace(learning, seed=learning.seed + PLACEBO_SEED), starts)
+    return supervised_arm(dataset, replace(learning, seed=learning.seed + PLACEBO_SEED), starts)
 
 
-def shuffled_arm(problem: Problem, learning: LearningConfig, starts: Starts) -> Answers:
+def shuffled_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
     """Returns the answers of rounds of wrong pseudo-labels: the gate must object."""
     from dataclasses import replace
 
     begun = time.process_time()
-    learning, _ = resolved(learning, len(problem.gold), len(problem.pool))
+    learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
     select = replace(learning.select, rule="class_topk", coverage=[POISON_COVERAGE])
     poisoned = replace(learning, select=select)
-    outcome = run_rounds(problem, poisoned, recorder=starts.of(poisoned), pick=poison)
-    return answers_of(problem, outcome, begun)
+    outcome = run_rounds(dataset, poisoned, recorder=starts.of(poisoned), pick=poison)
+    return predictions_of(dataset, outcome, begun)
 
 
 def poison(
-    problem: Problem, state: RoundState, config: Any, rate: float, number: int
-) -> tuple[Picked, Tensor]:
+    dataset: Dataset, state: RoundState, config: Any, rate: float, number: int
+) -> tuple[PseudoLabels, Tensor]:
     """Returns what the rule picks, every chosen row under a random class that is not its own."""
-    picked, target = choose(problem, state, config, rate, number)
-    classes = len(problem.classes)
+    pseudo_labels, target = choose(dataset, state, config, rate, number)
+    classes = len(dataset.classes)
     generator = torch.Generator().manual_seed(config.seed * 31 + number)
-    step = torch.randint(1, max(classes, 2), picked.label.shape, generator=generator)
-    wrong = (picked.label + step.to(picked.label)) % classes
-    picked.label = torch.where(picked.chosen, wrong, picked.label)
-    hard = torch.nn.functional.one_hot(picked.label, classes).to(target)
-    return picked, torch.where(picked.chosen[..., None], hard, target)
+    step = torch.randint(1, max(classes, 2), pseudo_labels.label.shape, generator=generator)
+    wrong = (pseudo_labels.label + step.to(pseudo_labels.label)) % classes
+    pseudo_labels.label = torch.where(pseudo_labels.chosen, wrong, pseudo_labels.label)
+    hard = torch.nn.functional.one_hot(pseudo_labels.label, classes).to(target)
+    return pseudo_labels, torch.where(pseudo_labels.chosen[..., None], hard, target)
 
 
-def answers_of(problem: Problem, outcome: Outcome, begun: float) -> Answers:
+def predictions_of(dataset: Dataset, outcome: Outcome, begun: float) -> ArmPredictions:
     """Returns the test answers of the round that ships, and the account of the rounds."""
     final = outcome.final
-    said = shipped_answer(problem, final, problem.test)
+    said = shipped_prediction(dataset, final, dataset.test)
     if said is None:
         raise RuntimeError("the round that ships has no model")
     tried = outcome.states[1:]
@@ -116,25 +116,28 @@ def answers_of(problem: Problem, outcome: Outcome, begun: float) -> Answers:
         "oof_start": outcome.states[0].metric,
         "oof_final": final.metric,
     }
-    if final.picked is not None:
-        hidden = problem.label[problem.pool].cpu()
+    if final.pseudo_labels is not None:
+        hidden = dataset.label[dataset.pool].cpu()
         report = pseudo_report(
-            final.picked.chosen[-1].cpu(), final.picked.label[-1].cpu(), hidden, problem.classes
+            final.pseudo_labels.chosen[-1].cpu(),
+            final.pseudo_labels.label[-1].cpu(),
+            hidden,
+            dataset.classes,
         )
         facts |= {"coverage": report.coverage, "precision": report.precision}
     facts["cpu_seconds"] = time.process_time() - begun
-    return Answers(said.probs.argmax(1).cpu().numpy(), facts)
+    return ArmPredictions(said.probs.argmax(1).cpu().numpy(), facts)
 
 
 # --- scikit-learn on the same features -----------------------------------------------------------
 
 
-def sklearn_arm(problem: Problem, kind: str) -> Answers:
+def sklearn_arm(dataset: Dataset, kind: str) -> ArmPredictions:
     """Returns the answers of scikit-learn: logistic, self_training_<threshold>, label_spreading."""
     begun = time.process_time()
-    x = torch.cat(list(problem.values.values()), 1).cpu().numpy()
-    gold, pool, test = (t.cpu().numpy() for t in (problem.gold, problem.pool, problem.test))
-    label = problem.label.cpu().numpy()
+    x = torch.cat(list(dataset.values.values()), 1).cpu().numpy()
+    gold, pool, test = (t.cpu().numpy() for t in (dataset.gold, dataset.pool, dataset.test))
+    label = dataset.label.cpu().numpy()
     model = _sklearn(kind, len(gold) + len(pool))
     rows, y = gold, label[gold]
     if kind != "logistic":
@@ -144,7 +147,7 @@ def sklearn_arm(problem: Problem, kind: str) -> Answers:
         warnings.simplefilter("ignore")  # no convergence within max_iter is part of the bar
         model.fit(x[rows], y)
         predicted = np.asarray(model.predict(x[test]))
-    return Answers(predicted, {"cpu_seconds": time.process_time() - begun})
+    return ArmPredictions(predicted, {"cpu_seconds": time.process_time() - begun})
 
 
 def _sklearn(kind: str, rows: int) -> Any:

@@ -25,9 +25,9 @@ from ...evaluation.bootstrap import metrics_from_confusion
 from ...evaluation.metrics import confusion
 from ...files import jsonable, read_json, replacing, write_json
 from ...threads import limited_threads
-from ...training.dataset import Problem
+from ...training.dataset import Dataset
 from .arms import (
-    Answers,
+    ArmPredictions,
     Starts,
     placebo_arm,
     rounds_arm,
@@ -36,7 +36,7 @@ from .arms import (
     supervised_arm,
 )
 from .config import USB, BenchConfig, budget_name, learning_of
-from .data import Corpus, Outer, load_corpus, outer, outer_splits, problem_of
+from .data import Corpus, Outer, dataset_of, load_corpus, outer, outer_splits
 from .results import ALL_LABELS, KEY, coded, read_runs
 from .usb import usb_arm
 
@@ -52,7 +52,7 @@ COLUMNS: tuple[str, ...] = (
 
 @dataclass
 class Cell:
-    """One problem and the arms to run on it."""
+    """One dataset and the arms to run on it."""
 
     dataset: str
     budget: float | None  # None = all labels, for the oracle
@@ -72,7 +72,7 @@ def benchmark(config: BenchConfig, *, progress: bool = True) -> Path:
 
     Args:
         config: see semi.experiments.benchmark.config.
-        progress: a line on stderr after each problem.
+        progress: a line on stderr after each dataset.
     """
     with limited_threads(config.threads):
         return _benchmark(config, progress)
@@ -107,7 +107,7 @@ def _benchmark(config: BenchConfig, progress: bool) -> Path:
 
 
 def _cells(config: BenchConfig, folds: dict[str, int]) -> Iterator[Cell]:
-    """Yields every problem; draw by draw, so that an early summary covers all corpora."""
+    """Yields every dataset; draw by draw, so that an early summary covers all corpora."""
     for draw in range(config.draws):
         for seed in range(config.seeds):
             for dataset in config.datasets:
@@ -131,19 +131,21 @@ class _Ready:
         return self.known[key]
 
 
-def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Callable[[Problem, Starts], Answers]]:
-    """Returns the arms of a problem: name -> function."""
+def arms_of(
+    config: BenchConfig, cell: Cell
+) -> dict[str, Callable[[Dataset, Starts], ArmPredictions]]:
+    """Returns the arms of a dataset: name -> function."""
     seed = config.seed + cell.seed
     base = learning_of(config, seed)
 
     def ours(run, *words: str):
         learning = learning_of(config, seed, words) if words else base
-        return lambda problem, starts: run(problem, learning, starts)
+        return lambda dataset, starts: run(dataset, learning, starts)
 
     def theirs(kind: str):
         if kind in USB:
-            return lambda problem, starts: usb_arm(problem, kind, seed)
-        return lambda problem, starts: sklearn_arm(problem, kind)
+            return lambda dataset, starts: usb_arm(dataset, kind, seed)
+        return lambda dataset, starts: sklearn_arm(dataset, kind)
 
     if cell.budget is None:
         if "oracle" not in config.controls:
@@ -163,7 +165,7 @@ def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Callable[[Problem, Sta
 
 
 def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> str:
-    """Runs the missing arms of a problem; returns why there is no problem, or ''."""
+    """Runs the missing arms of a dataset; returns why there is no dataset, or ''."""
     arms = arms_of(config, cell)
     missing = [arm for arm in arms if (*cell.key, arm) not in log.done]
     if not missing:
@@ -171,11 +173,11 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> st
     corpus = ready.corpora[cell.dataset]
     split = ready.outer(cell.dataset, cell.fold)
     make = partial(
-        problem_of, corpus, split, cell.budget, draw=cell.draw, folds=config.train.folds,
+        dataset_of, corpus, split, cell.budget, draw=cell.draw, folds=config.train.folds,
         seed=config.seed + cell.seed, device=config.device,
     )  # fmt: skip
-    problem = make()
-    if problem is None:
+    dataset = make()
+    if dataset is None:
         known = int((corpus.label[split.train] >= 0).sum())
         return (
             f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {known} "
@@ -184,20 +186,20 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> st
         )
     starts = Starts()
     for arm in missing:
-        said = arms[arm](problem, starts)
-        log.append(_line(cell, arm, said, problem))
+        said = arms[arm](dataset, starts)
+        log.append(_line(cell, arm, said, dataset))
     return ""
 
 
-def _line(cell: Cell, arm: str, said: Answers, problem: Problem) -> dict[str, Any]:
-    label = problem.label[problem.test].cpu().numpy()
-    table = confusion(label, said.predicted, len(problem.classes))
+def _line(cell: Cell, arm: str, said: ArmPredictions, dataset: Dataset) -> dict[str, Any]:
+    label = dataset.label[dataset.test].cpu().numpy()
+    table = confusion(label, said.predicted, len(dataset.classes))
     scores = {k: round(float(v), 6) for k, v in metrics_from_confusion(table).items()}
     facts = {k: round(v, 6) if isinstance(v, float) else v for k, v in said.facts.items()}
     rows = {
-        "gold_rows": len(problem.gold),
-        "pool_rows": len(problem.pool),
-        "test_rows": len(problem.test),
+        "gold_rows": len(dataset.gold),
+        "pool_rows": len(dataset.pool),
+        "test_rows": len(dataset.test),
     }
     given = dict(zip(KEY, (*cell.key, arm), strict=True))
     return given | rows | scores | facts | {"answers": coded(said.predicted)}

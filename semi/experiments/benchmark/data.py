@@ -17,7 +17,7 @@ from ...errors import ConfigError, ManifestError, nearest
 from ...features.config import FeaturesConfig
 from ...features.standardize import Standardizer
 from ...features.tensors import Features
-from ...training.dataset import Problem
+from ...training.dataset import Dataset
 from .config import DatasetConfig
 
 LAYER_SHARE = 1 / 3  # of a layered array without a chosen layer, the layer a third of the way up
@@ -223,7 +223,7 @@ def _together(config: DatasetConfig, view: str) -> bool:
     return view.partition(".")[0] in config.global_views or view in config.global_views
 
 
-def problem_of(
+def dataset_of(
     corpus: Corpus,
     split: Outer,
     budget: float | None,
@@ -232,8 +232,8 @@ def problem_of(
     folds: int,
     seed: int,
     device: str = "cpu",
-) -> Problem | None:
-    """Returns the problem of one label draw, or None where the budget leaves nothing to hide.
+) -> Dataset | None:
+    """Returns the dataset of one label draw, or None where the budget leaves nothing to hide.
 
     Args:
         corpus: all rows.
@@ -266,7 +266,7 @@ def problem_of(
     def rows(index: Sequence[int] | np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(index, dtype=np.int64)).to(device)
 
-    return Problem(
+    return Dataset(
         ids=corpus.ids,
         values={v: x.to(device) for v, x in split.values.items()},
         present=split.present.to(device),

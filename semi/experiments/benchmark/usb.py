@@ -33,8 +33,8 @@ from pseudo_label.rules.flexmatch import FlexMatchConfig, flexmatch_batch
 from pseudo_label.rules.freematch import FreeMatchConfig, adaptive_thresholds, fairness_term
 from pseudo_label.rules.softmatch import SoftMatchConfig, gaussian_weight
 
-from ...training.dataset import Problem
-from .arms import Answers
+from ...training.dataset import Dataset
+from .arms import ArmPredictions
 
 STEPS = 600
 BATCH = 16
@@ -119,14 +119,14 @@ ALGORITHMS: dict[str, Callable[[Weak], Taught] | None] = {
 }
 
 
-def usb_arm(problem: Problem, kind: str, seed: int = 0) -> Answers:
+def usb_arm(dataset: Dataset, kind: str, seed: int = 0) -> ArmPredictions:
     """Returns the answers of one of USB's algorithms after STEPS steps; kind is usb_<algorithm>."""
     begun = time.process_time()
-    net, facts = _trained(problem, ALGORITHMS[kind], seed)
+    net, facts = _trained(dataset, ALGORITHMS[kind], seed)
     with torch.no_grad():
-        said = net(torch.cat([v[problem.test] for v in problem.values.values()], 1))
+        said = net(torch.cat([v[dataset.test] for v in dataset.values.values()], 1))
     facts["cpu_seconds"] = time.process_time() - begun
-    return Answers(said.argmax(1).cpu().numpy(), facts)
+    return ArmPredictions(said.argmax(1).cpu().numpy(), facts)
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -138,11 +138,11 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def _trained(
-    problem: Problem, algorithm: Callable[[Weak], Taught] | None, seed: int
+    dataset: Dataset, algorithm: Callable[[Weak], Taught] | None, seed: int
 ) -> tuple[torch.nn.Module, dict[str, float]]:
-    device, classes = problem.device, len(problem.classes)
+    device, classes = dataset.device, len(dataset.classes)
     generator = torch.Generator(device=device).manual_seed(seed)
-    draws = _Draws(problem, generator)
+    draws = _Draws(dataset, generator)
     counted = torch.zeros(3, device=device)  # weights of known pool rows: all, taught, right
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # of weights and dropout
@@ -160,7 +160,7 @@ def _trained(
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * learning_rate(step, STEPS)
             gold, rows, strong = draws.step(step)
-            label = problem.label[gold]
+            label = dataset.label[gold]
             if algorithm is None:
                 loss = F.cross_entropy(net(draws.x[gold]), label)
             else:
@@ -172,8 +172,8 @@ def _trained(
                 state = state | taught.state
                 loss = F.cross_entropy(given, label) + consistency(logits[BATCH:], taught)
                 if step >= STEPS // 2:  # for reports only: how much is taught, and how much right
-                    true = problem.label[draws.unlabelled[rows]]
-                    known = (true >= 0) & (rows < len(problem.pool))
+                    true = dataset.label[draws.unlabelled[rows]]
+                    known = (true >= 0) & (rows < len(dataset.pool))
                     used = taught.weight * known
                     right = used * (taught.label == true)
                     counted += torch.stack([known.sum(), used.sum(), right.sum()])
@@ -196,11 +196,11 @@ def consistency(strong: Tensor, taught: Taught) -> Tensor:
 class _Draws:
     """Batches and strong views of every step, drawn in chunks."""
 
-    def __init__(self, problem: Problem, generator: torch.Generator) -> None:
-        self.problem, self.generator = problem, generator
-        self.x = torch.cat(list(problem.values.values()), 1)  # (N, D), zeros where missing
-        self.unlabelled = torch.cat([problem.pool, problem.gold])
-        self.corrupt = Corruption(STRONG, device=problem.device)
+    def __init__(self, dataset: Dataset, generator: torch.Generator) -> None:
+        self.dataset, self.generator = dataset, generator
+        self.x = torch.cat(list(dataset.values.values()), 1)  # (N, D), zeros where missing
+        self.unlabelled = torch.cat([dataset.pool, dataset.gold])
+        self.corrupt = Corruption(STRONG, device=dataset.device)
 
     def step(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns labelled rows (B,), places among the unlabelled (B,), strong views (B, D)."""
@@ -211,17 +211,17 @@ class _Draws:
         return self.gold[here], self.rows[here], self.strong[here]
 
     def _draw(self) -> None:
-        size, device = (CHUNK * BATCH,), self.problem.device
-        gold, draw = self.problem.gold, {"generator": self.generator, "device": device}
+        size, device = (CHUNK * BATCH,), self.dataset.device
+        gold, draw = self.dataset.gold, {"generator": self.generator, "device": device}
         self.gold = gold[torch.randint(len(gold), size, **draw)]
         self.rows = torch.randint(len(self.unlabelled), size, **draw)
         at = self.unlabelled[self.rows]
-        present = self.problem.present[at]
+        present = self.dataset.present[at]
         kept = modality_dropout(present, STRONG.modality_dropout, generator=self.generator)
         self.strong = torch.cat(
             [
                 self.corrupt(v[at], generator=self.generator) * kept[:, i, None]
-                for i, v in enumerate(self.problem.values.values())
+                for i, v in enumerate(self.dataset.values.values())
             ],
             1,
         )

@@ -18,7 +18,7 @@ from .measure import Measured
 from .settings import Setting
 
 COSINE, COSINE_LOW, OVERLAP, CKA, AGREEMENT, SPEED = 0.98, 0.95, 0.8, 0.98, 0.97, 1.05
-ENOUGH = 500  # utterances that the limits above are meant for
+MIN_UTTERANCES = 500  # utterances that the limits above are meant for
 FEW = 30  # with fewer nothing is advised
 WIDE = 5.0  # points of macro-F1: an interval that reaches further down excludes little
 nan = float("nan")
@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass
-class Gold:
+class GoldLabels:
     """Labels of the sampled utterances."""
 
     label: np.ndarray  # (N,) read only where fold >= 0
@@ -70,7 +70,7 @@ def length_buckets(seconds: np.ndarray) -> dict[str, np.ndarray]:
     return {name: here for name, here in found.items() if here.sum() >= 5}
 
 
-def tabulate(settings: list[Setting], measured: Measured, gold: Gold | None) -> list[Row]:
+def tabulate(settings: list[Setting], measured: Measured, gold: GoldLabels | None) -> list[Row]:
     """Returns a row for every setting and length bucket; un-pruned comes first."""
     full = measured.vectors[0]
     near = neighbours(full)
@@ -104,7 +104,7 @@ def tabulate(settings: list[Setting], measured: Measured, gold: Gold | None) -> 
     return rows
 
 
-def _score(row: Row, before, after, here: np.ndarray, gold: Gold) -> None:
+def _score(row: Row, before, after, here: np.ndarray, gold: GoldLabels) -> None:
     """Fills in macro-F1 over the classes that occur, and how much it changed."""
     if not here.any():
         return
@@ -194,7 +194,8 @@ def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advi
     if full.utterances < FEW:
         said.append(
             f"No advice: {full.utterances} utterances are too few, {FEW} are the least and "
-            f"{ENOUGH} enough. The table says what was measured; do not prune on its strength."
+            f"{MIN_UTTERANCES} enough. The table says what was measured; do not prune on its "
+            "strength."
         )
         return Advice("nothing", None, [*said, *notes[1:]])
     if best is not None:
@@ -269,10 +270,10 @@ def _praise_stop(row: Row) -> str:
 
 def _caveats(full: Row, measured: Measured) -> list[str]:
     said = []
-    if full.utterances < ENOUGH:
+    if full.utterances < MIN_UTTERANCES:
         said.append(
-            f"The checks are meant for {ENOUGH} utterances; these are {full.utterances}, so their "
-            "limits are crossed by chance more easily."
+            f"The checks are meant for {MIN_UTTERANCES} utterances; these are {full.utterances}, so "
+            "their limits are crossed by chance more easily."
         )
     if np.isnan(full.macro_f1):
         said.append(

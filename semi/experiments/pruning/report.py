@@ -21,7 +21,7 @@ from ...data.splits import make_splits
 from ...errors import ConfigError, nearest
 from ...features.extract import open_encoders
 from ...threads import limited_threads
-from .advice import Advice, Gold, Row, advise, tabulate
+from .advice import Advice, GoldLabels, Row, advise, tabulate
 from .measure import header_seconds, measure, sample
 from .page import write_pages
 from .settings import settings
@@ -109,7 +109,7 @@ def _examined(
     part = None
     if gold is not None:
         kept = measured.rows
-        part = _enough(Gold(gold.label[kept], gold.fold[kept], gold.group[kept]))
+        part = _enough(GoldLabels(gold.label[kept], gold.fold[kept], gold.group[kept]))
     rows = tabulate(table, measured, part)
     advice = advise(table, rows, measured)
     if not possible:
@@ -139,7 +139,7 @@ def _check(utterances: int, methods: Sequence[str], keep_rates: Sequence[float])
             raise ConfigError(f"keep rates must be in (0, 1), got {rate:g}")
 
 
-def _rows(manifest: Manifest, config: Config) -> tuple[np.ndarray, Gold | None]:
+def _rows(manifest: Manifest, config: Config) -> tuple[np.ndarray, GoldLabels | None]:
     """Returns which rows (N,) may be heard, and the gold of those whose labels may be read."""
     heard = manifest.table["audio"].notna().to_numpy()
     if len(manifest.classes) < 2:
@@ -147,10 +147,10 @@ def _rows(manifest: Manifest, config: Config) -> tuple[np.ndarray, Gold | None]:
         return heard & ~split.isin(["dev", "test"]).to_numpy(), None
     splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
     heard = heard & np.isin(splits.role, ["labeled", "pool"])
-    return heard, Gold(splits.label, splits.fold, splits.group)
+    return heard, GoldLabels(splits.label, splits.fold, splits.group)
 
 
-def _enough(gold: Gold) -> Gold | None:
+def _enough(gold: GoldLabels) -> GoldLabels | None:
     """Returns the gold, or None where no model could be trained without some part."""
     parts = np.unique(gold.fold[gold.fold >= 0])
     fine = len(parts) >= 2 and all(

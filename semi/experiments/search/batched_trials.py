@@ -17,9 +17,9 @@ from models.fusion.config import CLOSED_FORM
 from ...config import schema as settings
 from ...config.task import task_of
 from ...self_training.gate import judged
-from ...self_training.rounds import lessons_of, warm_start
+from ...self_training.rounds import targets_of, warm_start
 from ...self_training.state import RoundState
-from ...training.dataset import Problem
+from ...training.dataset import Dataset
 from ...training.ensemble import Ensemble
 from ...training.fit import OWN, fit
 from ...training.initialisation import fresh_ensemble, learned_start
@@ -37,19 +37,19 @@ def together(configs: list[settings.Config]) -> list[list[int]]:
     return list(groups.values())
 
 
-def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundState]:
+def warm_starts(dataset: Dataset, configs: list[settings.Config]) -> list[RoundState]:
     """Returns the supervised model of each configuration; they may differ as `together` says."""
-    learned = [learned_start(problem, config) for config in configs]
+    learned = [learned_start(dataset, config) for config in configs]
     if len(configs) == 1:
-        return [warm_start(problem, configs[0], learned[0])]
+        return [warm_start(dataset, configs[0], learned[0])]
     first, task, many = configs[0], task_of(configs[0]), len(configs)
-    fresh = [fresh_ensemble(problem, c, x) for c, x in zip(configs, learned, strict=True)]
-    lessons = lessons_of(problem, None, None)
-    affect = lessons.affect
+    fresh = [fresh_ensemble(dataset, c, x) for c, x in zip(configs, learned, strict=True)]
+    targets = targets_of(dataset, None, None)
+    affect = targets.affect
     every = replace(
-        lessons,
-        target=lessons.target.repeat(many, 1, 1),
-        weight=lessons.weight.repeat(many, 1),
+        targets,
+        target=targets.target.repeat(many, 1, 1),
+        weight=targets.weight.repeat(many, 1),
         affect=None if affect is None else affect.repeat(many, 1, 1),
     )
     count = fresh[0].count
@@ -60,7 +60,7 @@ def warm_starts(problem: Problem, configs: list[settings.Config]) -> list[RoundS
     states = []
     for place, config in enumerate(configs):
         part = done.select(slice(place * count, (place + 1) * count))
-        states.append(judged(problem, part, config))
+        states.append(judged(dataset, part, config))
     return states
 
 

@@ -24,12 +24,12 @@ from ...errors import RunError, SemiError
 from ...evaluation.text import percent, scored, table
 from ...files import read_json, write_json
 from ...self_training.multitask_record import measured_task
-from ...self_training.record import measured, shipped_answer
+from ...self_training.record import measured, shipped_prediction
 from ...self_training.run_dir import locked
 from ...self_training.state import RoundState
 from ...self_training.train import NAMES
 from ...threads import limited_threads
-from ...training.dataset import Problem
+from ...training.dataset import Dataset
 from .selection_bias import corrected_gain
 from .space import Parameter, ask, read_space, refuse_idle
 from .trials import Trials
@@ -172,8 +172,8 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     looked = dict(before.get("test_by_trial") or {})
     config = bench.config(best["words"])
     if str(best["number"]) not in looked:
-        problem, config, state = bench.train(best["words"])
-        looked[str(best["number"])] = _on_test(problem, state, config)
+        dataset, config, state = bench.train(best["words"])
+        looked[str(best["number"])] = _on_test(dataset, state, config)
     found = Found(
         folder=str(folder),
         metric=config.rounds.metric,
@@ -195,13 +195,13 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     return found
 
 
-def _on_test(problem: Problem, state: RoundState, config: settings.Config) -> dict | None:
-    rows = problem.test[problem.label[problem.test] >= 0]
-    said = shipped_answer(problem, state, rows)
+def _on_test(dataset: Dataset, state: RoundState, config: settings.Config) -> dict | None:
+    rows = dataset.test[dataset.label[dataset.test] >= 0]
+    said = shipped_prediction(dataset, state, rows)
     if said is None:
         return None
     affect = None if said.affect is None else said.affect.cpu().numpy()
-    return measured_task(problem, config, rows, said.probs.cpu().numpy(), affect, measured)
+    return measured_task(dataset, config, rows, said.probs.cpu().numpy(), affect, measured)
 
 
 def _value(trial: dict) -> float:

@@ -40,7 +40,7 @@ class GoldRows:
 
 
 @dataclass
-class Batch:
+class FinetuneBatch:
     """One process's share of a batch."""
 
     rows: np.ndarray  # (B / W,)
@@ -126,7 +126,7 @@ class Reader:
 
 def batches(
     reader: Reader, config: Config, first: int, *, rank: int, world: int
-) -> Iterator[Batch]:
+) -> Iterator[FinetuneBatch]:
     """Yields the batches from number `first` on, read ahead by threads.
 
     All processes together see the same batches whatever their number.
@@ -134,13 +134,13 @@ def batches(
     about, rows = config.finetune, reader.rows
     total = about.steps * about.accumulate
 
-    def read(number: int) -> Batch:
+    def read(number: int) -> FinetuneBatch:
         chosen = drawn(rows.train, number * about.batch, about.batch, config.seed)
         mine = chosen[rank::world]
-        return Batch(mine, reader.inputs(mine, [config.seed, 8, number]))
+        return FinetuneBatch(mine, reader.inputs(mine, [config.seed, 8, number]))
 
     with ThreadPoolExecutor(config.data.workers) as pool:
-        ahead: list[Future[Batch]] = []
+        ahead: list[Future[FinetuneBatch]] = []
         number = first
         while number < total or ahead:
             while number < total and len(ahead) < 2 * config.data.workers:

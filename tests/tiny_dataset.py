@@ -1,4 +1,4 @@
-"""A small two-view problem made of random numbers: for invariants, never for quality."""
+"""A small two-view dataset made of random numbers: for invariants, never for quality."""
 
 from types import SimpleNamespace
 
@@ -9,11 +9,11 @@ from models.fusion import ContrastConfig, FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
-from semi.training.dataset import Problem
+from semi.training.dataset import Dataset
 
 
-def tiny_problem(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1.0, views=2):
-    """Returns a problem whose classes are `spread` apart in every view; 6 speakers."""
+def tiny_dataset(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1.0, views=2):
+    """Returns a dataset whose classes are `spread` apart in every view; 6 speakers."""
     rng = np.random.default_rng(seed)
     n = gold + pool + test
     label = np.arange(n) % classes
@@ -27,7 +27,7 @@ def tiny_problem(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1
     rows = torch.arange(n)
     target = torch.zeros(n, classes)
     target[:gold] = torch.nn.functional.one_hot(torch.from_numpy(label[:gold]), classes).float()
-    return Problem(
+    return Dataset(
         ids=np.array([f"u{i:04d}" for i in range(n)]),
         values=values,
         present=torch.ones(n, len(values), dtype=torch.bool),
