@@ -72,7 +72,7 @@ def targets_of(
 
     Args:
         dataset: the data.
-        picked: the round's pseudo-labels, or None in round 0.
+        pseudo_labels: the round's pseudo-labels, or None in round 0.
         target: (G, P, C) their soft targets.
     """
     chains, n = dataset.folds + 1, len(dataset.present)

@@ -272,8 +272,8 @@ def _caveats(full: Row, measured: Measured) -> list[str]:
     said = []
     if full.utterances < MIN_UTTERANCES:
         said.append(
-            f"The checks are meant for {MIN_UTTERANCES} utterances; these are {full.utterances}, so "
-            "their limits are crossed by chance more easily."
+            f"The checks are meant for {MIN_UTTERANCES} utterances; these are {full.utterances}, "
+            "so their limits are crossed by chance more easily."
         )
     if np.isnan(full.macro_f1):
         said.append(
