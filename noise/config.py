@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEDULE_NAMES = ("linear", "scaled_linear", "cosine", "sigmoid")
 
@@ -20,11 +20,11 @@ class NoiseConfig:
     """Noise variance added at the first timestep (not used by cosine)."""
     beta_end: float = 0.1
     """Noise variance added at the last timestep (not used by cosine)."""
-    abar_min: float = 0.5
+    abar_min: float = field(default=0.5, metadata={"constant": True})
     """Smallest share of signal variance a noisy view keeps: 0.5 is a signal-to-noise ratio >= 1."""
     impulse: float = 0.05
     """Probability that a dimension is hit by an impulse."""
-    impulse_size: float = 3.0
+    impulse_size: float = field(default=3.0, metadata={"constant": True})
     """Height of an impulse, in standard deviations."""
     dim_mask: float = 0.15
     """Probability that a dimension is masked (set to its mean, 0)."""

@@ -6,19 +6,6 @@ import torch
 from torch import Tensor
 
 
-class EMA:
-    """Exponential moving average that is right from the first step: v_t / (1 - beta^t)."""
-
-    def __init__(self, beta: float):
-        self.beta, self.value, self.steps = beta, torch.zeros(()), 0
-
-    def update(self, x: Tensor) -> Tensor:
-        """Adds one observation and returns the corrected average, same shape as x."""
-        self.steps += 1
-        self.value = self.beta * self.value + (1 - self.beta) * x
-        return self.value / (1 - self.beta**self.steps)
-
-
 def normalise(x: Tensor) -> Tensor:
     """Returns x divided by its sum over the last axis; all-zero rows become uniform."""
     total = x.sum(-1, keepdim=True)

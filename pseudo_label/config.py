@@ -13,7 +13,6 @@ from .rules.curriculum import CurriculumConfig
 from .rules.dash import DashConfig
 from .rules.flexmatch import FlexMatchConfig
 from .rules.freematch import FreeMatchConfig
-from .rules.gmm_split import GMMConfig
 from .rules.label_propagation import PropagationConfig
 from .rules.soft_allocation import AllocationConfig
 from .rules.softmatch import SoftMatchConfig
@@ -93,8 +92,6 @@ class SelectionConfig:
     """Numbers of the rule crest."""
     label_propagation: PropagationConfig = field(default_factory=PropagationConfig)
     """Numbers of the rule label_propagation."""
-    gmm_split: GMMConfig = field(default_factory=GMMConfig)
-    """Numbers of the rule gmm_split."""
 
     def __post_init__(self):
         one_of = (("rule", RULES), ("prior", PRIORS), ("targets", TARGETS))

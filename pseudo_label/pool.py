@@ -25,6 +25,7 @@ REASONS = (
     "isolated",  # the graph brought no label to the row
 )
 CHOSEN, BELOW, QUOTA, DISAGREE, UNCERTAIN, UNCERTIFIED, NOISY, ISOLATED = range(len(REASONS))
+CONSTANT = {"constant": True}  # of a field: the published number, not a setting of a YAML
 NEVER = 2.0  # a threshold that no probability reaches
 
 

@@ -7,8 +7,6 @@ arrays or tensors, and return plain numbers or numpy arrays.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,18 +96,6 @@ def aurc(confidence: Any, right: Any) -> float:
     """Returns the area under the risk-coverage curve: mean selective error over coverages."""
     risk = risk_coverage(confidence, right)[1]
     return float(risk.mean()) if len(risk) else float("nan")
-
-
-def selective_accuracy(
-    confidence: Any, right: Any, coverages: Sequence[float] = (0.1, 0.2, 0.3, 0.5, 0.8, 1.0)
-) -> dict[float, float]:
-    """Returns the accuracy among the most confident share of rows, per asked coverage."""
-    risk = risk_coverage(confidence, right)[1]
-    taken = [max(math.ceil(c * len(risk) - 1e-9), 1) for c in coverages]
-    return {
-        c: float(1 - risk[k - 1]) if len(risk) else float("nan")
-        for c, k in zip(coverages, taken, strict=True)
-    }
 
 
 def as_array(x: Any) -> np.ndarray:

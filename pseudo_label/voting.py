@@ -115,41 +115,6 @@ def informed_weights(probs: Tensor, y: Tensor, present: Tensor | None = None) ->
     return known / known.sum() if known.sum() > 0 else torch.full_like(known, 1 / heads)
 
 
-def greedy_weights(
-    probs: Tensor,
-    y: Tensor,
-    *,
-    generator: torch.Generator,
-    steps: int = 50,
-    bags: int = 20,
-    start: int = 3,
-    metric: str = "accuracy",
-) -> Tensor:
-    """Returns counts / total of greedy selection with replacement, bagged over heads, (H,).
-
-    Caruana et al. (ICML 2004): from the `start` best heads of a random half, add the head that most
-    improves the metric, `steps` times; average over `bags` halves.
-    """
-    heads = probs.shape[0]
-    single = torch.tensor([_decision_score(p, y, metric) for p in probs])
-    counts = torch.zeros(heads, dtype=torch.float64)
-    for _ in range(bags):
-        order = torch.randperm(heads, generator=generator)
-        bag = order[: max(heads // 2, min(heads, start))].sort().values
-        bag = bag[single[bag].argsort(descending=True, stable=True)]  # the better head wins ties
-        best = bag[:start]
-        mine = torch.zeros(heads, dtype=torch.float64)
-        mine[best] += 1
-        total = probs[best].sum(0)
-        for _ in range(steps):
-            tried = [_decision_score(total + probs[h], y, metric) for h in bag]
-            pick = int(bag[tried.index(max(tried))])
-            total = total + probs[pick]
-            mine[pick] += 1
-        counts += mine
-    return (counts / counts.sum()).to(probs.dtype)
-
-
 def decision(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
     """Returns argmax log p - tau log prior (logit adjustment, https://arxiv.org/abs/2007.07314)."""
     return adjust(probs, prior, tau).argmax(1)
@@ -158,29 +123,6 @@ def decision(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
 def adjust(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
     """Returns Norm(p / prior^tau), the probabilities behind the adjusted decision, (N, C)."""
     return normalise(probs / prior.clamp(min=1e-12) ** tau)
-
-
-def fit_tau(
-    probs: Tensor,
-    y: Tensor,
-    prior: Tensor,
-    metric: str = "macro_f1",
-    *,
-    largest: float = 1.5,
-    steps: int = 16,
-    min_gain: float = 0.005,
-) -> float:
-    """Returns the logit adjustment that is best for `metric` on out-of-fold gold.
-
-    Choosing among many tau on few rows finds noise, so tau stays 0 unless the metric gains
-    `min_gain`; among equals the smallest wins.
-    """
-    if not len(y):
-        return 0.0
-    grid = torch.linspace(0, largest, steps, dtype=torch.float64).tolist()
-    scores = [_decision_score(adjust(probs, prior, t), y, metric) for t in grid]
-    best = max(range(steps), key=lambda i: (scores[i], -i))
-    return grid[best] if scores[best] >= scores[0] + min_gain else 0.0
 
 
 def _vote_nll(probs: Tensor, y: Tensor, weights: Tensor, present: Tensor | None) -> float:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from models.encoders import Encoder, EncoderUnavailable, SpeechConfig
-from models.encoders.acoustic import AcousticEncoder, frame_size
+from models.encoders.acoustic import AcousticEncoder
 from models.encoders.acoustic_features import column_names_of
-from models.encoders.acoustic_frames import HOP, SAMPLE_RATE, measure
+from models.encoders.acoustic_frames import HOP, QUALITY, SAMPLE_RATE, SPECTRAL, measure
 from models.encoders.egemaps import EgemapsEncoder
 
 EMODB = Path(__file__).resolve().parents[2] / "shared" / "data" / "emodb"
@@ -250,7 +250,8 @@ def test_modulation_peaks_where_the_sound_is_modulated():
 
 def test_frames_have_a_hundred_rows_a_second_and_known_columns():
     frames = ENCODER.encode_frames([tone(200.0, 1.5), speechlike(9, 1.0)])
-    assert [f.shape[1] for f in frames] == [frame_size()] * 2
+    columns = 26 + 16 + 1 + len(SPECTRAL) + 2 + len(QUALITY)
+    assert [f.shape[1] for f in frames] == [columns] * 2
     assert abs(len(frames[0]) - 150) <= 5 and all(torch.isfinite(f).all() for f in frames)
 
 

@@ -15,7 +15,6 @@ from pseudo_label.reliability import (
     ece,
     reliability,
     risk_coverage,
-    selective_accuracy,
 )
 
 
@@ -138,7 +137,6 @@ def test_risk_coverage_equals_the_loop_and_breaks_ties_evenly():
     assert risk.tolist() == pytest.approx([0, 0.25, 1 / 3, 0.5])
     assert aurc(c, right) == pytest.approx(np.mean([0, 0.25, 1 / 3, 0.5]))
     assert risk_coverage(c[::-1], right[::-1])[1].tolist() == pytest.approx(risk.tolist())
-    assert selective_accuracy(c, right, (0.25, 1.0)) == {0.25: 1.0, 1.0: 0.5}
     assert math.isnan(aurc([], []))
 
 

@@ -29,7 +29,7 @@ KINDS = {
     "multi_label": ["data.ties=votes", "rounds.metric=macro_f1"],
     "affect": ["rounds.metric=ccc"],
     "joint": ["rounds.metric=macro_f1"],
-    "joint_multi_label": ["data.ties=votes", "rounds.metric=macro_f1", "task.weighting=learned"],
+    "joint_multi_label": ["data.ties=votes", "rounds.metric=macro_f1"],
 }
 SPACE = "train.lr: {low: 1e-3, high: 3e-2, log: true}\nmodel.hidden: [4, 8]\n"
 

@@ -376,8 +376,6 @@ def test_diagnostics_of_isotropic_vectors_have_their_known_values():
     other = torch.randn(4000, 128, generator=seeded(2))
     assert float(diag.alignment(z, other)) == pytest.approx(2, abs=0.02)
     assert float(diag.alignment(z, 3 * z)) == pytest.approx(0, abs=1e-5)
-    assert float(diag.modality_gap(z, other)) < 0.05
-    assert float(diag.modality_gap(z + 5, other - 5)) == pytest.approx(2, abs=0.05)
 
 
 def test_diagnostics_of_a_collapsed_space_and_of_masked_rows():
@@ -391,7 +389,7 @@ def test_diagnostics_of_a_collapsed_space_and_of_masked_rows():
     for f in (diag.uniformity, diag.effective_rank):
         torch.testing.assert_close(f(dirty, ok), f(z[:40]))
         assert f(z, torch.zeros(60, dtype=torch.bool)).isfinite()
-    for f in (diag.alignment, diag.modality_gap, diag.retrieval):
+    for f in (diag.alignment, diag.retrieval):
         torch.testing.assert_close(f(dirty, dirty.roll(1, 1), ok), f(z[:40], z[:40].roll(1, 1)))
         assert f(z, z, torch.zeros(60, dtype=torch.bool)) == 0
 

@@ -83,7 +83,6 @@ def test_only_rules_that_compare_rows_get_features():
     "select, wanted",
     [
         ({"rule": "ups"}, True),
-        ({"rule": "gmm_split"}, True),
         ({"rule": "class_topk"}, False),
         ({"rule": "agreement"}, False),
         ({"rule": "agreement", "over": ["members"]}, True),

@@ -7,7 +7,6 @@ import torch
 
 from pseudo_label import SelectionConfig, select
 from pseudo_label.rules.agreement import AgreementConfig
-from pseudo_label.sharded import class_topk_sharded
 from tests.test_selection import CLASSES, make_pool
 
 
@@ -124,23 +123,3 @@ def test_external_voter_must_confirm():
     pool.external = torch.cat([pool.external, pool.members[:1]])
     both = select(pool, SelectionConfig(rule="external")).chosen
     assert not both[~same].any() and both.sum() < selection.chosen.sum()
-
-
-@pytest.mark.parametrize("shards", [1, 2, 7])
-def test_sharded_topk_is_the_same_for_any_number_of_shards(shards):
-    pool = make_pool(1500)
-    pool.probs[:500] = pool.probs[500:1000]
-    pool.probs = (pool.probs * 64).round() / 64  # many equal confidences
-    pool.probs = pool.probs / pool.probs.sum(1, keepdim=True)
-    for rate in (0.01, 0.3, 1.0):
-        pool.rate = rate
-        whole = select(pool, SelectionConfig(temporal=0.0)).chosen
-        split = pool.probs.tensor_split(shards), pool.tie.tensor_split(shards)
-        parts = list(zip(*split, strict=True))
-        masks = class_topk_sharded(parts, pool.prior, rate)
-        assert torch.equal(torch.cat(masks), whole)
-
-
-def test_sharded_topk_of_nothing():
-    empty = make_pool(0)
-    assert class_topk_sharded([(empty.probs, empty.tie)], empty.prior, 0.3)[0].shape == (0,)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from pseudo_label import SelectionConfig, select
-from pseudo_label.alignment import EMA, align, bbse_prior, em_prior, running, shrink_prior
-from pseudo_label.rules.gmm_split import GMMConfig, clean_probability
+from pseudo_label.alignment import align, bbse_prior, em_prior, shrink_prior
 from pseudo_label.rules.label_propagation import PropagationConfig, center, graph, propagate
 from pseudo_label.rules.soft_allocation import certainty, sinkhorn
 from tests.test_selection import make_pool
@@ -115,34 +114,6 @@ def test_rows_no_label_reaches_are_not_taken():
     assert words.count("isolated") == 16 and words[1] == "isolated"
 
 
-def test_loss_split_equals_scikit_learn():
-    sklearn = pytest.importorskip("sklearn.mixture")
-    g = torch.Generator().manual_seed(0)
-    low, high = torch.rand(700, generator=g) * 0.3, 1 + 0.4 * torch.randn(300, generator=g).abs()
-    loss = torch.cat([low, high])
-    clean, split = clean_probability(loss, GMMConfig(iterations=300))
-    x = ((loss - loss.min()) / (loss.max() - loss.min())).double()[:, None].numpy()
-    mixture = sklearn.GaussianMixture(2, reg_covar=5e-4, max_iter=300, tol=1e-7, random_state=0)
-    posterior = mixture.fit(x).predict_proba(x)[:, mixture.means_.argmin()]
-    assert split and abs(clean.double().numpy() - posterior).max() < 0.01
-    assert (clean[:700] > 0.5).all() and (clean[700:] < 0.5).all()
-
-
-def test_loss_split_uses_members_and_averages_the_last_rounds():
-    pool = make_pool()
-    config = SelectionConfig(rule="gmm_split", temporal=0.0)
-    config.gmm_split.history = 2
-    first = select(pool, config)
-    label = pool.predicted
-    expected = -pool.members.gather(2, label.expand(3, -1)[..., None])[..., 0].log().mean(0)
-    assert torch.allclose(first.state["gmm_split.losses"][-1], expected)
-    state = first.state
-    for _ in range(3):
-        pool.state = state
-        state = select(pool, config).state
-    assert state["gmm_split.losses"].shape == (2, 300)
-
-
 def test_em_finds_a_shifted_prior():
     g = torch.Generator().manual_seed(0)
     source, true = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6])
@@ -189,16 +160,3 @@ def test_align_brings_the_expected_prediction_to_the_target():
     raw = pool.probs * target / pool.probs.mean(0)
     assert torch.allclose(aligned, raw / raw.sum(1, keepdim=True))
     assert align(pool.probs[:0], target).shape == (0, 4)
-
-
-def test_moving_averages_are_unbiased_from_the_first_step():
-    ema, state = EMA(0.99), {}
-    for step, x in enumerate([1.0, 2.0, 4.0]):
-        value = ema.update(torch.tensor(x))
-        same, state = running(state, "v", torch.tensor(x), 0.99)
-        assert float(value) == pytest.approx(float(same), rel=1e-4)
-        if step == 0:
-            assert float(value) == pytest.approx(1.0)
-    weights = [0.01 * 0.99**2, 0.01 * 0.99, 0.01]
-    expected = sum(w * x for w, x in zip(weights, [1, 2, 4], strict=True)) / sum(weights)
-    assert float(value) == pytest.approx(expected, rel=1e-4)

@@ -11,7 +11,7 @@ from pseudo_label.rules.dash import DashConfig, loss_threshold, self_loss
 from pseudo_label.rules.flexmatch import FlexMatchConfig, flexmatch_batch
 from pseudo_label.rules.freematch import FreeMatchConfig, adaptive_thresholds, fairness_term
 from pseudo_label.rules.softmatch import SoftMatchConfig, gaussian_weight
-from pseudo_label.rules.ups import UPSConfig, negative_labels, negative_loss
+from pseudo_label.rules.ups import UPSConfig, negative_labels
 from tests.test_selection import make_pool, probabilities
 
 BATCHES, SIZE, C = 10, 24, 4
@@ -246,22 +246,6 @@ def test_ups_kappa_by_quantile_keeps_that_share_of_the_confident_rows():
     selection = select(pool, config)
     confident = (pool.members.mean(0).amax(1) >= 0.4).sum()
     assert int(selection.chosen.sum()) == pytest.approx(int(confident) / 2, abs=1)
-
-
-def test_negative_loss_equals_the_loop():
-    g = torch.Generator().manual_seed(0)
-    logits = torch.randn(6, 4, generator=g, requires_grad=True)
-    negative = torch.rand(6, 4, generator=g) < 0.4
-    negative[2] = False
-    rows = []
-    for p, mask in zip(logits.softmax(1).tolist(), negative.tolist(), strict=True):
-        out = [-math.log(1 - x) for x, m in zip(p, mask, strict=True) if m]
-        rows += [sum(out) / len(out)] if out else []
-    loss = negative_loss(logits, negative)
-    assert float(loss.detach()) == pytest.approx(sum(rows) / len(rows), rel=1e-5)
-    loss.backward()
-    assert (logits.grad[2] == 0).all() and logits.grad.isfinite().all()
-    assert float(negative_loss(logits.detach(), negative & False)) == 0.0
 
 
 def test_curriculum_equals_numpy_percentiles():

@@ -217,23 +217,6 @@ def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
     assert error < 0.6
 
 
-def test_learned_task_weights_start_equal_and_move_and_fixed_ones_stay():
-    dataset = with_affect(tiny_dataset(spread=3.0))
-    scales = {}
-    for weighting in ("fixed", "learned"):
-        config = settings("joint", batch=96, steps=40)
-        config.task = TaskConfig("joint", weighting=weighting)
-        final = run_rounds(dataset, config).final
-        scales[weighting] = final.ensemble.params["task_scale"]
-        assert final.metric > 0.5
-    assert (scales["fixed"] == 0).all()
-    assert (scales["learned"] != 0).all() and (scales["learned"].abs() < 3).all()
-    with pytest.raises(ValueError, match="weighting learned balances two tasks, but kind is affec"):
-        TaskConfig("affect", weighting="learned")
-    with pytest.raises(ValueError, match="weighting must be fixed or learned"):
-        TaskConfig("joint", weighting="both")
-
-
 def test_answers_stay_within_the_values_of_the_chains_own_rows():
     dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5)
     dataset.affect[dataset.gold[dataset.fold == 0]] = 90.0  # chain 0 never sees them

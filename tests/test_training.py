@@ -13,7 +13,7 @@ from semi.self_training.rounds import targets_of
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit, needs_twins
 from semi.training.initialisation import fresh_ensemble
-from semi.training.objective import NO_STAKES, ObjectiveConfig
+from semi.training.objective import NO_CONTEXT, ObjectiveConfig
 from semi.training.optim import MemberAdamW, clip_members, learning_rate
 
 PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
@@ -98,7 +98,7 @@ def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, 
     dataset, config = tiny_dataset(), tiny_config()
     config.model = dataclasses.replace(config.model, kind=kind)
     model = fresh_ensemble(dataset, config, {}).template
-    aims = ObjectiveConfig(TrainConfig(**train), NO_STAKES)
+    aims = ObjectiveConfig(TrainConfig(**train), NO_CONTEXT)
     assert needs_twins(aims, contrast, model) is twins
 
 

@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from .acoustic_features import FRAME_RATE, column_names_of, summarise
-from .acoustic_frames import QUALITY, SAMPLE_RATE, SPECTRAL, Contours, measure
+from .acoustic_frames import SAMPLE_RATE, Contours, measure
 from .config import SpeechConfig
 
 VERSION = 2  # of the feature definition; raised by every change that moves a number
@@ -83,11 +83,6 @@ def _pools() -> ThreadpoolController:
 def feature_names() -> tuple[str, ...]:
     """Returns the column names, from the one place that computes the columns."""
     return tuple(column_names_of(measure(torch.zeros(SAMPLE_RATE))))
-
-
-def frame_size() -> int:
-    """Returns the number of columns of `encode_frames`."""
-    return 26 + 16 + 1 + len(SPECTRAL) + 2 + len(QUALITY)
 
 
 def _measured(sound: np.ndarray, row: int) -> Contours:

@@ -80,10 +80,6 @@ class Fusion(nn.Module):
             # set when training is over: no answer outside of the values that were learned from
             limits = torch.tensor([[-torch.inf] * 2, [torch.inf] * 2])
             self.affect_range = nn.Parameter(limits)  # (2, 2) lowest and highest; never trained
-            self.task_scale = nn.Parameter(torch.zeros(2))  # s_k of learned task weights
-        self.balanced_head = None
-        if config.balanced_head:
-            self.balanced_head = nn.Linear(self.fused_width, classes)
 
     def build(self) -> None:
         """Makes the layers of this kind and sets `fused_width`."""
@@ -114,8 +110,6 @@ class Fusion(nn.Module):
     def read(self, h: Tensor, fused: Tensor, extra: dict[str, Tensor]) -> FusionOutput:
         """Returns the output of all heads for embeddings (M, B, H) and the fused vector (B, H')."""
         scores = self.modality_heads(h)  # (M, B, C)
-        if self.balanced_head is not None:
-            extra = {**extra, "balanced": self.balanced_head(fused)}  # (B, C)
         return FusionOutput(
             logits=self.head(fused),
             modality_logits={name: scores[i] for i, name in enumerate(self.names)},

@@ -57,8 +57,6 @@ class FusionConfig:
     """Weight of the own losses of private_shared and misa (difference, moments, reconstruction)."""
     affect: bool = False
     """Adds a head for valence and arousal."""
-    balanced_head: bool = False
-    """Adds a second head on the fused vector; train.auxiliary_head sets and teaches it."""
 
     def __post_init__(self) -> None:
         known = (*KINDS, *CLOSED_FORM)
@@ -80,11 +78,6 @@ class FusionConfig:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.auxiliary_weight < 0:
             raise ValueError(f"auxiliary_weight must be >= 0, got {self.auxiliary_weight}")
-        if self.balanced_head and self.kind in CLOSED_FORM:
-            raise ValueError(
-                f"balanced_head (train.auxiliary_head) needs a model that is trained in steps, but "
-                f"kind {self.kind} is solved at once; take another kind, such as concat"
-            )
         if not 0 < self.shrinkage <= 1:
             raise ValueError(f"shrinkage must be in (0, 1], got {self.shrinkage}")
         if self.penalty <= 0:

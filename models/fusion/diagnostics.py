@@ -61,12 +61,3 @@ def effective_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
     size = torch.linalg.svdvals((x - centre[..., None, :]) * w[..., None])
     share = size / size.sum(-1, keepdim=True).clamp(min=1e-12)
     return (-(share * share.clamp(min=1e-12).log()).sum(-1)).exp()
-
-
-@torch.no_grad()
-def modality_gap(a: Tensor, b: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Returns the distance between the two views' mean unit vectors (arxiv.org/abs/2203.02053)."""
-    w = row_weight(a[..., 0], None, valid)
-    gap = unit(keep_rows(exact(a), w)) - unit(keep_rows(exact(b), w))
-    mean = weighted_mean(gap.transpose(-1, -2), w[..., None, :].expand(gap.mT.shape))
-    return mean.square().sum(-1).sqrt()

@@ -1,24 +1,15 @@
 """Classification losses on logits (..., B, C); VMAP.
 
-Targets are class shares (..., B, C) (one-hot, rater votes, pseudo-label probabilities) unless
-said otherwise; `weight` (..., B), 0 = the row is absent. `label_shares` turns integer labels,
--1 = unlabelled, into targets and weights.
+Targets are class shares (..., B, C) (one-hot, rater votes, pseudo-label probabilities); `weight`
+(..., B), 0 = the row is absent.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .reduce import exact, keep_rows, row_weight, weighted_mean
-
-
-def label_shares(label: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Returns one-hot targets (..., B, C) and weights (..., B): 1, or 0 where the label is -1."""
-    known = label >= 0
-    share = label[..., None] == torch.arange(classes, device=label.device)
-    return (share & known[..., None]).float(), known.float()
 
 
 def soft_cross_entropy(
@@ -60,24 +51,6 @@ def focal(
     return weighted_mean(-(target * fade * log_p).sum(-1), w)
 
 
-def logit_adjusted(
-    logits: Tensor,
-    target: Tensor,
-    prior: Tensor,
-    weight: Tensor | None = None,
-    *,
-    strength: float = 1.0,
-    smoothing: float = 0.0,
-) -> Tensor:
-    """Returns CE(logits + strength log prior), which aims at the balanced error.
-
-    `prior` (C,) are the training class shares (https://arxiv.org/abs/2007.07314). Decide by the
-    plain logits afterwards.
-    """
-    shift = strength * exact(prior).clamp(min=1e-8).log()
-    return soft_cross_entropy(logits + shift, target, weight, smoothing=smoothing)
-
-
 def ldam(
     logits: Tensor,
     target: Tensor,
@@ -111,19 +84,3 @@ def soft_macro_f1(logits: Tensor, target: Tensor, weight: Tensor | None = None) 
     predicted, actual = (w[..., None] * p).sum(-2), (w[..., None] * target).sum(-2)
     f1 = 2 * tp / (predicted + actual).clamp(min=1e-7)
     return weighted_mean(1 - f1, (actual > 0).to(f1.dtype))
-
-
-def multilabel_bce(
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    positive_weight: Tensor | None = None,
-) -> Tensor:
-    """Returns the class mean of binary cross-entropies on raw logits, never on softmaxed ones."""
-    w = row_weight(logits[..., 0], weight)
-    logits, target = keep_rows(exact(logits), w), keep_rows(exact(target), w)
-    yes = -target * F.logsigmoid(logits)
-    if positive_weight is not None:
-        yes = yes * positive_weight
-    return weighted_mean((yes - (1 - target) * F.logsigmoid(-logits)).mean(-1), w)

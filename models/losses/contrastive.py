@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .reduce import exact, keep_rows, row_weight, unit, weighted_mean
@@ -80,30 +79,6 @@ def clip_loss(
     return weighted_mean(0.5 * (forth + torch.logsumexp(back, -1) - partner), w)
 
 
-def siglip(
-    a: Tensor,
-    b: Tensor,
-    log_scale: float | Tensor = 2.303,  # ln 10
-    bias: float | Tensor = -10.0,
-    *,
-    valid: Tensor | None = None,
-    weight: Tensor | None = None,
-    positive: Tensor | None = None,
-) -> Tensor:
-    """Returns SigLIP's loss: every pair is its own yes/no question, no softmax over the batch.
-
-    -(1/B) sum_ij log sigma(y_ij (t a_i.b_j + bias)), y = +1 for partners (and for pairs of
-    `positive` (B, B) bool), else -1 (https://arxiv.org/abs/2303.15343).
-    """
-    w = row_weight(a[..., 0], weight, valid)
-    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
-    score = _similarity(a, b) * _scale(log_scale, a) + bias
-    yes = _eye(a.shape[-2], a) if positive is None else positive | _eye(a.shape[-2], a)
-    per = -F.logsigmoid(torch.where(yes, score, -score))  # (..., B, B)
-    per = torch.where((w > 0)[..., None, :], per, 0.0).sum(-1)
-    return weighted_mean(per, w)
-
-
 def supcon(
     anchor: Tensor,
     contrast: Tensor,
@@ -132,67 +107,6 @@ def supcon(
         candidate = candidate & ~eye
     positive = candidate & (label[..., :, None] == label[..., None, :])
     return _multi_positive(score, candidate, positive.to(score.dtype), w, label, classes)
-
-
-def soft_positives(
-    anchor: Tensor,
-    contrast: Tensor,
-    probs: Tensor,
-    tau: float = 0.1,
-    *,
-    threshold: float = 0.5,
-    intra: bool = False,
-    valid: Tensor | None = None,
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Returns SupCon with positives weighed by how far two rows' class probabilities agree.
-
-    Weight <p_i, p_j>, 0 below `threshold`, normalised per anchor, as in CoMatch
-    (https://arxiv.org/abs/2011.11183). `probs` (..., B, C).
-    """
-    w = row_weight(anchor[..., 0], weight, valid)
-    probs = keep_rows(exact(probs), w)
-    anchor, contrast = unit(keep_rows(exact(anchor), w)), unit(keep_rows(exact(contrast), w))
-    score = _similarity(anchor, contrast) / tau
-    eye = _eye(anchor.shape[-2], anchor)
-    candidate = (w > 0)[..., None, :] & torch.ones_like(eye)
-    if intra:
-        candidate = candidate & ~eye
-    agree = probs @ probs.transpose(-1, -2)  # (..., B, B)
-    if not intra:  # the same utterance in the other view is a sure positive
-        agree = torch.where(eye, 1.0, agree)
-    positive = torch.where(candidate & (agree >= threshold), agree, 0.0)
-    return _multi_positive(score, candidate, positive, w, None, None)
-
-
-def debiased(
-    a: Tensor,
-    b: Tensor,
-    tau: float = 0.1,
-    collision: float = 0.1,
-    *,
-    valid: Tensor | None = None,
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Returns InfoNCE from `a` to `b` whose negatives are corrected for accidental positives.
-
-    `collision` is the chance sum_c pi_c^2 that two random rows share a class. The denominator is
-    e^{s+/tau} + N g, g = max((mean_k e^{s_k/tau} - collision e^{s+/tau}) / (1 - collision),
-    e^{-1/tau}) (https://arxiv.org/abs/2007.00224).
-    """
-    w = row_weight(a[..., 0], weight, valid)
-    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
-    score = _similarity(a, b) / tau
-    partner = (a * b).sum(-1) / tau  # (..., B)
-    negative = (w > 0)[..., None, :] & ~_eye(a.shape[-2], a)
-    count = negative.sum(-1).to(score.dtype)
-    # cosines are at most 1, so taking 1/tau out of every exponent keeps all of them below 1
-    top = 1 / tau
-    mean = torch.where(negative, (score - top).exp(), 0.0).sum(-1) / count.clamp(min=1)
-    sure = (partner - top).exp()
-    g = ((mean - collision * sure) / (1 - collision)).clamp(min=math.exp(-2 / tau))
-    per = (sure + count * g).clamp(min=1e-37).log() + top - partner
-    return weighted_mean(per, w)
 
 
 def _multi_positive(

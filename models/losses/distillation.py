@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .classification import soft_cross_entropy
 from .reduce import exact, keep_rows, row_weight, weighted_mean
 
 
@@ -30,23 +29,3 @@ def mse_on_logits(student: Tensor, teacher: Tensor, weight: Tensor | None = None
     w = row_weight(student[..., 0], weight)
     gap = keep_rows(exact(student), w) - keep_rows(exact(teacher), w)
     return weighted_mean(gap.square().mean(-1), w)
-
-
-def distill(
-    student: Tensor,
-    teacher: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    labelled: Tensor | None = None,
-    *,
-    alpha: float = 0.7,
-    temperature: float = 2.0,
-) -> Tensor:
-    """Returns (1 - alpha) CE(target) + alpha T^2 KL(teacher), each a mean over its own rows.
-
-    `labelled` (..., B) bool names the rows whose `target` (..., B, C) counts; the others learn
-    from the teacher alone.
-    """
-    w = row_weight(student[..., 0], weight)
-    gold = soft_cross_entropy(student, target, row_weight(w, w, labelled))
-    return (1 - alpha) * gold + alpha * kl(student, teacher, w, temperature=temperature)

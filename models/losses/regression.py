@@ -37,15 +37,6 @@ def ccc_mse(
     return ccc_loss(pred, target, weight) + mse_weight * mse(pred, target, weight)
 
 
-def uncertainty_weighted(losses: Tensor, log_variance: Tensor) -> Tensor:
-    """Returns sum_k exp(-s_k) L_k / 2 + s_k / 2 over tasks (..., K), s clamped to [-3, 3].
-
-    For likelihood-type losses (https://arxiv.org/abs/1705.07115); start s at 0, no weight decay.
-    """
-    s = log_variance.clamp(-3, 3)
-    return (0.5 * (-s).exp() * losses + 0.5 * s).sum(-1)
-
-
 def _ccc(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     pred, target, w = _columns(pred, target, weight)  # (..., K, B)
     mean_x, mean_y = weighted_mean(pred, w), weighted_mean(target, w)  # (..., K)

@@ -15,7 +15,6 @@ from .dash import dash
 from .external import external
 from .flexmatch import flexmatch
 from .freematch import freematch
-from .gmm_split import gmm_split
 from .label_propagation import label_propagation
 from .soft_allocation import soft_allocation
 from .softmatch import softmatch
@@ -38,7 +37,6 @@ RULES = {
     "ups": ups,
     "crest": crest,
     "label_propagation": label_propagation,
-    "gmm_split": gmm_split,
     "margin": margin,
     "entropy": entropy,
     "external": external,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
-from ..pool import BELOW, Pool, Selection, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -21,9 +21,9 @@ class AdaMatchConfig:
 
     threshold: float = 0.9
     """Share of the mean gold confidence that a pool row must reach (0.95 in USB)."""
-    momentum: float = 0.97
+    momentum: float = field(default=0.97, metadata=CONSTANT)
     """Weight of the past in the average predictions (published: 0.999, over many steps)."""
-    unbiased: bool = True
+    unbiased: bool = field(default=True, metadata=CONSTANT)
     """Divide the averages by 1 - momentum ** t; false = start as published."""
 
     def __post_init__(self):

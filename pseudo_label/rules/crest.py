@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import align, normalise
-from ..pool import QUOTA, Pool, Selection, nothing
+from ..pool import CONSTANT, QUOTA, Pool, Selection, nothing
 from .class_topk import take_top
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ class CReSTConfig:
 
     alpha: float = 3.0
     """Rates are the mirrored class ratios to the power 1 / alpha."""
-    generations: int = 6
+    generations: int = field(default=6, metadata=CONSTANT)
     """Rounds over which the alignment goes from the prior to prior ** t_min."""
-    t_min: float = 0.5
+    t_min: float = field(default=0.5, metadata=CONSTANT)
     """Last exponent of the progressive alignment; 1 = align to the prior itself throughout."""
 
     def __post_init__(self):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import normalise
-from ..pool import BELOW, Pool, Selection, at_label, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, at_label, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class DashConfig:
     """Numbers of the rule dash."""
 
-    factor: float = 1.0001
+    factor: float = field(default=1.0001, metadata=CONSTANT)
     """C of the paper."""
-    gamma: float = 1.27
+    gamma: float = field(default=1.27, metadata=CONSTANT)
     """The threshold is divided by gamma every round."""
-    rho_min: float = 0.05
+    rho_min: float = field(default=0.05, metadata=CONSTANT)
     """Smallest loss threshold; once reached, labels are hard."""
-    temperature: float = 0.5
+    temperature: float = field(default=0.5, metadata=CONSTANT)
     """Sharpening of the soft label before that."""
 
     def __post_init__(self):

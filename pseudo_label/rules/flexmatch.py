@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..pool import BELOW, Pool, Selection, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -20,7 +20,7 @@ class FlexMatchConfig:
 
     threshold: float = 0.95
     """tau, the threshold of the class that is learnt best."""
-    warmup: bool = True
+    warmup: bool = field(default=True, metadata=CONSTANT)
     """Count rows that were never confident as a class of their own (lower thresholds early)."""
 
     def __post_init__(self):

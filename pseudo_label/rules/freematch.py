@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
-from ..pool import BELOW, Pool, Selection, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class FreeMatchConfig:
     """Numbers of the rule freematch."""
 
-    momentum: float = 0.97
+    momentum: float = field(default=0.97, metadata=CONSTANT)
     """Weight of the past in the averages (published: 0.999, over 10,000 steps and more)."""
-    unbiased: bool = True
+    unbiased: bool = field(default=True, metadata=CONSTANT)
     """Divide the averages by 1 - momentum ** t; false = start from 1 / C as published."""
-    quantile: bool = False
+    quantile: bool = field(default=False, metadata=CONSTANT)
     """Average the 80 % quantile of the confidence instead of its mean."""
-    clip: bool = False
+    clip: bool = field(default=False, metadata=CONSTANT)
     """Never let the threshold rise above 0.95."""
 
     def __post_init__(self):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..pool import ISOLATED, Pool, Selection, decide, nothing
+from ..pool import CONSTANT, ISOLATED, Pool, Selection, decide, nothing
 from .soft_allocation import certainty
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class PropagationConfig:
     """Edge weight = cosine ** gamma."""
     alpha: float = 0.99
     """How far labels travel: solves (I - alpha W) Z = Y."""
-    iterations: int = 20
+    iterations: int = field(default=20, metadata=CONSTANT)
     """Conjugate gradient steps."""
-    center: bool = True
+    center: bool = field(default=True, metadata=CONSTANT)
     """Subtract each speaker's mean feature first (where speakers are known)."""
-    same_speaker: float = 0.5
+    same_speaker: float = field(default=0.5, metadata=CONSTANT)
     """At most this share of a row's neighbours may come from its own speaker."""
-    chunk: int = 2048
+    chunk: int = field(default=2048, metadata=CONSTANT)
     """Rows whose similarities are in memory at once."""
 
     def __post_init__(self):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..pool import BELOW, Pool, Selection, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -21,7 +21,7 @@ class AllocationConfig:
 
     temperature: float = 0.5
     """Sharpening before the allocation: P ** (1 / temperature)."""
-    iterations: int = 50
+    iterations: int = field(default=50, metadata=CONSTANT)
     """Sinkhorn iterations."""
 
     def __post_init__(self):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
-from ..pool import BELOW, Pool, Selection, decide, nothing
+from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 if TYPE_CHECKING:
     from ..config import SelectionConfig
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class SoftMatchConfig:
     """Numbers of the rule softmatch."""
 
-    n_sigma: float = 2.0
+    n_sigma: float = field(default=2.0, metadata=CONSTANT)
     """Rows this many standard deviations below the mean weigh exp(-n_sigma^4 / 2)."""
-    momentum: float = 0.97
+    momentum: float = field(default=0.97, metadata=CONSTANT)
     """Weight of the past in mean and variance (published: 0.999, over many steps)."""
-    unbiased: bool = True
+    unbiased: bool = field(default=True, metadata=CONSTANT)
     """Divide the averages by 1 - momentum ** t; false = start from 1 / C and 1 as published."""
-    per_class: bool = False
+    per_class: bool = field(default=False, metadata=CONSTANT)
     """Mean and variance per predicted class."""
 
     def __post_init__(self):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..alignment import normalise
-from ..pool import BELOW, UNCERTAIN, Pool, Selection, at_label, decide, nothing, rank_in_class
+from ..pool import (
+    BELOW,
+    CONSTANT,
+    UNCERTAIN,
+    Pool,
+    Selection,
+    at_label,
+    decide,
+    nothing,
+    rank_in_class,
+)
 from .freematch import quantile
 
 if TYPE_CHECKING:
@@ -24,17 +34,17 @@ class UPSConfig:
     """Least mean probability of a positive label."""
     kappa_p: float = 0.05
     """Largest standard deviation of it over the members."""
-    kappa_quantile: float | None = 0.5
+    kappa_quantile: float | None = field(default=0.5, metadata=CONSTANT)
     """Use this quantile of the deviations of confident rows as kappa_p; null = kappa_p itself."""
     tau_n: float = 0.05
     """Largest mean probability of a negative label."""
     kappa_n: float = 0.005
     """Largest standard deviation of it."""
-    temperature: float = 2.0
+    temperature: float = field(default=2.0, metadata=CONSTANT)
     """Flattening of the members before negative labels are picked."""
-    balance_rounds: int = 1
+    balance_rounds: int = field(default=1, metadata=CONSTANT)
     """In these first rounds every class gives as many rows as the poorest, steadiest first."""
-    balance_min: int = 25
+    balance_min: int = field(default=25, metadata=CONSTANT)
     """...but at least this many."""
 
     def __post_init__(self):
@@ -90,20 +100,6 @@ def negative_labels(members: Tensor, config: UPSConfig) -> Tensor:
     mean, std = flat.mean(0), _std(flat)
     likeliest = members.mean(0).argmax(1, keepdim=True)
     return ((std < config.kappa_n) & (mean < config.tau_n)).scatter(1, likeliest, False)
-
-
-def negative_loss(logits: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Returns the mean over rows with a negative label of -mean_c log(1 - p_c), ().
-
-    https://arxiv.org/abs/1908.07387; mask based, no data-dependent control flow.
-    """
-    mask = negative.to(logits.dtype)
-    loss = -(mask * (1 - logits.softmax(-1)).clamp(min=1e-7).log()).sum(-1)
-    loss = loss / mask.sum(-1).clamp(min=1)
-    share = (mask.sum(-1) > 0).to(logits.dtype)
-    if weight is not None:
-        share = share * weight
-    return (loss * share).sum() / share.sum().clamp(min=1e-12)
 
 
 def negative_weight(negative: Tensor) -> Tensor:

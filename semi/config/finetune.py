@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PARTS = ("none", "top", "whole", "lora")
 
@@ -24,7 +24,7 @@ class FinetuneConfig:
     """top: so many of the last layers that are used."""
     lora_rank: int = 8
     """lora: rank of the adapters in every attention."""
-    lora_alpha: float = 16.0
+    lora_alpha: float = field(default=16.0, metadata={"constant": True})
     """lora: their scale is lora_alpha / lora_rank."""
     steps: int = 300
     """Optimiser steps."""
@@ -48,7 +48,7 @@ class FinetuneConfig:
     """Share of every target spread evenly over the classes."""
     contrast: float = 0.0
     """Weight of the contrastive loss between speech and text, where both learn."""
-    tau: float = 0.1
+    tau: float = field(default=0.1, metadata={"constant": True})
     """Temperature of that loss."""
     max_seconds: float = 10.0
     """Longer sounds are cut at random to this while training."""

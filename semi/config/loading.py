@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import nearest
 from . import yaml_format as yt
+from .removed import REMOVED, REMOVED_VALUES
 
 COMMAND_LINE = "command line"
 
@@ -28,11 +29,18 @@ class Resolved:
     sections: dict[str, Any]  # dotted key -> built section, also when `value` is None
     problems: list[str]  # one sentence each: "dotted.key: what is wrong (source)"
     sources: dict[str, str]  # dotted key -> where its value came from
+    notes: list[str]  # what was passed over in the file of a run; see `resolve`
 
 
-def resolve(schema: type, path: str | Path | None, overrides: Sequence[str]) -> Resolved:
-    """Returns `schema` filled from its defaults, then the YAML file, then the `key=value` words."""
-    reader = _Reader(OmegaConf.structured(schema), yt.all_keys(schema))
+def resolve(
+    schema: type, path: str | Path | None, overrides: Sequence[str], *, of_run: bool = False
+) -> Resolved:
+    """Returns `schema` filled from its defaults, then the YAML file, then the `key=value` words.
+
+    `of_run` says that the file is that of a run or a model: what has been removed since is noted
+    and passed over, not refused.
+    """
+    reader = _Reader(OmegaConf.structured(schema), yt.all_keys(schema), of_run)
     if path is not None:
         reader.read_file(schema, Path(path))
     for word in overrides:
@@ -40,16 +48,22 @@ def resolve(schema: type, path: str | Path | None, overrides: Sequence[str]) -> 
     built = _Builder(reader)
     value = built.section(schema, reader.config, "")
     return Resolved(
-        None if value is _BROKEN else value, built.sections, reader.problems, reader.sources
+        None if value is _BROKEN else value,
+        built.sections,
+        reader.problems,
+        reader.sources,
+        reader.notes,
     )
 
 
 class _Reader:
     """Applies one leaf after the other to the structured config and remembers what went wrong."""
 
-    def __init__(self, config: Any, known: list[str]):
+    def __init__(self, config: Any, known: list[str], of_run: bool = False):
         self.config = config
         self.known = known
+        self.of_run = of_run
+        self.notes: list[str] = []
         self.problems: list[str] = []
         self.sources: dict[str, str] = {}
 
@@ -106,10 +120,34 @@ class _Reader:
         hints = yt.hints_of(cls)
         for name, value, where in self.pairs(node, prefix, source):
             key = prefix + name
+            if self.removed(key, value, where):
+                continue
             if name not in hints:
                 self.problem(key, f"no such setting{self.hint(name, hints)}", where)
             else:
                 self.apply(hints[name], target, name, value, key, where, source)
+
+    def removed(self, key: str, node: yaml.Node, where: str) -> bool:
+        """Says whether a key is a setting of an earlier version, and deals with it."""
+        if key in REMOVED:
+            value = yt.plain(node, Any)
+            if value != REMOVED[key].value:
+                self.refuse_or_note(key, REMOVED[key].sentence(value), where)
+            return True
+        inside = [k for k in REMOVED if k.startswith(f"{key}.")]
+        if key in self.known or not inside or not isinstance(node, yaml.MappingNode):
+            return False
+        for entry, value, line in self.pairs(node, key + ".", where):
+            if not self.removed(f"{key}.{entry}", value, line):
+                self.problem(f"{key}.{entry}", "no such setting", line)
+        return True
+
+    def refuse_or_note(self, key: str, sentence: str, where: str) -> None:
+        """Adds a problem, or a note where the file is a run's own."""
+        if self.of_run and not where.startswith(COMMAND_LINE):
+            self.notes.append(f"{key} {sentence} ({where})")
+        else:
+            self.problem(key, sentence, where)
 
     def hint(self, name: str, here: Mapping[str, Any]) -> str:
         """Returns the nearest name of the same section, else the same name in another section."""
@@ -159,6 +197,10 @@ class _Reader:
                 where,
             )
             return
+        if isinstance(value, str) and (key, value) in REMOVED_VALUES:
+            gone = REMOVED_VALUES[key, value]
+            self.refuse_or_note(key, gone.sentence(value), where)
+            value = gone.value
         try:
             target[name] = value
             self.sources[key] = where
@@ -193,12 +235,12 @@ class _Builder:
     def section(self, cls: type, node: Any, prefix: str) -> Any:
         """Returns an instance of `cls`, or None when it or a section inside it is not allowed."""
         values, broken = {}, False
-        for field in dataclasses.fields(cls):
-            value = self.value(yt.hints_of(cls)[field.name], node[field.name], prefix + field.name)
+        for name, hint in yt.hints_of(cls).items():
+            value = self.value(hint, node[name], prefix + name)
             if value is _BROKEN:  # its default stands in, so that this section is still checked
                 broken = True
             else:
-                values[field.name] = value
+                values[name] = value
         try:
             built = cls(**values)
         except ValueError as error:

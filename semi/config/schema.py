@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from .learning import check_recipe
 from .recipes import overruled
 from .task import TaskConfig, task_problems
 from .training import RoundsConfig, TrainConfig, VoteConfig
-from .yaml_format import documented_yaml, to_yaml
+from .yaml_format import as_dict, documented_yaml, hints_of, to_yaml
 
 __all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
 
@@ -144,9 +145,12 @@ def load_config(
 ) -> Config:
     """Returns defaults <- YAML file <- `key=value` words; raises ConfigError with every problem.
 
-    `elsewhere` leaves out what only matters where the run trains (is there such a GPU?).
+    `elsewhere` says that the file is that of a run or a model: what only matters where it trains
+    (is there such a GPU?) is left out, and settings removed since are named on stderr, not refused.
     """
-    resolved = settings.resolve(Config, path, overrides)
+    resolved = settings.resolve(Config, path, overrides, of_run=elsewhere)
+    for note in resolved.notes:
+        print(note, file=sys.stderr)
     problems = resolved.problems
     for key, sentence in _together(resolved.sections, elsewhere):
         given = resolved.sources.get(key)
@@ -275,10 +279,10 @@ def _device_problems(device: str) -> list[str]:
 
 def _sections(config: object, prefix: str = "") -> dict:
     found = {prefix: config}
-    for f in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, f.name)
+    for name in hints_of(type(config)):
+        value = getattr(config, name)
         if dataclasses.is_dataclass(value):
-            found |= _sections(value, f"{prefix}.{f.name}".lstrip("."))
+            found |= _sections(value, f"{prefix}.{name}".lstrip("."))
     return found
 
 
@@ -286,11 +290,11 @@ def _leaves(value: object, prefix: str) -> list[tuple[str, object]]:
     if not dataclasses.is_dataclass(value):
         return [(prefix, value)]
     found = []
-    for f in dataclasses.fields(value):
-        inner = getattr(value, f.name)
+    for name in hints_of(type(value)):
+        inner = getattr(value, name)
         if isinstance(inner, dict) and any(dataclasses.is_dataclass(v) for v in inner.values()):
-            inner = {k: dataclasses.asdict(v) for k, v in inner.items()}
-        found += _leaves(inner, f"{prefix}.{f.name}".lstrip("."))
+            inner = {k: as_dict(v) for k, v in inner.items()}
+        found += _leaves(inner, f"{prefix}.{name}".lstrip("."))
     return found
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from models.fusion.config import CLOSED_FORM
-
-from .training import ONLINE_RULES
 
 KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
@@ -28,22 +24,13 @@ class TaskConfig:
     """joint: weight of the classification losses."""
     affect_weight: float = 1.0
     """affect, joint: weight of the regression loss 1 - CCC + mse_weight MSE (scaled targets)."""
-    weighting: str = "fixed"
-    """joint: fixed, or learned: exp(-s) L / 2 + s / 2 with a learned s for each of the two.
-
-    Made for likelihoods, which 1 - CCC is not: compare with fixed weights before believing it.
-    """
-    mse_weight: float = 0.1
+    mse_weight: float = field(default=0.1, metadata={"constant": True})
     """affect, joint: weight of the squared error beside 1 - CCC; it fixes the scale early."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field out of range."""
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'")
-        if self.weighting not in ("fixed", "learned"):
-            raise ValueError(f"weighting must be fixed or learned, got '{self.weighting}'")
-        if self.weighting == "learned" and not self.kind.startswith("joint"):
-            raise ValueError(f"weighting learned balances two tasks, but kind is {self.kind}")
         for name in ("class_weight", "affect_weight", "mse_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
@@ -81,20 +68,6 @@ class TaughtTask(TaskConfig):
 def task_of(config: Any) -> TaskConfig:
     """Returns the section `task` of a configuration, the default where it has none."""
     return getattr(config, "task", None) or TaskConfig()
-
-
-def online_refused(kind: str, task: str, rule: str, mixup: float) -> str:
-    """Returns why rounds.engine online cannot be, or ""; see semi.training.consistency."""
-    told = "online teaches noisy views in steps: "
-    if kind in CLOSED_FORM:
-        return f"{told}model.kind {kind} is solved at once; take another, such as concat"
-    if task != "single":
-        return f"{told}of one label a row; task.kind is {task}"
-    if rule not in ONLINE_RULES:
-        return f"{told}by select.rule {', '.join(ONLINE_RULES)}, not by {rule}"
-    if mixup > 0:
-        return f"{told}of rows by themselves; set noise.mixup_alpha to 0, got {mixup:g}"
-    return ""
 
 
 def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
@@ -143,17 +116,6 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             or (task.multi and train.imbalance != "logit_adjust"),
             "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
             f"got {train.imbalance} with task.kind {kind}",
-        )
-    noise = sections.get("noise")
-    if None not in (rounds, model, select, noise) and rounds.engine == "online":
-        told = online_refused(model.kind, kind, select.rule, noise.mixup_alpha)
-        need("rounds.engine", not told, told)
-    if train is not None and model is not None and train.auxiliary_head:
-        need(
-            "train.auxiliary_head",
-            model.kind not in CLOSED_FORM and kind in ("single", "joint"),
-            "is a head that is trained in steps, for one label a row; model.kind "
-            f"{model.kind} with task.kind {kind} has no place for it",
         )
     if train is not None and task.affect:
         rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))

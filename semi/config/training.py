@@ -8,8 +8,6 @@ IMBALANCE = ("none", "oversample", "class_weight", "logit_adjust")
 GATE_METRICS = ("macro_f1", "waf", "uar", "accuracy")
 TASK_METRICS = ("micro_f1", "sample_f1", "ccc")  # of several labels a row; of valence and arousal
 LOSS_NAMES = ("cross_entropy", "focal", "soft_f1", "ldam")
-ENGINES = ("offline", "online")
-ONLINE_RULES = ("threshold", "softmatch", "adamatch")  # what engine online can do at every step
 VOTES = ("fused", "uniform", "fitted", "fixed")
 
 
@@ -46,14 +44,12 @@ class TrainConfig:
     """oversample, class_weight: rows count n_class**-power; logit_adjust: the factor tau."""
     loss: str = "cross_entropy"
     """Classification loss: cross_entropy | focal | soft_f1 (macro-F1 of the batch) | ldam."""
-    focal_gamma: float = 2.0
+    focal_gamma: float = field(default=2.0, metadata={"constant": True})
     """focal: how strongly rows that are already right fade; 0 = cross-entropy."""
-    ldam_margin: float = 0.5
+    ldam_margin: float = field(default=0.5, metadata={"constant": True})
     """ldam: margin of the rarest class, in logits; others get margin (n_c / n_min)**-0.25."""
     head_weight: float = 0.3
     """Weight of each modality's own classification loss beside the fused one."""
-    auxiliary_head: bool = False
-    """A second fused head that learns of each class alike many rows; it has a say in the vote."""
     noisy_share: float = 0.5
     """Share of the classification loss taken on the noisy view (rest on the clean one)."""
 
@@ -92,12 +88,6 @@ class RoundsConfig:
 
     max_rounds: int = 3
     """Rounds after the warm start; 0 = supervised training only."""
-    engine: str = "offline"
-    """offline (select, then train) | online (clean views teach noisy ones, in training; one round).
-
-    online takes select.rule threshold, softmatch or adamatch and its numbers. On cached features
-    it lost in the study (+1 to -9 points of macro-F1; select.align_gamma=0.5 loses least).
-    """
     metric: str = "macro_f1"
     """Gold out-of-fold metric the gate looks at: macro_f1 | waf | uar | accuracy.
 
@@ -122,10 +112,6 @@ class RoundsConfig:
         _check(
             self.metric in GATE_METRICS + TASK_METRICS,
             f"metric must be one of {', '.join(GATE_METRICS + TASK_METRICS)}, got {self.metric!r}",
-        )
-        _check(
-            self.engine in ENGINES,
-            f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}",
         )
         _check(self.accept_se >= 0, f"accept_se must be >= 0, got {self.accept_se}")
         _check(

@@ -37,9 +37,20 @@ Loader.add_implicit_resolver(
 
 @cache
 def hints_of(cls: type) -> dict[str, Any]:
-    """Returns field name -> type of a dataclass."""
+    """Returns field name -> type of the settings of a dataclass.
+
+    A field marked as a constant (the published number of a rule, say) is for Python alone; neither
+    is a section that holds nothing else a setting.
+    """
     hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if _is_setting(f, hints[f.name])}
+
+
+def _is_setting(field: dataclasses.Field, hint: Any) -> bool:
+    if field.metadata.get("constant") or not field.init:
+        return False
+    section = base_type(hint)
+    return not dataclasses.is_dataclass(section) or bool(hints_of(typing.cast(type, section)))
 
 
 def hint_at(schema: Any, key: str) -> Any:
@@ -185,7 +196,20 @@ def error_cause(error: Exception) -> str:
 
 def to_yaml(config: Any) -> str:
     """Returns every setting as YAML that reads back equal."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Returns the settings of a section, and of the sections in it, as plain values."""
+    return {name: _plain_value(getattr(config, name)) for name in hints_of(type(config))}
+
+
+def _plain_value(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return as_dict(value)
+    if isinstance(value, dict):
+        return {key: _plain_value(inner) for key, inner in value.items()}
+    return value
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -205,22 +229,20 @@ def field_docs(cls: type) -> dict[str, str]:
 def documented_yaml(config: Any, indent: int = 0) -> str:
     """Returns the YAML of a config with each field's docstring as the comment above it."""
     lines, pad, docs = [], "  " * indent, field_docs(type(config))
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for name in hints_of(type(config)):
+        value = getattr(config, name)
         is_section = dataclasses.is_dataclass(value)
-        told = docs.get(field.name, "")
-        if is_section and not told:
-            told = inspect.cleandoc(type(value).__doc__ or "").splitlines()[0]
+        comment = docs.get(name, "")
+        if is_section and not comment:
+            comment = inspect.cleandoc(type(value).__doc__ or "").splitlines()[0]
         if is_section:
             lines.append("") if indent == 0 else None
-        lines += textwrap.wrap(told, 98, initial_indent=f"{pad}# ",
+        lines += textwrap.wrap(comment, 98, initial_indent=f"{pad}# ",
                                subsequent_indent=f"{pad}# ", break_long_words=False,
                                break_on_hyphens=False)  # fmt: skip
         if is_section:
-            lines += [f"{pad}{field.name}:", documented_yaml(value, indent + 1).rstrip("\n")]
+            lines += [f"{pad}{name}:", documented_yaml(value, indent + 1).rstrip("\n")]
         else:
             shown = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-            lines.append(
-                f"{pad}{field.name}: {shown.removesuffix(chr(10)).removesuffix('...').strip()}"
-            )
+            lines.append(f"{pad}{name}: {shown.removesuffix(chr(10)).removesuffix('...').strip()}")
     return "\n".join(lines).lstrip("\n") + "\n"

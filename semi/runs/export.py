@@ -23,7 +23,7 @@ from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
 from ..files import replacing
 from ..self_training.model_dir import Model, load_model
-from ..self_training.teacher import BALANCED, FUSED, answer, can_speak
+from ..self_training.teacher import FUSED, answer, can_speak
 from .predictions import write_predictions
 from .reopen import predictions_of
 
@@ -107,7 +107,7 @@ class Shipped(nn.Module):
 
     def by_head(self, out: FusionOutput) -> Tensor:
         """Returns one member's probabilities (H, B, C)."""
-        every = {FUSED: out.logits, BALANCED: out.extra.get(BALANCED), **out.modality_logits}
+        every = {FUSED: out.logits, **out.modality_logits}
         return torch.stack([
             every[h].sigmoid() if self.multi else every[h].softmax(-1) for h in self.heads
         ])  # fmt: skip

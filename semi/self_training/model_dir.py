@@ -72,7 +72,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
             "version of semi that wrote it"
         )
     tensors = read_tensors(home / TENSORS)
-    config = load_config(home / SETTINGS, [f"device={device}"])
+    config = load_config(home / SETTINGS, [f"device={device}"], elsewhere=True)
     return Model(
         config=config,
         classes=said["classes"],

@@ -21,7 +21,7 @@ from ..training.projection import averaged
 from .teacher import TeacherOutputs, Voter
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
-WITH_MEMBERS = ("ups", "gmm_split")  # rules that look at the spread of the members
+WITH_MEMBERS = ("ups",)  # rules that look at the spread of the members
 GRAPH_DIMS = 128  # wider features are cut to this many principal components for the graph
 
 

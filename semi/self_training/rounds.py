@@ -16,10 +16,9 @@ from torch import Tensor
 from models.fusion.config import CLOSED_FORM
 from pseudo_label.selection import Selection, cap_mass, select
 
-from ..config.task import online_refused, task_of
+from ..config.task import task_of
 from ..training.batches import TrainingTargets
 from ..training.closed_form import fit_linear
-from ..training.consistency import online_of
 from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble, learned_start
@@ -160,20 +159,15 @@ def trained(
     pseudo_labels: PseudoLabels | None = None,
     target: Tensor | None = None,
     rate: float = 0.0,
-    online: bool = False,
 ) -> RoundState:
     """Returns a round of fresh models on gold, and on what was picked if anything; not yet judged.
 
-    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for. With
-    `online` the models learn from the pool by themselves; picked is then what they end up taking.
+    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for.
     """
     linear = config.model.kind in CLOSED_FORM
     seen = on_axes(dataset, learned) if linear else dataset
     fresh = fresh_ensemble(seen, config, {} if linear else learned)
     targets = targets_of(seen, pseudo_labels, target)
-    if online:
-        engine = online_of(config.select, dataset.prior())
-        targets = replace(targets, pseudo=dataset.pool, online=engine)
     if linear:
         ensemble = fit_linear(fresh, targets, config.train, seed=config.seed)
     else:
@@ -184,8 +178,6 @@ def trained(
     state = judged(seen, ensemble, config, number, pseudo_labels, rate)
     if linear:
         state.ensemble = ensemble.from_axes(dataset.dims, learned)
-    if online:
-        state.pseudo_labels = choose(dataset, state, config, 1.0, number)[0]
     return state
 
 
@@ -233,12 +225,6 @@ def run_rounds(
         on_round: called with every judged round, read back or new.
         pick: what chooses a round's pseudo-labels in place of `choose`.
     """
-    online = config.rounds.engine == "online" and pick is None
-    if online:
-        kind, rule = task_of(config).kind, config.select.rule
-        told = online_refused(config.model.kind, kind, rule, config.noise.mixup_alpha)
-        if told:
-            raise ValueError(f"rounds.engine {told}")
     learned = recorder.load_pretrained() if recorder else None
     if learned is None:
         learned = learned_start(dataset, config, on_step(-1))
@@ -259,29 +245,16 @@ def run_rounds(
         if not len(dataset.pool):
             stopped = "all_labeled"
             break
-        if online and number > 1:
-            stopped = "no_change"  # it would learn the same again
-            break
-        rate = 1.0 if online else coverage_at(config, taken, halved)
+        rate = coverage_at(config, taken, halved)
         state = recorder.load(number) if recorder else None
         if state is None:
-            pseudo_labels = target = None
-            if not online:
-                pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
-                moved = changed_share(pseudo_labels, current.pseudo_labels)
-                if not pseudo_labels.chosen[-1].any() or moved < config.rounds.min_change:
-                    stopped = "all_labeled" if pseudo_labels.chosen[-1].all() else "no_change"
-                    break
+            pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
+            moved = changed_share(pseudo_labels, current.pseudo_labels)
+            if not pseudo_labels.chosen[-1].any() or moved < config.rounds.min_change:
+                stopped = "all_labeled" if pseudo_labels.chosen[-1].all() else "no_change"
+                break
             state = trained(
-                dataset,
-                config,
-                learned,
-                number,
-                on_step(number),
-                pseudo_labels,
-                target,
-                rate,
-                online,
+                dataset, config, learned, number, on_step(number), pseudo_labels, target, rate
             )
             state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
             gate(state, best, config)
@@ -294,7 +267,7 @@ def run_rounds(
             best = state if state.metric >= best.metric else best
             continue
         state.ensemble = None
-        if halved or online or not config.rounds.retry:
+        if halved or not config.rounds.retry:
             stopped = "gate"
             break
         halved = True

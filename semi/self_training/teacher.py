@@ -25,14 +25,13 @@ from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 
 FUSED = "fused"
-BALANCED = "balanced"  # the auxiliary head of train.auxiliary_head
 
 
 @dataclass
 class Voter:
     """Turns raw head log-probabilities into one calibrated probability; fitted on gold only."""
 
-    heads: list[str]  # "fused", "balanced" if there is one, then the modalities if several
+    heads: list[str]  # "fused", then the modalities if several
     calibrations: dict[str, Calibration]
     weights: Tensor  # (H,) on the simplex
     multi: bool = False  # several labels a row: every class by itself
@@ -77,9 +76,7 @@ class Voter:
 
 def can_speak(heads: list[str], present: Tensor) -> Tensor:
     """Returns (R, H) bool: which heads have a say on rows where `present` (R, M) modalities are."""
-    lead = 2 if BALANCED in heads else 1  # heads on the fused vector
-    fused = present.any(1, keepdim=True).expand(-1, lead)
-    return torch.cat([fused, present], 1)[:, : len(heads)]
+    return torch.cat([present.any(1, keepdim=True), present], 1)[:, : len(heads)]
 
 
 def yes_no(log_odds: Tensor) -> Tensor:
@@ -167,7 +164,7 @@ def fit_voter(
         logits, present = yes_no(logits), present.repeat_interleave(label.shape[1], 0)
         label = label.flatten()
     calibrations, here = {}, can_speak(heads, present)
-    here = torch.where(torch.tensor([h in (FUSED, BALANCED) for h in heads]).to(here), True, here)
+    here[:, 0] = True  # the fused head always speaks
     for i, head in enumerate(heads):
         seen = here[:, i]
         calibrations[head] = fit_calibration(logits[i][seen], label[seen], config.calibration)
@@ -203,8 +200,7 @@ def teacher_outputs(
     """Returns what the ensemble of all chains says about gold (out-of-fold) and pool."""
     task = task or TaskConfig()
     chains = dataset.folds + 1
-    heads = [FUSED, *([BALANCED] if ensemble.config.balanced_head else [])]
-    heads += dataset.dims if len(dataset.dims) > 1 else []
+    heads = [FUSED, *(dataset.dims if len(dataset.dims) > 1 else [])]
     gold, pool = dataset.gold, dataset.pool
     if task.kind == "affect":  # its classes are only what folds were drawn by: nothing to fit
         heads, config = [FUSED], VoteConfig(method="fused", calibration="none")

@@ -14,7 +14,6 @@ from noise import Corruption, NoiseConfig, draw_mix, modality_dropout
 
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
-from .consistency import Online
 
 
 @dataclass
@@ -30,7 +29,6 @@ class TrainingTargets:
     affect: Tensor | None = None  # (G, N, 2) valence and arousal to learn, NaN = unknown
     # (G, N, C) how much to learn that a row is not of a class; its rows are among `pseudo`
     negative: Tensor | None = None
-    online: Online | None = None  # the rows of `pseudo` are learned from by consistency
 
 
 def class_balance(target: Tensor, power: float) -> Tensor:
@@ -82,25 +80,6 @@ def row_weights(
         return gold
     scale = pseudo_scale(targets, weight.shape[1] - size, ramp)
     return torch.cat([gold, weight[:, size:] * scale], 1)
-
-
-def balancing(target: Tensor, counts: Tensor, size: int, config: TrainConfig, u: Tensor) -> Tensor:
-    """Returns (G, B) 0 or 1: rows kept with probability n_min / n_c (ABC, arxiv 2110.10368).
-
-    Gold rows that `imbalance` already draws or weighs by n^-power stand for n^(1 - power) rows.
-
-    Args:
-        target: (G, B, C) class shares, not smoothed.
-        counts: (C,) gold rows of each class.
-        size: how many of the rows are gold; they come first.
-        config: of the training.
-        u: (B,) uniform draws, the same for all chains.
-    """
-    done = config.imbalance_power if config.imbalance in ("oversample", "class_weight") else 0.0
-    least = counts.masked_fill(counts <= 0, torch.inf).amin()
-    share = (least / counts.clamp(min=1e-6)).clamp(max=1.0)  # (C,)
-    gold, pseudo = target[:, :size] @ share ** (1 - done), target[:, size:] @ share
-    return (u < torch.cat([gold, pseudo], 1)).to(target.dtype)
 
 
 def pseudo_scale(targets: TrainingTargets, drawn: int, ramp: float) -> Tensor:

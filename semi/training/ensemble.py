@@ -15,6 +15,8 @@ from models.fusion import FusionConfig, build_fusion
 from models.fusion.config import CLOSED_FORM
 from models.fusion.linear import coordinates, on_axes
 
+GONE = ("param.task_scale",)  # of earlier versions: read by nothing in the model
+
 
 @dataclass
 class Logits:
@@ -23,12 +25,10 @@ class Logits:
     fused: Tensor  # (E, N, C)
     by_modality: dict[str, Tensor]  # modality -> (E, N, C)
     affect: Tensor | None = None  # (E, N, 2) valence and arousal, where the model has that head
-    balanced: Tensor | None = None  # (E, N, C) of the auxiliary head, where the model has one
 
     def heads(self) -> dict[str, Tensor]:
-        """Returns every head by name: the fused one, the auxiliary one, those of the modalities."""
-        second = {} if self.balanced is None else {"balanced": self.balanced}
-        return {"fused": self.fused, **second, **self.by_modality}
+        """Returns every head by name: the fused one, then those of the modalities."""
+        return {"fused": self.fused, **self.by_modality}
 
 
 class Ensemble:
@@ -113,8 +113,6 @@ class Ensemble:
             said = {"fused": out.logits}
             if self.config.affect:
                 said["affect"] = out.affect
-            if self.config.balanced_head:
-                said["balanced"] = out.extra["balanced"]
             return said, out.modality_logits
 
         spread = vmap(one, in_dims=(0, 0, None, None), randomness="error")
@@ -125,11 +123,10 @@ class Ensemble:
             parts.append(spread(self.params, self.buffers, inputs, present[rows]))
         if not parts:
             empty = next(iter(self.params.values())).new_zeros(self.count, 0, self.classes)
-            second = empty if self.config.balanced_head else None
-            return Logits(empty, dict.fromkeys(self.dims, empty), None, second)
+            return Logits(empty, dict.fromkeys(self.dims, empty))
         said = {k: torch.cat([p[0][k] for p in parts], 1) for k in parts[0][0]}
         heads = {m: torch.cat([p[1][m] for p in parts], 1) for m in self.dims}
-        return Logits(said["fused"], heads, said.get("affect"), said.get("balanced"))
+        return Logits(said["fused"], heads, said.get("affect"))
 
     def on_axes(self) -> Ensemble:
         """Returns the linear members' maps for rows given by their `coordinates`, not by values."""
@@ -173,19 +170,30 @@ class Ensemble:
     def from_state(
         cls, spec: dict, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
     ) -> Ensemble:
-        """Returns the ensemble that `spec` and `tensors` describe."""
+        """Returns the ensemble that `spec` and `tensors` describe; ValueError where none can be."""
         part = {
             kind: {
                 k[len(kind) + 1 :]: v.to(device)
                 for k, v in tensors.items()
-                if k.startswith(kind + ".")
+                if k.startswith(kind + ".") and k not in GONE
             }
             for kind in ("param", "buffer")
         }
         return cls(
-            FusionConfig(**spec["config"]),
+            _fusion_config(spec["config"]),
             spec["dims"],
             spec["classes"],
             part["param"],
             part["buffer"],
         )
+
+
+def _fusion_config(saved: dict) -> FusionConfig:
+    """Returns the settings of a saved model, also of one of an earlier version."""
+    known = dict(saved)
+    if known.pop("balanced_head", False):
+        raise ValueError(
+            "this model has a class-balanced auxiliary head, which was removed in version 0.2; use "
+            "the version of semi that trained it"
+        )
+    return FusionConfig(**known)

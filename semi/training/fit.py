@@ -23,7 +23,6 @@ from .affect_scale import affect_scale, unscale_affect
 from .batches import (
     StepRows,
     TrainingTargets,
-    balancing,
     correction,
     draws,
     given_labels,
@@ -74,7 +73,7 @@ def fit(
     task = task or TaskConfig()
     counts = targets.target[-1, targets.gold].sum(0)
     context = LossContext(counts, config.focal_gamma, config.ldam_margin)
-    aims = ObjectiveConfig(config, context, task, classify, targets.online)
+    aims = ObjectiveConfig(config, context, task, classify)
     model = ensemble.template.train()
     twins = needs_twins(aims, contrast, model)
     objective = Objective(model, contrast, aims)
@@ -91,10 +90,6 @@ def fit(
     smooth = smooth.repeat_interleave(chains // len(configs))[:, None, None]  # (G, 1, 1)
     spread = 2 if task.multi else classes
     by_class = classify and contrast.intra + contrast.inter > 0
-    balanced = ensemble.config.balanced_head and classify and task.classes_weight > 0
-    averages = {}
-    if targets.online is not None:
-        averages = targets.online.start(ensemble.count, classes, device)
     scale = None
     if targets.affect is not None:
         scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
@@ -130,9 +125,6 @@ def fit(
             extra = {} if affect is None else {"affect": affect}
             if negative is not None:
                 extra["negative"] = negative
-            if balanced:
-                u = torch.rand(len(at), generator=generator, device=device)
-                extra["keep"] = balancing(target, counts, size, config, u)
             target = target * (1 - smooth) + smooth / spread
             if by_class:
                 extra["gold"] = given_labels(known, size)
@@ -142,9 +134,7 @@ def fit(
             batch = Batch(inputs, present, contrasted, adjust, share > 0, size, ramp, twins)
             each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
             extra = {k: t.repeat_interleave(repeat, 0) for k, t in extra.items()}
-            extra |= {f"state/{k}": v for k, v in averages.items()}
             loss, parts = run(params, ensemble.buffers, batch, *each, extra)
-            averages = {k: parts.pop(f"state/{k}").detach() for k in averages}
             optimizer.zero_grad()
             loss.sum().backward()
             if config.clip > 0:
@@ -199,7 +189,7 @@ def needs_twins(aims: ObjectiveConfig, contrast: ContrastConfig, model: Any) -> 
     """Says whether anything is learned from the noisy views; where not, none are made."""
     weighs = not aims.classify or contrast.weight > 0 or contrast.weight_end > 0
     contrasts = contrast.any and weighs and model.contrasts
-    return aims.train.noisy_share > 0 or aims.online is not None or contrasts
+    return aims.train.noisy_share > 0 or contrasts
 
 
 def pretrain(

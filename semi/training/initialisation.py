@@ -26,8 +26,7 @@ from .projection import principal_start
 def model_of(config: Any) -> FusionConfig:
     """Returns the settings of the model, with the heads that task and training need."""
     affect = config.model.affect or task_of(config).affect
-    balanced = config.model.balanced_head or config.train.auxiliary_head
-    return replace(config.model, affect=affect, balanced_head=balanced)
+    return replace(config.model, affect=affect)
 
 
 def learned_start(

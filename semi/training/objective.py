@@ -8,21 +8,20 @@ no host reads in here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group_means
 from models.fusion.supervised import supervised_terms
-from models.losses.regression import ccc_mse, uncertainty_weighted
+from models.losses.distillation import kl, mse_on_logits
+from models.losses.regression import ccc_mse
 
 from ..config.task import TaskConfig, TaughtTask
 from ..config.training import TrainConfig
-from .consistency import Online, consistency
-from .losses import LOSSES, LossContext, binary_cross_entropy, cross_entropy, negative_learning
+from .losses import LOSSES, LossContext, binary_cross_entropy, negative_learning
 
-NO_STAKES = LossContext(torch.zeros(0))  # of losses that know nothing beside the batch
+NO_CONTEXT = LossContext(torch.zeros(0))  # of losses that know nothing beside the batch
 
 
 @dataclass
@@ -51,7 +50,6 @@ class ObjectiveConfig:
     context: LossContext
     task: TaskConfig = field(default_factory=TaskConfig)
     classify: bool = True  # False: contrastive pre-training, no labels are looked at
-    online: Online | None = None  # consistency of clean and noisy views of the pool's rows
 
 
 class Objective(nn.Module):
@@ -80,9 +78,7 @@ class Objective(nn.Module):
             known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
             extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
                 unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
-                "negative" (B, C) weights of the classes that a row surely is not; "keep" (B,)
-                0 or 1, rows that the auxiliary head learns from; "state/..." averages of `online`,
-                whose new values come back among the parts.
+                "negative" (B, C) weights of the classes that a row surely is not.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
@@ -90,33 +86,13 @@ class Objective(nn.Module):
         rows = self._rows(weight, batch) if self.aims.classify else None
         if rows is not None and self.aims.task.classes_weight > 0:
             loss, parts = self._classification(out, batch, target, rows)
-        if "keep" in extra:
-            kept = self._rows(weight * extra["keep"], batch)
-            parts["balanced"] = cross_entropy(
-                out.extra["balanced"], batch.both(target), kept, NO_STAKES
-            )
-            loss = loss + parts["balanced"]
-        if self.aims.online is not None and rows is not None:
-            clean, noisy = out.logits.split(len(target))
-            state = {k[6:]: v for k, v in extra.items() if k.startswith("state/")}
-            told, taken, state = consistency(
-                clean, noisy[batch.gold :], weight[: batch.gold], state, self.aims.online
-            )
-            parts |= {"online": told, "online/taken": taken}
-            parts |= {f"state/{k}": v for k, v in state.items()}
-            loss = loss + batch.ramp * told
         if "negative" in extra:
             weights = self._rows(extra["negative"], batch)  # (2B, C)
             parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
             loss = loss + parts["negative"]
         if "affect" in extra and rows is not None:
             parts["affect"] = self._affect(out, batch, extra["affect"], weight)
-            own = self.aims.task.affect_weight * parts["affect"]
-            if self.aims.task.weighting == "learned":
-                model: Any = self.model
-                loss = uncertainty_weighted(torch.stack([loss, own]), model.task_scale)
-            else:
-                loss = loss + own
+            loss = loss + self.aims.task.affect_weight * parts["affect"]
         auxiliary = getattr(self.model, "auxiliary", None)
         if auxiliary is not None:
             for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
@@ -205,13 +181,14 @@ def _halves(rows: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def teacher_loss(logits: Tensor, target: Tensor, rows: Tensor, task: TaughtTask) -> Tensor:
-    """Returns the weighted sum of T^2 CE(teacher at T, student at T), or of squared logit gaps.
+    """Returns the weighted sum of T^2 KL(teacher at T || student at T), or of squared logit gaps.
 
-    The first has the gradient of T^2 KL (https://arxiv.org/abs/1503.02531); `target` (2B, C) is
-    the teacher's flattened probability, or its logits where `match` is mse.
+    `target` (2B, C) is the teacher's flattened probability, or its logits where `match` is mse.
     """
     if task.match == "mse":
-        return (rows * (logits - target).square().mean(-1)).sum()
+        return mse_on_logits(logits, target, rows) * rows.sum()
     t = task.temperature
-    cost = binary_cross_entropy if task.multi else cross_entropy
-    return t**2 * cost(logits / t, target, rows, NO_STAKES)
+    if task.multi:
+        return t**2 * binary_cross_entropy(logits / t, target, rows, NO_CONTEXT)
+    teacher = t * target.clamp(min=1e-12).log()  # whose softmax at T is `target` again
+    return kl(logits, teacher, rows, temperature=t) * rows.sum()
