@@ -51,5 +51,16 @@ $(READY): pyproject.toml
 	    "make $(MAKECMDGOALS) PIP_ARGS='--index-url URL'" >&2; exit 1; }; \
 	touch $(READY)
 
+.PHONY: docs
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html; with search: $(BIN)/python -m http.server -d build/docs"
+
+$(VENV)/.docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[docs]' || { \
+	  echo "the packages could not be installed, see above; with a proxy or a mirror:" \
+	    "make docs PIP_ARGS='--index-url URL'" >&2; exit 1; }
+	@touch $@
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
