@@ -145,7 +145,8 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str,
             f"got {train.imbalance} with task.kind {kind}",
         )
     noise = sections.get("noise")
-    if None not in (rounds, model, select, noise) and rounds.engine == "online":
+    asked = rounds is not None and rounds.engine == "online"
+    if asked and model is not None and select is not None and noise is not None:
         told = online_refused(model.kind, kind, select.rule, noise.mixup_alpha)
         need("rounds.engine", not told, told)
     if train is not None and model is not None and train.auxiliary_head:
