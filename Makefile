@@ -1,17 +1,31 @@
-# make demo | test | lint | configs | clean     (PYTHON=python3.12 chooses an interpreter)
+# make demo | lint | test | test-extras | test-oldest | format | configs | clean
+# (PYTHON=python3.12 chooses an interpreter)
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+WITH ?= dev
+ALSO ?=
+CONSTRAINTS ?=
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format configs clean
+.PHONY: demo lint test test-extras test-oldest format configs clean
 
 demo: $(READY)
 	@$(BIN)/semi demo
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 $(TESTS)
+
+# The tests that `make test` passes over where an optional library is missing; here a missing one
+# fails. PyWavelets is nobody's extra: a test compares our wavelet with it.
+test-extras:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-extras TESTS=--extras \
+	  WITH=dev,m4a,onnx,opensmile,peft,search ALSO=PyWavelets test
+
+# All tests on the oldest versions that pyproject.toml allows
+test-oldest:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest CONSTRAINTS=constraints-oldest.txt test
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -29,7 +43,7 @@ configs: $(READY)
 
 # The environment is made once and again when pyproject.toml changes. The first interpreter of
 # 3.10 - 3.13 is taken: $(PYTHON), else python3.13 ... python3.10.
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@set -e; \
 	for python in $(PYTHON) python3.13 python3.12 python3.11 python3.10; do \
 	  if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -46,7 +60,8 @@ $(READY): pyproject.toml
 	      "with: apt install python3-venv" >&2; exit 1; }; \
 	fi; \
 	echo "making the environment in $(VENV) (once, about a minute, 1.5 GB)" >&2; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[dev]' || { \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[$(WITH)]' $(ALSO) || { \
 	  echo "the packages could not be installed, see above; with a proxy or a mirror:" \
 	    "make $(MAKECMDGOALS) PIP_ARGS='--index-url URL'" >&2; exit 1; }; \
 	touch $(READY)
@@ -63,4 +78,4 @@ $(VENV)/.docs: $(READY)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-oldest build *.egg-info .pytest_cache .ruff_cache

@@ -273,8 +273,8 @@ def test_a_missing_opensmile_says_what_to_do(monkeypatch):
         EgemapsEncoder()
 
 
+@pytest.mark.extras("opensmile")
 def test_egemaps_is_an_encoder_with_finite_rows():
-    pytest.importorskip("opensmile", reason="the optional extra opensmile is not installed")
     encoder = EgemapsEncoder(SpeechConfig(model="egemaps"))
     assert isinstance(encoder, Encoder)
     rows = encoder.encode([speechlike(1), np.zeros(1600, np.float32)])

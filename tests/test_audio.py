@@ -169,6 +169,35 @@ def test_what_libsndfile_cannot_read_names_the_extra(tmp_path, monkeypatch, head
     assert "pip install 'semi-emotion[m4a]'" in reason(tmp_path / "a.wav")
 
 
+@pytest.mark.extras("av")
+@pytest.mark.parametrize(("ending", "codec"), [("m4a", "aac"), ("webm", "libopus")])
+def test_what_libsndfile_cannot_read_is_read_with_the_extra(tmp_path, ending, codec):
+    path = encoded(tmp_path / f"a.{ending}", codec, tone(48_000, seconds=2.0))
+    got = load_audio(path)
+    assert got.dtype == np.float32 and abs(len(got) - 32_000) < 2_000  # a codec pads its ends
+    spectrum = np.abs(np.fft.rfft(got[8_000:24_000]))
+    assert spectrum.argmax() == 440 and 0.45 < np.abs(got[8_000:24_000]).max() < 0.55
+    assert len(load_audio(path, start=0.5, end=1.5)) == 16_000
+    assert reason(path, max_seconds=1).startswith("too long")
+    path.write_bytes(path.read_bytes()[:60] + bytes(200))
+    assert reason(path).startswith("unreadable")
+
+
+def encoded(path, codec, samples, rate=48_000):
+    """Writes samples (frames,) with PyAV, as a telephone or a browser would."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        fitting = av.AudioResampler(stream.format.name, "mono", rate, stream.frame_size or 960)
+        frames = [f for given in (frame, None) for f in fitting.resample(given)]
+        for given in (*frames, None):
+            container.mux(stream.encode(given))
+    return path
+
+
 def test_the_hash_follows_the_content_and_the_span_only(tmp_path):
     first = save(tmp_path / "a.wav", tone())
     second = save(tmp_path / "b.wav", tone())

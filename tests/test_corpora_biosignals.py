@@ -105,8 +105,10 @@ def test_the_wavelet_answers_its_own_frequency_most():
     assert len(morlet(np.ones(3), 64)) == 3
 
 
+@pytest.mark.extras("pywt")
 def test_the_wavelet_agrees_with_pywavelets():
-    pywt = pytest.importorskip("pywt", reason="PyWavelets is not installed")
+    import pywt
+
     signal = np.random.default_rng(1).normal(size=800)
     for scale in (16, 64):
         theirs = pywt.cwt(signal, [scale], "morl", precision=16)[0][0]

@@ -200,9 +200,9 @@ def test_a_model_of_any_task_is_exported(home, kind, tmp_path):
     assert len(outputs) == (2 if "joint" in kind else 1)
 
 
+@pytest.mark.extras("optuna")
 @pytest.mark.parametrize("kind", ["multi_label", "affect"])
 def test_a_search_of_any_task_is_judged_out_of_fold(home, kind, tmp_path):
-    pytest.importorskip("optuna")
     (tmp_path / "space.yaml").write_text(SPACE)
     words = [f"runs_dir={tmp_path}", "name=s", "train.steps=5"]
     recipe = f"{paths(home, kind)[0]}/config.yaml"

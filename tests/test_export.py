@@ -112,10 +112,9 @@ def test_a_torch_program_answers_as_the_library_for_every_fusion(kind, tmp_path)
     assert written(model, tmp_path / "m.pt2", _write_program) < 1e-5
 
 
+@pytest.mark.extras("onnx", "onnxruntime", "onnxscript")
 @pytest.mark.parametrize("kind", EVERY)
 def test_onnx_answers_as_the_library_for_every_fusion(kind, tmp_path):
-    for name in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(name)
     model = with_values(kind, "joint_multi_label")
     assert written(model, tmp_path / "m.onnx", _write_onnx) < 1e-5
 

@@ -291,9 +291,9 @@ def test_lora_without_peft_says_what_to_install(models, monkeypatch):
         here.choose("lora")
 
 
+@pytest.mark.extras("peft")
 @pytest.mark.parametrize("name", KINDS)
 def test_lora_starts_at_the_model_and_ends_as_a_plain_one(models, name, tmp_path):
-    pytest.importorskip("peft", reason="the library peft is not installed")
     batch = waves(9_000, 16_000)
     here = encoder(models, name)
     before = here.eval()(batch).detach()

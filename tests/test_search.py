@@ -43,8 +43,8 @@ def test_what_may_vary_is_checked_before_anything_is_trained(tmp_path):
         assert words in str(told.value)
 
 
+@pytest.mark.extras("optuna")
 def test_an_interrupted_search_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
-    pytest.importorskip("optuna")
     recipe, space = f"{runs[1]}/config.yaml", space_of(tmp_path, SPACE)
     common = {"progress": False, "batch": 2}
     words = ["train.steps=3", f"runs_dir={tmp_path}"]
@@ -84,8 +84,8 @@ def test_the_best_of_pure_noise_gains_nothing_after_correction():
     assert corrected_gain(few, "accuracy", 0) is None
 
 
+@pytest.mark.extras("optuna")
 def test_a_trial_that_cannot_be_trained_is_passed_over(runs, tmp_path):  # noqa: F811
-    pytest.importorskip("optuna")
     space = space_of(tmp_path, "model.heads: [3, 5]\n")
     words = ["train.steps=2", f"runs_dir={tmp_path}", "name=odd", "model.kind=misa"]
     found = search(f"{runs[1]}/config.yaml", space, words, trials=2, batch=1, progress=False)
@@ -151,8 +151,8 @@ def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_
     assert together([*configs, other, *closed]) == [[0, 1, 2, 3, 4], [5], [6], [7]]
 
 
+@pytest.mark.extras("optuna")
 def test_a_search_killed_within_a_batch_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
-    pytest.importorskip("optuna")
     recipe = f"{runs[1]}/config.yaml"
     space = space_of(tmp_path, "train.lr: {low: 1e-3, high: 3e-2, log: true}\n")
     words = ["train.steps=3", f"runs_dir={tmp_path}"]

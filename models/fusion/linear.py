@@ -47,11 +47,8 @@ class Linear(nn.Module):
         logits = self.prior.expand(present.shape[0], -1)  # len() would freeze it
         alone = {}
         for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
-            x = framewise_mean(name, inputs, masks)
-            # both maps in one product; what stands in for a missing value may be NaN: it stays in
-            # its row and is taken out below
-            map_ = view.basis @ torch.cat([view.joint, view.own], 1)
-            both = (x - view.center) @ map_ + torch.cat([view.joint_bias, view.own_bias])
+            # what stands in for a missing value may be NaN: it stays in its row and is taken out
+            both = view(framewise_mean(name, inputs, masks))
             both = torch.where(present[:, i, None], both, 0.0)
             logits = logits + both[:, : self.classes]
             alone[name] = self.prior + both[:, self.classes :]
@@ -69,6 +66,11 @@ class View(nn.Module):
         self.own_bias = nn.Parameter(torch.zeros(classes))
         self.joint = nn.Parameter(torch.zeros(components, classes))
         self.joint_bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns (B, 2 C) of rows (B, D): scores beside other views, then alone; one product."""
+        both = self.basis @ torch.cat([self.joint, self.own], 1)
+        return (x - self.center) @ both + torch.cat([self.joint_bias, self.own_bias])
 
 
 @torch.no_grad()

@@ -269,8 +269,8 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
 ) -> list[Tensor]:  # fmt: skip
     """Writes an ONNX file and returns what ONNX Runtime says with it."""
     try:
-        import onnxruntime  # type: ignore[import-not-found]
-        import onnxscript  # type: ignore[import-not-found]  # noqa: F401
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+        import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SemiError(
             f"ONNX needs the extra packages ({error.name} is missing): pip install "

@@ -153,7 +153,7 @@ def read_external(path: str | Path, like: Predictions) -> Predictions:
         path, like.ids, like.classes, caller="semi ensemble", owner=f"the run {like.name}",
         several=like.task.multi,
     )  # fmt: skip
-    known = np.isfinite(probs).all(1)
+    known = np.all(np.isfinite(probs), axis=1)  # (N,)
     gold = like.rows("oof")
     notes = [f"{int(known.sum())} of {len(known)} utterances found in {path.name}"]
     if known[gold].any():

@@ -29,8 +29,10 @@ def outside_votes(paths: list[str], ids: np.ndarray, classes: list[str]) -> Tens
     """
     if not paths:
         return None
-    asked = {"caller": "data.outside", "owner": "the manifest"}
-    votes = [probabilities_of(Path(path), ids, classes, **asked) for path in paths]
+    votes = [
+        probabilities_of(Path(path), ids, classes, caller="data.outside", owner="the manifest")
+        for path in paths
+    ]
     return torch.from_numpy(np.stack(votes).astype(np.float32))
 
 

@@ -32,7 +32,11 @@ class Parameter:
 
     def distribution(self) -> Any:
         """Returns the distribution that Optuna draws from."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+        from optuna.distributions import (  # pyright: ignore[reportMissingImports]
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
 
         if self.choices:
             return CategoricalDistribution(self.choices)
@@ -130,7 +134,7 @@ def ask(
 ) -> list[str]:
     """Returns the settings of a trial; they depend on seed, number and finished batches alone."""
     try:
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise SemiError("a search needs Optuna: pip install 'semi-emotion[search]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,0 +1,81 @@
+"""What stands beside the code says what the code says: packages, versions, lists, commands."""
+
+import re
+from pathlib import Path
+
+import semi
+
+ROOT = Path(__file__).parents[1]
+
+
+def listed(name):
+    """Returns a list of strings in pyproject.toml (3.10 has no reader of that format)."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    body = re.search(rf"^{name} = \[(.*?)^\]", text, flags=re.S | re.M)
+    assert body is not None
+    return re.findall(r'"([^"]+)"', body.group(1))
+
+
+def test_every_package_is_listed_for_installation():
+    found = {
+        ".".join(p.parent.relative_to(ROOT).parts)
+        for top in ("semi", "models", "noise", "pseudo_label")
+        for p in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(listed("packages")) == found
+
+
+def test_requirements_txt_and_pyproject_agree():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [x for x in lines if x and not x.startswith("#")] == listed("dependencies")
+    for extra in ("torchaudio", "fairseq"):
+        assert any(x.startswith(f"# {extra}") and f"[{extra}]" in x for x in lines)
+
+
+def test_what_the_readme_names_exists():
+    from semi.cli import VERBS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for verb in re.findall(r"^    semi (\w+) ", text, flags=re.M):
+        assert verb in VERBS, verb
+    for target in re.findall(r"\]\(([\w/.]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_commands_people_are_told_exist_and_the_check_runs_them():
+    made = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for command in re.findall(r"^    make ([\w-]+) ", text, flags=re.M):
+            assert f"\n{command}:" in made, f"{name}: make {command}"
+    check = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert all(f"make {command}\n" in check for command in ("lint", "test", "docs"))
+
+
+def test_the_oldest_versions_are_the_floors_of_pyproject():
+    """So that `make test-oldest` tests what is promised."""
+    floors = dict(re.match(r"([\w-]+)>=([\d.]+)", line).groups() for line in listed("dependencies"))
+    lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(x.split()[0].split("==") for x in lines if "==" in x and not x.startswith("#"))
+    for name, floor in floors.items():
+        pinned = pins[name].split(".")
+        assert pinned[: floor.count(".") + 1] == floor.split("."), name
+        assert set(pinned[floor.count(".") + 1 :]) <= {"0"}, f"{name}: the first of {floor}"
+    beside = set(pins) - set(floors)
+    told = "\n".join(lines).partition("# Beside them")[2]
+    assert all(f"\n{name}==" in told for name in beside)
+
+
+def test_types_are_installed_with_every_top_package():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for top in sorted({name.partition(".")[0] for name in listed("packages")}):
+        assert (ROOT / top / "py.typed").is_file()
+        assert f'\n{top} = ["py.typed"]\n' in text
+
+
+def test_the_citation_names_this_version_and_licence():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {semi.__version__}\n" in text and "\nlicense: Apache-2.0\n" in text
+    assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{semi.__version__}]" in changes and "\n## [Unreleased]\n" in changes
