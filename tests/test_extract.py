@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -391,11 +390,10 @@ def test_without_a_screen_progress_is_a_few_plain_lines(table, tmp_path, capsys)
 
 def test_encoders_that_are_not_set_are_an_error_in_one_sentence():
     from models.encoders import SpeechConfig, TextConfig
+    from semi.config.schema import Config, EncodersConfig
 
-    sections = SimpleNamespace(speech=SpeechConfig(model="none"), text=TextConfig(model="none"))
-    sections.extra = {}
-    data = SimpleNamespace(audio_root="", manifest="m.csv")
-    config = SimpleNamespace(encoders=sections, data=data, device="cpu", precision="fp32")
+    config = Config()  # not loaded: loading would have refused it
+    config.encoders = EncodersConfig(SpeechConfig(model="none"), TextConfig(model="none"))
     with pytest.raises(EncoderError, match=r"^No encoder is set"):
         open_encoders(config)
     assert Extraction().done == 0

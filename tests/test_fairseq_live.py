@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -36,9 +36,20 @@ SMALL = {
 LARGE = {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
 
 
+class Fairseq(NamedTuple):
+    """What is needed of fairseq."""
+
+    Dictionary: Any
+    OmegaConf: Any
+    HubertConfig: Any
+    HubertModel: Any
+    Wav2Vec2Config: Any
+    Wav2Vec2Model: Any
+
+
 @pytest.fixture(scope="module")
 def fairseq():
-    """What is needed of fairseq; its import says much and warns of much."""
+    """The library; its import says much and warns of much."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
@@ -52,7 +63,7 @@ def fairseq():
             pytest.skip(f"fairseq is installed but cannot be imported: {error}")
         finally:
             logging.disable(level)
-    return SimpleNamespace(
+    return Fairseq(
         Dictionary=Dictionary, OmegaConf=OmegaConf, HubertConfig=HubertConfig,
         HubertModel=HubertModel, Wav2Vec2Config=Wav2Vec2Config, Wav2Vec2Model=Wav2Vec2Model,
     )  # fmt: skip

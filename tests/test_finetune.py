@@ -21,7 +21,9 @@ from models.encoders.layer_decay import layer_decay_groups
 from models.encoders.trainable import TrainableSpeech, TrainableText
 from models.losses.gather import gather_with_grad
 from semi.config.finetune import FinetuneConfig
-from semi.config.schema import load_config, save
+from semi.config.schema import Config, EncodersConfig, load_config, save
+from semi.data.manifest import Manifest
+from semi.data.roles import Splits
 from semi.errors import ConfigError, ManifestError, RunError
 from semi.training.finetune.data import drawn, gold_rows
 from semi.training.finetune.finetune import finetune
@@ -401,16 +403,17 @@ def test_two_processes_come_to_what_one_comes_to(configure, tmp_path):
 
 
 def test_an_encoder_that_has_seen_test_rows_is_refused(tmp_path):
-    from types import SimpleNamespace
-
-    import pandas as pd
-
     (tmp_path / "adapted_on.csv").write_text("id\na\nb\n")
-    section = SimpleNamespace(model=str(tmp_path))
-    plain = SimpleNamespace(model="char-ngram")
-    config = SimpleNamespace(encoders=SimpleNamespace(speech=section, text=plain))
-    manifest = SimpleNamespace(table=pd.DataFrame({"id": ["a", "b", "c"]}))
-    splits = SimpleNamespace(role=np.array(["labeled", "labeled", "test"]))
+    speech, text = SpeechConfig(model=str(tmp_path)), TextConfig(model="char-ngram")
+    config = Config(encoders=EncodersConfig(speech, text))
+    manifest = Manifest(pd.DataFrame({"id": ["a", "b", "c"]}), ["x"], "m.csv")
+    splits = Splits(
+        role=np.array(["labeled", "labeled", "test"]),
+        label=np.zeros(3, int),
+        target=np.ones((3, 1), np.float32),
+        group=np.array(["a", "b", "c"]),
+        fold=np.array([0, 1, -1]),
+    )
     (note,) = encoder_notes(config, manifest, splits)
     assert note.startswith("the speech encoder was adapted on gold rows of this manifest")
     splits.role[1] = "test"

@@ -8,9 +8,9 @@ Held elsewhere: 001-3, 001-5, 001-6 and the readers' (test_corpora_kemdy, test_f
 
 import copy
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from models.losses.contrastive import supcon
 from models.losses.disentangle import difference
 from models.losses.distillation import kl
 from semi.config.finetune import FinetuneConfig
-from semi.config.schema import load_config
+from semi.config.schema import Config, load_config
 from semi.config.training import VoteConfig
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
@@ -35,7 +35,7 @@ from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.teacher import answer
 from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
-from semi.training.finetune.data import batches, drawn
+from semi.training.finetune.data import GoldRows, Reader, batches, drawn
 from semi.training.losses import LossContext, binary_cross_entropy
 
 STAKES = LossContext(torch.ones(3))
@@ -257,15 +257,23 @@ def test_defect_004_6_imbalance_is_corrected_by_weights_and_no_row_is_deleted():
 
 
 def test_defect_004_7_every_micro_batch_of_a_step_counts_the_last_ones_too():
-    config = SimpleNamespace(
-        finetune=FinetuneConfig(steps=3, accumulate=4, batch=2),
-        seed=0,
-        data=SimpleNamespace(workers=1),
+    config = Config(
+        finetune=FinetuneConfig(steps=3, accumulate=4, batch=2), data=DataConfig(workers=1)
     )
-    reader = SimpleNamespace(rows=SimpleNamespace(train=np.arange(24)), inputs=lambda rows, cut: {})
-    fed = list(batches(reader, config, 0, rank=0, world=1))
+    rows = GoldRows(
+        pd.DataFrame({"text": [f"text {i}" for i in range(24)]}),
+        sha256="",
+        classes=["a"],
+        target=np.ones((24, 1), np.float32),
+        label=np.zeros(24, int),
+        present={"text": np.ones(24, bool)},
+        train=np.arange(24),
+        watch=np.arange(0),
+    )
+    fed = list(batches(Reader(rows, config), config, 0, rank=0, world=1))
     assert len(fed) == 12  # four for each of three steps
     assert sorted(np.concatenate([batch.rows for batch in fed])) == list(range(24))
+    assert all(batch.inputs == {"text": [f"text {i}" for i in batch.rows]} for batch in fed)
 
 
 @pytest.mark.parametrize(("word", "value"), [("False", False), ("false", False), ("True", True)])

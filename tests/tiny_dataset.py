@@ -1,14 +1,13 @@
 """A small two-view dataset made of random numbers: for invariants, never for quality."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import torch
 
 from models.fusion import ContrastConfig, FusionConfig
-from noise import NoiseConfig
 from pseudo_label import SelectionConfig
-from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
+from semi.config.learning import LearningConfig
+from semi.config.schema import Config
+from semi.config.training import RoundsConfig, TrainConfig
 from semi.training.dataset import Dataset
 
 
@@ -44,17 +43,20 @@ def tiny_dataset(seed=0, gold=36, pool=60, test=30, classes=3, folds=3, spread=1
 
 
 def tiny_config(**sections):
-    """Returns sections small enough for a test; `sections` replace single ones."""
-    config = SimpleNamespace(
-        seed=0,
-        model=FusionConfig(hidden=16, projection=8, dropout=0.1),
-        train=TrainConfig(steps=10, batch=16, members=2, folds=3),
-        noise=NoiseConfig(),
-        contrast=ContrastConfig(pretrain_steps=4, pretrain_batch=32),
-        vote=VoteConfig(),
-        select=SelectionConfig(coverage=[0.5, 0.7]),
-        rounds=RoundsConfig(max_rounds=2),
-    )
-    for name, value in sections.items():
-        setattr(config, name, value)
-    return config
+    """Returns what the rounds read, small enough for a test; `sections` replace single ones."""
+    return LearningConfig(**{**_small(), **sections})
+
+
+def tiny_run_config(**sections):
+    """Returns the same within all settings of a run: for what reads `distill`, too."""
+    return Config(**{**_small(), **sections})
+
+
+def _small():
+    return {
+        "model": FusionConfig(hidden=16, projection=8, dropout=0.1),
+        "train": TrainConfig(steps=10, batch=16, members=2, folds=3),
+        "contrast": ContrastConfig(pretrain_steps=4, pretrain_batch=32),
+        "select": SelectionConfig(coverage=[0.5, 0.7]),
+        "rounds": RoundsConfig(max_rounds=2),
+    }
