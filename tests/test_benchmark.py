@@ -23,7 +23,7 @@ from semi.experiments.benchmark.config import DatasetConfig, budget_name, learni
 from semi.experiments.benchmark.data import dataset_of, load_corpus, outer, outer_splits
 from semi.experiments.benchmark.results import coded, decoded, read_runs
 from semi.experiments.benchmark.significance import MIN_RUNS, Draw, Line, Resampler, share_of
-from semi.experiments.benchmark.summary import words
+from semi.experiments.benchmark.summary import summary_lines
 from semi.self_training.rounds import choose, warm_start
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -355,10 +355,14 @@ def test_a_verdict_says_no_more_than_its_interval(given, verdict):
 
 def test_a_rule_that_is_good_on_one_corpus_is_said_to_be(features):
     lines = [line(0.02, 0.01, 0.03), line(0.0, -0.01, 0.01, dataset="other")]
-    text = "\n".join(words(load_bench(None, [f"datasets.toy.features={features}"]), {}, lines, []))
+    text = "\n".join(
+        summary_lines(load_bench(None, [f"datasets.toy.features={features}"]), {}, lines, [])
+    )
     assert "- margin: better on 1 of 2 corpora only (toy at 50)." in text
     lines = [line(0.02, -0.01, 0.03)]
-    text = "\n".join(words(load_bench(None, [f"datasets.toy.features={features}"]), {}, lines, []))
+    text = "\n".join(
+        summary_lines(load_bench(None, [f"datasets.toy.features={features}"]), {}, lines, [])
+    )
     assert "margin: no gain over supervised that the intervals support." in text
 
 

@@ -47,10 +47,10 @@ def test_settings_are_unpruned_then_methods_by_layer_by_rate_then_earlier_stops(
     assert names[1:5] == [f"merge, keep {r}, layer {k}" for k in (3, 6) for r in (0.7, 0.5)]
     assert names[9:] == [f"stop after layer {k}" for k in range(4, 12)]
     assert [s.last for s in found[9:]] == list(range(4, 12))
-    assert found[1].words == (
+    assert found[1].override == (
         "encoders.speech.pruning={method: merge, keep_rate: 0.7, layer: 3}"
     )  # fmt: skip
-    assert found[9].words == "encoders.speech.layers=[4]"
+    assert found[9].override == "encoders.speech.layers=[4]"
 
 
 def test_settings_follow_the_layers_in_use_and_hold_the_users_own_pruning():

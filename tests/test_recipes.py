@@ -16,9 +16,9 @@ from semi.data.manifest import load_manifest, write_manifest
 from semi.features.extract import extract_rows, open_encoders
 from semi.features.store import FeatureStore
 from semi.features.table import load_features
+from semi.runs.answers import lines
 from semi.runs.distill import distill
 from semi.runs.evaluate import evaluate
-from semi.runs.predict import lines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ETRI = [f"etri_{m}_{t}" for m in ("text", "speech", "concat", "add")

@@ -16,13 +16,13 @@ from ..self_training.train import self_train
 
 def variants(vary: Sequence[str]) -> list[str]:
     """Returns every single change: 'a=1,2' is a=1 and a=2; commas inside brackets do not part."""
-    found = []
-    for word in vary:
-        key, equals, values = word.partition("=")
+    settings = []
+    for varied in vary:
+        key, equals, values = varied.partition("=")
         if not equals or not key or not values:
-            raise RunError(f"give what varies as key=value or key=value,value; got '{word}'")
-        found += [f"{key}={v}" for v in re.split(r",(?![^\[{]*[\]}])", values)]
-    return list(dict.fromkeys(found))
+            raise RunError(f"give what varies as key=value or key=value,value; got '{varied}'")
+        settings += [f"{key}={v}" for v in re.split(r",(?![^\[{]*[\]}])", values)]
+    return list(dict.fromkeys(settings))
 
 
 def ablate(
@@ -35,9 +35,9 @@ def ablate(
     """
     base = load_config(path, overrides)
     configs = [base]
-    for word in variants(vary):
-        name = f"{base.name}+" + re.sub(r"[^\w.+=-]+", "-", word).strip("-")
-        configs.append(load_config(path, [*overrides, word, f"name={name}"]))
+    for setting in variants(vary):
+        name = f"{base.name}+" + re.sub(r"[^\w.+=-]+", "-", setting).strip("-")
+        configs.append(load_config(path, [*overrides, setting, f"name={name}"]))
     for config in configs:
         self_train(config, resume=True, progress=progress)
         result_of(Run.open(config.path))

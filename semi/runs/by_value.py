@@ -18,7 +18,7 @@ def is_ensemble(path: str) -> bool:
     return Path(path, ENSEMBLE).is_file()
 
 
-def by_value(path: str, said: Predictions, column: str) -> dict[str, Any]:
+def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]:
     """Returns {value: [rows, score]} of the test rows by the values of a column."""
     table = manifest_of(path)
     if table is None:
@@ -28,19 +28,19 @@ def by_value(path: str, said: Predictions, column: str) -> dict[str, Any]:
             f"{path}: its manifest has no column {column}{nearest(column, list(table.columns))}; "
             f"it has {', '.join(map(str, table.columns))}"
         )
-    value = table[column].astype(object).where(table[column].notna(), "(none)").astype(str)
-    rows, found = said.scored("test"), {}
-    name = main_metric(said.kind)
-    for word in sorted(set(value.iloc[rows])):
-        mine = rows[(value.iloc[rows] == word).to_numpy()]
-        score = score_rows(said, mine)
+    values = table[column].astype(object).where(table[column].notna(), "(none)").astype(str)
+    rows, parts = predictions.scored("test"), {}
+    name = main_metric(predictions.kind)
+    for value in sorted(set(values.iloc[rows])):
+        part = rows[(values.iloc[rows] == value).to_numpy()]
+        score = score_rows(predictions, part)
         interval = score.intervals.get(name)
         ends = (interval.low, interval.high) if interval else (None, None)
-        found[word] = dict(
-            zip(("rows", "value", "low", "high"), (len(mine), score.metrics.get(name), *ends),
+        parts[value] = dict(
+            zip(("rows", "value", "low", "high"), (len(part), score.metrics.get(name), *ends),
                 strict=True)
         )  # fmt: skip
-    return {"run": said.name, "metric": name, "kind": said.kind, "parts": found}
+    return {"run": predictions.name, "metric": name, "kind": predictions.kind, "parts": parts}
 
 
 def manifest_of(path: str) -> Any:

@@ -42,17 +42,19 @@ class Checked:
         lines = [f"{self.config.data.manifest}: {len(self.manifest)} utterances"]
         role, label = self.splits.role, self.splits.label
         for name in ("labeled", "pool", "dev", "test", "unused"):
-            here = role == name
-            if not here.any():
+            in_role = role == name
+            if not in_role.any():
                 continue
-            known = Counter(self.manifest.classes[k] for k in label[here] if k >= 0)
-            mix = ", ".join(f"{known[c]} {c}" for c in self.manifest.classes if known[c])
+            counts = Counter(self.manifest.classes[k] for k in label[in_role] if k >= 0)
+            mix = ", ".join(f"{counts[c]} {c}" for c in self.manifest.classes if counts[c])
             if name == "pool":
-                mix = f"{sum(known.values())} of them with a label that stays hidden" * bool(known)
-            groups = len(set(self.splits.group[here]))
+                mix = f"{sum(counts.values())} of them with a label that stays hidden" * bool(
+                    counts
+                )
+            groups = len(set(self.splits.group[in_role]))
             by = f" by {groups} {_plural(self.splits.group_kind, groups)}" if groups else ""
             by = "" if self.splits.group_kind == "none" else by
-            count = int(here.sum())
+            count = int(in_role.sum())
             lines.append(
                 f"{name}: {count} {_plural('row', count)}{by}" + (f" ({mix})" if mix else "")
             )
@@ -67,8 +69,8 @@ class Checked:
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
         lines += self.notes
         lines.append("nothing was trained; all is well")
-        told = "".join(f"# {line}\n" for text in lines for line in str(text).splitlines())
-        return to_yaml(self.config) + "\n" + told.rstrip("\n")
+        comments = "".join(f"# {line}\n" for text in lines for line in str(text).splitlines())
+        return to_yaml(self.config) + "\n" + comments.rstrip("\n")
 
 
 def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Checked:
@@ -91,8 +93,8 @@ def _open_encoders(config: Config) -> list[str]:
     sections = {"speech": config.encoders.speech, "text": config.encoders.text}
     for name, section in sections.items():
         path = Path(section.model).expanduser()
-        here = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
-        if not here and is_hub_name(section.model):
+        at_hand = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
+        if not at_hand and is_hub_name(section.model):
             notes.append(
                 f"encoders.{name}.model={section.model}: not looked for; the hub model is fetched "
                 "when it is first used"

@@ -39,19 +39,21 @@ def compare(
         latency: measure the time per utterance now.
         by: a column of the manifest, such as source or speaker: scores of each of its values too.
     """
-    found, skipped = _finished(paths)
-    if not found:
+    finished, skipped = _finished(paths)
+    if not finished:
         raise RunError(
             "none of these is a finished run: " + "; ".join(skipped or ["nothing named"])
         )
-    metric = metric or main_metric(found[0][1].kind)
-    if paired and metric not in (names := names_of(found[0][1].kind)):
+    metric = metric or main_metric(finished[0][1].kind)
+    if paired and metric not in (names := names_of(finished[0][1].kind)):
         raise RunError(f"metric must be one of {', '.join(names)}, got '{metric}'")
-    timed = {p: run for p, _ in found if (run := _one_run(p))}
+    timed = {p: run for p, _ in finished if (run := _one_run(p))}
     costs = _costs(list(timed.values()), latency)
-    rows = [_record(path, said, costs.get(timed.get(path, ""))) for path, said in found]
-    pairs = _paired([said for _, said in found], metric) if paired else []
-    parts = [by_value(path, said, by) for path, said in found] if by else []
+    rows = [
+        _record(path, predictions, costs.get(timed.get(path, ""))) for path, predictions in finished
+    ]
+    pairs = _paired([predictions for _, predictions in finished], metric) if paired else []
+    parts = [by_value(path, predictions, by) for path, predictions in finished] if by else []
     done = Comparison(rows, skipped, threads(), pairs, metric, by, parts)
     if output:
         import pandas as pd
@@ -68,44 +70,48 @@ def compare(
 
 def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Predictions]], list[str]]:
     """Returns (path, answers) of what is finished, and a sentence for everything else."""
-    found, skipped = [], []
+    finished, skipped = [], []
     for path in dict.fromkeys(p.rstrip("/") for p in paths):
         if not is_ensemble(path) and not Path(path, "config.yaml").is_file():
             skipped.append(f"{path}: no run")
             continue
         try:
-            found.append((path, predictions_of(path)))
+            finished.append((path, predictions_of(path)))
         except (SemiError, OSError) as error:
             skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     count: dict[str, int] = {}
-    for _, said in found:
-        count[said.name] = count.get(said.name, 0) + 1
-    for path, said in found:
-        said.name = path if count[said.name] > 1 else said.name
-    return found, skipped
+    for _, predictions in finished:
+        count[predictions.name] = count.get(predictions.name, 0) + 1
+    for path, predictions in finished:
+        predictions.name = path if count[predictions.name] > 1 else predictions.name
+    return finished, skipped
 
 
 def _one_run(path: str) -> str | None:
     """Returns the run whose model is sized and timed: of held-out parts the first one."""
     if not is_ensemble(path):
         return path
-    said = read_json(Path(path, ENSEMBLE))
-    return said["members"][0] if said.get("rule") == "folds" else None
+    ensemble = read_json(Path(path, ENSEMBLE))
+    return ensemble["members"][0] if ensemble.get("rule") == "folds" else None
 
 
-def _record(path: str, said: Predictions, cost: Cost | None) -> dict[str, Any]:
-    record: dict[str, Any] = {"run": said.name, "path": path, "manifest": said.manifest}
+def _record(path: str, predictions: Predictions, cost: Cost | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "run": predictions.name,
+        "path": path,
+        "manifest": predictions.manifest,
+    }
     record |= _ensemble_facts(path) if is_ensemble(path) else _run_facts(path)
     record |= {
-        "task": said.kind,
-        "classes": len(said.classes),
-        "gold_rows": len(said.rows("oof")),
-        "pool_rows": int((said.role == "pool").sum()),
-        "test_key": _key(said),
-        "unreadable_test_rows": len(said.rows("test")) - len(said.scored("test")),
+        "task": predictions.kind,
+        "classes": len(predictions.classes),
+        "gold_rows": len(predictions.rows("oof")),
+        "pool_rows": int((predictions.role == "pool").sum()),
+        "test_key": _key(predictions),
+        "unreadable_test_rows": len(predictions.rows("test")) - len(predictions.scored("test")),
     }
     for split in SPLITS:
-        record |= _scores(said, split)
+        record |= _scores(predictions, split)
     record |= {
         "parameters": cost.parameters if cost else None,
         "head_parameters": cost.head_parameters if cost else None,
@@ -117,11 +123,13 @@ def _record(path: str, said: Predictions, cost: Cost | None) -> dict[str, Any]:
     return record
 
 
-def _key(said: Predictions) -> str:
+def _key(predictions: Predictions) -> str:
     """Returns a word that is the same for runs with the same gold test rows, as far as read."""
-    rows = said.scored("test")
-    told = sorted(zip(said.ids[rows].tolist(), said.label[rows].tolist(), strict=True))
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    rows = predictions.scored("test")
+    labels = sorted(
+        zip(predictions.ids[rows].tolist(), predictions.label[rows].tolist(), strict=True)
+    )
+    return hashlib.sha256(repr(labels).encode()).hexdigest()[:12]
 
 
 def _run_facts(path: str) -> dict[str, Any]:
@@ -180,23 +188,23 @@ def _guess_group(run: Run) -> str:
 
 
 def _ensemble_facts(path: str) -> dict[str, Any]:
-    said = read_json(Path(path, ENSEMBLE))
-    many = f"{len(said['members'])} members"
+    ensemble = read_json(Path(path, ENSEMBLE))
+    members = f"{len(ensemble['members'])} members"
     return {
-        "split_kind": said.get("split_kind", "-"), "folds": None, "seed": said.get("seed"),
-        "rule": said.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
-        "leaks_allowed": said.get("leaks_allowed", ""), "model": said.get("model", many),
-        "sentence": said["how"],
+        "split_kind": ensemble.get("split_kind", "-"), "folds": None, "seed": ensemble.get("seed"),
+        "rule": ensemble.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
+        "leaks_allowed": ensemble.get("leaks_allowed", ""), "model": ensemble.get("model", members),
+        "sentence": ensemble["how"],
     }  # fmt: skip
 
 
-def _scores(said: Predictions, split: str) -> dict[str, Any]:
+def _scores(predictions: Predictions, split: str) -> dict[str, Any]:
     """Returns the metrics of one split as flat columns; rows without an answer are left out."""
-    score = score_of(said, split)
+    score = score_of(predictions, split)
     record: dict[str, Any] = {f"{split}_rows": score.rows}
     if not score.rows:
         return record
-    for name in names_of(said.kind):
+    for name in names_of(predictions.kind):
         interval = score.intervals[name]
         record |= {f"{split}_{name}": score.metrics[name], f"{split}_{name}_low": interval.low,
                    f"{split}_{name}_high": interval.high}  # fmt: skip
@@ -212,11 +220,11 @@ def _costs(runs: list[str], latency: bool) -> dict[str, Cost]:
     if not runs:
         return {}
     tables = [_timed(run) if latency else None for run in runs]
-    found = measure(runs, tables, repeats=15 if latency else 0)
+    costs = measure(runs, tables, repeats=15 if latency else 0)
     if not latency:
-        for cost in found:
+        for cost in costs:
             cost.note = ""
-    return dict(zip(runs, found, strict=True))
+    return dict(zip(runs, costs, strict=True))
 
 
 def _timed(path: str) -> Any:
@@ -224,8 +232,8 @@ def _timed(path: str) -> Any:
     manifest = manifest_of(path)
     if manifest is None:
         return None
-    said = predictions_of(path)
-    rows = said.rows("test") if len(said.rows("test")) else said.rows("oof")
+    predictions = predictions_of(path)
+    rows = predictions.rows("test") if len(predictions.rows("test")) else predictions.rows("oof")
     return timed_rows(manifest, rows[:PLACES])
 
 
@@ -245,8 +253,12 @@ def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
             raise RunError(f"{other.name} and {first.name} answer no test row that both can read")
         record: dict[str, Any] = {"run": other.name, "against": first.name, "rows": gap.rows,
                                   "left_out": gap.left_out}  # fmt: skip
-        for name, found in gap.differences.items():
-            record |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        for name, difference in gap.differences.items():
+            record |= {
+                name: difference.value,
+                f"{name}_low": difference.low,
+                f"{name}_high": difference.high,
+            }
         main = gap.differences[metric]
         p = max(main.p_value or 0.0, least_p(main.units) if main.unit == "groups" else 0.0)
         record |= {"p_value": p, "unit": main.unit, "units": main.units}

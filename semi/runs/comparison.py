@@ -37,29 +37,33 @@ class Comparison:
 
     def _cautions(self) -> list[str]:
         """Returns what a sceptical reader must be told."""
-        told = []
+        cautions = []
         for split in ("test", "oof"):
             units = {r[f"{split}_units"] for r in self.rows if r.get(f"{split}_units")}
             few = sorted(u for u in units if int(u.split()[0]) < FEW)
             if few:
-                told.append(
+                cautions.append(
                     f"Caution: {split} has only {' / '.join(few)}; intervals and p-values over so "
                     "few are too narrow to show anything."
                 )
         for name in ("manifest", "classes", "task"):
             if len({r[name] for r in self.rows}) > 1:
-                told.append(f"Caution: the runs differ in {name}; their scores do not compare.")
+                cautions.append(f"Caution: the runs differ in {name}; their scores do not compare.")
         if len({(r["test_rows"], r["test_key"]) for r in self.rows}) > 1:
-            told.append("Caution: the runs have different test rows; their scores do not compare.")
+            cautions.append(
+                "Caution: the runs have different test rows; their scores do not compare."
+            )
         for r in self.rows:
             if r["unreadable_test_rows"]:
-                told.append(
+                cautions.append(
                     f"{r['run']} cannot read {r['unreadable_test_rows']} gold test rows, which are "
                     "left out of its scores, as in its report."
                 )
             if r.get("leaks_allowed"):
-                told.append(f"{r['run']} accepts leaks between its splits: {r['leaks_allowed']}.")
-        return told
+                cautions.append(
+                    f"{r['run']} accepts leaks between its splits: {r['leaks_allowed']}."
+                )
+        return cautions
 
     def _protocol(self) -> list[str]:
         head = ["run", "task", "manifest", "split", "gold", "pool", "test", "rule", "rounds"]
@@ -72,29 +76,29 @@ class Comparison:
 
     def _scores(self) -> list[str]:
         lines = []
-        for split, told in (("test", "held-out test"), ("oof", "out-of-fold training")):
+        for split, title in (("test", "held-out test"), ("oof", "out-of-fold training")):
             for kind in dict.fromkeys(r["task"] for r in self.rows):
-                here = [r for r in self.rows if r["task"] == kind and r[f"{split}_rows"]]
-                if here:
-                    lines += self._scores_of(here, kind, split, told)
+                runs = [r for r in self.rows if r["task"] == kind and r[f"{split}_rows"]]
+                if runs:
+                    lines += self._scores_of(runs, kind, split, title)
         return lines
 
-    def _scores_of(self, here: list[dict], kind: str, split: str, told: str) -> list[str]:
+    def _scores_of(self, runs: list[dict], kind: str, split: str, title: str) -> list[str]:
         """Returns the table of the runs of one kind of task on one split."""
         names, spread = names_of(kind), f"{split}_recall_std"
-        single = spread in here[0]
+        single = spread in runs[0]
         body = [
             [r["run"],
              *(percent(r[f"{split}_{m}"], r[f"{split}_{m}_low"], r[f"{split}_{m}_high"])
                for m in names),
              *([percent(r[spread])] if single else [])]
-            for r in here
+            for r in runs
         ]  # fmt: skip
-        counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in here))
-        groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in here))
+        counts = " / ".join(dict.fromkeys(str(r[f"{split}_rows"]) for r in runs))
+        groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in runs))
         several = len({r["task"] for r in self.rows}) > 1
         return [
-            f"In % on {counts} gold {told} rows{f' ({KINDS[kind]})' if several else ''}, 95 % "
+            f"In % on {counts} gold {title} rows{f' ({KINDS[kind]})' if several else ''}, 95 % "
             f"intervals over {groups}:",
             "",
             table(["run", *names.values(), *(["recall std"] if single else [])], body),
@@ -105,17 +109,17 @@ class Comparison:
         """Returns the table of the main score by the values of a column."""
         lines = []
         for kind in dict.fromkeys(p["kind"] for p in self.parts):
-            here = [p for p in self.parts if p["kind"] == kind]
-            words = list(dict.fromkeys(w for p in here for w in p["parts"]))
+            runs = [p for p in self.parts if p["kind"] == kind]
+            values = list(dict.fromkeys(value for p in runs for value in p["parts"]))
             body = []
-            for w in words:
-                of_runs = [p["parts"].get(w, {}) for p in here]
+            for value in values:
+                of_runs = [p["parts"].get(value, {}) for p in runs]
                 cells = [percent(*(o.get(k) for k in ("value", "low", "high"))) for o in of_runs]
-                body.append([w, *cells, str(max(o.get("rows", 0) for o in of_runs))])
-            name = names_of(kind)[here[0]["metric"]]
+                body.append([value, *cells, str(max(o.get("rows", 0) for o in of_runs))])
+            name = names_of(kind)[runs[0]["metric"]]
             lines += [
                 f"{name} in % of gold test rows by {self.by}:", "",
-                table([self.by, *(p["run"] for p in here), "rows"], body), "",
+                table([self.by, *(p["run"] for p in runs), "rows"], body), "",
             ]  # fmt: skip
         return lines
 
@@ -128,10 +132,10 @@ class Comparison:
         if not body:
             return []
         head = ["run", "parameters", "of the head", "model ms", "end to end ms"]
-        many = f"{self.threads} CPU threads" if self.threads != 1 else "1 CPU thread"
+        cores = f"{self.threads} CPU threads" if self.threads != 1 else "1 CPU thread"
         notes = [f"{r['run']}: {r['cost_note']}" for r in self.rows if r["cost_note"]]
         return [
-            f"Size, and milliseconds per utterance at batch 1 (medians, runs by turns, {many}):",
+            f"Size, and milliseconds per utterance at batch 1 (medians, runs by turns, {cores}):",
             "", table(head, body), *notes,
         ]  # fmt: skip
 
@@ -146,18 +150,18 @@ class Comparison:
              *(f"{p[k]:.3f}" for k in keys)]
             for p in self.pairs
         ]  # fmt: skip
-        first, many = self.pairs[0], len(self.pairs)
+        first, count = self.pairs[0], len(self.pairs)
         other = ", and of McNemar's exact test of accuracy (which takes rows as independent)"
-        words = ["p", "p Holm", "McNemar", "McN. Holm"][: len(keys)]
+        heads = ["p", "p Holm", "McNemar", "McN. Holm"][: len(keys)]
         return [
             "",
             f"Difference to {first['against']} on the test rows that both can read, in points, "
             f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
             f"{names[self.metric]} (never below what an exact test over as many groups could "
             f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
-            f"correction for {many} comparison{'s' if many > 1 else ''}:",
+            f"correction for {count} comparison{'s' if count > 1 else ''}:",
             "",
-            table(["run", "rows", *names.values(), *words], body),
+            table(["run", "rows", *names.values(), *heads], body),
         ]
 
 

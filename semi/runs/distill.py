@@ -15,7 +15,6 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -114,11 +113,11 @@ def _student_config(teacher: str | Path, config: settings.Config) -> settings.Co
     config = copy.deepcopy(config)
     config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
     config.train.folds = run.config.train.folds
-    mine, theirs = task_of(config).kind, task_of(run.config).kind
-    if mine != theirs:
+    kind, teacher_kind = task_of(config).kind, task_of(run.config).kind
+    if kind != teacher_kind:
         raise RunError(
-            f"{teacher} has task.kind={theirs}, the student {config.name} {mine}; a student learns "
-            f"what its teacher says, so set task.kind={theirs}"
+            f"{teacher} has task.kind={teacher_kind}, the student {config.name} {kind}; a student "
+            f"learns what its teacher says, so set task.kind={teacher_kind}"
         )
     config.distill.teacher = str(teacher)
     if Path(config.path).resolve() == run.path.resolve():
@@ -140,8 +139,8 @@ def _bind_teacher(run: Run, teacher: str | Path) -> None:
 
 
 def _two_rounds(
-    dataset: Dataset, config: Any, labels: SoftLabels, recorder: RunRecorder, bars: RoundProgress,
-    on_step: Callable[[int], OnStep],
+    dataset: Dataset, config: settings.Config, labels: SoftLabels, recorder: RunRecorder,
+    bars: RoundProgress, on_step: Callable[[int], OnStep],
 ) -> tuple[RoundState, RoundState]:  # fmt: skip
     """Returns the student on gold alone and the taught one; finished ones are read back."""
     learned = recorder.load_pretrained()
@@ -196,41 +195,48 @@ def _finish(
 
 
 def _sentence(
-    dataset: Dataset, config: Any, alone: RoundState, taught: RoundState, teacher: str
+    dataset: Dataset, config: settings.Config, alone: RoundState, taught: RoundState, teacher: str
 ) -> str:
     """Returns what its teacher brought, against the same student on gold alone; and the teacher."""
     metric = config.rounds.metric
-    name, own = NAMES.get(metric, metric), result_of(Run.open(teacher))
-    told = (
+    name, result = NAMES.get(metric, metric), result_of(Run.open(teacher))
+    sentence = (
         f"The student taught by {teacher} ships: out-of-fold {name} {100 * taught.metric:.1f} "
         f"against {100 * alone.metric:.1f} of the same student on gold alone (standard error "
         f"{100 * alone.se:.1f})"
     )
     before = Run.open(teacher).config.rounds.metric
-    if own.get("final") is not None and before == metric:
-        told += f" and {100 * own['final']:.1f} of the teacher"
+    if result.get("final") is not None and before == metric:
+        sentence += f" and {100 * result['final']:.1f} of the teacher"
     rows = dataset.test[dataset.label[dataset.test] >= 0]
-    mine, base = shipped_prediction(dataset, taught, rows), shipped_prediction(dataset, alone, rows)
-    if mine is None or base is None:
-        return told + "."
-    gap = _gap(dataset, config, rows, mine, base)
+    student, baseline = (
+        shipped_prediction(dataset, taught, rows),
+        shipped_prediction(dataset, alone, rows),
+    )
+    if student is None or baseline is None:
+        return sentence + "."
+    gap = _gap(dataset, config, rows, student, baseline)
     unproven = "" if gap.low > 0 or gap.high < 0 else ", so no difference is shown"
     unproven = ", too few to show anything" if gap.units < FEW else unproven
-    return told + (
+    return sentence + (
         f"; on {len(rows)} test rows the difference to gold alone is {100 * gap.value:+.1f} "
         f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] over {gap.units} {gap.unit}{unproven}."
     )
 
 
 def _gap(
-    dataset: Dataset, config: Any, rows: Tensor, mine: Prediction, base: Prediction
+    dataset: Dataset,
+    config: settings.Config,
+    rows: Tensor,
+    student: Prediction,
+    baseline: Prediction,
 ) -> Interval:
     """Returns the difference of two models on rows of the dataset, in the metric of the rounds."""
     name, at = config.rounds.metric, rows.cpu().numpy()
-    group, both = dataset.group[at], (mine.probs.cpu().numpy(), base.probs.cpu().numpy())
+    group, both = dataset.group[at], (student.probs.cpu().numpy(), baseline.probs.cpu().numpy())
     if name == "ccc" and dataset.affect is not None:
         truth = dataset.affect[rows].cpu().numpy()
-        values = (a.affect.cpu().numpy() for a in (mine, base) if a.affect is not None)
+        values = (a.affect.cpu().numpy() for a in (student, baseline) if a.affect is not None)
         sums = [affect_sums(value, truth) for value in values]
         return paired_intervals(sums[0], sums[1], group, config.seed)[name]
     if dataset.multi is not None:
@@ -245,8 +251,8 @@ def soft_labels(path: str | Path) -> SoftLabels:
     """Returns what a finished run says of its training rows; read back where it was stored."""
     kept = Path(path, TEACHER)
     finished = Path(path, "result.json")
-    here = kept.is_file() and finished.is_file()
-    if here and kept.stat().st_mtime_ns >= finished.stat().st_mtime_ns:
+    stored = kept.is_file() and finished.is_file()
+    if stored and kept.stat().st_mtime_ns >= finished.stat().st_mtime_ns:
         with np.load(kept, allow_pickle=False) as held:
             if held["gold"].ndim == 3:  # else of an earlier version
                 return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},

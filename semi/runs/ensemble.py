@@ -133,8 +133,8 @@ def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[
             return torch.full((count,), 1 / count).double(), "equal weights"
         if given != "fitted":
             raise RunError(f"weights must be fitted, uniform or numbers, got '{given}'")
-        weights, told = fit(members, gold)
-        return weights, f"fitted weights ({told})"
+        weights, note = fit(members, gold)
+        return weights, f"fitted weights ({note})"
     share = torch.tensor([float(w) for w in given], dtype=torch.float64)
     if len(share) != count:
         raise RunError(f"{len(share)} weights were given for {count} members; one number each")
@@ -146,9 +146,9 @@ def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[
 def _mixed(members: list[Predictions], weights: torch.Tensor, rows: np.ndarray) -> Predictions:
     """Returns the vote on `rows`, in place of the first member's answers there."""
     first = members[0]
-    said, values = mix(members, weights, rows)
+    mixed, values = mix(members, weights, rows)
     probs, affect = first.probs.copy(), None if first.affect is None else first.affect.copy()
-    probs[rows] = said.numpy()
+    probs[rows] = mixed.numpy()
     if affect is not None and values is not None:
         affect[rows] = values.numpy()
     return replace(first, probs=probs, affect=affect, notes=[])
@@ -158,11 +158,11 @@ def _cross_fitted(members: list[Predictions], mixed: Predictions, gold: np.ndarr
     """Returns the vote with gold rows mixed by weights that were fitted on the other folds."""
     part, done = members[0].fold[gold], replace(mixed, probs=mixed.probs.copy())
     for k in np.unique(part):
-        here, rest = gold[part == k], gold[part != k]
-        said = _mixed(members, fit(members, rest)[0], here)
-        done.probs[here] = said.probs[here]
-        if done.affect is not None and said.affect is not None:
-            done.affect[here] = said.affect[here]
+        held, others = gold[part == k], gold[part != k]
+        vote = _mixed(members, fit(members, others)[0], held)
+        done.probs[held] = vote.probs[held]
+        if done.affect is not None and vote.affect is not None:
+            done.affect[held] = vote.affect[held]
     return done
 
 
@@ -183,8 +183,8 @@ def _best(metrics: dict, members: list[Predictions]) -> int:
 
 def _paired(one: Predictions, best: Predictions, split: str) -> dict[str, Any]:
     gap = gap_of(one, best, split)
-    found = gap.differences[main_metric(one.kind)]
-    return {"against": best.name, "rows": gap.rows, **found.to_dict()}
+    difference = gap.differences[main_metric(one.kind)]
+    return {"against": best.name, "rows": gap.rows, **difference.to_dict()}
 
 
 def _gain(split: str, gain: dict, kind: str) -> str:

@@ -25,18 +25,20 @@ def mix(
 
     Several labels a row are mixed class by class; valence and arousal as weighted means.
     """
-    probs, here = _stacked(members, rows)
+    probs, answered = _stacked(members, rows)
     if members[0].task.multi:
         pairs = torch.stack([1 - probs, probs], -1).flatten(1, 2)  # (A, n C, 2)
-        said = soft_vote(pairs.nan_to_num(0.0), weights, here.repeat_interleave(probs.shape[2], 0))
-        said = said[:, 1].reshape(probs.shape[1:])
+        mixed = soft_vote(
+            pairs.nan_to_num(0.0), weights, answered.repeat_interleave(probs.shape[2], 0)
+        )
+        mixed = mixed[:, 1].reshape(probs.shape[1:])
     elif probs.shape[2]:
-        said = soft_vote(probs.nan_to_num(0.0), weights, here)
+        mixed = soft_vote(probs.nan_to_num(0.0), weights, answered)
     else:
-        said = probs[0]
-    silent = ~(here & (weights > 0)).any(1)
-    said = said.masked_fill(silent[:, None], float("nan"))
-    return said, mix_values(_values(members, rows), weights)
+        mixed = probs[0]
+    silent = ~(answered & (weights > 0)).any(1)
+    mixed = mixed.masked_fill(silent[:, None], float("nan"))
+    return mixed, mix_values(_values(members, rows), weights)
 
 
 def mix_values(values: Tensor | None, weights: Tensor) -> Tensor | None:
@@ -53,8 +55,8 @@ def fit(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, str]:
     Where there are classes they alone decide, also for valence and arousal beside them.
     """
     first = members[0]
-    probs, here = _stacked(members, rows)
-    silent = ~here.any(0)
+    probs, answered = _stacked(members, rows)
+    silent = ~answered.any(0)
     if silent.any():
         raise RunError(
             f"member {int(silent.nonzero()[0]) + 1} says nothing about gold training rows, so "
@@ -66,10 +68,10 @@ def fit(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, str]:
     if first.several is not None:
         truth = torch.from_numpy(first.several[rows])
         probs = torch.stack([1 - probs, probs], -1).flatten(1, 2)
-        here, label = here.repeat_interleave(truth.shape[1], 0), truth.flatten().long()
-    vote = fit_weights(probs, label, present=here)
-    told = f"{vote.note}; log-loss {vote.nll:.3f}, equal {vote.nll_uniform:.3f}"
-    return torch.tensor(vote.weights, dtype=torch.float64), told
+        answered, label = answered.repeat_interleave(truth.shape[1], 0), truth.flatten().long()
+    vote = fit_weights(probs, label, present=answered)
+    note = f"{vote.note}; log-loss {vote.nll:.3f}, equal {vote.nll_uniform:.3f}"
+    return torch.tensor(vote.weights, dtype=torch.float64), note
 
 
 def _fit_values(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, str]:
@@ -92,11 +94,11 @@ def _fit_values(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, s
     best = minimise(lambda t: loss(t.softmax(0)), torch.zeros(count).double())[0].softmax(0)
     keep = len(rows) / (len(rows) + ROWS_PER_MEMBER * count)
     weights = (1 - keep) * equal + keep * best.detach()
-    told = (
+    note = (
         f"fitted on {len(rows)} gold rows, {keep:.0%} of the way from equal weights; squared error "
         f"{float(loss(weights)):.3f} of the variance, equal {float(loss(equal)):.3f}"
     )
-    return weights, told
+    return weights, note
 
 
 def _stacked(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -109,5 +111,5 @@ def _values(members: list[Predictions], rows: np.ndarray) -> Tensor | None:
     if members[0].affect is None:
         return None
     none = np.full((len(rows), 2), np.nan)
-    said = [none if m.affect is None else m.affect[rows] for m in members]
-    return torch.from_numpy(np.stack(said))
+    affect = [none if m.affect is None else m.affect[rows] for m in members]
+    return torch.from_numpy(np.stack(affect))

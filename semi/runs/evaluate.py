@@ -84,8 +84,8 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     gold = (splits.role == split) & (splits.label >= 0)
     if not gold.any():
         others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]
-        told = f"; it has {' and '.join(others)}" if others else ""
-        raise RunError(f"{run} has no gold row in the split {split}{told}, and always oof")
+        alternatives = f"; it has {' and '.join(others)}" if others else ""
+        raise RunError(f"{run} has no gold row in the split {split}{alternatives}, and always oof")
     # with every row of these speakers, because a new speaker is standardised by all of his rows
     speaker = manifest.table["speaker"]
     mates = speaker.isin([s for s in speaker[gold] if isinstance(s, str)]).to_numpy()
@@ -95,12 +95,12 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
         store=config.features.store if os.path.isdir(config.features.store) else None,
     )
     probs = answers[[f"p_{c}" for c in manifest.classes]].to_numpy()
-    mine = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report
-    lost = int(gold.sum() - mine.sum())
-    if not mine.any():
+    scored = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report
+    lost = int(gold.sum() - scored.sum())
+    if not scored.any():
         raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
     metrics = measured(
-        probs[mine], splits.label[rows][mine], splits.group[rows][mine], manifest.classes,
+        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes,
         config.seed,
     )  # fmt: skip
     return Evaluation(str(run), split, manifest.classes, metrics, lost)

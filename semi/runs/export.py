@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-from models.fusion import FusionOutput, build_fusion
+from torch import Tensor
 
 from ..config.task import task_of
 from ..errors import RunError, SemiError
@@ -23,9 +21,10 @@ from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
 from ..files import replacing
 from ..self_training.model_dir import Model, load_model
-from ..self_training.teacher import FUSED, answer, can_speak
+from ..self_training.teacher import answer
 from .predictions import write_predictions
 from .reopen import predictions_of
+from .shipped import Shipped, frames_of
 
 MODELS = {".pt2": "torch.export", ".onnx": "ONNX"}
 TABLES = (".npz", ".csv", ".parquet")
@@ -58,99 +57,6 @@ class Exported:
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
 
-class Shipped(nn.Module):
-    """A trained model as one plain module.
-
-    (each modality (B, D), or (B, T, D) with NaN where a row has no frame any more; present (B, M))
-    -> [probabilities (B, C)] and [valence and arousal (B, 2)], as the task has them.
-    """
-
-    weights: Tensor  # (H,) of the vote
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        ensemble, task = model.ensemble, task_of(model.config)
-        self.names = list(ensemble.dims)
-        self.heads, self.calibrations = model.voter.heads, model.voter.calibrations
-        self.multi, self.classify, self.affect = task.multi, task.kind != "affect", task.affect
-        self.scales = model.standardizer.mode != "speaker"
-        self.clamp = model.standardizer.clamp if model.standardizer.mode == "global" else 0.0
-        self.frames = frames_of(model)
-        self.register_buffer("weights", model.voter.weights.float())
-        members = []
-        for e in range(ensemble.count):
-            one = build_fusion(ensemble.config, ensemble.dims, ensemble.classes)
-            state = {k: v[e] for k, v in (ensemble.params | ensemble.buffers).items()}
-            one.load_state_dict(state)
-            members.append(one.eval().requires_grad_(False))
-        self.members = nn.ModuleList(members)
-        self.widths = {}
-        for i, name in enumerate(self.names):
-            profile = model.standardizer.profiles[name]
-            self.register_buffer(f"mean_{i}", profile.mean)
-            self.register_buffer(f"std_{i}", profile.std)
-            axes = None if profile.components is None else profile.components * profile.scale
-            self.register_buffer(f"axes_{i}", axes)
-            self.widths[name] = len(profile.mean) if self.scales else ensemble.dims[name]
-
-    def forward(self, inputs: list[Tensor], present: Tensor) -> list[Tensor]:
-        """Returns calibrated probabilities (B, C), then valence and arousal (B, 2), if known."""
-        values = {}
-        for i, (name, x) in enumerate(zip(self.names, inputs, strict=True)):
-            here = present[:, i].view(-1, *[1] * (x.dim() - 1))
-            values[name] = torch.where(here, self.scaled(i, x) if self.scales else x, 0.0)
-        said = [member(values, present) for member in self.members]
-        found = [self.vote([self.by_head(out) for out in said], present)] if self.classify else []
-        if self.affect:
-            found.append(torch.stack([out.affect for out in said]).mean(0))
-        return found
-
-    def by_head(self, out: FusionOutput) -> Tensor:
-        """Returns one member's probabilities (H, B, C)."""
-        every = {FUSED: out.logits, **out.modality_logits}
-        return torch.stack([
-            every[h].sigmoid() if self.multi else every[h].softmax(-1) for h in self.heads
-        ])  # fmt: skip
-
-    def vote(self, said: list[Tensor], present: Tensor) -> Tensor:
-        """Returns (B, C): the members' mean, calibrated, voted over the heads that are present."""
-        mean = torch.stack(said).mean(0)  # (H, B, C)
-        if self.multi:
-            pairs = torch.stack([1 - mean, mean], -1).clamp(min=1e-30).log().flatten(1, 2)
-            parts = [self.calibrations[h].apply(pairs[i])[:, 1] for i, h in enumerate(self.heads)]
-            probs = torch.stack(parts).view_as(mean)
-        else:
-            log = mean.clamp(min=1e-30).log()
-            parts = [self.calibrations[h].apply(log[i]) for i, h in enumerate(self.heads)]
-            probs = torch.stack(parts)
-        can = can_speak(self.heads, present)
-        share = self.weights * can.to(probs.dtype)  # (B, H)
-        mixed = torch.einsum("bh,hbc->bc", share, probs)
-        total = share.sum(1, keepdim=True) if self.multi else mixed.sum(-1, keepdim=True)
-        even = torch.full_like(mixed, 0.5 if self.multi else 1 / mixed.shape[-1])
-        return torch.where(total > 0, mixed / total.clamp(min=1e-30), even)
-
-    def scaled(self, i: int, x: Tensor) -> Tensor:
-        """Returns the standardised features of modality i; a frame of NaN stays one."""
-        out = (x - getattr(self, f"mean_{i}")) / getattr(self, f"std_{i}")
-        out = out.clamp(-self.clamp, self.clamp) if self.clamp else out
-        axes = getattr(self, f"axes_{i}")
-        return out if axes is None else out @ axes
-
-
-def frames_of(model: Model) -> dict[str, int]:
-    """Returns {modality: most frames T} of those that the model reads as sequences."""
-    sections = model.config.encoders
-    limit = model.config.features.max_frames
-    found = {}
-    for name in model.ensemble.dims:
-        whole = name.split(".")[0]  # speech.3 is a layer of speech
-        section = sections.extra.get(whole) or getattr(sections, whole, None)
-        if limit > 1 and section is not None and section.pooling == "frames":
-            found[name] = limit
-    return found
-
-
 def export(run: str | Path, output: str | Path) -> Exported:
     """Writes a run's model (.pt2, .onnx) or the probabilities of all its rows (.npz, .csv).
 
@@ -160,8 +66,8 @@ def export(run: str | Path, output: str | Path) -> Exported:
     if suffix in TABLES:
         answers = predictions_of(run)
         write_predictions(output, answers)
-        told = f"probabilities of {len(answers.ids)} utterances, out-of-fold on gold training rows"
-        return Exported(str(output), told, [], answers.classes, None)
+        kind = f"probabilities of {len(answers.ids)} utterances, out-of-fold on gold training rows"
+        return Exported(str(output), kind, [], answers.classes, None)
     if suffix not in MODELS:
         raise RunError(
             f"the ending of {output} must be one of {', '.join((*MODELS, *TABLES))}: it says what "
@@ -172,9 +78,9 @@ def export(run: str | Path, output: str | Path) -> Exported:
     inputs, present = _examples(module)
     with replacing(output) as temporary:
         write = _write_program if suffix == ".pt2" else _write_onnx
-        again = write(module, inputs, present, temporary)
-        own = _own(model, inputs, present)
-        gap = max(float((a - b).abs().max()) for a, b in zip(again, own, strict=True))
+        exported = write(module, inputs, present, temporary)
+        expected = _own(model, inputs, present)
+        gap = max(float((a - b).abs().max()) for a, b in zip(exported, expected, strict=True))
         if not gap <= TOLERANCE:
             raise RunError(
                 f"the exported model differs from the run's own by {gap:.1e}, more than "
@@ -233,18 +139,21 @@ def _own(model: Model, inputs: list[Tensor], present: Tensor) -> list[Tensor]:
         ready = Features(values, present)
         if model.standardizer.mode != "speaker":
             ready = model.standardizer.apply(ready)
-    said = answer(model.ensemble, model.voter, ready.values, present, model.chains)
+    answers = answer(model.ensemble, model.voter, ready.values, present, model.chains)
     task = task_of(model.config)
-    every = [said.probs if task.kind != "affect" else None, said.affect if task.affect else None]
+    every = [
+        answers.probs if task.kind != "affect" else None,
+        answers.affect if task.affect else None,
+    ]
     return [x for x in every if x is not None]
 
 
-def _packed(x: Tensor, here: Tensor) -> Frames:
+def _packed(x: Tensor, present: Tensor) -> Frames:
     """Returns (B, D) or (B, T, D) with NaN after the last frame as packed frames."""
     x = x[:, None] if x.dim() == 2 else x
-    real = ~x[..., 0].isnan() & here[:, None]
+    real = ~x[..., 0].isnan() & present[:, None]
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), real.sum(1).cumsum(0)])
-    return Frames(x[real], offsets, here)
+    return Frames(x[real], offsets, present)
 
 
 def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path: Path
@@ -288,11 +197,11 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
         )  # fmt: skip
         program.save(str(path), external_data=False)  # type: ignore[union-attr]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    said: list[Any] = []
+    batches: list[Any] = []
     for part in _parts():
         given = [*(x[part].numpy() for x in inputs), present[part].numpy()]
-        said.append(session.run(None, dict(zip(names, given, strict=True))))
-    return [torch.cat([torch.from_numpy(x) for x in parts]) for parts in zip(*said, strict=True)]
+        batches.append(session.run(None, dict(zip(names, given, strict=True))))
+    return [torch.cat([torch.from_numpy(x) for x in parts]) for parts in zip(*batches, strict=True)]
 
 
 def _parts() -> list[slice]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +18,14 @@ import torch
 from ..config.schema import keeps_frames
 from ..errors import SemiError
 from ..self_training.model_dir import Model, load_model, same_encoder
+from ..self_training.teacher import answer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.encoders import Encoder
+
+    from ..features.sources import Source
 
 REPEATS = 15
 UTTERANCES = 5
@@ -45,7 +54,9 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def measure(runs: list[str], tables: list[Any], *, repeats: int = REPEATS) -> list[Cost]:
+def measure(
+    runs: list[str], tables: Sequence[pd.DataFrame | None], *, repeats: int = REPEATS
+) -> list[Cost]:
     """Returns the cost of each run, timed by turns on the CPU.
 
     Args:
@@ -71,112 +82,140 @@ def measure(runs: list[str], tables: list[Any], *, repeats: int = REPEATS) -> li
 
 def _by_turns(calls: Sequence[Callable[[], int] | None], repeats: int) -> list[float | None]:
     """Returns the median milliseconds per utterance; a call returns how many it did."""
-    seen: list[list[float]] = [[] for _ in calls]
+    times: list[list[float]] = [[] for _ in calls]
     for turn in range(WARM + repeats):
-        for mine, call in zip(seen, calls, strict=True):
+        for measured, call in zip(times, calls, strict=True):
             if call is None:
                 continue
             begin = time.perf_counter()
             count = call()
             if turn >= WARM:
-                mine.append(1000 * (time.perf_counter() - begin) / count)
-    return [float(np.median(s)) if s else None for s in seen]
+                measured.append(1000 * (time.perf_counter() - begin) / count)
+    return [float(np.median(measured)) if measured else None for measured in times]
 
 
 def _alone(model: Model) -> Callable[[], int]:
-    from ..self_training.teacher import answer
-
+    """Returns a call that labels one row of features and returns 1."""
     dims, frames = model.ensemble.dims, keeps_frames(model.config.encoders)
     shape = (1, model.config.features.max_frames) if frames else (1,)  # as long as they may be
     values = {m: torch.zeros(*shape, d) for m, d in dims.items()}
-    present = torch.ones(1, len(dims), dtype=torch.bool)
-
-    def call() -> int:
-        answer(model.ensemble, model.voter, values, present, model.chains)
-        return 1
-
-    return call
+    return partial(_label_features, model, values, torch.ones(1, len(dims), dtype=torch.bool))
 
 
-def _end_to_end(model: Model, table: Any) -> tuple[Callable[[], int] | None, int | None, str]:
+def _label_features(model: Model, values: dict[str, torch.Tensor], present: torch.Tensor) -> int:
+    """Labels standardised rows and returns how many they are."""
+    answer(model.ensemble, model.voter, values, present, model.chains)
+    return len(present)
+
+
+@dataclass
+class _Pipeline:
+    """Everything between the files of some utterances and their labels."""
+
+    model: Model
+    encoders: dict[str, Encoder]
+    sources: dict[str, Source]  # what each encoder reads of the rows
+    speakers: list[str] | None  # of the rows
+
+    def speaker(self, row: int) -> list[str] | None:
+        """Returns the speaker of a row, as the standardizer takes it."""
+        return None if self.speakers is None else [self.speakers[row]]
+
+
+def _end_to_end(
+    model: Model, table: pd.DataFrame | None
+) -> tuple[Callable[[], int] | None, int | None, str]:
     """Returns a call that labels the table's rows one by one, encoder size, and why if neither."""
-    from ..features.encode import wants_frames
-    from ..features.extract import open_encoders
-    from ..features.keys import FileKeys
-    from ..features.sequences import sequences
-    from ..features.sources import Limits, audio_source, text_source
-    from ..features.table import _views
-    from ..features.tensors import Features, Frames
-    from ..self_training.teacher import answer
-
-    stored = [name for name, said in model.identities.items() if _stored(model, name)]
+    stored = [name for name in model.identities if _stored(model, name)]
     if stored:
         return None, None, f"{', '.join(stored)} is read from stored arrays: no encoder to time"
     if table is None or not len(table):
         return None, None, "no utterance to time"
     try:
-        every = open_encoders(model.config)
-        encoders = {n: e for n, e in every.items() if n in model.identities}
-        for name, encoder in encoders.items():
-            same_encoder(name, model.identities[name], encoder.identity())
+        pipeline = _pipeline(model, table)
     except SemiError as error:
         return None, None, f"not timed from the file on: {error}"
-    data = model.config.data
-    limits = Limits(data.min_seconds, data.max_seconds)
-    sources = {
-        n: text_source(table) if e.modality == "text"
-        else audio_source(table, FileKeys(), limits)
-        for n, e in encoders.items()
-    }  # fmt: skip
-    dims, speakers = model.ensemble.dims, table["speaker"].tolist() if "speaker" in table else None
-    sequence = keeps_frames(model.config.encoders)
-
-    def of_frames(row: int) -> None:
-        packed: dict[str, Frames] = {}
-        for name, encoder in encoders.items():
-            here = sources[name].keys[row] != b""
-            rows = torch.zeros(0, dims[name])
-            if here:
-                data = [sources[name].load(row)]
-                whole = wants_frames(encoder)
-                frames: Any = encoder  # `encode_frames` is no part of every encoder
-                rows = frames.encode_frames(data)[0] if whole else encoder.encode(data)
-            offsets = torch.tensor([0, len(rows)])
-            for view, value in _views(name, encoder, rows.float()).items():
-                packed[view] = Frames(value, offsets, torch.tensor([here]))
-        speaker = None if speakers is None else [speakers[row]]
-        scaled = model.standardizer.apply_frames(packed, speaker)
-        ready = sequences(scaled, model.config.features.max_frames)
-        answer(model.ensemble, model.voter, ready.values, ready.present, model.chains)
-
-    def one(row: int) -> None:
-        if sequence:
-            of_frames(row)
-            return
-        values: dict[str, torch.Tensor] = {}
-        for name, encoder in encoders.items():
-            if sources[name].keys[row] == b"":
-                continue
-            coded = encoder.encode([sources[name].load(row)])
-            values |= _views(name, encoder, coded)
-        present = torch.tensor([[m in values for m in dims]])
-        width = {m: len(p.mean) for m, p in model.standardizer.profiles.items()}
-        full = {m: values.get(m, torch.zeros(1, width[m])) for m in dims}
-        ready = model.standardizer.apply(
-            Features(full, present, list(dims)), None if speakers is None else [speakers[row]]
-        )
-        answer(model.ensemble, model.voter, ready.values, ready.present, model.chains)
-
-    def call() -> int:
-        for row in range(len(table)):
-            one(row)
-        return len(table)
-
+    call = partial(_label_rows, pipeline, len(table))
     try:
         call()  # weights are read at the first call
     except (SemiError, OSError, RuntimeError) as error:
         return None, None, f"not timed from the file on: {' '.join(str(error).split())[:200]}"
-    return call, sum(_size(e) for e in encoders.values()), ""
+    return call, sum(_size(encoder) for encoder in pipeline.encoders.values()), ""
+
+
+def _pipeline(model: Model, table: pd.DataFrame) -> _Pipeline:
+    """Returns the model behind its own encoders; SemiError where they are not the same or gone."""
+    from ..features.extract import open_encoders
+    from ..features.keys import FileKeys
+    from ..features.sources import Limits, audio_source, text_source
+
+    opened = open_encoders(model.config)
+    encoders = {name: e for name, e in opened.items() if name in model.identities}
+    for name, encoder in encoders.items():
+        same_encoder(name, model.identities[name], encoder.identity())
+    data = model.config.data
+    limits = Limits(data.min_seconds, data.max_seconds)
+    sources = {
+        name: text_source(table)
+        if e.modality == "text"
+        else audio_source(table, FileKeys(), limits)
+        for name, e in encoders.items()
+    }
+    speakers = table["speaker"].tolist() if "speaker" in table else None
+    return _Pipeline(model, encoders, sources, speakers)
+
+
+def _label_rows(pipeline: _Pipeline, rows: int) -> int:
+    """Labels the first rows one by one, from the file on, and returns how many they are."""
+    label = _label_frames if keeps_frames(pipeline.model.config.encoders) else _label_vectors
+    for row in range(rows):
+        label(pipeline, row)
+    return rows
+
+
+def _label_vectors(pipeline: _Pipeline, row: int) -> None:
+    """Labels one row whose modalities are one vector each."""
+    from ..features.table import _views
+    from ..features.tensors import Features
+
+    model, dims = pipeline.model, pipeline.model.ensemble.dims
+    values: dict[str, torch.Tensor] = {}
+    for name, encoder in pipeline.encoders.items():
+        source = pipeline.sources[name]
+        if source.keys[row] != b"":
+            values |= _views(name, encoder, encoder.encode([source.load(row)]))
+    present = torch.tensor([[m in values for m in dims]])
+    width = {m: len(profile.mean) for m, profile in model.standardizer.profiles.items()}
+    full = {m: values.get(m, torch.zeros(1, width[m])) for m in dims}
+    ready = model.standardizer.apply(Features(full, present, list(dims)), pipeline.speaker(row))
+    _label_features(model, ready.values, ready.present)
+
+
+def _label_frames(pipeline: _Pipeline, row: int) -> None:
+    """Labels one row whose modalities are sequences of frames."""
+    from ..features.encode import wants_frames
+    from ..features.sequences import sequences
+    from ..features.table import _views
+    from ..features.tensors import Frames
+
+    model = pipeline.model
+    packed: dict[str, Frames] = {}
+    for name, encoder in pipeline.encoders.items():
+        source = pipeline.sources[name]
+        present = source.keys[row] != b""
+        rows = torch.zeros(0, model.ensemble.dims[name])
+        if present:
+            batch = [source.load(row)]
+            frames: Any = encoder  # `encode_frames` is no part of every encoder
+            rows = (
+                frames.encode_frames(batch)[0] if wants_frames(encoder) else encoder.encode(batch)
+            )
+        offsets = torch.tensor([0, len(rows)])
+        for view, value in _views(name, encoder, rows.float()).items():
+            packed[view] = Frames(value, offsets, torch.tensor([present]))
+    scaled = model.standardizer.apply_frames(packed, pipeline.speaker(row))
+    ready = sequences(scaled, model.config.features.max_frames)
+    _label_features(model, ready.values, ready.present)
 
 
 def _stored(model: Model, name: str) -> bool:
@@ -186,11 +225,11 @@ def _stored(model: Model, name: str) -> bool:
 
 def _size(encoder: Any) -> int:
     """Returns the parameters of an encoder's network; 0 where it has none (fixed formulas)."""
-    seen: set[int] = set()
+    counted: set[int] = set()
     total = 0
     for value in _inside(encoder, 3):
-        if id(value) not in seen:
-            seen.add(id(value))
+        if id(value) not in counted:
+            counted.add(id(value))
             total += sum(p.numel() for p in value.parameters())
     return total
 
@@ -203,16 +242,16 @@ def _inside(thing: Any, depth: int) -> list[torch.nn.Module]:
     return [m for v in vars(thing).values() for m in _inside(v, depth - 1)]
 
 
-def timed_rows(table: Any, rows: np.ndarray) -> Any:
+def timed_rows(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame | None:
     """Returns up to a handful of the rows whose files are there, evenly spread; None if none."""
-    here = [r for r in rows if _there(table, r)]
-    if not here:
+    readable = [r for r in rows if _there(table, r)]
+    if not readable:
         return None
-    pick = np.unique(np.linspace(0, len(here) - 1, UTTERANCES).round().astype(int))
-    return table.iloc[[here[i] for i in pick]].reset_index(drop=True)
+    pick = np.unique(np.linspace(0, len(readable) - 1, UTTERANCES).round().astype(int))
+    return table.iloc[[readable[i] for i in pick]].reset_index(drop=True)
 
 
-def _there(table: Any, row: int) -> bool:
+def _there(table: pd.DataFrame, row: int) -> bool:
     audio, text = table["audio"].iloc[row], table["text"].iloc[row]
     if isinstance(audio, str) and audio.strip():
         return Path(audio).is_file()

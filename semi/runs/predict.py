@@ -9,18 +9,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.task import task_of
 from ..errors import ManifestError, SemiError
 from ..files import check_table, write_table
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
 
 NOTHING = "nothing to go by"
-AFFECT = ("valence", "arousal")
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Predictor:
@@ -104,91 +103,67 @@ class Predictor:
         notes: dict[str, str] = {}
         for lost in done.quarantine:
             notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), lost.reason]))
-        found = Features({}, torch.zeros(n, 0, dtype=torch.bool))
-        mine = {n: encoders[n] for n in used}
+        features = Features({}, torch.zeros(n, 0, dtype=torch.bool))
+        read = {n: encoders[n] for n in used}
         if used and keeps_frames(model.config.encoders):
-            frames = load_frames(table, mine, shelf, **settings)
+            frames = load_frames(table, read, shelf, **settings)
             frames = model.standardizer.apply_frames(frames, speakers)
-            found = sequences(frames, model.config.features.max_frames)
-            return _in_order(found, dims, n), notes
+            features = sequences(frames, model.config.features.max_frames)
+            return _in_order(features, dims, n), notes
         if used:
-            found = load_features(table, mine, shelf, **settings)
-        raw = _in_order(found, width, n)
+            features = load_features(table, read, shelf, **settings)
+        raw = _in_order(features, width, n)
         return model.standardizer.apply(raw, speakers), notes
 
     def _reads(self) -> str:
         """Returns what this model goes by, for a row that has something else."""
-        encoders, told = self.model.config.encoders, []
+        encoders, inputs = self.model.config.encoders, []
         for name in self.model.identities:
             model = getattr(getattr(encoders, name, None), "model", "precomputed")
-            told.append(name + " from precomputed arrays" * (model == "precomputed"))
-        return f": this model reads {' and '.join(told)}"
+            inputs.append(name + " from precomputed arrays" * (model == "precomputed"))
+        return f": this model reads {' and '.join(inputs)}"
 
     def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
         """Returns the table of answers to standardised features (N rows)."""
-        import numpy as np
-        import pandas as pd
-
-        from ..self_training.multitask_record import several_words
         from ..self_training.teacher import answer
+        from .answers import table_of
 
         model = self.model
         features = features.to(model.config.device)
-        said = answer(model.ensemble, model.voter, features.values, features.present, model.chains)
-        names, usable = np.array(model.classes), features.present.any(1).cpu().numpy()
-        probs = said.probs.cpu().numpy().astype(float)
-        ids = table["id"].astype(str).tolist()
+        outputs = answer(
+            model.ensemble, model.voter, features.values, features.present, model.chains
+        )
+        readable = features.present.any(1).cpu().numpy()
+        return table_of(model, outputs, features, table, self._notes(table, readable, notes))
+
+    def _notes(self, table: pd.DataFrame, readable: np.ndarray, notes: dict[str, str]) -> list[str]:
+        """Returns why each row lacks an input or has no answer (N,); '' where nothing is wrong."""
+        import numpy as np
 
         given = np.zeros(len(table), dtype=bool)
         for name in {"audio", "text"} & set(table.columns):
             given |= table[name].notna().to_numpy()
         reads = self._reads()
-        why = [
+        return [
             notes.get(i, "" if ok else NOTHING + (reads if has else ""))
-            for i, ok, has in zip(ids, usable, given, strict=True)
+            for i, ok, has in zip(table["id"].astype(str).tolist(), readable, given, strict=True)
         ]
 
-        def vote(p, here) -> tuple[list, list]:
-            """Returns label and confidence per row, None where the row cannot vote."""
-            if model.voter.multi:  # 'a;b'; as sure as of the least sure of its classes
-                words = several_words(p, model.classes)
-                label = [w if ok else None for w, ok in zip(words, here, strict=True)]
-                return label, np.where(here, np.maximum(p, 1 - p).min(1), np.nan).tolist()
-            label = [str(names[k]) if ok else None for k, ok in zip(p.argmax(1), here, strict=True)]
-            return label, np.where(here, p.max(1), np.nan).tolist()
 
-        columns: dict[str, Any] = {"id": ids}
-        if said.affect is not None:
-            affect = said.affect.cpu().numpy().astype(float)
-            columns |= {a: np.where(usable, affect[:, i], np.nan) for i, a in enumerate(AFFECT)}
-        if task_of(model.config).kind == "affect":
-            columns["note"] = why
-            return pd.DataFrame(columns, index=table.index)
-        columns["label"], columns["confidence"] = vote(probs, usable)
-        for k, name in enumerate(model.classes):
-            columns[f"p_{name}"] = np.where(usable, probs[:, k], np.nan)
-        for h, head in enumerate(model.voter.heads):
-            if head not in features.names:
-                continue
-            here = features.present[:, features.names.index(head)].cpu().numpy()
-            label, sure = vote(said.by_head[h].cpu().numpy().astype(float), here)
-            columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
-        columns["note"] = why
-        return pd.DataFrame(columns, index=table.index)
-
-
-def _in_order(found: Features, widths: dict[str, int], n: int) -> Features:
+def _in_order(features: Features, widths: dict[str, int], n: int) -> Features:
     """Returns the features with every modality of the model, absent where nothing was found."""
     import torch
 
     from ..features.tensors import Features
 
-    values = {m: found.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
-    here = [
-        found.present[:, found.names.index(m)] if m in found.names else torch.zeros(n).bool()
+    values = {m: features.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
+    present = [
+        features.present[:, features.names.index(m)]
+        if m in features.names
+        else torch.zeros(n).bool()
         for m in widths
     ]
-    return Features(values, torch.stack(here, 1), list(widths))
+    return Features(values, torch.stack(present, 1), list(widths))
 
 
 def utterances(
@@ -230,6 +205,8 @@ def predict(
     output: str | Path | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went."""
+    from .answers import lines
+
     if output is not None:
         check_table(output)
     predictor = load(run)
@@ -253,37 +230,13 @@ def predict(
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)
-    told = "label" if "label" in answers else AFFECT[0]
-    lost = int(answers[told].isna().to_numpy().sum())
+    column = "label" if "label" in answers else "valence"
+    lost = int(answers[column].isna().to_numpy().sum())
     partly = sum(note != "" for note in answers["note"].tolist()) - lost
     more = f", {lost} of them without a label" if lost else ""
     more += f", {partly} of them without an input that cannot be used" if partly else ""
     more += " (see the column note)" if more else ""
     return f"{output}: {len(answers)} utterances{more}"
-
-
-def lines(answers: pd.DataFrame) -> list[str]:
-    """Returns one line an utterance: label, confidence, votes of the modalities."""
-    heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
-    found = []
-    for row in answers.to_dict("records"):
-        affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
-        if "label" not in row:
-            told = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"
-            found.append(f"{row['id']}  {told}")
-            continue
-        if row["label"] is None or row["label"] != row["label"]:
-            found.append(f"{row['id']}  -  ({row['note']})")
-            continue
-        votes = [
-            f"{h}: {row[f'{h}_label']} {row[f'{h}_confidence']:.2f}"
-            for h in heads
-            if isinstance(row[f"{h}_label"], str)
-        ]
-        votes += affect + ([row["note"]] if row["note"] else [])
-        told = f"  ({', '.join(votes)})" if votes else ""
-        found.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{told}")
-    return found
 
 
 def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:

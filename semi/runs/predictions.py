@@ -54,8 +54,8 @@ class Predictions:
     @property
     def answered(self) -> np.ndarray:
         """Where there is an answer (N,) bool."""
-        said = self.affect if self.kind == "affect" and self.affect is not None else self.probs
-        return np.asarray(np.isfinite(said).all(axis=1))
+        values = self.affect if self.kind == "affect" and self.affect is not None else self.probs
+        return np.asarray(np.isfinite(values).all(axis=1))
 
     def rows(self, split: str) -> np.ndarray:
         """Returns the gold rows (n,) of a split: oof, dev or test; also those without an answer."""
@@ -71,11 +71,11 @@ class Predictions:
         import pandas as pd
 
         names = np.array([*self.classes, None], dtype=object)
-        words = np.array([None, "gold"], dtype=object)  # of valence and arousal alone
+        gold = np.array([None, "gold"], dtype=object)  # of valence and arousal alone
         table = {
             "id": self.ids, "role": self.role, "group": self.group, "fold": self.fold,
             "label": names[self.label] if self.classes
-            else words[(self.label >= 0).astype(int)],
+            else gold[(self.label >= 0).astype(int)],
         }  # fmt: skip
         table |= {f"p_{c}": self.probs[:, k] for k, c in enumerate(self.classes)}
         if self.several is not None:
@@ -185,22 +185,22 @@ def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str,
             f"{first.name} ({first.manifest[:12]}...); only runs on one manifest go together"
         )
     for split in splits:
-        told = _difference(first, other, split)
-        if told:
+        difference = _difference(first, other, split)
+        if difference:
             raise RunError(
-                f"{other.name} and {first.name} have different gold {split} rows ({told}); train "
-                "them with the same data settings and seed"
+                f"{other.name} and {first.name} have different gold {split} rows ({difference}); "
+                "train them with the same data settings and seed"
             )
 
 
 def _difference(first: Predictions, other: Predictions, split: str) -> str:
     """Returns how the gold rows of a split differ, or ''."""
-    mine, theirs = (dict(zip(a.ids[a.rows(split)], a.label[a.rows(split)], strict=True))
+    labels, other_labels = (dict(zip(a.ids[a.rows(split)], a.label[a.rows(split)], strict=True))
                     for a in (first, other))  # fmt: skip
-    only, lost = len(theirs.keys() - mine.keys()), len(mine.keys() - theirs.keys())
+    only, lost = len(other_labels.keys() - labels.keys()), len(labels.keys() - other_labels.keys())
     if only or lost:
-        return f"{len(theirs)} against {len(mine)}, {only} of them only in the former"
-    moved = sum(mine[k] != theirs[k] for k in mine)
+        return f"{len(other_labels)} against {len(labels)}, {only} of them only in the former"
+    moved = sum(labels[k] != other_labels[k] for k in labels)
     return f"{moved} labels differ" if moved else ""
 
 

@@ -1,4 +1,4 @@
-"""`dry_run(run, words)`: what a selection rule would add to a finished run; adds nothing."""
+"""`dry_run(run, overrides)`: what a selection rule would add to a finished run; adds nothing."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ class DryRun:
         return "\n".join([*lines, *seen.notes])
 
 
-def dry_run(run: str | Path, words: Sequence[str] = ()) -> DryRun:
+def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
     """Returns what a rule would add to a finished run in one more round.
 
     Args:
         run: folder of the run.
-        words: key=value settings of the selection, such as rule=margin; "select." may stand before.
+        overrides: key=value of the selection, such as rule=margin; "select." may stand before.
     """
     opened = Run.open(run)
-    settings = [w if w.startswith("select.") else f"select.{w}" for w in words]
+    settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides]
     # the run's file holds what its recipe chose already
-    words = [*settings, "recipe=none"]
-    config = load_config(opened.path / "config.yaml", words, elsewhere=True)
+    overrides = [*settings, "recipe=none"]
+    config = load_config(opened.path / "config.yaml", overrides, elsewhere=True)
     config.device = "cpu"
     task = task_of(config)
     if task.multi or task.kind == "affect":

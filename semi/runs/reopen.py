@@ -83,14 +83,14 @@ def reopen(path: str | Path) -> Finished:
 def say(done: Finished) -> Predictions:
     """Returns the probabilities of every row: out-of-fold on gold, of the model elsewhere."""
     dataset, model = done.dataset, done.model
-    told = answer(model.ensemble, model.voter, dataset.values, dataset.present, model.chains)
-    probs = told.probs.double()
+    outputs = answer(model.ensemble, model.voter, dataset.values, dataset.present, model.chains)
+    probs = outputs.probs.double()
     probs[dataset.gold] = done.outputs.oof.double()
     silent = ~dataset.present.any(1)
     probs[silent] = float("nan")
     task, affect = task_of(done.run.config), None
-    if told.affect is not None and done.outputs.affect is not None:
-        affect = told.affect.double()
+    if outputs.affect is not None and done.outputs.affect is not None:
+        affect = outputs.affect.double()
         affect[dataset.gold] = done.outputs.affect.oof.double()
         affect[silent] = float("nan")
     return Predictions(
@@ -119,11 +119,11 @@ def predictions_of(path: str | Path) -> Predictions:
     """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
     path = Path(path)
     kept = path / PROBS
-    if (said := read_json(path / ENSEMBLE)) is not None:
+    if (ensemble := read_json(path / ENSEMBLE)) is not None:
         import pandas as pd
 
-        table, kind = pd.read_parquet(kept), said.get("kind", "single")
-        return Predictions.from_table(path.name, table, said["manifest"], kind)
+        table, kind = pd.read_parquet(kept), ensemble.get("kind", "single")
+        return Predictions.from_table(path.name, table, ensemble["manifest"], kind)
     run = Run.open(path)
     result_of(run)
     finished = (path / "result.json").stat().st_mtime_ns
@@ -143,12 +143,12 @@ def members_of(paths: list[str]) -> list[Predictions]:
     if Path(paths[0]).is_file():
         raise RunError(f"{paths[0]} is a file; name a run first, files of probabilities after it")
     first = predictions_of(paths[0])
-    found = [first]
+    members = [first]
     for path in paths[1:]:
-        found.append(read_external(path, first) if Path(path).is_file() else predictions_of(path))
+        members.append(read_external(path, first) if Path(path).is_file() else predictions_of(path))
     names: dict[str, int] = {}
-    for one, path in zip(found, paths, strict=True):  # two folders may share their last name
-        names[one.name] = names.get(one.name, 0) + 1
-        if names[one.name] > 1:
-            one.name = str(path)
-    return found
+    for member, path in zip(members, paths, strict=True):  # two folders may share their last name
+        names[member.name] = names.get(member.name, 0) + 1
+        if names[member.name] > 1:
+            member.name = str(path)
+    return members

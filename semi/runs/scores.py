@@ -59,39 +59,43 @@ def main_metric(kind: str) -> str:
     return "ccc" if kind == "affect" else "macro_f1"
 
 
-def score_of(said: Predictions, split: str) -> Score:
+def score_of(predictions: Predictions, split: str) -> Score:
     """Returns the scores of the gold rows of a split (oof, dev or test) that have an answer."""
-    return score_rows(said, said.scored(split), len(said.rows(split)))
+    return score_rows(predictions, predictions.scored(split), len(predictions.rows(split)))
 
 
-def score_rows(said: Predictions, rows: np.ndarray, asked: int | None = None) -> Score:
+def score_rows(predictions: Predictions, rows: np.ndarray, asked: int | None = None) -> Score:
     """Returns the scores of answered gold rows; `asked` counts those that have no answer too."""
-    group, lost = said.group[rows], (asked if asked is not None else len(rows)) - len(rows)
+    group, lost = predictions.group[rows], (asked if asked is not None else len(rows)) - len(rows)
     done = Score(len(rows), lost, {}, {}, {})
     if not len(rows):
         return done
-    task = said.task
-    if said.several is not None:
-        told = multi_measured(said.probs[rows], said.several[rows], group, said.classes, SEED)
-        _add(done, told, MULTI)
+    task = predictions.task
+    if predictions.several is not None:
+        metrics = multi_measured(
+            predictions.probs[rows], predictions.several[rows], group, predictions.classes, SEED
+        )
+        _add(done, metrics, MULTI)
     elif task.kind != "affect":
-        told = measured(said.probs[rows], said.label[rows], group, said.classes, SEED)
-        _add(done, told, SINGLE)
-    if task.affect and said.affect is not None and said.affect_truth is not None:
-        value, truth = said.affect[rows], said.affect_truth[rows]
+        metrics = measured(
+            predictions.probs[rows], predictions.label[rows], group, predictions.classes, SEED
+        )
+        _add(done, metrics, SINGLE)
+    if task.affect and predictions.affect is not None and predictions.affect_truth is not None:
+        value, truth = predictions.affect[rows], predictions.affect_truth[rows]
         value = np.where(np.isnan(value), np.nanmean(truth, 0), value)  # a member without any
-        told = affect_measured(value, truth, group, SEED)
+        metrics = affect_measured(value, truth, group, SEED)
         for name in AFFECT:
-            done.metrics |= {f"{name}_{k}": told[name][k] for k in ("ccc", "pearson", "rmse")}
-        done.metrics["ccc"] = told["ccc"]
+            done.metrics |= {f"{name}_{k}": metrics[name][k] for k in ("ccc", "pearson", "rmse")}
+        done.metrics["ccc"] = metrics["ccc"]
         done.intervals |= paired_intervals(affect_sums(value, truth), None, group, SEED)
     return done
 
 
-def _add(done: Score, told: dict, names: dict[str, str]) -> None:
-    done.facts = told
-    done.metrics |= {k: v for k, v in told.items() if isinstance(v, float)}
-    done.intervals |= {k: Interval(**told["intervals"][k]) for k in names}
+def _add(done: Score, metrics: dict, names: dict[str, str]) -> None:
+    done.facts = metrics
+    done.metrics |= {k: v for k, v in metrics.items() if isinstance(v, float)}
+    done.intervals |= {k: Interval(**metrics["intervals"][k]) for k in names}
 
 
 @dataclass
@@ -108,27 +112,31 @@ def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
     """Returns the differences one - other, each with its paired bootstrap interval over groups."""
     asked = one.rows(split)
     rows = asked[one.answered[asked] & other.answered[asked]]
-    group, found, p = one.group[rows], {}, None
+    group, differences, p = one.group[rows], {}, None
     if not len(rows):
         return Gap(0, len(asked), {}, None)
-    mine, theirs = one.probs[rows], other.probs[rows]
+    probs, other_probs = one.probs[rows], other.probs[rows]
     if one.several is not None:
         truth = one.several[rows]
-        found |= paired_intervals(multi_sums(mine, truth), multi_sums(theirs, truth), group, SEED)
+        differences |= paired_intervals(
+            multi_sums(probs, truth), multi_sums(other_probs, truth), group, SEED
+        )
     elif one.kind != "affect":
         label = one.label[rows]
-        found |= {k: paired_bootstrap(mine, theirs, label, group, k, seed=SEED) for k in SINGLE}
-        p = mcnemar(mine.argmax(1), theirs.argmax(1), label)["p_value"]
+        differences |= {
+            k: paired_bootstrap(probs, other_probs, label, group, k, seed=SEED) for k in SINGLE
+        }
+        p = mcnemar(probs.argmax(1), other_probs.argmax(1), label)["p_value"]
     truth = one.affect_truth
     if one.affect is not None and other.affect is not None and truth is not None:
         truth = truth[rows]
         middle = float(np.nanmean(truth))
         both = (np.nan_to_num(a[rows], nan=middle) for a in (one.affect, other.affect))
         sums = [affect_sums(value, truth) for value in both]
-        found |= paired_intervals(sums[0], sums[1], group, SEED)
-    return Gap(len(rows), len(asked) - len(rows), found, p)
+        differences |= paired_intervals(sums[0], sums[1], group, SEED)
+    return Gap(len(rows), len(asked) - len(rows), differences, p)
 
 
-def renamed(said: Predictions, name: str, **changes: Any) -> Predictions:
+def renamed(predictions: Predictions, name: str, **changes: Any) -> Predictions:
     """Returns the answers under another name."""
-    return replace(said, name=name, **changes)
+    return replace(predictions, name=name, **changes)

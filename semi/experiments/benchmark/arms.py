@@ -53,10 +53,10 @@ def rounds_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> Ar
     """Returns the answers of gated self-training."""
     begun = time.process_time()
     learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
-    found = select_model(
+    selection = select_model(
         dataset, learning, lambda each: run_rounds(dataset, each, recorder=starts.of(each))
     )
-    outcome = found.outcome or run_rounds(dataset, learning, recorder=starts.of(learning))
+    outcome = selection.outcome or run_rounds(dataset, learning, recorder=starts.of(learning))
     return predictions_of(dataset, outcome, begun)
 
 
@@ -88,7 +88,7 @@ def shuffled_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> 
 
 
 def poison(
-    dataset: Dataset, state: RoundState, config: Any, rate: float, number: int
+    dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
 ) -> tuple[PseudoLabels, Tensor]:
     """Returns what the rule picks, every chosen row under a random class that is not its own."""
     pseudo_labels, target = choose(dataset, state, config, rate, number)
@@ -104,8 +104,8 @@ def poison(
 def predictions_of(dataset: Dataset, outcome: Outcome, begun: float) -> ArmPredictions:
     """Returns the test answers of the round that ships, and the account of the rounds."""
     final = outcome.final
-    said = shipped_prediction(dataset, final, dataset.test)
-    if said is None:
+    prediction = shipped_prediction(dataset, final, dataset.test)
+    if prediction is None:
         raise RuntimeError("the round that ships has no model")
     tried = outcome.states[1:]
     facts: dict[str, Any] = {
@@ -126,7 +126,7 @@ def predictions_of(dataset: Dataset, outcome: Outcome, begun: float) -> ArmPredi
         )
         facts |= {"coverage": report.coverage, "precision": report.precision}
     facts["cpu_seconds"] = time.process_time() - begun
-    return ArmPredictions(said.probs.argmax(1).cpu().numpy(), facts)
+    return ArmPredictions(prediction.probs.argmax(1).cpu().numpy(), facts)
 
 
 # --- scikit-learn on the same features -----------------------------------------------------------

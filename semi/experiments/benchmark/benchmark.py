@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config.learning import LearningConfig
 from ...config.schema import signature
 from ...errors import RunError
 from ...evaluation.bootstrap import metrics_from_confusion
@@ -48,6 +49,8 @@ COLUMNS: tuple[str, ...] = (
     *FACTS,
     "answers",
 )  # answers: class numbers of the test rows, see `coded`
+Arm = Callable[[Dataset, Starts], ArmPredictions]
+LearningArm = Callable[[Dataset, LearningConfig, Starts], ArmPredictions]
 
 
 @dataclass
@@ -88,19 +91,19 @@ def _benchmark(config: BenchConfig, progress: bool) -> Path:
     splits = {name: outer_splits(c, config.outer_folds) for name, c in corpora.items()}
     cells = list(_cells(config, {name: len(s) for name, s in splits.items()}))
     k, n = (int(x) for x in config.part.split("/"))
-    mine = cells[k - 1 :: n]
+    share = cells[k - 1 :: n]
     begun, ready = time.monotonic(), _Ready(corpora, splits)
     skipped: dict[tuple[str, ...], str] = {}  # (corpus, budget) -> why
-    for i, cell in enumerate(mine):
-        told = _run_cell(config, cell, ready, log)
-        if told and cell.key[:2] not in skipped:
-            skipped[cell.key[:2]] = told
+    for i, cell in enumerate(share):
+        reason = _run_cell(config, cell, ready, log)
+        if reason and cell.key[:2] not in skipped:
+            skipped[cell.key[:2]] = reason
             if progress:
-                print(told, file=sys.stderr)
+                print(reason, file=sys.stderr)
         if progress:
             spent = time.monotonic() - begun
-            left = spent / (i + 1) * (len(mine) - i - 1)
-            print(f"{i + 1}/{len(mine)} {' '.join(cell.key)}: {spent:.0f} s, about {left:.0f} s "
+            left = spent / (i + 1) * (len(share) - i - 1)
+            print(f"{i + 1}/{len(share)} {' '.join(cell.key)}: {spent:.0f} s, about {left:.0f} s "
                   "to go", file=sys.stderr)  # fmt: skip
     write_summary(folder, config, corpora, splits, list(skipped.values()))
     return folder
@@ -131,18 +134,16 @@ class _Ready:
         return self.known[key]
 
 
-def arms_of(
-    config: BenchConfig, cell: Cell
-) -> dict[str, Callable[[Dataset, Starts], ArmPredictions]]:
+def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Arm]:
     """Returns the arms of a dataset: name -> function."""
     seed = config.seed + cell.seed
     base = learning_of(config, seed)
 
-    def ours(run, *words: str):
-        learning = learning_of(config, seed, words) if words else base
+    def ours(run: LearningArm, *overrides: str) -> Arm:
+        learning = learning_of(config, seed, overrides) if overrides else base
         return lambda dataset, starts: run(dataset, learning, starts)
 
-    def theirs(kind: str):
+    def theirs(kind: str) -> Arm:
         if kind in USB:
             return lambda dataset, starts: usb_arm(dataset, kind, seed)
         return lambda dataset, starts: sklearn_arm(dataset, kind)
@@ -150,18 +151,18 @@ def arms_of(
     if cell.budget is None:
         if "oracle" not in config.controls:
             return {}
-        found = {"oracle": ours(supervised_arm)}
-        return found | ({"logistic_oracle": theirs("logistic")} if config.baselines else {})
-    found = {"supervised": ours(supervised_arm)}
+        arms = {"oracle": ours(supervised_arm)}
+        return arms | ({"logistic_oracle": theirs("logistic")} if config.baselines else {})
+    arms = {"supervised": ours(supervised_arm)}
     if "placebo" in config.controls:
-        found["placebo"] = ours(placebo_arm)
+        arms["placebo"] = ours(placebo_arm)
     if "shuffled" in config.controls:
-        found["shuffled"] = ours(shuffled_arm)
-    found |= {rule: ours(rounds_arm, f"select.rule={rule}") for rule in config.rules}
-    found |= {name: ours(rounds_arm, *words) for name, words in config.variants.items()}
+        arms["shuffled"] = ours(shuffled_arm)
+    arms |= {rule: ours(rounds_arm, f"select.rule={rule}") for rule in config.rules}
+    arms |= {name: ours(rounds_arm, *overrides) for name, overrides in config.variants.items()}
     if config.baselines:
-        found |= {kind: theirs(kind) for kind in ("logistic", *config.baselines)}
-    return found
+        arms |= {kind: theirs(kind) for kind in ("logistic", *config.baselines)}
+    return arms
 
 
 def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> str:
@@ -178,31 +179,31 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> st
     )  # fmt: skip
     dataset = make()
     if dataset is None:
-        known = int((corpus.label[split.train] >= 0).sum())
+        labelled = int((corpus.label[split.train] >= 0).sum())
         return (
-            f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {known} "
+            f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {labelled} "
             "labelled rows, and that leaves none to hide (two of each class stay labelled), or too "
             "few to learn two classes"
         )
     starts = Starts()
     for arm in missing:
-        said = arms[arm](dataset, starts)
-        log.append(_line(cell, arm, said, dataset))
+        predictions = arms[arm](dataset, starts)
+        log.append(_line(cell, arm, predictions, dataset))
     return ""
 
 
-def _line(cell: Cell, arm: str, said: ArmPredictions, dataset: Dataset) -> dict[str, Any]:
+def _line(cell: Cell, arm: str, predictions: ArmPredictions, dataset: Dataset) -> dict[str, Any]:
     label = dataset.label[dataset.test].cpu().numpy()
-    table = confusion(label, said.predicted, len(dataset.classes))
+    table = confusion(label, predictions.predicted, len(dataset.classes))
     scores = {k: round(float(v), 6) for k, v in metrics_from_confusion(table).items()}
-    facts = {k: round(v, 6) if isinstance(v, float) else v for k, v in said.facts.items()}
+    facts = {k: round(v, 6) if isinstance(v, float) else v for k, v in predictions.facts.items()}
     rows = {
         "gold_rows": len(dataset.gold),
         "pool_rows": len(dataset.pool),
         "test_rows": len(dataset.test),
     }
     given = dict(zip(KEY, (*cell.key, arm), strict=True))
-    return given | rows | scores | facts | {"answers": coded(said.predicted)}
+    return given | rows | scores | facts | {"answers": coded(predictions.predicted)}
 
 
 class RunLog:
@@ -242,7 +243,7 @@ class RunLog:
 def _bind(folder: Path, config: BenchConfig) -> None:
     """Ties the folder to what every run in it has in common; new datasets and arms may come."""
     learning: Any = learning_of(config, config.seed)
-    mine = jsonable(
+    new = jsonable(
         {
             "learning": signature(learning),
             "outer_folds": config.outer_folds,
@@ -253,24 +254,24 @@ def _bind(folder: Path, config: BenchConfig) -> None:
     path = folder / "settings.json"
     old = read_json(path)
     if old is not None:
-        _refuse_other(folder, old, mine)
-        mine["datasets"] = old["datasets"] | mine["datasets"]
-        mine["variants"] = old["variants"] | mine["variants"]
-    if mine != old:
-        write_json(path, mine)
+        _refuse_other(folder, old, new)
+        new["datasets"] = old["datasets"] | new["datasets"]
+        new["variants"] = old["variants"] | new["variants"]
+    if new != old:
+        write_json(path, new)
 
 
 def _refuse_other(folder: Path, old: dict, new: dict) -> None:
-    told = []
+    changes = []
     for part in ("learning", "datasets", "variants"):
         for key in old[part].keys() & new[part].keys():
             if old[part][key] != new[part][key]:
                 name = key if part == "learning" else f"{part}.{key}"
-                told.append(f"{name} was {old[part][key]}, is {new[part][key]}")
+                changes.append(f"{name} was {old[part][key]}, is {new[part][key]}")
     if old["outer_folds"] != new["outer_folds"]:
-        told.append(f"outer_folds was {old['outer_folds']}, is {new['outer_folds']}")
-    if told:
+        changes.append(f"outer_folds was {old['outer_folds']}, is {new['outer_folds']}")
+    if changes:
         raise RunError(
-            f"{folder} holds runs of other settings: {'; '.join(sorted(told))}; "
+            f"{folder} holds runs of other settings: {'; '.join(sorted(changes))}; "
             "choose another output="
         )

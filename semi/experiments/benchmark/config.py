@@ -107,19 +107,19 @@ class BenchConfig(LearningConfig):
                     f"budgets must be whole counts of 1 or more, or shares in (0, 1), got {value}"
                 )
         lists = (("rules", RULES), ("controls", CONTROLS), ("baselines", BASELINES))
-        for name, known in (*lists, ("metric", GATE_METRICS)):
+        for name, allowed in (*lists, ("metric", GATE_METRICS)):
             given = getattr(self, name)
             for value in [given] if isinstance(given, str) else given:
-                if value not in known:
-                    raise ValueError(unknown(name, value, known))
+                if value not in allowed:
+                    raise ValueError(unknown(name, value, allowed))
         for name in self.variants:
             if name in (*RULES, *CONTROLS, *BASELINES, "supervised", "logistic"):
                 raise ValueError(f"variants: '{name}' is the name of another arm")
         arms = [*self.rules, *self.variants, *self.controls, "supervised"]
         if self.reference and self.reference not in arms:
             raise ValueError(unknown("reference", self.reference, arms))
-        found = re.fullmatch(r"(\d+)/(\d+)", self.part)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
+        match = re.fullmatch(r"(\d+)/(\d+)", self.part)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise ValueError(f"part must be k/n with 1 <= k <= n, such as 2/4, got '{self.part}'")
 
 
@@ -141,25 +141,25 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
                 "recipe: auto chooses the rule, so rules must be []; or set recipe=none and add "
                 "the arm variants={auto: [recipe=auto]}"
             )
-        for name, words in resolved.value.variants.items():
-            own = [f"recipe={resolved.value.recipe}", *words]
-            told = settings.resolve(LearningConfig, None, own)
-            told = told.problems or recipe_problems(told)
-            problems += [f"variants.{name}: {sentence}" for sentence in told]
+        for name, overrides in resolved.value.variants.items():
+            overrides = [f"recipe={resolved.value.recipe}", *overrides]
+            variant = settings.resolve(LearningConfig, None, overrides)
+            found = variant.problems or recipe_problems(variant)
+            problems += [f"variants.{name}: {problem}" for problem in found]
     if problems:
         raise ConfigProblems(problems)
     return resolved.value
 
 
-def learning_of(config: LearningConfig, seed: int, words: Sequence[str] = ()) -> LearningConfig:
-    """Returns a copy of the learning sections with another seed and with `words` applied."""
+def learning_of(config: LearningConfig, seed: int, overrides: Sequence[str] = ()) -> LearningConfig:
+    """Returns a copy of the learning sections with another seed and `overrides` applied."""
     import dataclasses
     import json
 
     names = [f.name for f in dataclasses.fields(LearningConfig)]
     base: Any = LearningConfig(**{name: getattr(config, name) for name in names})
     kept = [f"{k}={json.dumps(v)}" for k, v in signature(base).items()]  # JSON is YAML
-    resolved = settings.resolve(LearningConfig, None, [*kept, f"seed={seed}", *words])
+    resolved = settings.resolve(LearningConfig, None, [*kept, f"seed={seed}", *overrides])
     if resolved.problems:
         raise ConfigProblems(resolved.problems)
     return resolved.value

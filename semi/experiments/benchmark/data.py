@@ -81,21 +81,21 @@ def _from_arrays(name: str, config: DatasetConfig) -> Corpus:
     groups = (config.group, *([config.second_group] if config.second_group else []))
     for key in ("label", *groups):
         if key not in arrays:
-            told = f"{path} has no array '{key}'{nearest(key, arrays)}"
-            raise ConfigError(f"datasets.{name}: {told}; it has {', '.join(arrays)}")
-    words = arrays["label"].astype(str)
-    classes = sorted(set(words.tolist()) - {"", "None", "nan"})
+            message = f"{path} has no array '{key}'{nearest(key, arrays)}"
+            raise ConfigError(f"datasets.{name}: {message}; it has {', '.join(arrays)}")
+    names = arrays["label"].astype(str)
+    classes = sorted(set(names.tolist()) - {"", "None", "nan"})
     index = {c: i for i, c in enumerate(classes)}
-    label = np.array([index.get(w, -1) for w in words.tolist()])
+    label = np.array([index.get(w, -1) for w in names.tolist()])
     views = config.views or [
         k for k, v in arrays.items() if v.ndim in (2, 3) and v.dtype.kind == "f"
     ]
     values, present = {}, []
     for view in views:
         x = _view(name, path, arrays, view, len(label))
-        here = np.asarray(np.isfinite(x).all(1))
-        values[view] = torch.from_numpy(np.where(here[:, None], x, 0.0))
-        present.append(torch.from_numpy(here))
+        readable = np.asarray(np.isfinite(x).all(1))
+        values[view] = torch.from_numpy(np.where(readable[:, None], x, 0.0))
+        present.append(torch.from_numpy(readable))
     if not values:
         raise ConfigError(f"datasets.{name}: {path} has no array of shape (N, D) or (N, L, D)")
     ids = arrays["id"] if "id" in arrays else np.arange(len(label))
@@ -115,8 +115,8 @@ def _view(name: str, path: Path, arrays: dict, view: str, rows: int) -> np.ndarr
     """Returns the (N, D) float32 array of a view such as text or speech.3."""
     key, _, layer = view.partition(".")
     if key not in arrays:
-        told = f"{path} has no array '{key}'{nearest(key, arrays)}; it has {', '.join(arrays)}"
-        raise ConfigError(f"datasets.{name}.views: {told}")
+        message = f"{path} has no array '{key}'{nearest(key, arrays)}; it has {', '.join(arrays)}"
+        raise ConfigError(f"datasets.{name}.views: {message}")
     x = arrays[key]
     if x.ndim not in (2, 3) or len(x) != rows or x.dtype.kind not in "fiu":
         raise ConfigError(
@@ -149,9 +149,9 @@ def _from_run(name: str, config: DatasetConfig) -> Corpus:
     manifest = load_manifest(run.data.manifest, run.data)
     encoders, store = open_encoders(run), FeatureStore(run.features.store)
     limits = Limits(run.data.min_seconds, run.data.max_seconds)
-    words = {"limits": limits, "workers": run.data.workers}
-    extract_rows(manifest.table, encoders, store, progress=False, **words)
-    features = load_features(manifest.table, encoders, store, **words)
+    options = {"limits": limits, "workers": run.data.workers}
+    extract_rows(manifest.table, encoders, store, progress=False, **options)
+    features = load_features(manifest.table, encoders, store, **options)
     _, group, _ = _groups(manifest, run.data, [])
     second = None
     if config.second_group:
@@ -175,22 +175,22 @@ def _from_run(name: str, config: DatasetConfig) -> Corpus:
 
 def outer_splits(corpus: Corpus, folds: int) -> list[np.ndarray]:
     """Returns the labelled test rows of each outer fold; the same in every draw."""
-    known = np.flatnonzero(corpus.label >= 0)
-    groups = len(np.unique(corpus.group[known]))
+    labelled = np.flatnonzero(corpus.label >= 0)
+    groups = len(np.unique(corpus.group[labelled]))
     if groups < 2:
         raise ManifestError(
             f"{corpus.name}: the labelled rows come from {groups} group; a benchmark needs at "
             "least 2, so that test speakers are new"
         )
     parts = min(folds, groups)
-    fold, _ = assign_folds(corpus.label[known], corpus.group[known], parts, 0, "group")
+    fold, _ = assign_folds(corpus.label[labelled], corpus.group[labelled], parts, 0, "group")
     if corpus.second is None:
-        return [known[fold == f] for f in range(parts)]
-    names, index = np.unique(corpus.second[known], return_inverse=True)
+        return [labelled[fold == f] for f in range(parts)]
+    names, index = np.unique(corpus.second[labelled], return_inverse=True)
     other = index % min(parts, len(names))
     # every pair of parts is the test part once, so every row is tested once
     pairs = [(fold == f) & (other == s) for f in range(parts) for s in range(int(other.max()) + 1)]
-    return [known[pair] for pair in pairs if pair.any()]
+    return [labelled[pair] for pair in pairs if pair.any()]
 
 
 def outer(corpus: Corpus, test: np.ndarray, fold: int) -> Outer:
@@ -223,6 +223,21 @@ def _together(config: DatasetConfig, view: str) -> bool:
     return view.partition(".")[0] in config.global_views or view in config.global_views
 
 
+def _gold_rows(corpus: Corpus, split: Outer, budget: float | None, seed: int) -> np.ndarray | None:
+    """Returns the training rows that keep their label; None where none is hidden or learnable."""
+    labelled = split.train[corpus.label[split.train] >= 0]
+    kept = np.ones(len(labelled), dtype=bool)
+    if budget is not None:
+        if budget >= len(labelled):
+            return None
+        share, count = (budget, None) if budget < 1 else (None, int(budget))
+        kept, _ = draw_labels(corpus.label[labelled], share, count, seed)
+        if kept.all():
+            return None
+    gold = labelled[kept]
+    return gold if len(np.unique(corpus.label[gold])) >= 2 else None
+
+
 def dataset_of(
     corpus: Corpus,
     split: Outer,
@@ -244,21 +259,10 @@ def dataset_of(
         seed: of the models, of the inner folds and, with `draw`, of the label draw.
         device: where the tensors go.
     """
-    known = split.train[corpus.label[split.train] >= 0]
-    kept = np.ones(len(known), dtype=bool)
-    if budget is not None:
-        if budget >= len(known):
-            return None
-        share, count = (budget, None) if budget < 1 else (None, int(budget))
-        kept, _ = draw_labels(
-            corpus.label[known], share, count, (draw * 10_007 + seed) * 1009 + split.fold
-        )
-        if kept.all():
-            return None
-    gold = known[kept]
-    pool = np.setdiff1d(split.train, gold)
-    if len(gold) < 2 or len(np.unique(corpus.label[gold])) < 2:
+    gold = _gold_rows(corpus, split, budget, (draw * 10_007 + seed) * 1009 + split.fold)
+    if gold is None:
         return None
+    pool = np.setdiff1d(split.train, gold)
     fold, _ = assign_folds(corpus.label[gold], corpus.group[gold], folds, seed, "group")
     target = torch.zeros(len(corpus), len(corpus.classes))
     target[gold, corpus.label[gold]] = 1.0

@@ -41,8 +41,10 @@ def _plot(
 
     datasets = list(dict.fromkeys(x.dataset for x in lines)) or ["nothing yet"]
     arms = list(dict.fromkeys(x.arm for x in lines))
-    known = list(dict.fromkeys(x.budget for x in lines))
-    budgets = sorted(known, key=lambda b: (b.endswith("%"), float(b.rstrip("%"))))
+    budgets = sorted(
+        dict.fromkeys(x.budget for x in lines),
+        key=lambda b: (b.endswith("%"), float(b.rstrip("%"))),
+    )
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
     figure = Figure(figsize=(5.2 * columns + 2.4, 3.4 * rows), layout="constrained")
@@ -51,33 +53,14 @@ def _plot(
         if number >= len(datasets):
             axis.set_visible(False)
             continue
-        axis.axhline(0, color="black", linewidth=0.8)
-        for a, arm in enumerate(arms):
-            mine = [x for x in lines if x.dataset == datasets[number] and x.arm == arm]
-            if not mine:
-                continue
-            draws = [d for d in map(read, mine) if d is not None]
-            ends = [d.interval() for d in draws]
-            shift = (a - (len(arms) - 1) / 2) * 0.8 / max(len(arms), 1)
-            axis.errorbar(
-                [budgets.index(x.budget) + shift for x in mine],
-                [100 * d.value for d in draws],
-                yerr=[
-                    [max(0.0, 100 * (d.value - e[0])) for d, e in zip(draws, ends, strict=True)],
-                    [max(0.0, 100 * (e[1] - d.value)) for d, e in zip(draws, ends, strict=True)],
-                ],
-                fmt=("o", "s", "^", "D", "v")[a // 10 % 5],
-                color="grey" if arm in SHOWN else f"C{a % 10}",
-                markersize=4,
-                elinewidth=0.9,
-                label=arm,
-            )
-        drawn = [d for x in lines if x.dataset == datasets[number] and (d := read(x)) is not None]
+        of_corpus = [x for x in lines if x.dataset == datasets[number]]
+        _panel(axis, of_corpus, read, arms, budgets)
+        drawn = [d for x in of_corpus if (d := read(x)) is not None]
         below = sum(100 * d.value < floor for d in drawn)
         if below:
             axis.set_ylim(bottom=floor)
-        told = f" ({below} points below {floor:g} not drawn)" if below else ""
-        axis.set_title(datasets[number] + told, fontsize=10)
+        note = f" ({below} points below {floor:g} not drawn)" if below else ""
+        axis.set_title(datasets[number] + note, fontsize=10)
         axis.set_xticks(range(len(budgets)), budgets)
         axis.set_xlabel("labelled rows")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0f}{unit}")
@@ -91,3 +74,34 @@ def _plot(
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
+
+
+def _panel(
+    axis: Any,
+    lines: list[Line],
+    read: Callable[[Line], Draw | None],
+    arms: list[str],
+    budgets: list[str],
+) -> None:
+    """Draws the lines of one corpus: every arm's points with their intervals, side by side."""
+    axis.axhline(0, color="black", linewidth=0.8)
+    for a, arm in enumerate(arms):
+        of_arm = [x for x in lines if x.arm == arm]
+        if not of_arm:
+            continue
+        draws = [d for d in map(read, of_arm) if d is not None]
+        ends = [d.interval() for d in draws]
+        shift = (a - (len(arms) - 1) / 2) * 0.8 / max(len(arms), 1)
+        axis.errorbar(
+            [budgets.index(x.budget) + shift for x in of_arm],
+            [100 * d.value for d in draws],
+            yerr=[
+                [max(0.0, 100 * (d.value - e[0])) for d, e in zip(draws, ends, strict=True)],
+                [max(0.0, 100 * (e[1] - d.value)) for d, e in zip(draws, ends, strict=True)],
+            ],
+            fmt=("o", "s", "^", "D", "v")[a // 10 % 5],
+            color="grey" if arm in SHOWN else f"C{a % 10}",
+            markersize=4,
+            elinewidth=0.9,
+            label=arm,
+        )

@@ -124,27 +124,27 @@ def lines_of(
 
     With `against` all arms that are `shown` (none named: all), measured against that one.
     """
-    found = []
+    all_lines = []
     for budget in results.budgets():
-        here = {a: v for (b, a), v in results.arms.items() if b == budget}
+        arms = {a: v for (b, a), v in results.arms.items() if b == budget}
         everything = {a: v for (b, a), v in results.arms.items() if b == ALL_LABELS}
-        runs = sorted({run for arm in here.values() for run in arm.tables})
+        runs = sorted({run for arm in arms.values() for run in arm.tables})
         sampler = Resampler(name, results.groups, runs, resamples)
         lines = []
-        for arm, entry in here.items():
+        for arm, entry in arms.items():
             reference = against or results.reference(arm)
             if shown and arm not in shown:
                 continue
-            if reference not in here or arm == reference:
+            if reference not in arms or arm == reference:
                 continue
-            pair = (entry, here[reference])
+            pair = (entry, arms[reference])
             line = _line(name, budget, arm, reference, pair, everything, sampler, metric)
             if line is not None:
                 lines.append(line)
         _holm([line for line in lines if against or line.arm not in NOT_RULES])
         _holm([line for line in lines if not against and line.arm in NOT_RULES])
-        found += lines
-    return found
+        all_lines += lines
+    return all_lines
 
 
 def _line(name, budget, arm, against, pair, everything, sampler, metric) -> Line | None:
@@ -153,18 +153,18 @@ def _line(name, budget, arm, against, pair, everything, sampler, metric) -> Line
     shared = sorted(set(entry.tables) & set(reference.tables))
     if not shared:
         return None
-    mine, theirs = (sampler.measure(a, metric, shared) for a in (entry, reference))
+    score, baseline = (sampler.measure(a, metric, shared) for a in (entry, reference))
     top = everything.get(LOGISTIC_ORACLE if against == LOGISTIC else ORACLE)
-    gain, gap, share = mine - theirs, None, None
+    gain, gap, share = score - baseline, None, None
     if top is not None:
         tops = [(s, 0) for s in sorted({s for s, _ in shared}) if (s, 0) in top.tables]
         same = [r for r in shared if (r[0], 0) in tops]
         if tops and len(same) == len(shared):
             spread = Arm({r: top.tables[r[0], 0] for r in shared})
-            gap = sampler.measure(spread, metric, shared) - theirs
+            gap = sampler.measure(spread, metric, shared) - baseline
             share = share_of(gain, gap)
     return Line(
-        name, budget, arm, against, len(shared), mine.value, theirs.value, gain, gap, share,
+        name, budget, arm, against, len(shared), score.value, baseline.value, gain, gap, share,
         facts=_facts(entry),
     )  # fmt: skip
 
@@ -178,15 +178,15 @@ def share_of(gain: Draw, gap: Draw) -> Draw | None:
 
 def _facts(entry: Arm) -> dict[str, float]:
     """Returns the means of what the runs say about themselves."""
-    found = {}
-    told = ("gold_rows", "rounds", "accepted", "shipped", "coverage", "precision", "cpu_seconds")
-    for key in told:
+    means = {}
+    names = ("gold_rows", "rounds", "accepted", "shipped", "coverage", "precision", "cpu_seconds")
+    for key in names:
         numbers = [float(row[key]) for row in entry.facts if row.get(key) not in (None, "", "nan")]
         if numbers:
-            found[key] = float(np.mean(numbers))
-    if "shipped" in found:
-        found["shipped"] = float(np.mean([row["shipped"] != "0" for row in entry.facts]))
-    return found
+            means[key] = float(np.mean(numbers))
+    if "shipped" in means:
+        means["shipped"] = float(np.mean([row["shipped"] != "0" for row in entry.facts]))
+    return means
 
 
 def _holm(lines: list[Line]) -> None:
@@ -199,26 +199,27 @@ def _holm(lines: list[Line]) -> None:
 
 def mean_lines(lines: list[Line]) -> list[Line]:
     """Returns each arm and budget in the mean over the corpora that have it, at least two."""
-    found = []
+    means = []
     for budget in dict.fromkeys(line.budget for line in lines):
-        here = []
+        lines_of_budget = []
         for arm in dict.fromkeys(line.arm for line in lines if line.budget == budget):
-            mine = [x for x in lines if x.budget == budget and x.arm == arm]
-            if len(mine) < 2:
+            of_arm = [x for x in lines if x.budget == budget and x.arm == arm]
+            if len(of_arm) < 2:
                 continue
-            shares = [x.share for x in mine if x.share is not None]
-            here.append(
+            shares = [x.share for x in of_arm if x.share is not None]
+            lines_of_budget.append(
                 Line(
-                    f"mean of {len(mine)}", budget, arm, mine[0].against, min(x.runs for x in mine),
-                    float(np.mean([x.score for x in mine])),
-                    float(np.mean([x.reference for x in mine])),
-                    _mean([x.gain for x in mine]), None, _mean(shares) if shares else None,
+                    f"mean of {len(of_arm)}", budget, arm, of_arm[0].against,
+                    min(x.runs for x in of_arm),
+                    float(np.mean([x.score for x in of_arm])),
+                    float(np.mean([x.reference for x in of_arm])),
+                    _mean([x.gain for x in of_arm]), None, _mean(shares) if shares else None,
                 )
             )  # fmt: skip
-        _holm([line for line in here if line.arm not in NOT_RULES])
-        _holm([line for line in here if line.arm in NOT_RULES])
-        found += here
-    return found
+        _holm([line for line in lines_of_budget if line.arm not in NOT_RULES])
+        _holm([line for line in lines_of_budget if line.arm in NOT_RULES])
+        means += lines_of_budget
+    return means
 
 
 def _mean(parts: list[Draw]) -> Draw:

@@ -33,8 +33,8 @@ def write_summary(
     results = collect(read_runs(folder / "runs.csv"), corpora, splits)
     lines = [
         line
-        for name, found in results.items()
-        for line in lines_of(name, found, config.metric, config.resamples)
+        for name, result in results.items()
+        for line in lines_of(name, result, config.metric, config.resamples)
     ]
     means = mean_lines(lines)
     shown = [SUPERVISED, *config.variants]
@@ -43,17 +43,29 @@ def write_summary(
         """Returns the arms shown, or all of them, beside one and the same other arm."""
         return [
             line
-            for name, found in results.items()
-            for line in lines_of(name, found, config.metric, config.resamples, against, shown)
+            for name, result in results.items()
+            for line in lines_of(name, result, config.metric, config.resamples, against, shown)
         ]
 
     plain = held(LOGISTIC, shown)
     beside = held(config.reference) if config.reference else []
     beside += mean_lines(beside)
     write_table(folder / "summary.csv", table_of([*lines, *means, *plain, *beside]))
-    told = words(config, results, lines, means, skipped)
+    text = "\n".join([
+        *summary_lines(config, results, lines, means, skipped),
+        *_other_references(config, beside, plain),
+    ])  # fmt: skip
+    write_text(folder / "summary.md", text + "\n")
+    plot_gains(folder / "gain.png", [*lines, *means], NAMES[config.metric])
+    plot_shares(folder / "gap.png", [*lines, *means])
+    return text
+
+
+def _other_references(config: BenchConfig, beside: list[Line], plain: list[Line]) -> list[str]:
+    """Returns the tables against the chosen reference and against logistic regression."""
+    text: list[str] = []
     if beside:
-        told += [
+        text += [
             "",
             f"## Against {config.reference}",
             "",
@@ -62,7 +74,7 @@ def write_summary(
             *_markdown(beside, corpus=True),
         ]
     if plain:
-        told += [
+        text += [
             "",
             "## Against logistic regression",
             "",
@@ -71,10 +83,6 @@ def write_summary(
             "",
             *_markdown(plain, corpus=True),
         ]
-    text = "\n".join(told)
-    write_text(folder / "summary.md", text + "\n")
-    plot_gains(folder / "gain.png", [*lines, *means], NAMES[config.metric])
-    plot_shares(folder / "gap.png", [*lines, *means])
     return text
 
 
@@ -109,13 +117,13 @@ def table_of(lines: list[Line]):
     )
 
 
-def words(
+def summary_lines(
     config: BenchConfig, results: dict[str, Results], lines: list[Line], means: list[Line],
     skipped: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Returns the lines of summary.md."""
     metric = NAMES[config.metric]
-    told = [
+    text = [
         "# Benchmark",
         "",
         f"Gains are differences of {metric} in points to the supervised arm of the same label "
@@ -130,20 +138,20 @@ def words(
         *_reading(lines),
     ]
     for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):
-        told += ["", f"## {dataset}", "", *_markdown([x for x in [*lines, *means]
+        text += ["", f"## {dataset}", "", *_markdown([x for x in [*lines, *means]
                                                        if x.dataset == dataset])]  # fmt: skip
-    return told
+    return text
 
 
 def _sizes(results: dict[str, Results]) -> list[str]:
-    told = []
-    for name, found in results.items():
-        few = f"; {found.partial} unfinished runs are left out" if found.partial else ""
-        told.append(
-            f"- {name}: {len(found.corpus)} rows, {len(found.corpus.classes)} classes, "
-            f"{found.groups} groups, budgets {', '.join(found.budgets()) or 'none yet'}{few}"
+    sizes = []
+    for name, result in results.items():
+        few = f"; {result.partial} unfinished runs are left out" if result.partial else ""
+        sizes.append(
+            f"- {name}: {len(result.corpus)} rows, {len(result.corpus.classes)} classes, "
+            f"{result.groups} groups, budgets {', '.join(result.budgets()) or 'none yet'}{few}"
         )
-    return told
+    return sizes
 
 
 def _reading(lines: list[Line]) -> list[str]:
@@ -151,37 +159,53 @@ def _reading(lines: list[Line]) -> list[str]:
     rules = [x for x in lines if x.arm not in NOT_RULES]
     if not rules:
         return ["", "No comparison is complete yet."]
-    told = ["", "## Reading", ""]
+    sentences = ["", "## Reading", "", *_verdicts(rules), *_controls(lines)]
     ours = [x for x in rules if x.against != LOGISTIC]
+    if ours and not any(x.verdict() == "better" for x in ours):
+        sentences.append("- No rule of ours is distinguishable from supervised training as a gain.")
+    return sentences
+
+
+def _verdicts(rules: list[Line]) -> list[str]:
+    """Returns how many comparisons are better or worse, and on which corpora every arm gains."""
     worse, better = ([x for x in rules if x.verdict() == v] for v in ("worse", "better"))
     few = sum(x.runs < MIN_RUNS for x in rules)
-    told.append(
+    harm = [f"{x.arm} ({x.dataset}, {x.budget})" for x in worse]
+    sentences = [
         f"- {len(rules)} comparisons: {len(better)} better, {len(worse)} worse, "
         f"{len(rules) - len(better) - len(worse) - few} not distinguishable from the reference"
-        + (f", {few} of fewer than {MIN_RUNS} runs and so without a verdict." if few else ".")
-    )
-    harm = [f"{x.arm} ({x.dataset}, {x.budget})" for x in worse]
-    told.append(
-        "- Distinguishably worse than the reference: " + ("; ".join(harm) if harm else "none") + "."
-    )
+        + (f", {few} of fewer than {MIN_RUNS} runs and so without a verdict." if few else "."),
+        f"- Distinguishably worse than the reference: {'; '.join(harm) or 'none'}.",
+    ]
     for arm in dict.fromkeys(x.arm for x in rules):
-        mine = [x for x in rules if x.arm == arm]
-        corpora = list(dict.fromkeys(x.dataset for x in mine))
-        good = list(dict.fromkeys(x.dataset for x in mine if x.verdict() == "better"))
+        of_arm = [x for x in rules if x.arm == arm]
+        corpora = list(dict.fromkeys(x.dataset for x in of_arm))
+        gains = [x for x in of_arm if x.verdict() == "better"]
+        good = list(dict.fromkeys(x.dataset for x in gains))
         if not good:
-            told.append(f"- {arm}: no gain over {mine[0].against} that the intervals support.")
+            sentences.append(
+                f"- {arm}: no gain over {of_arm[0].against} that the intervals support."
+            )
             continue
         only = " only" if len(good) < len(corpora) else ""
-        budgets = ", ".join(f"{x.dataset} at {x.budget}" for x in mine if x.verdict() == "better")
-        told.append(f"- {arm}: better on {len(good)} of {len(corpora)} corpora{only} ({budgets}).")
+        budgets = ", ".join(f"{x.dataset} at {x.budget}" for x in gains)
+        sentences.append(
+            f"- {arm}: better on {len(good)} of {len(corpora)} corpora{only} ({budgets})."
+        )
+    return sentences
+
+
+def _controls(lines: list[Line]) -> list[str]:
+    """Returns the noise floor of the placebo, and what wrong labels did."""
+    sentences = []
     floor = [abs(x.gain.value) for x in lines if x.arm == "placebo"]
     if floor and not max(floor):
-        told.append(
+        sentences.append(
             "- The placebo (another seed, no pseudo-label) gives the same answers: this model does "
             "not depend on its seed, so no noise floor is measured."
         )
     elif floor:
-        told.append(
+        sentences.append(
             f"- Noise floor: the placebo (another seed, no pseudo-label) moves by "
             f"{100 * float(np.mean(floor)):.1f} points in mean, at most {100 * max(floor):.1f}."
         )
@@ -189,21 +213,19 @@ def _reading(lines: list[Line]) -> list[str]:
     if poisoned:
         shipped = float(np.mean([(x.facts or {}).get("shipped", 0.0) for x in poisoned]))
         harmed = [x for x in poisoned if x.verdict() == "worse"]
-        told.append(
+        sentences.append(
             f"- Poisoned rounds (wrong labels) shipped in {100 * shipped:.0f} % of runs; "
             + (f"worse than supervised in {len(harmed)} of {len(poisoned)} tables."
                if harmed else "in no table distinguishably worse than supervised.")
         )  # fmt: skip
-    if ours and not any(x.verdict() == "better" for x in ours):
-        told.append("- No rule of ours is distinguishable from supervised training as a gain.")
-    return told
+    return sentences
 
 
 def _markdown(lines: list[Line], *, corpus: bool = False) -> list[str]:
     head = ["corpus"] if corpus else []
     head += ["labels", "arm", "score", "gain", "verdict", "share of the oracle gap", "shipped",
             "precision @ coverage", "runs"]  # fmt: skip
-    told = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    table = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for x in lines:
         facts = x.facts or {}
         shipped = f"{100 * facts['shipped']:.0f} %" if "shipped" in facts else "-"
@@ -219,8 +241,8 @@ def _markdown(lines: list[Line], *, corpus: bool = False) -> list[str]:
         rows = f" ({facts['gold_rows']:.0f} rows)" if "gold_rows" in facts else ""
         cells += [x.budget + rows, x.arm, score, _points(x.gain), verdict, share, shipped, quality]
         cells.append(str(x.runs))
-        told.append("| " + " | ".join(cells) + " |")
-    return told
+        table.append("| " + " | ".join(cells) + " |")
+    return table
 
 
 def _points(draw: Draw, unit: str = "") -> str:

@@ -124,9 +124,9 @@ def usb_arm(dataset: Dataset, kind: str, seed: int = 0) -> ArmPredictions:
     begun = time.process_time()
     net, facts = _trained(dataset, ALGORITHMS[kind], seed)
     with torch.no_grad():
-        said = net(torch.cat([v[dataset.test] for v in dataset.values.values()], 1))
+        logits = net(torch.cat([v[dataset.test] for v in dataset.values.values()], 1))
     facts["cpu_seconds"] = time.process_time() - begun
-    return ArmPredictions(said.argmax(1).cpu().numpy(), facts)
+    return ArmPredictions(logits.argmax(1).cpu().numpy(), facts)
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -167,8 +167,8 @@ def _trained(
                 logits = net(torch.cat([draws.x[gold], strong]))
                 given, weak = logits[:BATCH], draws.x[draws.unlabelled[rows]]
                 with torch.no_grad():
-                    said = torch.cat([given.detach(), net(weak)]).softmax(1)
-                    taught = algorithm(Weak(said[:BATCH], said[BATCH:], rows, state))
+                    probs = torch.cat([given.detach(), net(weak)]).softmax(1)
+                    taught = algorithm(Weak(probs[:BATCH], probs[BATCH:], rows, state))
                 state = state | taught.state
                 loss = F.cross_entropy(given, label) + consistency(logits[BATCH:], taught)
                 if step >= STEPS // 2:  # for reports only: how much is taught, and how much right

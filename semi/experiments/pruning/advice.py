@@ -60,14 +60,14 @@ class GoldLabels:
 
 def length_buckets(seconds: np.ndarray) -> dict[str, np.ndarray]:
     """Returns name -> (N,) bool: all, and thirds by length where there are 30 rows or more."""
-    found = {"all": np.ones(len(seconds), bool)}
+    buckets = {"all": np.ones(len(seconds), bool)}
     if len(seconds) < 30 or seconds.min() == seconds.max():
-        return found
+        return buckets
     low, high = np.quantile(seconds, [1 / 3, 2 / 3])
-    found[f"up to {low:.1f} s"] = seconds <= low
-    found[f"{low:.1f} to {high:.1f} s"] = (seconds > low) & (seconds <= high)
-    found[f"over {high:.1f} s"] = seconds > high
-    return {name: here for name, here in found.items() if here.sum() >= 5}
+    buckets[f"up to {low:.1f} s"] = seconds <= low
+    buckets[f"{low:.1f} to {high:.1f} s"] = (seconds > low) & (seconds <= high)
+    buckets[f"over {high:.1f} s"] = seconds > high
+    return {name: inside for name, inside in buckets.items() if inside.sum() >= 5}
 
 
 def tabulate(settings: list[Setting], measured: Measured, gold: GoldLabels | None) -> list[Row]:
@@ -83,51 +83,51 @@ def tabulate(settings: list[Setting], measured: Measured, gold: GoldLabels | Non
         comparable = setting.kind != "stop"  # another layer is another space
         cosine = centred_cosine(full, x) if comparable else np.full(len(x), nan)
         overlap = neighbour_overlap(near, neighbours(x))
-        for name, here in length_buckets(measured.seconds).items():
-            sound = float(measured.seconds[here].sum())
-            took, base = (float(measured.took[k][here].sum()) for k in (number, 0))
+        for name, inside in length_buckets(measured.seconds).items():
+            sound = float(measured.seconds[inside].sum())
+            took, base = (float(measured.took[k][inside].sum()) for k in (number, 0))
             row = Row(
                 setting.name, setting.kind, setting.config.pruning.method,
                 setting.config.pruning.keep_rate,
                 setting.last if setting.kind != "prune" else int(setting.config.pruning.layer or 0),
-                name, int(here.sum()), sound / took, base / took,
-                float(measured.flops[number][here].sum() / measured.flops[0][here].sum()),
-                overlap=float(overlap[here].mean()), cka=linear_cka(full[here], x[here]),
+                name, int(inside.sum()), sound / took, base / took,
+                float(measured.flops[number][inside].sum() / measured.flops[0][inside].sum()),
+                overlap=float(overlap[inside].mean()), cka=linear_cka(full[inside], x[inside]),
             )  # fmt: skip
             if comparable:
-                row.cosine = float(cosine[here].mean())
-                row.cosine_p05 = float(np.percentile(cosine[here], 5))
+                row.cosine = float(cosine[inside].mean())
+                row.cosine_p05 = float(np.percentile(cosine[inside], 5))
             if gold is not None and before is not None and after is not None:
-                row.agreement = float((before == after)[here].mean())
-                _score(row, before, after, here & (gold.fold >= 0), gold)
+                row.agreement = float((before == after)[inside].mean())
+                _score(row, before, after, inside & (gold.fold >= 0), gold)
             rows.append(row)
     return rows
 
 
-def _score(row: Row, before, after, here: np.ndarray, gold: GoldLabels) -> None:
+def _score(row: Row, before, after, rows: np.ndarray, gold: GoldLabels) -> None:
     """Fills in macro-F1 over the classes that occur, and how much it changed."""
-    if not here.any():
+    if not rows.any():
         return
-    classes, codes = np.unique(gold.label[here], return_inverse=True)
+    classes, codes = np.unique(gold.label[rows], return_inverse=True)
     place = {int(c): i for i, c in enumerate(classes)}
     # a class that this bucket lacks is one more column, which no truth ever has
-    mine, theirs = (
-        np.array([place.get(int(c), len(place)) for c in predicted[here]])
+    pruned, full = (
+        np.array([place.get(int(c), len(place)) for c in predicted[rows]])
         for predicted in (after, before)
     )
-    change = paired_bootstrap(mine, theirs, codes, gold.group[here], "macro_f1", n=1000)
-    columns = max(int(codes.max()), int(mine.max()), int(theirs.max())) + 1
+    change = paired_bootstrap(pruned, full, codes, gold.group[rows], "macro_f1", n=1000)
+    columns = max(int(codes.max()), int(pruned.max()), int(full.max())) + 1
     points = 100 * columns / len(classes)  # the mean is over the classes that occur
     row.change, row.change_low, row.change_high = (
         points * v for v in (change.value, change.low, change.high)
     )
-    table = confusion(codes, mine, columns)
+    table = confusion(codes, pruned, columns)
     row.macro_f1 = points * float(metrics_from_confusion(table)["macro_f1"])
 
 
 def failures(rows: list[Row]) -> list[str]:
     """Returns what keeps one pruning setting (its rows, all buckets) from being adopted."""
-    found = []
+    sentences = []
     for row in rows:
         where = "" if row.bucket == "all" else f" on sounds of {row.bucket}"
         checks = [
@@ -161,8 +161,8 @@ def failures(rows: list[Row]) -> list[str]:
                     f"({SPEED:g} x needed to be worth it)",
                 ),
             ]
-        found += [sentence + where for good, sentence in checks if not good]
-    return found
+        sentences += [sentence + where for good, sentence in checks if not good]
+    return sentences
 
 
 @dataclass
@@ -180,57 +180,64 @@ class Advice:
 
 def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advice:
     """Returns the fastest setting that passes every check, or advice against pruning."""
-    by = {s.name: [r for r in rows if r.setting == s.name] for s in settings}
-    whole = {name: found[0] for name, found in by.items()}
+    by_setting = {s.name: [r for r in rows if r.setting == s.name] for s in settings}
+    whole = {name: buckets[0] for name, buckets in by_setting.items()}
     pruned = [s for s in settings if s.kind == "prune"]
-    failed = {s.name: failures(by[s.name]) for s in pruned}
+    failed = {s.name: failures(by_setting[s.name]) for s in pruned}
     passing = [s for s in pruned if not failed[s.name]]
     stops = [s for s in settings if s.kind == "stop" and _as_good(whole[s.name])]
     stop = max(stops, key=lambda s: whole[s.name].speedup, default=None)
-    said: list[str] = []
     best = max(passing, key=lambda s: whole[s.name].speedup, default=None)
     full = whole[settings[0].name]
     notes = _caveats(full, measured)
     if full.utterances < FEW:
-        said.append(
+        sentence = (
             f"No advice: {full.utterances} utterances are too few, {FEW} are the least and "
             f"{MIN_UTTERANCES} enough. The table says what was measured; do not prune on its "
             "strength."
         )
-        return Advice("nothing", None, [*said, *notes[1:]])
+        return Advice("nothing", None, [sentence, *notes[1:]])
     if best is not None:
-        row = whole[best.name]
-        said.append(f"Prune: {best.words}")
-        said.append(_praise(row))
-        if row.change_low < -WIDE:
-            said.append(
-                f"That interval is wide: a loss of {-row.change_low:.0f} points is not excluded; "
-                "more labelled utterances or speakers would narrow it."
-            )
-        rival = _same_cost(whole, settings, row)
-        if rival is not None and not np.isnan(rival.change):
-            said.append(
-                f"Stopping early at about the same cost ({rival.setting}, {rival.flops:.2f} of the "
-                f"operations) changes macro-F1 by {rival.change:+.1f} points "
-                f"[{rival.change_low:+.1f}, {rival.change_high:+.1f}]."
-            )
-        if stop is not None and _beats(whole[stop.name], row):
-            said[0] = f"Stop earlier instead of pruning: {stop.words}"
-            said.insert(1, _praise_stop(whole[stop.name]) + " The best pruning is slower:")
-            return Advice("stop", stop, [*said, *notes])
-        return Advice("prune", best, [*said, *notes])
-    if not pruned:
-        said.append("No pruning was measured.")
-    else:
+        return _advise_best(best, stop, settings, whole, notes)
+    sentences = ["No pruning was measured."]
+    if pruned:
         nearest = min(pruned, key=lambda s: (len(failed[s.name]), -whole[s.name].speedup))
-        said.append(f"Do not prune: none of {len(pruned)} settings passes every check.")
-        said.append(f"Nearest is {nearest.name}, but {'; '.join(failed[nearest.name][:4])}.")
+        sentences = [
+            f"Do not prune: none of {len(pruned)} settings passes every check.",
+            f"Nearest is {nearest.name}, but {'; '.join(failed[nearest.name][:4])}.",
+        ]
     if stop is not None:
-        said.insert(0, f"Stop earlier: {stop.words}")
-        said.insert(1, _praise_stop(whole[stop.name]))
-        said.append(f"With {stop.words} this report would tell what pruning brings on top.")
-        return Advice("stop", stop, [*said, *notes])
-    return Advice("nothing", None, [*said, *notes])
+        sentences.insert(0, f"Stop earlier: {stop.override}")
+        sentences.insert(1, _praise_stop(whole[stop.name]))
+        sentences.append(f"With {stop.override} this report would tell what pruning brings on top.")
+        return Advice("stop", stop, [*sentences, *notes])
+    return Advice("nothing", None, [*sentences, *notes])
+
+
+def _advise_best(
+    best: Setting, stop: Setting | None, settings: list[Setting], whole: dict[str, Row],
+    notes: list[str],
+) -> Advice:  # fmt: skip
+    """Returns advice for the best pruning, or for stopping early where that is better still."""
+    row = whole[best.name]
+    sentences = [f"Prune: {best.override}", _praise(row)]
+    if row.change_low < -WIDE:
+        sentences.append(
+            f"That interval is wide: a loss of {-row.change_low:.0f} points is not excluded; "
+            "more labelled utterances or speakers would narrow it."
+        )
+    rival = _same_cost(whole, settings, row)
+    if rival is not None and not np.isnan(rival.change):
+        sentences.append(
+            f"Stopping early at about the same cost ({rival.setting}, {rival.flops:.2f} of the "
+            f"operations) changes macro-F1 by {rival.change:+.1f} points "
+            f"[{rival.change_low:+.1f}, {rival.change_high:+.1f}]."
+        )
+    if stop is not None and _beats(whole[stop.name], row):
+        sentences[0] = f"Stop earlier instead of pruning: {stop.override}"
+        sentences.insert(1, _praise_stop(whole[stop.name]) + " The best pruning is slower:")
+        return Advice("stop", stop, [*sentences, *notes])
+    return Advice("prune", best, [*sentences, *notes])
 
 
 def _as_good(row: Row) -> bool:
@@ -248,14 +255,14 @@ def _same_cost(whole: dict[str, Row], settings: list[Setting], row: Row) -> Row 
 
 
 def _praise(row: Row) -> str:
-    told = (
+    sentence = (
         f"It is {row.speedup:.2f} x as fast ({row.audio_per_second:.0f} s of sound per second) at "
         f"{row.flops:.2f} of the operations; centred cosine {row.cosine:.3f} (5th percentile "
         f"{row.cosine_p05:.3f}), {100 * row.overlap:.0f} % of the nearest neighbours stay"
     )
     if np.isnan(row.change):
-        return told + "."
-    return told + (
+        return sentence + "."
+    return sentence + (
         f", {100 * row.agreement:.1f} % of the predictions stay, macro-F1 {row.change:+.1f} points "
         f"[{row.change_low:+.1f}, {row.change_high:+.1f}]."
     )
@@ -269,23 +276,23 @@ def _praise_stop(row: Row) -> str:
 
 
 def _caveats(full: Row, measured: Measured) -> list[str]:
-    said = []
+    sentences = []
     if full.utterances < MIN_UTTERANCES:
-        said.append(
+        sentences.append(
             f"The checks are meant for {MIN_UTTERANCES} utterances; these are {full.utterances}, "
             "so their limits are crossed by chance more easily."
         )
     if np.isnan(full.macro_f1):
-        said.append(
+        sentences.append(
             "Without labels nothing is known of macro-F1, and stopping early cannot be judged."
         )
     else:
-        said.append(
+        sentences.append(
             "Predictions are those of a logistic regression on vectors of the very setting, out of "
             "fold, whole groups apart; test rows were not touched."
         )
     if measured.unreadable:
-        said.append(
+        sentences.append(
             f"{len(measured.unreadable)} sounds were left out ({measured.unreadable[0]} ...)."
         )
-    return said
+    return sentences

@@ -18,12 +18,12 @@ def neighbours(x: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
     x = x - x.mean(0)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     k = min(k, len(x) - 1)
-    found = np.empty((len(x), k), np.int64)
+    nearest = np.empty((len(x), k), np.int64)
     for first in range(0, len(x), 1024):
         block = x[first : first + 1024] @ x.T
         block[np.arange(len(block)), np.arange(first, first + len(block))] = -np.inf
-        found[first : first + 1024] = np.argpartition(-block, k - 1, axis=1)[:, :k]
-    return found
+        nearest[first : first + 1024] = np.argpartition(-block, k - 1, axis=1)[:, :k]
+    return nearest
 
 
 def neighbour_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def out_of_fold(x: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarra
     strength = 5 / x.shape[1]  # about 0.01 at 512 wide, and the same in effect at other widths
     gold = fold >= 0
     for part in np.unique(fold):
-        here, others = fold == part, gold & (fold != part)
+        held, others = fold == part, gold & (fold != part)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
-        predicted[here] = model.fit(x[others], label[others]).predict(x[here])
+        predicted[held] = model.fit(x[others], label[others]).predict(x[held])
     return predicted

@@ -68,10 +68,10 @@ def header_seconds(table: Any, wanted: np.ndarray, workers: int) -> np.ndarray:
         if not np.isnan(end):
             return max(end - (0.0 if np.isnan(start) else start), 0.0)
         try:
-            about = soundfile.info(record["audio"])
+            header = soundfile.info(record["audio"])
         except (RuntimeError, OSError):
             return 1.0  # decoding will say what is wrong, or can read what this cannot
-        return max(about.frames / about.samplerate - (0.0 if np.isnan(start) else start), 0.0)
+        return max(header.frames / header.samplerate - (0.0 if np.isnan(start) else start), 0.0)
 
     seconds, rows = np.full(len(table), np.nan), np.flatnonzero(wanted)
     with ThreadPoolExecutor(workers) as pool:
@@ -105,54 +105,74 @@ def measure(
         limits: min_seconds and max_seconds.
         progress: show it.
     """
-    others = [encoder.variant(setting.config) for setting in settings]
+    variants = [encoder.variant(setting.config) for setting in settings]
     budget = 0.0 if encoder.budget == 0 else BATCH_SECONDS
     plan = token_budget([round(s * 1_000) for s in seconds], round(budget * 1_000))
     batches = [np.sort(rows[batch]) for batch in plan[::-1]]  # the shortest first
-    took: list[list[np.ndarray]] = [[] for _ in settings]
-    vectors: list[list[np.ndarray]] = [[] for _ in settings]
-    flops: list[list[float]] = [[] for _ in settings]
-    kept: list[int] = []
-    lengths: list[float] = []
-    unreadable: list[str] = []
+    timings = _Timings(encoder, settings, variants)
     total, done = float(seconds.sum()) * len(settings), 0.0
     with Progress("prune-report", total, "s of sound", show=progress) as bar:
         for turn, sounds in enumerate(_read(table, batches, workers, limits)):
-            unreadable += [wave for _, wave in sounds if isinstance(wave, str)]
-            here = [(row, wave) for row, wave in sounds if not isinstance(wave, str)]
-            if not here:
+            timings.unreadable += [wave for _, wave in sounds if isinstance(wave, str)]
+            readable = [(row, wave) for row, wave in sounds if not isinstance(wave, str)]
+            if not readable:
                 continue
-            waves = [wave for _, wave in here]
-            if not kept:
-                for other in others:
-                    other.encode(waves)
-            kept += [row for row, _ in here]
-            lengths += [len(wave) / SAMPLE_RATE for wave in waves]
-            share = np.array([len(wave) for wave in waves], float)
-            for k in range(len(settings)):
-                chosen = (k + turn) % len(settings)
-                began = time.perf_counter()
-                result = others[chosen].encode(waves)
-                passed = time.perf_counter() - began
-                took[chosen].append(passed * share / share.sum())
-                vectors[chosen].append(result.flatten(1).numpy())
-                flops[chosen] += [_operations(encoder, settings[chosen], wave) for wave in waves]
-                done += float(share.sum()) / SAMPLE_RATE
+            rows_read, waves = [row for row, _ in readable], [wave for _, wave in readable]
+            for passed in timings.run(turn, rows_read, waves):
+                done += passed
                 bar.at(done)
         bar.at(total)
-    if len(kept) < 2:
-        why = f" (first reason: {unreadable[0]})" if unreadable else ""
-        raise EncoderError(
-            f"prune-report needs two readable sounds or more, found {len(kept)}{why}"
+    return timings.measured()
+
+
+class _Timings:
+    """What the settings did to the batches so far."""
+
+    def __init__(
+        self, encoder: SpeechEncoder, settings: list[Setting], variants: list[SpeechEncoder]
+    ) -> None:
+        self.encoder, self.settings, self.variants = encoder, settings, variants
+        self.took: list[list[np.ndarray]] = [[] for _ in settings]
+        self.vectors: list[list[np.ndarray]] = [[] for _ in settings]
+        self.flops: list[list[float]] = [[] for _ in settings]
+        self.rows: list[int] = []
+        self.lengths: list[float] = []
+        self.unreadable: list[str] = []
+
+    def run(self, turn: int, rows: list[int], waves: list[np.ndarray]) -> Iterator[float]:
+        """Runs one batch through all settings; yields the seconds of sound of each of them."""
+        if not self.rows:
+            for variant in self.variants:
+                variant.encode(waves)
+        self.rows += rows
+        self.lengths += [len(wave) / SAMPLE_RATE for wave in waves]
+        samples = np.array([len(wave) for wave in waves], float)
+        for k in range(len(self.settings)):
+            chosen = (k + turn) % len(self.settings)
+            setting = self.settings[chosen]
+            began = time.perf_counter()
+            result = self.variants[chosen].encode(waves)
+            passed = time.perf_counter() - began
+            self.took[chosen].append(passed * samples / samples.sum())
+            self.vectors[chosen].append(result.flatten(1).numpy())
+            self.flops[chosen] += [_operations(self.encoder, setting, wave) for wave in waves]
+            yield float(samples.sum()) / SAMPLE_RATE
+
+    def measured(self) -> Measured:
+        """Returns everything as arrays; EncoderError where fewer than two sounds were readable."""
+        if len(self.rows) < 2:
+            why = f" (first reason: {self.unreadable[0]})" if self.unreadable else ""
+            raise EncoderError(
+                f"prune-report needs two readable sounds or more, found {len(self.rows)}{why}"
+            )
+        return Measured(
+            vectors=[np.concatenate(parts) for parts in self.vectors],
+            took=np.stack([np.concatenate(parts) for parts in self.took]),
+            flops=np.array(self.flops),
+            seconds=np.array(self.lengths),
+            rows=np.array(self.rows),
+            unreadable=self.unreadable,
         )
-    return Measured(
-        vectors=[np.concatenate(parts) for parts in vectors],
-        took=np.stack([np.concatenate(parts) for parts in took]),
-        flops=np.array(flops),
-        seconds=np.array(lengths),
-        rows=np.array(kept),
-        unreadable=unreadable,
-    )
 
 
 def _operations(encoder: SpeechEncoder, setting: Setting, wave: np.ndarray) -> float:

@@ -76,8 +76,8 @@ def markdown(title: str, about: str, advice: Advice, rows: list[Row]) -> str:
 
 def page(title: str, about: str, advice: Advice, rows: list[Row], picture: str) -> str:
     """Returns the report as one HTML file that needs no other."""
-    said = "".join(f"<li>{html.escape(s)}</li>" for s in advice.sentences)
-    body = [f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p><ul>{said}</ul>{picture}"]
+    items = "".join(f"<li>{html.escape(s)}</li>" for s in advice.sentences)
+    body = [f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p><ul>{items}</ul>{picture}"]
     for name, part in buckets(rows).items():
         what = "All sounds" if name == "all" else f"Sounds of {name}"
         head = "".join(f"<th>{html.escape(c)}</th>" for c in COLUMNS)

@@ -75,32 +75,20 @@ def _examined(
     config: Config, utterances: int, methods: Sequence[str], keep_rates: Sequence[float],
     layers: Sequence[int], progress: bool,
 ) -> PruneReport:  # fmt: skip
-    encoder = open_encoders(config).get("speech")
-    if not isinstance(encoder, SpeechEncoder):
-        raise ConfigError(
-            f"prune-report needs a pretrained speech encoder, but encoders.speech.model is "
-            f"{config.encoders.speech.model}; name a HuBERT, wav2vec2, data2vec-audio or Whisper "
-            "model or folder"
-        )
+    encoder = _speech_encoder(config, layers)
     depth = encoder.model.depth
-    for layer in layers:
-        if not 0 <= layer < max(encoder.layers):
-            raise ConfigError(
-                f"layers must be in 0 ... {max(encoder.layers) - 1} (layers that run before the "
-                f"last one used), got {layer}"
-            )
     possible, reason = supports_pruning(encoder.model.model_type)
     table = settings(
         config.encoders.speech, depth, list(methods) if possible else [], list(keep_rates),
         list(layers),
     )  # fmt: skip
     manifest = load_manifest(config.data.manifest, config.data)
-    heard, gold = _rows(manifest, config)
-    seconds = header_seconds(manifest.table, heard, config.data.workers)
-    heard = heard & np.isfinite(seconds)
-    first = heard & (gold.fold >= 0) if gold is not None else heard
-    candidates = np.flatnonzero(heard)
-    chosen = candidates[sample(seconds[heard], first[heard], utterances, config.seed)]
+    usable, gold = _rows(manifest, config)
+    seconds = header_seconds(manifest.table, usable, config.data.workers)
+    usable = usable & np.isfinite(seconds)
+    first = usable & (gold.fold >= 0) if gold is not None else usable
+    candidates = np.flatnonzero(usable)
+    chosen = candidates[sample(seconds[usable], first[usable], utterances, config.seed)]
     measured = measure(
         encoder, table, manifest.table, chosen, seconds[chosen],
         workers=config.data.workers, progress=progress,
@@ -126,6 +114,24 @@ def _examined(
     return PruneReport(path, rows, advice)
 
 
+def _speech_encoder(config: Config, layers: Sequence[int]) -> SpeechEncoder:
+    """Returns the encoder; ConfigError where it is none that is pretrained or lacks a layer."""
+    encoder = open_encoders(config).get("speech")
+    if not isinstance(encoder, SpeechEncoder):
+        raise ConfigError(
+            f"prune-report needs a pretrained speech encoder, but encoders.speech.model is "
+            f"{config.encoders.speech.model}; name a HuBERT, wav2vec2, data2vec-audio or Whisper "
+            "model or folder"
+        )
+    for layer in layers:
+        if not 0 <= layer < max(encoder.layers):
+            raise ConfigError(
+                f"layers must be in 0 ... {max(encoder.layers) - 1} (layers that run before the "
+                f"last one used), got {layer}"
+            )
+    return encoder
+
+
 def _check(utterances: int, methods: Sequence[str], keep_rates: Sequence[float]) -> None:
     if utterances < 2:
         raise ConfigError(f"utterances must be at least 2, got {utterances}")
@@ -141,13 +147,13 @@ def _check(utterances: int, methods: Sequence[str], keep_rates: Sequence[float])
 
 def _rows(manifest: Manifest, config: Config) -> tuple[np.ndarray, GoldLabels | None]:
     """Returns which rows (N,) may be heard, and the gold of those whose labels may be read."""
-    heard = manifest.table["audio"].notna().to_numpy()
+    usable = manifest.table["audio"].notna().to_numpy()
     if len(manifest.classes) < 2:
         split = manifest.table["split"]
-        return heard & ~split.isin(["dev", "test"]).to_numpy(), None
+        return usable & ~split.isin(["dev", "test"]).to_numpy(), None
     splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
-    heard = heard & np.isin(splits.role, ["labeled", "pool"])
-    return heard, GoldLabels(splits.label, splits.fold, splits.group)
+    usable = usable & np.isin(splits.role, ["labeled", "pool"])
+    return usable, GoldLabels(splits.label, splits.fold, splits.group)
 
 
 def _enough(gold: GoldLabels) -> GoldLabels | None:

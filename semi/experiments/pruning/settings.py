@@ -28,7 +28,7 @@ class Setting:
         return f"{pruning.method}, keep {pruning.keep_rate:g}, layer {pruning.layer}"
 
     @property
-    def words(self) -> str:
+    def override(self) -> str:
         """The `key=value` that sets it."""
         pruning = self.config.pruning
         if self.kind == "stop":
@@ -53,7 +53,7 @@ def settings(
     plain = replace(base, pruning=PruningConfig())
     last = max(resolve_layers(base.layers, depth))
     layers = layers or sorted({max(last // 4, 1), max(last // 2, 1)})
-    found = [Setting("full", plain, last)]
+    settings = [Setting("full", plain, last)]
     for method in methods:
         for layer in layers:
             for rate in sorted(keep_rates, reverse=True):
@@ -61,17 +61,17 @@ def settings(
                     base.pruning, method=method, keep_rate=rate, layer=layer, schedule="one_shot",
                     min_keep_rate=None, last_layer=None,
                 )  # fmt: skip
-                found.append(Setting("prune", replace(base, pruning=pruning), last))
+                settings.append(Setting("prune", replace(base, pruning=pruning), last))
     if base.pruning.active and base.pruning.schedule == "one_shot":
-        own = replace(base.pruning, layer=last // 2 if base.pruning.layer is None
+        pruning = replace(base.pruning, layer=last // 2 if base.pruning.layer is None
                       else base.pruning.layer)  # fmt: skip
-        found.append(Setting("prune", replace(base, pruning=own), last))
+        settings.append(Setting("prune", replace(base, pruning=pruning), last))
     used = resolve_layers(base.layers, depth)
     for stop in range(max(last // 3, 1), last):
         shifted = sorted({min(layer, stop) for layer in used})
-        found.append(Setting("stop", replace(plain, layers=shifted), stop))
+        settings.append(Setting("stop", replace(plain, layers=shifted), stop))
     unique: dict[str, Setting] = {}
-    for setting in found:
+    for setting in settings:
         layer = setting.config.pruning.layer
         if setting.kind != "prune" or (layer is not None and layer < last):
             unique.setdefault(setting.name, setting)

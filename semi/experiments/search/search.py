@@ -174,7 +174,7 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     if str(best["number"]) not in looked:
         dataset, config, state = bench.train(best["words"])
         looked[str(best["number"])] = _on_test(dataset, state, config)
-    found = Found(
+    report = Found(
         folder=str(folder),
         metric=config.rounds.metric,
         trials=done,
@@ -185,23 +185,24 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
         test_looks=len(looked),
     )
     write_json(folder / "search.json", {
-        "best": found.best, "words": best["words"], "metric": found.metric, "value": best["value"],
-        "se": best["se"], "gain": found.gain, "corrected_gain": found.corrected,
+        "best": report.best, "words": best["words"], "metric": report.metric,
+        "value": best["value"], "se": best["se"], "gain": report.gain,
+        "corrected_gain": report.corrected,
         "trials": len(done), "failed": len(done) - len(good), "test_by_trial": looked,
         "settings": [{k: t[k] for k in ("number", "words", "value", "se")} for t in done],
     })  # fmt: skip
     config.name = f"{config.name}-best"
     settings.save(config, folder / "best.yaml")
-    return found
+    return report
 
 
 def _on_test(dataset: Dataset, state: RoundState, config: settings.Config) -> dict | None:
     rows = dataset.test[dataset.label[dataset.test] >= 0]
-    said = shipped_prediction(dataset, state, rows)
-    if said is None:
+    prediction = shipped_prediction(dataset, state, rows)
+    if prediction is None:
         return None
-    affect = None if said.affect is None else said.affect.cpu().numpy()
-    return measured_task(dataset, config, rows, said.probs.cpu().numpy(), affect, measured)
+    affect = None if prediction.affect is None else prediction.affect.cpu().numpy()
+    return measured_task(dataset, config, rows, prediction.probs.cpu().numpy(), affect, measured)
 
 
 def _value(trial: dict) -> float:
@@ -211,5 +212,5 @@ def _value(trial: dict) -> float:
 def _tell(record: dict) -> None:
     import sys
 
-    told = record["why"] or f"{record['value']:.4f}"
-    print(f"trial {record['number']}: {told}  {' '.join(record['words'])}", file=sys.stderr)
+    outcome = record["why"] or f"{record['value']:.4f}"
+    print(f"trial {record['number']}: {outcome}  {' '.join(record['words'])}", file=sys.stderr)

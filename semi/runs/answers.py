@@ -1,0 +1,90 @@
+"""A model's outputs as a table of answers, and the table as lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config.task import task_of
+from ..evaluation.multitask import AFFECT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..features.tensors import Features
+    from ..self_training.model_dir import Model
+    from ..self_training.teacher import Prediction
+
+
+def table_of(
+    model: Model, outputs: Prediction, features: Features, table: pd.DataFrame, notes: list[str]
+) -> pd.DataFrame:
+    """Returns the answers to N rows: id, label, confidence, p_<class>, each modality's vote, note.
+
+    Args:
+        model: what answered.
+        outputs: its outputs.
+        features: the standardised features that it read.
+        table: the rows, with their ids.
+        notes: (N,) what is wrong with a row, '' where nothing is.
+    """
+    import pandas as pd
+
+    readable = features.present.any(1).cpu().numpy()
+    columns: dict[str, Any] = {"id": table["id"].astype(str).tolist()}
+    if outputs.affect is not None:
+        affect = outputs.affect.cpu().numpy().astype(float)
+        columns |= {a: np.where(readable, affect[:, i], np.nan) for i, a in enumerate(AFFECT)}
+    if task_of(model.config).kind == "affect":
+        columns["note"] = notes
+        return pd.DataFrame(columns, index=table.index)
+    probs = outputs.probs.cpu().numpy().astype(float)
+    columns["label"], columns["confidence"] = vote(model, probs, readable)
+    for k, name in enumerate(model.classes):
+        columns[f"p_{name}"] = np.where(readable, probs[:, k], np.nan)
+    for h, head in enumerate(model.voter.heads):
+        if head not in features.names:
+            continue
+        present = features.present[:, features.names.index(head)].cpu().numpy()
+        label, sure = vote(model, outputs.by_head[h].cpu().numpy().astype(float), present)
+        columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
+    columns["note"] = notes
+    return pd.DataFrame(columns, index=table.index)
+
+
+def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, list]:
+    """Returns label and confidence per row of (N, C), None and NaN where `present` (N,) is not."""
+    from ..self_training.multitask_record import several_words
+
+    if model.voter.multi:  # 'a;b'; as sure as of the least sure of its classes
+        labels = several_words(probs, model.classes)
+        label = [name if ok else None for name, ok in zip(labels, present, strict=True)]
+        return label, np.where(present, np.maximum(probs, 1 - probs).min(1), np.nan).tolist()
+    best = probs.argmax(1)
+    label = [str(model.classes[k]) if ok else None for k, ok in zip(best, present, strict=True)]
+    return label, np.where(present, probs.max(1), np.nan).tolist()
+
+
+def lines(answers: pd.DataFrame) -> list[str]:
+    """Returns one line an utterance: label, confidence, votes of the modalities."""
+    heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
+    shown = []
+    for row in answers.to_dict("records"):
+        affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
+        if "label" not in row:
+            answer = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"
+            shown.append(f"{row['id']}  {answer}")
+            continue
+        if row["label"] is None or row["label"] != row["label"]:
+            shown.append(f"{row['id']}  -  ({row['note']})")
+            continue
+        votes = [
+            f"{h}: {row[f'{h}_label']} {row[f'{h}_confidence']:.2f}"
+            for h in heads
+            if isinstance(row[f"{h}_label"], str)
+        ]
+        votes += affect + ([row["note"]] if row["note"] else [])
+        details = f"  ({', '.join(votes)})" if votes else ""
+        shown.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{details}")
+    return shown
