@@ -18,7 +18,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from models.fusion import ContrastConfig, FusionConfig
-from models.fusion.config import CLOSED_FORM
 from pseudo_label import SelectionConfig
 
 from .config.learning import LearningConfig
@@ -31,6 +30,7 @@ from .self_training.rounds import Outcome, run_rounds
 from .self_training.teacher import answer
 from .training.dataset import Dataset
 from .training.ensemble import Ensemble
+from .training.students import STUDENTS
 
 
 class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
@@ -141,13 +141,13 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         label = np.full(len(y), UNLABELED)
         label[labeled] = code
         components = None
-        if config.model.kind in CLOSED_FORM:
+        if not STUDENTS[config.model.kind].by_steps:
             components = widest(config, int(labeled.sum()))
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         dataset = self._dataset(X, label, labeled, grouped(groups, len(y)), config)
         found = select_model(dataset, config)
         self.model_ = found.config.model.kind
-        if self.model_ in CLOSED_FORM:
+        if not STUDENTS[self.model_].by_steps:
             width = min(found.config.model.components, max(self._columns.widths.values()))
             self.model_ += f" on {width} components"
         outcome = found.outcome or run_rounds(dataset, config)
@@ -196,7 +196,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             contrast = ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0)
         coverage = [float(c) for c in np.atleast_1d(self.coverage)]
         kind = "discriminant" if self.model == "auto" else self.model
-        linear = kind in CLOSED_FORM
+        linear = not STUDENTS[kind].by_steps
         if self.contrast_steps and self.model != "contrastive":
             raise ValueError(f"contrast_steps needs model='contrastive', got model={self.model!r}")
         select = SelectionConfig(

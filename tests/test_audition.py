@@ -55,15 +55,15 @@ def test_a_class_that_hides_beyond_fifty_components_is_found_by_more_of_them():
     data = dataset(200, informative=DIMS - 1)
     found = select_model(data, auto(data))
     assert found.config.model.components == 200
-    assert found.told.endswith("160 components it is")  # all columns there are
-    assert "compared on 200 gold rows out-of-fold" in found.told
+    assert found.sentence.endswith("160 components it is")  # all columns there are
+    assert "compared on 200 gold rows out-of-fold" in found.sentence
 
 
 def test_the_usual_student_stays_where_others_are_not_clearly_better():
     data = dataset(200, informative=0)
     found = select_model(data, auto(data))
     assert (found.config.model.kind, found.config.model.components) == ("discriminant", 50)
-    assert found.told.endswith("Gaussian classes on 50 components it is")
+    assert found.sentence.endswith("Gaussian classes on 50 components it is")
 
 
 def test_the_outcome_it_brings_is_that_of_a_run_with_the_settings_it_chose():
@@ -79,14 +79,14 @@ def test_the_outcome_it_brings_is_that_of_a_run_with_the_settings_it_chose():
 def test_labels_of_the_pool_play_no_part():
     data, other = dataset(200, DIMS - 1), dataset(200, DIMS - 1)
     other.label = torch.where(torch.arange(ROWS) < 200, other.label, 1 - other.label)
-    assert select_model(data, auto(data)).told == select_model(other, auto(other)).told
+    assert select_model(data, auto(data)).sentence == select_model(other, auto(other)).sentence
 
 
 def test_few_labels_compare_nothing():
     data = dataset(MIN_GOLD - 10, informative=DIMS - 1)
     config = auto(data)
     found = select_model(data, config)
-    assert (found.config, found.told, found.outcome) == (config, "", None)
+    assert (found.config, found.sentence, found.outcome) == (config, "", None)
     assert widest(config, MIN_GOLD - 1) == 50 and widest(config, MIN_GOLD) == 200
 
 
@@ -104,7 +104,7 @@ def test_a_student_that_the_user_chose_is_not_questioned(setting):
 def test_narrow_views_are_not_asked_for_more_components_than_they_have():
     data = dataset(200, informative=0)
     data.values = {"x": data.values["x"][:, :40]}
-    assert "components +" not in select_model(data, auto(data)).told
+    assert "components +" not in select_model(data, auto(data)).sentence
 
 
 def test_one_group_of_gold_rows_proves_nothing():

@@ -16,11 +16,13 @@ from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
 from semi.self_training.rounds import run_rounds
 from semi.training.batches import TrainingTargets
-from semi.training.closed_form import discriminant, fit_linear, logistic, solve_logistic
 from semi.training.dataset import Dataset
 from semi.training.ensemble import Ensemble
-from semi.training.initialisation import learned_start
 from semi.training.projection import on_axes, principal_start
+from semi.training.students import learned_start
+from semi.training.students.closed_form import fit_linear
+from semi.training.students.discriminant import discriminant
+from semi.training.students.logistic import logistic, solve_logistic
 
 
 def clusters(rows=400, dims=20, classes=4, seed=0, spread=6.0, apart=1.0):

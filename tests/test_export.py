@@ -14,7 +14,8 @@ from semi.errors import RunError
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
-from semi.runs.export import Shipped, _examples, _own, _write_onnx, _write_program, export
+from semi.runs.export import _examples, _own, _write_onnx, _write_program, export
+from semi.runs.shipped import Shipped
 from semi.self_training.model_dir import Model, load_model
 from semi.self_training.teacher import Voter
 from semi.training.ensemble import Ensemble

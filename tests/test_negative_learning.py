@@ -67,7 +67,7 @@ def test_only_rows_that_are_not_chosen_have_negative_labels_and_only_from_ups():
 def test_linear_models_have_no_negative_labels():
     dataset, config = tiny_dataset(), tiny_config(model=FusionConfig(kind="logistic"))
     config.select = SelectionConfig(rule="ups", ups=LOOSE)
-    from semi.training.initialisation import learned_start
+    from semi.training.students import learned_start
 
     state = warm_start(dataset, config, learned_start(dataset, config))
     assert choose(dataset, state, config, 0.5, 1)[0].negative is None

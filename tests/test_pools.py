@@ -60,8 +60,7 @@ def test_a_chain_is_never_shown_the_gold_it_holds_out(started):
     features = graph_features(dataset, learning.select)
     for chain in range(3):
         pool = pool_of(
-            dataset, state.outputs, chain, learning.select,
-            rate=0.3, number=1, state={}, features=features,
+            dataset, state, chain, learning.select, rate=0.3, number=1, features=features,
         )  # fmt: skip
         kept = dataset.fold != chain
         assert len(pool.gold.label) == int(kept.sum())

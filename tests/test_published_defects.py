@@ -30,8 +30,8 @@ from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
-from semi.self_training.multitask_record import several_words
 from semi.self_training.rounds import run_rounds, warm_start
+from semi.self_training.tasks.multi_label import several_words
 from semi.self_training.teacher import answer
 from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble

@@ -17,6 +17,7 @@ from semi.self_training.gate import information
 from semi.self_training.ledger import merge_rounds, round_rows
 from semi.self_training.record import round_record
 from semi.self_training.rounds import STOPPED, run_rounds, targets_of, warm_start
+from semi.self_training.tasks import TASKS
 from semi.self_training.teacher import TeacherOutputs, Voter
 
 
@@ -152,7 +153,7 @@ def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history():
     outcome = run_rounds(dataset, config)
     parts, before = [], outcome.states[0]
     for state in outcome.states[1:]:
-        parts.append(round_rows(dataset, state, before, "class_topk"))
+        parts.append(round_rows(dataset, state, before, "class_topk", TASKS["single"]))
         before = state if state.accepted else before
     ledger = merge_rounds(parts)
     assert len(ledger) == len(parts) * len(dataset.pool)
@@ -172,7 +173,7 @@ def test_a_round_record_measures_gold_rows_only():
     dataset, config = tiny_dataset(), tiny_config()
     outcome = run_rounds(dataset, config)
     for state in outcome.states:
-        record = round_record(dataset, state, config)
+        record = round_record(dataset, state, config, "class_topk")
         assert record["metrics_oof"]["rows"] == len(dataset.gold)
         assert record["metrics_dev"] is None
         if state.ensemble is not None:

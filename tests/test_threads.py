@@ -11,7 +11,7 @@ import torch
 
 from semi.data.corpora import bundled_emodb
 from semi.threads import limited_threads
-from semi.training.closed_form import solve_positive
+from semi.training.students.discriminant import solve_positive
 
 ROOT = Path(__file__).parents[1]
 TWO = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}

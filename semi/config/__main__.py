@@ -1,5 +1,5 @@
 """`python -m semi.config` prints configs/default.yaml."""
 
-from .schema import documented_default
+from .defaults import documented_default
 
 print(documented_default(), end="")

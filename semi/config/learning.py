@@ -14,22 +14,16 @@ from .training import RoundsConfig, TrainConfig, VoteConfig
 RECIPES = ("none", "auto")
 
 
-def check_recipe(name: str) -> None:
-    """Raises ValueError unless `name` is a recipe."""
-    if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got '{name}'")
-
-
 @dataclass
 class LearningConfig:
     """How models are trained and how rounds of self-training go: what `run_rounds` needs."""
 
     seed: int = 0
-    """The one seed."""
+    """The one seed; the same config, data and seed give the same ledger."""
     recipe: str = "none"
     """none (the settings below as they are) | auto (chosen by the labels)."""
     task: TaskConfig = field(default_factory=TaskConfig)
-    """What is predicted of an utterance."""
+    """What is predicted of an utterance: a class, several, valence and arousal, or both."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noisy views of the embeddings that training sees."""
     model: FusionConfig = field(default_factory=FusionConfig)
@@ -46,5 +40,8 @@ class LearningConfig:
     """The rounds of self-training and the gate that each must pass."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an unknown recipe."""
-        check_recipe(self.recipe)
+        """Raises ValueError for an unknown recipe or a seed that is none."""
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got '{self.recipe}'")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")

@@ -6,11 +6,11 @@ The evidence is benchmarks/results/selftraining/; docstrings of the constants na
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from .learning import LearningConfig
-from .task import task_of
 
+C = TypeVar("C", bound=LearningConfig)
 GAUSSIAN: dict[str, Any] = {
     "model.kind": "discriminant",
     "train.members": 1,
@@ -31,20 +31,20 @@ SETTLED = ("kind", "components")
 """Settings of section model that are decided later, by semi.self_training.model_selection."""
 
 
-def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
+def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
     """Returns the settings with the recipe's in place, and a sentence that says what and why.
 
     A setting that is not at its default is the user's and stays. `recipe: none` changes nothing.
 
     Args:
-        config: anything with the sections of LearningConfig and `recipe`.
+        config: the settings.
         gold: labelled training rows.
         pool: unlabelled rows.
     """
     if config.recipe == "none":
         return config, ""
     counted = f"recipe auto, {gold} labelled and {pool} unlabelled rows"
-    kind = task_of(config).kind
+    kind = config.task.kind
     if kind != "single":
         return config, (
             f"{counted}: task.kind {kind} is not yet in the benchmark that recipes come from, so "
@@ -58,15 +58,15 @@ def resolved(config: Any, gold: int, pool: int) -> tuple[Any, str]:
             setattr(section, name, value)
         elif mine != value:
             kept.append(f"{key}={mine}")
-    told = (
+    sentence = (
         f"{counted}: to begin with, Gaussian classes of one covariance, learned from labels and "
         "pool together "
         f"({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
     )
-    return chosen, told + (f"; kept as given: {', '.join(kept)}" if kept else "")
+    return chosen, sentence + (f"; kept as given: {', '.join(kept)}" if kept else "")
 
 
-def overruled(config: Any, given: Any) -> list[str]:
+def overruled(config: LearningConfig, given: Any) -> list[str]:
     """Returns the `key=value` words that a user gave and the recipe would replace.
 
     A value that is the default cannot be told from one that was never given, once it is read.

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.encoders import ArrayConfig, SpeechConfig, TextConfig
-from models.fusion import ContrastConfig, FusionConfig
 from models.fusion.config import CLOSED_FORM
-from noise import NoiseConfig
-from pseudo_label import SelectionConfig
 
 from ..data.config import DataConfig
 from ..errors import ConfigError
@@ -23,11 +20,10 @@ from ..files import write_text
 from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
-from .learning import check_recipe
+from .learning import LearningConfig
 from .recipes import overruled
-from .task import TaskConfig, task_problems
-from .training import RoundsConfig, TrainConfig, VoteConfig
-from .yaml_format import as_dict, documented_yaml, hints_of, to_yaml
+from .task import task_problems
+from .yaml_format import as_dict, hints_of, to_yaml
 
 __all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
 
@@ -70,17 +66,13 @@ class EncodersConfig:
 
 
 @dataclass
-class Config:
-    """Every setting of a run."""
+class Config(LearningConfig):
+    """Every setting of a run: those of learning, and where the data come from and go."""
 
     name: str = "run"
     """Name of the run; its results go to <runs_dir>/<name>/."""
     runs_dir: str = "runs"
     """Folder of all runs."""
-    seed: int = 0
-    """The one seed; the same config, data and seed give the same ledger."""
-    recipe: str = "none"
-    """none (the settings below as they are) | auto (chosen by the labels)."""
     device: str = "cpu"
     """cpu | cuda | cuda:<number>."""
     precision: str = "fp32"
@@ -95,22 +87,6 @@ class Config:
     """What turns an utterance into embeddings, one encoder a modality."""
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     """The store of embeddings and their standardisation."""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    """What is predicted of an utterance: a class, several, valence and arousal, or both."""
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
-    """Noisy views of the embeddings that training sees."""
-    model: FusionConfig = field(default_factory=FusionConfig)
-    """The fusion model on top of the embeddings."""
-    contrast: ContrastConfig = field(default_factory=ContrastConfig)
-    """Contrastive losses between modalities, and between original and noisy views."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """How one round's models are trained."""
-    vote: VoteConfig = field(default_factory=VoteConfig)
-    """How the heads of a model are combined into one probability."""
-    select: SelectionConfig = field(default_factory=SelectionConfig)
-    """Which rows of the pool become pseudo-labelled, with which label and weight."""
-    rounds: RoundsConfig = field(default_factory=RoundsConfig)
-    """The rounds of self-training and the gate that each must pass."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     """Adapting the encoders beforehand (`semi finetune`); `semi train` never reads this."""
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -118,7 +94,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""
-        check_recipe(self.recipe)
+        super().__post_init__()
         if not re.fullmatch(r"[\w][\w.+=-]*", self.name):
             raise ValueError(
                 f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"
@@ -131,8 +107,6 @@ class Config:
             )
         if self.threads < 0:
             raise ValueError(f"threads must be >= 0, got {self.threads}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
 
     @property
     def path(self) -> str:
@@ -197,11 +171,11 @@ def check(config: Config) -> Config:
     return config
 
 
-def signature(config: Config) -> dict[str, object]:
+def signature(config: LearningConfig) -> dict[str, object]:
     """Returns dotted key -> value of every setting that can change a run's result."""
     return {
         key: value
-        for key, value in _leaves(config, "")
+        for key, value in leaves_of(config)
         if key not in NOT_IN_SIGNATURE and key.partition(".")[0] not in NOT_IN_SIGNATURE
     }
 
@@ -286,7 +260,8 @@ def _sections(config: object, prefix: str = "") -> dict:
     return found
 
 
-def _leaves(value: object, prefix: str) -> list[tuple[str, object]]:
+def leaves_of(value: object, prefix: str = "") -> list[tuple[str, object]]:
+    """Returns (dotted key, value) of every setting of a section and of those in it."""
     if not dataclasses.is_dataclass(value):
         return [(prefix, value)]
     found = []
@@ -294,14 +269,5 @@ def _leaves(value: object, prefix: str) -> list[tuple[str, object]]:
         inner = getattr(value, name)
         if isinstance(inner, dict) and any(dataclasses.is_dataclass(v) for v in inner.values()):
             inner = {k: as_dict(v) for k, v in inner.items()}
-        found += _leaves(inner, f"{prefix}.{name}".lstrip("."))
+        found += leaves_of(inner, f"{prefix}.{name}".lstrip("."))
     return found
-
-
-def documented_default() -> str:
-    """Returns the text of configs/default.yaml: every setting, its meaning and its default."""
-    head = (
-        "# Every setting and its default; made by `python -m semi.config > configs/default.yaml`.\n"
-        "# A YAML of your own holds only what differs; `key=value` words win over it.\n\n"
-    )
-    return head + documented_yaml(Config())

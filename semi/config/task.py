@@ -65,11 +65,6 @@ class TaughtTask(TaskConfig):
     match: str = "kl"  # kl | mse: of probabilities, or of logits
 
 
-def task_of(config: Any) -> TaskConfig:
-    """Returns the section `task` of a configuration, the default where it has none."""
-    return getattr(config, "task", None) or TaskConfig()
-
-
 def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns (key, sentence) of settings that do not fit the task; sections may be missing."""
     found: list[tuple[str, str]] = []

@@ -226,10 +226,21 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def documented_yaml(config: Any, indent: int = 0) -> str:
-    """Returns the YAML of a config with each field's docstring as the comment above it."""
+def first_line_of(cls: Any, key: str) -> str:
+    """Returns the first line of the docstring of a dotted key."""
+    *sections, name = key.split(".")
+    for section in sections:
+        cls = base_type(hints_of(cls)[section])
+    return (field_docs(cls).get(name) or "").partition("\n")[0]
+
+
+def documented_yaml(config: Any, indent: int = 0, order: tuple[str, ...] = ()) -> str:
+    """Returns the YAML of a config with each field's docstring as the comment above it.
+
+    `order` names all top-level keys in the order wanted; none: that of the dataclass.
+    """
     lines, pad, docs = [], "  " * indent, field_docs(type(config))
-    for name in hints_of(type(config)):
+    for name in order or hints_of(type(config)):
         value = getattr(config, name)
         is_section = dataclasses.is_dataclass(value)
         comment = docs.get(name, "")

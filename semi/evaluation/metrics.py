@@ -190,3 +190,23 @@ def _inputs(probs: Any, label: Any, classes: list[str] | int):
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
     return float(part.sum() / whole.sum()) if whole.any() else float("nan")
+
+
+MAIN_METRICS = ("accuracy", "waf", "macro_f1", "uar")  # those that get an interval
+
+
+def measured(probs: Any, label: Any, group: Any, classes: list[str], seed: int) -> dict[str, Any]:
+    """Returns all metrics of gold rows and a grouped bootstrap interval of the main ones.
+
+    Args:
+        probs: (N, C) probabilities.
+        label: (N,) true classes.
+        group: (N,) speaker or other group of each row.
+        classes: C names in order.
+        seed: of the resamples.
+    """
+    found = score(probs, label, classes).to_dict()
+    found["intervals"] = {
+        name: bootstrap(probs, label, group, name, seed=seed).to_dict() for name in MAIN_METRICS
+    }
+    return found

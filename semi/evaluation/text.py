@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
+from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 
-SCORES = {"waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
+SCORES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
 SPLITS = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
           "metrics_oof": "out-of-fold training rows"}  # fmt: skip
 
@@ -82,10 +83,9 @@ def rounds_table(records: Sequence[dict]) -> str:
 def columns(metrics: dict) -> dict[str, str]:
     """Returns the scores that a table shows, by their names: those that the task has."""
     if "sample_f1" in metrics:
-        names = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
-        return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
+        return MULTI_NAMES | (AFFECT_NAMES if "ccc" in metrics else {})
     names = SCORES if "waf" in metrics or "ccc" not in metrics else {}
-    return names | ({"ccc": "CCC"} if "ccc" in metrics else {})
+    return names | (AFFECT_NAMES if "ccc" in metrics else {})
 
 
 def run_words(run: str | Path) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config.task import task_of
 from ..evaluation.multitask import AFFECT
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def table_of(
     if outputs.affect is not None:
         affect = outputs.affect.cpu().numpy().astype(float)
         columns |= {a: np.where(readable, affect[:, i], np.nan) for i, a in enumerate(AFFECT)}
-    if task_of(model.config).kind == "affect":
+    if model.config.task.kind == "affect":
         columns["note"] = notes
         return pd.DataFrame(columns, index=table.index)
     probs = outputs.probs.cpu().numpy().astype(float)
@@ -55,7 +54,7 @@ def table_of(
 
 def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, list]:
     """Returns label and confidence per row of (N, C), None and NaN where `present` (N,) is not."""
-    from ..self_training.multitask_record import several_words
+    from ..self_training.tasks.multi_label import several_words
 
     if model.voter.multi:  # 'a;b'; as sure as of the least sure of its classes
         labels = several_words(probs, model.classes)

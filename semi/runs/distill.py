@@ -13,41 +13,30 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from models.fusion.config import CLOSED_FORM
-
 from ..config import schema as settings
-from ..config.task import task_of
+from ..config.schema import Config
 from ..errors import RunError
 from ..evaluation.bootstrap import Interval, paired_bootstrap
-from ..evaluation.html_report import write_report
 from ..evaluation.multitask import affect_sums, multi_sums, paired_intervals
-from ..evaluation.tensorboard import open_tracker
-from ..files import read_json, replacing, write_json, write_table
-from ..self_training.checkpoints import RunRecorder
-from ..self_training.final_student import taught_round, told
-from ..self_training.model_dir import TENSORS, Model, find_model, save_model
-from ..self_training.prepare import Prepared, prepare, splits_table
-from ..self_training.progress import RoundProgress
+from ..evaluation.names import METRIC_NAMES
+from ..files import read_json, replacing, write_json
+from ..self_training.final_student import taught_round
+from ..self_training.frame import Ending, RunFrame, RunResult, run_frame
+from ..self_training.model_dir import TENSORS, find_model
 from ..self_training.record import shipped_prediction
 from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
 from ..self_training.soft_labels import SoftLabels, words_of
 from ..self_training.state import RoundState
-from ..self_training.targets import read_data
 from ..self_training.teacher import Prediction
-from ..self_training.tensorboard_round import show_round
-from ..self_training.train import NAMES, RunResult
-from ..self_training.train import _follow as follow
-from ..threads import limited_threads
 from ..training.dataset import Dataset
-from ..training.fit import OnStep
-from ..training.initialisation import learned_start
+from ..training.rows import read_rows
+from ..training.students import STUDENTS, learned_start
 from .comparison import FEW
 from .reopen import reopen, result_of
 
@@ -55,7 +44,7 @@ TEACHER = "teacher.npz"  # in the teacher's run folder
 
 
 def distill(
-    teacher: str | Path, config: settings.Config, *, resume: bool = False, progress: bool = True
+    teacher: str | Path, config: Config, *, resume: bool = False, progress: bool = True
 ) -> RunResult:
     """Trains a student of a finished run into `<runs_dir>/<name>/`, a run like any other.
 
@@ -67,40 +56,28 @@ def distill(
     """
     config = _student_config(teacher, config)
     settings.check(config)
-    manifest, splits = read_data(config)
+    manifest, splits = read_rows(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
     labels = soft_labels(teacher)
-    with limited_threads(config.threads), Run.create(config, resume=resume) as run:
-        run.bind_manifest(manifest.sha256)
-        _bind_teacher(run, teacher)
-        ready = prepare(config, manifest, splits, progress=progress)
-        write_table(run.path / "splits.csv", splits_table(manifest, splits))
-        ready.extraction.write_quarantine(run.path / "quarantine.csv")
-        tracker = open_tracker(run.path / "tb", enabled=config.tracking)
-        bars = RoundProgress(config, show=progress)
-        recorder = RunRecorder(
-            run, ready.dataset, told(config),
-            on_record=lambda state, record: show_round(
-                tracker, ready.dataset, state, record, manifest.table
-            ),
-        )  # fmt: skip
-        try:
-            alone, taught = _two_rounds(
-                ready.dataset, config, labels, recorder, bars,
-                lambda number: follow(tracker, bars, number),
-            )  # fmt: skip
-        finally:
-            bars.close()
-            tracker.close()
-        return _finish(run, config, ready, alone, taught, str(teacher))
+    with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
+        _bind_teacher(frame.run, teacher)
+        dataset = frame.ready.dataset
+        alone, taught = _two_rounds(dataset, config, labels, frame)
+        return frame.finish(Ending(
+            alone, taught, 1, "max_rounds",
+            _sentence(dataset, config, alone, taught, str(teacher)),
+            notes=[f"data settings, seed and folds are those of the teacher {teacher}",
+                   *(taught.pseudo_labels.notes if taught.pseudo_labels else [])],
+            facts={"teacher": str(teacher)},
+        ))  # fmt: skip
 
 
-def _student_config(teacher: str | Path, config: settings.Config) -> settings.Config:
+def _student_config(teacher: str | Path, config: Config) -> Config:
     """Returns the student's settings on the teacher's data, splits and folds."""
     run = Run.open(teacher)
     result_of(run)
     settings.refuse_recipe(config, "semi distill")
-    if config.model.kind in CLOSED_FORM:
+    if not STUDENTS[config.model.kind].by_steps:
         raise RunError(
             f"a student is taught by steps, which model.kind={config.model.kind} has none of; take "
             "a stepped kind, such as concat or contrastive"
@@ -113,7 +90,7 @@ def _student_config(teacher: str | Path, config: settings.Config) -> settings.Co
     config = copy.deepcopy(config)
     config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
     config.train.folds = run.config.train.folds
-    kind, teacher_kind = task_of(config).kind, task_of(run.config).kind
+    kind, teacher_kind = config.task.kind, run.config.task.kind
     if kind != teacher_kind:
         raise RunError(
             f"{teacher} has task.kind={teacher_kind}, the student {config.name} {kind}; a student "
@@ -139,67 +116,38 @@ def _bind_teacher(run: Run, teacher: str | Path) -> None:
 
 
 def _two_rounds(
-    dataset: Dataset, config: settings.Config, labels: SoftLabels, recorder: RunRecorder,
-    bars: RoundProgress, on_step: Callable[[int], OnStep],
-) -> tuple[RoundState, RoundState]:  # fmt: skip
+    dataset: Dataset, config: Config, labels: SoftLabels, frame: RunFrame
+) -> tuple[RoundState, RoundState]:
     """Returns the student on gold alone and the taught one; finished ones are read back."""
+    recorder = frame.record(config)
+    recorder.rule = "distill"
     learned = recorder.load_pretrained()
     if learned is None:
-        learned = learned_start(dataset, config, on_step(-1))
+        learned = learned_start(dataset, config, frame.on_step(-1))
         recorder.save_pretrained(learned)
     alone = recorder.load(0)
     if alone is None:
-        alone = warm_start(dataset, config, learned, on_step(0))
+        alone = warm_start(dataset, config, learned, frame.on_step(0))
         recorder.save(alone)
-    bars.round(alone)
+    frame.bars.round(alone)
     taught = recorder.load(1)
     if taught is None:
-        taught = taught_round(dataset, labels, config, learned, on_step(1))
+        taught = taught_round(dataset, labels, config, learned, frame.on_step(1))
         taught.verdict = (
             f"taught: out-of-fold {config.rounds.metric} {taught.metric:.3f}, on gold alone "
             f"{alone.metric:.3f}"
         )
         recorder.save(taught)
-    bars.round(taught)
+    frame.bars.round(taught)
     return alone, taught
 
 
-def _finish(
-    run: Run, config: settings.Config, ready: Prepared, alone: RoundState, taught: RoundState,
-    teacher: str,
-) -> RunResult:  # fmt: skip
-    """Writes the model, result.json and the report."""
-    dataset = ready.dataset
-    record = read_json(run.round_dir(1) / "round.json")
-    sentence = _sentence(dataset, config, alone, taught, teacher)
-    if taught.ensemble is None:
-        raise RuntimeError("the taught student has no model")
-    facts = {"round": 1, "sentence": sentence, "teacher": teacher}
-    save_model(
-        run.path / "model",
-        Model(config, dataset.classes, taught.ensemble, taught.outputs.voter, dataset.folds + 1,
-              ready.standardizer, ready.identities, facts),
-    )  # fmt: skip
-    pseudo_labels = record.get("notes") or []
-    shared = f"data settings, seed and folds are those of the teacher {teacher}"
-    write_json(run.path / "result.json", {
-        "stopped": "max_rounds", "rounds": 1, "best_round": 1, "sentence": sentence,
-        "notes": [*ready.notes, shared, *pseudo_labels], "leaks": ready.leaks,
-        "quarantined": len(ready.extraction.quarantine), "gold_rows": len(dataset.gold),
-        "pool_rows": len(dataset.pool), "warm_start": alone.metric, "final": taught.metric,
-        "teacher": teacher,
-    })  # fmt: skip
-    write_report(run.path)
-    metrics = {k: record[k] for k in ("metrics_oof", "metrics_dev", "metrics_test")}
-    return RunResult(run.path, "max_rounds", 1, 1, metrics, sentence)
-
-
 def _sentence(
-    dataset: Dataset, config: settings.Config, alone: RoundState, taught: RoundState, teacher: str
+    dataset: Dataset, config: Config, alone: RoundState, taught: RoundState, teacher: str
 ) -> str:
     """Returns what its teacher brought, against the same student on gold alone; and the teacher."""
     metric = config.rounds.metric
-    name, result = NAMES.get(metric, metric), result_of(Run.open(teacher))
+    name, result = METRIC_NAMES[metric], result_of(Run.open(teacher))
     sentence = (
         f"The student taught by {teacher} ships: out-of-fold {name} {100 * taught.metric:.1f} "
         f"against {100 * alone.metric:.1f} of the same student on gold alone (standard error "
@@ -226,7 +174,7 @@ def _sentence(
 
 def _gap(
     dataset: Dataset,
-    config: settings.Config,
+    config: Config,
     rows: Tensor,
     student: Prediction,
     baseline: Prediction,
@@ -258,7 +206,7 @@ def soft_labels(path: str | Path) -> SoftLabels:
                 return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},
                                   classes=held["classes"].tolist())  # fmt: skip
     done = reopen(path)
-    labels = words_of(done.dataset, done.outputs, done.every, alone=done.alone)
+    labels = words_of(done.dataset, done.state)
     with replacing(kept) as temporary, open(temporary, "wb") as target:
         np.savez(target, **{k: v for k, v in vars(labels).items() if v is not None})
     return labels

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
+from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
 from ..evaluation.text import percent, table
 from ..files import read_json
 from ..self_training.run_dir import Run
-from ..self_training.targets import read_data
+from ..self_training.tasks import TASKS
+from ..training.rows import read_rows
 
 SPLITS = ("test", "dev", "oof")
-NAMES = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
-MULTI_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Evaluation:
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
                            intervals.get(key, {}).get("high"))]
-            for key, name in NAMES.items()
+            for key, name in SINGLE_NAMES.items()
         ]  # fmt: skip
         parts += [table(["score", "%"], scores), ""]
         for key, name in (("ece", "calibration error"), ("aurc", "area under risk-coverage")):
@@ -72,14 +72,14 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
     opened = Run.open(run)
-    if split == "oof" or opened.config.task.kind not in ("single", "joint"):
+    if split == "oof" or not TASKS[opened.config.task.kind].one_class:
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
-    from ..self_training.record import measured
+    from ..evaluation.metrics import measured
     from .predict import load
 
     predictor, config = load(run), opened.config
-    manifest, splits = read_data(config)
+    manifest, splits = read_rows(config)
     opened.bind_manifest(manifest.sha256)
     gold = (splits.role == split) & (splits.label >= 0)
     if not gold.any():

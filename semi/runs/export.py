@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.task import task_of
 from ..errors import RunError, SemiError
 from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
@@ -140,7 +139,7 @@ def _own(model: Model, inputs: list[Tensor], present: Tensor) -> list[Tensor]:
         if model.standardizer.mode != "speaker":
             ready = model.standardizer.apply(ready)
     answers = answer(model.ensemble, model.voter, ready.values, present, model.chains)
-    task = task_of(model.config)
+    task = model.config.task
     every = [
         answers.probs if task.kind != "affect" else None,
         answers.affect if task.affect else None,

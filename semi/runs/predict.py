@@ -76,44 +76,36 @@ class Predictor:
         self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        import torch
-
         from ..config.schema import keeps_frames
-        from ..features.extract import extract_rows, open_encoders
+        from ..features.extract import open_encoders
+        from ..features.read import read_features
         from ..features.sequences import sequences
         from ..features.sources import Limits
-        from ..features.store import FeatureStore
-        from ..features.table import load_features, load_frames
-        from ..features.tensors import Features
         from ..self_training.model_dir import same_encoder
 
         model, data = self.model, self.model.config.data
-        encoders = open_encoders(model.config)
-        shelf, limits = FeatureStore(store), Limits(data.min_seconds, data.max_seconds)
-        settings: dict[str, Any] = {"limits": limits, "workers": data.workers}
-        encoders = {n: e for n, e in encoders.items() if n in model.identities}
-        done = extract_rows(table, encoders, shelf, progress=progress, **settings)
-        used = [n for n, count in done.modalities.items() if count.done + count.cached]
-        for name in used:
-            same_encoder(name, model.identities[name], encoders[name].identity())
-        dims, n = model.ensemble.dims, len(table)
-        profiles = model.standardizer.profiles
-        width = {m: len(profiles[m].mean) for m in dims}
+        opened = open_encoders(model.config)
+        encoders = {name: e for name, e in opened.items() if name in model.identities}
+        raw = read_features(
+            table, encoders, store, Limits(data.min_seconds, data.max_seconds),
+            workers=data.workers, frames=keeps_frames(model.config.encoders), some=True,
+            progress=progress,
+        )  # fmt: skip
+        for name, count in raw.extraction.modalities.items():
+            if count.done + count.cached:
+                same_encoder(name, model.identities[name], encoders[name].identity())
+        dims, profiles = model.ensemble.dims, model.standardizer.profiles
         speakers = table["speaker"].tolist() if "speaker" in table else None
         notes: dict[str, str] = {}
-        for lost in done.quarantine:
+        for lost in raw.extraction.quarantine:
             notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), lost.reason]))
-        features = Features({}, torch.zeros(n, 0, dtype=torch.bool))
-        read = {n: encoders[n] for n in used}
-        if used and keeps_frames(model.config.encoders):
-            frames = load_frames(table, read, shelf, **settings)
-            frames = model.standardizer.apply_frames(frames, speakers)
+        if raw.frames:
+            frames = model.standardizer.apply_frames(raw.frames, speakers)
             features = sequences(frames, model.config.features.max_frames)
-            return _in_order(features, dims, n), notes
-        if used:
-            features = load_features(table, read, shelf, **settings)
-        raw = _in_order(features, width, n)
-        return model.standardizer.apply(raw, speakers), notes
+            return _in_order(features, dims, len(table)), notes
+        width = {m: len(profiles[m].mean) for m in dims}
+        vectors = _in_order(raw.vectors, width, len(table))
+        return model.standardizer.apply(vectors, speakers), notes
 
     def _reads(self) -> str:
         """Returns what this model goes by, for a row that has something else."""
@@ -150,12 +142,13 @@ class Predictor:
         ]
 
 
-def _in_order(features: Features, widths: dict[str, int], n: int) -> Features:
+def _in_order(features: Features | None, widths: dict[str, int], n: int) -> Features:
     """Returns the features with every modality of the model, absent where nothing was found."""
     import torch
 
     from ..features.tensors import Features
 
+    features = features or Features({}, torch.zeros(n, 0, dtype=torch.bool))
     values = {m: features.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
     present = [
         features.present[:, features.names.index(m)]

@@ -6,25 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from pseudo_label.pool import Pool, Selection
 from pseudo_label.preview import Preview, preview
 from pseudo_label.selection import select
 
 from ..config.schema import Config, load_config
-from ..config.task import task_of
 from ..errors import RunError
 from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.text import percent, table
-from ..files import read_json, read_tensors
-from ..self_training.checkpoints import RECORD, STATE, VOTER, _ensemble, _picked
+from ..files import read_json
+from ..self_training.checkpoints import RECORD, read_round
 from ..self_training.pool import assumed_shares, graph_features, pool_of
-from ..self_training.prepare import prepare
+from ..self_training.prepare import load_dataset
 from ..self_training.rounds import coverage_at
 from ..self_training.run_dir import Run
-from ..self_training.targets import read_data
-from ..self_training.teacher import Voter, outputs_of_logits
+from ..self_training.tasks import TASKS
 from ..training.dataset import Dataset
 
 
@@ -86,8 +82,8 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
     overrides = [*settings, "recipe=none"]
     config = load_config(opened.path / "config.yaml", overrides, elsewhere=True)
     config.device = "cpu"
-    task = task_of(config)
-    if task.multi or task.kind == "affect":
+    task = config.task
+    if not TASKS[task.kind].one_class:
         raise RunError(
             f"{run} has task.kind={task.kind}: its rounds take rows by the spread of the members, "
             "or where every class is decided, not by a rule that could be previewed here; its "
@@ -111,9 +107,9 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
 
 def _dataset(run: Run, config: Config) -> Dataset:
     """Returns the run's data, drawn and standardised again as they were."""
-    manifest, splits = read_data(config)
-    run.bind_manifest(manifest.sha256)
-    return prepare(config, manifest, splits, progress=False).dataset
+    ready = load_dataset(config)
+    run.bind_manifest(ready.manifest.sha256)
+    return ready.dataset
 
 
 def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
@@ -122,22 +118,14 @@ def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
     kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
     if not kept:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
-    folder = run.round_dir(kept[-1])
-    tensors, saved = read_tensors(folder / STATE), read_json(folder / VOTER)
-    outputs = outputs_of_logits(
-        dataset, Voter.from_state(saved["voter"]), tensors["oof_logits"], tensors["pool_logits"]
-    )
-    pseudo_labels = _picked(tensors, dataset, read_json(folder / RECORD))
     accepted = len(kept) - 1  # the warm start is none
     pool = pool_of(
         dataset,
-        outputs,
+        read_round(run.round_dir(kept[-1]), dataset),
         dataset.folds,  # the chain that holds nothing out
         config.select,
         rate=coverage_at(config, accepted, False),
         number=kept[-1] + 1,
-        state=pseudo_labels.state[-1] if pseudo_labels else {},
-        ensemble=_ensemble(saved["ensemble"], tensors, torch.device("cpu")),
         features=graph_features(dataset, config.select),
         assumed=assumed_shares(dataset, config.train),
     )

@@ -9,19 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config.task import task_of
-from ..data.manifest import Manifest
 from ..errors import RunError
-from ..files import read_json, read_tensors
-from ..self_training.checkpoints import AFFECT as SAID
-from ..self_training.checkpoints import RECORD, STATE, VOTER
-from ..self_training.model_dir import Model, load_model, part
-from ..self_training.prepare import Prepared, prepare
+from ..files import read_json
+from ..self_training.checkpoints import read_round
+from ..self_training.model_dir import Model, load_model
+from ..self_training.prepare import Prepared, load_dataset
 from ..self_training.run_dir import Run
-from ..self_training.targets import read_data
-from ..self_training.teacher import AffectOutputs, TeacherOutputs, Voter, answer, outputs_of_logits
+from ..self_training.state import RoundState
+from ..self_training.teacher import answer
 from ..training.dataset import Dataset
-from ..training.ensemble import Ensemble
 from .predictions import Predictions, read_external, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
@@ -33,15 +29,9 @@ class Finished:
     """What a run was made of, on the CPU."""
 
     run: Run
-    result: dict  # result.json
-    manifest: Manifest
     ready: Prepared
-    outputs: TeacherOutputs  # of the round that ships
+    state: RoundState  # the round that ships, with the models of all chains
     model: Model
-    role: np.ndarray  # (N,) as drawn, before unreadable rows were taken out
-    fold: np.ndarray  # (N,) as drawn
-    every: Ensemble  # the models of all chains
-    alone: bool  # of which only the last one ships
 
     @property
     def dataset(self) -> Dataset:
@@ -62,21 +52,10 @@ def reopen(path: str | Path) -> Finished:
     run = Run.open(path)
     result, config = result_of(run), run.config
     config.device = "cpu"
-    manifest, splits = read_data(config)
-    run.bind_manifest(manifest.sha256)
-    role, fold = splits.role.copy(), splits.fold.copy()
-    ready = prepare(config, manifest, splits, progress=False)
-    folder = run.round_dir(result["best_round"])
-    tensors = read_tensors(folder / STATE)
-    saved = read_json(folder / VOTER)
-    voter = Voter.from_state(saved["voter"])
-    outputs = outputs_of_logits(ready.dataset, voter, tensors["oof_logits"], tensors["pool_logits"])
-    if "affect.oof" in tensors:
-        outputs.affect = AffectOutputs(*(tensors[f"affect.{name}"] for name in SAID))
-    every = Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."))
-    alone = read_json(folder / RECORD).get("alone", False)
-    model = load_model(path)
-    return Finished(run, result, manifest, ready, outputs, model, role, fold, every, alone)
+    ready = load_dataset(config)
+    run.bind_manifest(ready.manifest.sha256)
+    return Finished(run, ready, read_round(run.round_dir(result["best_round"]), ready.dataset),
+                    load_model(path))  # fmt: skip
 
 
 @torch.no_grad()
@@ -85,13 +64,13 @@ def say(done: Finished) -> Predictions:
     dataset, model = done.dataset, done.model
     outputs = answer(model.ensemble, model.voter, dataset.values, dataset.present, model.chains)
     probs = outputs.probs.double()
-    probs[dataset.gold] = done.outputs.oof.double()
+    probs[dataset.gold] = done.state.outputs.oof.double()
     silent = ~dataset.present.any(1)
     probs[silent] = float("nan")
-    task, affect = task_of(done.run.config), None
-    if outputs.affect is not None and done.outputs.affect is not None:
+    task, affect = done.run.config.task, None
+    if outputs.affect is not None and done.state.outputs.affect is not None:
         affect = outputs.affect.double()
-        affect[dataset.gold] = done.outputs.affect.oof.double()
+        affect[dataset.gold] = done.state.outputs.affect.oof.double()
         affect[silent] = float("nan")
     return Predictions(
         name=done.run.path.name,
@@ -99,11 +78,11 @@ def say(done: Finished) -> Predictions:
         # what folds of valence and arousal are drawn by is no class
         classes=[] if task.kind == "affect" else dataset.classes,
         probs=probs.numpy()[:, :0] if task.kind == "affect" else probs.numpy(),
-        role=done.role,
+        role=done.ready.drawn.role,
         label=dataset.label.numpy(),
         group=dataset.group,
-        fold=done.fold,
-        manifest=done.manifest.sha256,
+        fold=done.ready.drawn.fold,
+        manifest=done.ready.manifest.sha256,
         kind=task.kind,
         several=_numbers(dataset.multi),
         affect=_numbers(affect),
@@ -130,7 +109,7 @@ def predictions_of(path: str | Path) -> Predictions:
     if kept.is_file() and kept.stat().st_mtime_ns >= finished:
         import pandas as pd
 
-        sha256, kind = (path / "manifest.sha256").read_text().strip(), task_of(run.config).kind
+        sha256, kind = (path / "manifest.sha256").read_text().strip(), run.config.task.kind
         with suppress(KeyError):  # written before runs of every kind were: made again
             return Predictions.from_table(path.name, pd.read_parquet(kept), sha256, kind)
     answers = say(reopen(path))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.task import TaskConfig
 from ..evaluation.bootstrap import Interval, paired_bootstrap
-from ..evaluation.metrics import mcnemar
+from ..evaluation.metrics import mcnemar, measured
 from ..evaluation.multitask import (
     AFFECT,
     affect_measured,
@@ -21,12 +21,10 @@ from ..evaluation.multitask import (
     multi_sums,
     paired_intervals,
 )
-from ..self_training.record import measured
+from ..evaluation.names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .predictions import Predictions
 
-SINGLE = {"accuracy": "accuracy", "waf": "WAF", "macro_f1": "macro-F1", "uar": "UAR"}
-MULTI = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "sample_f1": "F1 per row"}
-VALUES = {"ccc": "CCC", "valence_ccc": "valence CCC", "arousal_ccc": "arousal CCC"}
+VALUES = AFFECT_NAMES | {"valence_ccc": "valence CCC", "arousal_ccc": "arousal CCC"}
 SEED = 0  # of the bootstrap: the same resamples for every run
 
 
@@ -50,7 +48,7 @@ class Score:
 def names_of(kind: str) -> dict[str, str]:
     """Returns the scores of a kind of task, by name, with the words of a table's head."""
     task = TaskConfig(kind)
-    names = MULTI if task.multi else {} if kind == "affect" else SINGLE
+    names = MULTI_NAMES if task.multi else {} if kind == "affect" else SINGLE_NAMES
     return names | (VALUES if task.affect else {})
 
 
@@ -75,12 +73,12 @@ def score_rows(predictions: Predictions, rows: np.ndarray, asked: int | None = N
         metrics = multi_measured(
             predictions.probs[rows], predictions.several[rows], group, predictions.classes, SEED
         )
-        _add(done, metrics, MULTI)
+        _add(done, metrics, MULTI_NAMES)
     elif task.kind != "affect":
         metrics = measured(
             predictions.probs[rows], predictions.label[rows], group, predictions.classes, SEED
         )
-        _add(done, metrics, SINGLE)
+        _add(done, metrics, SINGLE_NAMES)
     if task.affect and predictions.affect is not None and predictions.affect_truth is not None:
         value, truth = predictions.affect[rows], predictions.affect_truth[rows]
         value = np.where(np.isnan(value), np.nanmean(truth, 0), value)  # a member without any
@@ -124,7 +122,8 @@ def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
     elif one.kind != "affect":
         label = one.label[rows]
         differences |= {
-            k: paired_bootstrap(probs, other_probs, label, group, k, seed=SEED) for k in SINGLE
+            k: paired_bootstrap(probs, other_probs, label, group, k, seed=SEED)
+            for k in SINGLE_NAMES
         }
         p = mcnemar(probs.argmax(1), other_probs.argmax(1), label)["p_value"]
     truth = one.affect_truth

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from models.fusion import FusionOutput, build_fusion
 
-from ..config.task import task_of
 from ..self_training.model_dir import Model
 from ..self_training.teacher import FUSED, can_speak
 
@@ -26,7 +25,7 @@ class Shipped(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        ensemble, task = model.ensemble, task_of(model.config)
+        ensemble, task = model.ensemble, model.config.task
         self.names = list(ensemble.dims)
         self.heads, self.calibrations = model.voter.heads, model.voter.calibrations
         self.multi, self.classify, self.affect = task.multi, task.kind != "affect", task.affect

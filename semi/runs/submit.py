@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..config.task import task_of
 from ..data.config import DataConfig
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
@@ -62,7 +61,7 @@ def submit(
 
     opened = Run.open(run)
     result = result_of(opened)
-    if task_of(opened.config).kind == "affect":
+    if opened.config.task.kind == "affect":
         raise RunError(
             f"{opened.path} has task.kind=affect and says no label, which a submission must have; "
             "semi predict writes valence and arousal"

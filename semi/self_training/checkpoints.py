@@ -6,41 +6,75 @@ ledger.parquet. A folder appears whole or not at all, so a kill costs the unfini
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..config.task import task_of
-from ..files import read_json, write_dir, write_json, write_table, write_tensors
+from ..config.schema import Config
+from ..files import read_json, read_tensors, write_dir, write_json, write_table, write_tensors
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from .ledger import merge_rounds, round_rows
 from .record import round_record
 from .run_dir import Run
 from .state import PseudoLabels, RoundState
+from .tasks import TASKS
 from .teacher import AffectOutputs, Voter, outputs_of_logits
 
 STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
 AFFECT = ("oof", "pool", "pool_spread")
+OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
+
+
+def read_round(folder: Path, dataset: Dataset) -> RoundState:
+    """Returns the finished round of a folder, on the device of the dataset it was made of."""
+    tensors = {k: v.to(dataset.device) for k, v in read_tensors(folder / STATE).items()}
+    record, saved = read_json(folder / RECORD), read_json(folder / VOTER)
+    state = RoundState(
+        number=record["round"],
+        ensemble=_ensemble(saved["ensemble"], tensors, dataset.device),
+        outputs=outputs_of_logits(
+            dataset,
+            Voter.from_state(saved["voter"]),
+            tensors["oof_logits"],
+            tensors["pool_logits"],
+        ),
+        pseudo_labels=_pseudo_labels(tensors, dataset, record),
+        coverage=record["coverage_asked"],
+        metric=saved["metric"],
+        se=saved["se"],
+        information=saved.get("information"),
+        agreement=saved.get("agreement"),
+        accepted=record["accepted"],
+        verdict=record["verdict"],
+        alone=record.get("alone", False),
+    )
+    if "affect.oof" in tensors:
+        state.outputs.affect = AffectOutputs(*(tensors[f"affect.{name}"] for name in AFFECT))
+    return state
 
 
 class RunRecorder:
     """Writes each judged round into its run directory and reads finished ones back."""
 
-    def __init__(self, run: Run, dataset: Dataset, config: Any, on_record: Any = None) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, config: Config, on_record: OnRecord | None = None
+    ) -> None:
         self.run = run
         self.dataset = dataset
         self.config = config
-        self.on_record = on_record  # called with (state, record) of every newly finished round
+        self.rule = config.select.rule
+        self.on_record = on_record
         self.before: RoundState | None = None  # the accepted round the next one is taught by
         self.parts: list[pd.DataFrame] = []
 
-    def go_on(self, config: Any, before: RoundState) -> None:
-        """Keeps further rounds by other settings, taught by the round `before`."""
-        self.config, self.before = config, before
+    def go_on(self, rule: str, before: RoundState) -> None:
+        """Keeps further rounds whose pseudo-labels come from `rule`, taught by `before`."""
+        self.rule, self.before = rule, before
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the pre-trained tensors of an interrupted run, or None."""
@@ -57,36 +91,13 @@ class RunRecorder:
         folder = self.run.round_dir(number)
         if not folder.is_dir():
             return None
-        tensors = {k: v.to(self.dataset.device) for k, v in load_file(folder / STATE).items()}
-        record, saved = read_json(folder / RECORD), read_json(folder / VOTER)
-        state = RoundState(
-            number=number,
-            ensemble=_ensemble(saved["ensemble"], tensors, self.dataset.device),
-            outputs=outputs_of_logits(
-                self.dataset,
-                Voter.from_state(saved["voter"]),
-                tensors["oof_logits"],
-                tensors["pool_logits"],
-            ),
-            pseudo_labels=_picked(tensors, self.dataset, record),
-            coverage=record["coverage_asked"],
-            metric=saved["metric"],
-            se=saved["se"],
-            information=saved["information"],
-            agreement=saved.get("agreement"),
-            accepted=record["accepted"],
-            verdict=record["verdict"],
-            alone=record.get("alone", False),
-        )
-        if "affect.oof" in tensors:
-            parts = (tensors[f"affect.{name}"] for name in AFFECT)
-            state.outputs.affect = AffectOutputs(*parts)
+        state = read_round(folder, self.dataset)
         self._follow(state)
         return state
 
     def save(self, state: RoundState) -> None:
         """Writes a judged round whole, then the ledger so far and the round's metrics line."""
-        record = round_record(self.dataset, state, self.config)
+        record = round_record(self.dataset, state, self.config, self.rule)
         with self.run.write_round(state.number) as folder:
             write_tensors(folder / STATE, _tensors(state))
             spec = state.ensemble.spec() if state.ensemble is not None and state.accepted else None
@@ -103,9 +114,8 @@ class RunRecorder:
             )
             write_json(folder / RECORD, record)
             if state.pseudo_labels is not None and self.before is not None:
-                rule = self.config.select.rule
-                task = task_of(self.config)
-                rows = round_rows(self.dataset, state, self.before, rule, task)
+                task = TASKS[self.config.task.kind]
+                rows = round_rows(self.dataset, state, self.before, self.rule, task)
                 write_table(folder / LEDGER, rows)
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
@@ -153,7 +163,9 @@ def _ensemble(spec: dict | None, tensors: dict[str, Tensor], device) -> Ensemble
     return Ensemble.from_state(spec, own, device=device)
 
 
-def _picked(tensors: dict[str, Tensor], dataset: Dataset, record: dict) -> PseudoLabels | None:
+def _pseudo_labels(
+    tensors: dict[str, Tensor], dataset: Dataset, record: dict
+) -> PseudoLabels | None:
     if "picked.chosen" not in tensors:
         return None
     chains: list[dict[str, Tensor]] = [{} for _ in range(dataset.folds + 1)]

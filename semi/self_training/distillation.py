@@ -6,7 +6,6 @@ Letters: G chains, n gold rows, P pool rows, C classes.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from pseudo_label.pool import CHOSEN, UNCERTAIN
 from pseudo_label.selection import cap_mass
 
 from ..config.distillation import DistillConfig
-from ..config.task import task_of
+from ..config.schema import Config
 from ..errors import RunError
 from ..training.batches import TrainingTargets
 from ..training.dataset import Dataset
@@ -28,7 +27,7 @@ LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weigh
 
 
 def distillation_targets(
-    dataset: Dataset, labels: SoftLabels, config: Any
+    dataset: Dataset, labels: SoftLabels, config: Config
 ) -> tuple[TrainingTargets, PseudoLabels]:
     """Returns what the student learns from, and the pool as picked.
 
@@ -38,7 +37,7 @@ def distillation_targets(
     learned the very labels that it is judged on. The last chain, which holds nothing out, hears
     what was said of gold rows out-of-fold.
     """
-    task, sharp = task_of(config), config.distill
+    task, sharp = config.task, config.distill
     if labels.classes != dataset.classes:
         raise RunError(
             f"the teacher knows {', '.join(labels.classes)}, the student is to learn "
@@ -83,9 +82,9 @@ def distillation_targets(
         notes=notes,
     )
     if task.affect and labels.pool_affect is not None:
-        heard = [_rows_of(ids, labels.pool_ids, labels.pool_affect[k]) for k in sources]
-        pseudo_labels.affect = tensor(np.stack(heard))
-    whole = targets_of(dataset, pseudo_labels, tensor(said(plain, sharp, task.multi)))
+        values = [_rows_of(ids, labels.pool_ids, labels.pool_affect[k]) for k in sources]
+        pseudo_labels.affect = tensor(np.stack(values))
+    whole = targets_of(dataset, pseudo_labels, tensor(flattened(plain, sharp, task.multi)))
 
     # given labels weigh alpha, every word of the teacher 1 - alpha on gold and 1 on the pool
     share = max(sharp.alpha, LEAST)
@@ -95,13 +94,13 @@ def distillation_targets(
     given = whole.weight.clone()
     given[:, dataset.gold] *= share
     taught = held_in[:, torch.from_numpy(on_gold).to(device)] * (1 - share)
-    words = tensor(said(gold[:, on_gold], sharp, task.multi))  # (G, n', C)
+    words = tensor(flattened(gold[:, on_gold], sharp, task.multi))  # (G, n', C)
     affect = whole.affect
     if affect is not None:
         value = affect[:, again]
         if labels.gold_affect is not None:
-            heard = [_rows_of(names, labels.gold_ids, labels.gold_affect[k]) for k in sources]
-            value = tensor(np.stack(heard)[:, on_gold])
+            values = [_rows_of(names, labels.gold_ids, labels.gold_affect[k]) for k in sources]
+            value = tensor(np.stack(values)[:, on_gold])
         affect = torch.cat([affect, value], 1)
     targets = replace(
         whole,
@@ -117,7 +116,7 @@ def distillation_targets(
     return targets, pseudo_labels
 
 
-def said(probs: np.ndarray, sharp: DistillConfig, several: bool) -> np.ndarray:
+def flattened(probs: np.ndarray, sharp: DistillConfig, several: bool) -> np.ndarray:
     """Returns the teacher's word (..., C) as it is learned: flattened, or its logits for mse.
 
     Of several labels a row every class is a question of its own.

@@ -11,17 +11,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 from torch import Tensor
 
-from models.fusion.config import CLOSED_FORM
-
-from ..config.task import TaughtTask, task_of
+from ..config.schema import Config
+from ..config.task import TaughtTask
 from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble
+from ..training.students import STUDENTS
 from .checkpoints import RunRecorder
 from .distillation import distillation_targets
 from .gate import agreement, gate, judged, ships
@@ -31,11 +29,11 @@ from .state import RoundState
 
 
 def taught_round(
-    dataset: Dataset, labels: SoftLabels, config: Any, learned: dict[str, Tensor], on_step: OnStep,
-    number: int = 1,
+    dataset: Dataset, labels: SoftLabels, config: Config, learned: dict[str, Tensor],
+    on_step: OnStep, number: int = 1,
 ) -> RoundState:  # fmt: skip
     """Returns the taught student as round `number`, judged on given labels alone."""
-    task, sharp = task_of(config), config.distill
+    task, sharp = config.task, config.distill
     targets, pseudo_labels = distillation_targets(dataset, labels, config)
     student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
     train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
@@ -46,14 +44,8 @@ def taught_round(
     return judged(dataset, ensemble, config, number, pseudo_labels, 1.0)
 
 
-def told(config: Any) -> Any:
-    """Returns what the records of a student read of the settings; no rule selected anything."""
-    told = {k: getattr(config, k) for k in ("seed", "rounds", "task", "vote") if hasattr(config, k)}
-    return SimpleNamespace(select=SimpleNamespace(rule="distill"), **told)
-
-
 def last_student(
-    dataset: Dataset, config: Any, outcome: Outcome, recorder: RunRecorder,
+    dataset: Dataset, config: Config, outcome: Outcome, recorder: RunRecorder,
     on_step: Callable[[int], OnStep], on_round: Callable[[RoundState], None],
 ) -> tuple[Outcome, str]:  # fmt: skip
     """Returns the outcome with a student in place of its models, if gold does not object.
@@ -70,7 +62,7 @@ def last_student(
         on_round: called with the judged student.
     """
     teacher, number = outcome.final, config.rounds.max_rounds + 1
-    recorder.go_on(told(config), teacher)
+    recorder.go_on("distill", teacher)
     student = recorder.load(number)
     if student is None:
         student = _student(dataset, config, outcome, recorder, on_step, number)
@@ -81,14 +73,16 @@ def last_student(
 
 
 def _student(
-    dataset: Dataset, config: Any, outcome: Outcome, recorder: RunRecorder,
+    dataset: Dataset, config: Config, outcome: Outcome, recorder: RunRecorder,
     on_step: Callable[[int], OnStep], number: int,
 ) -> RoundState:  # fmt: skip
     """Returns the judged student of the round that ships."""
     teacher = outcome.final
     if teacher.ensemble is None:
         raise RuntimeError("the round that ships has no model")
-    if config.model.kind in CLOSED_FORM:  # solved, not trained: nothing of it is left to chance
+    if not STUDENTS[
+        config.model.kind
+    ].by_steps:  # solved, not trained: nothing of it is left to chance
         verdict = (
             f"accepted: the chain that learns from all labels takes over from {dataset.folds + 1}; "
             f"out-of-fold scores, which are of single chains, stay at {teacher.metric:.3f}"
@@ -99,7 +93,7 @@ def _student(
     alone = copy.copy(config)
     alone.train = replace(config.train, members=1)
     learned = {k: v[:1] for k, v in (recorder.load_pretrained() or {}).items()}
-    labels = words_of(dataset, teacher.outputs, teacher.ensemble)
+    labels = words_of(dataset, teacher)
     student = taught_round(dataset, labels, alone, learned, on_step(number), number)
     student.alone = True
     start = outcome.states[0].outputs
@@ -111,7 +105,7 @@ def _student(
 
 
 def _sentence(
-    dataset: Dataset, config: Any, teacher: RoundState, student: RoundState, final: RoundState
+    dataset: Dataset, config: Config, teacher: RoundState, student: RoundState, final: RoundState
 ) -> str:
     """Returns what became of the student, in words."""
     if teacher.ensemble is None:
@@ -120,7 +114,7 @@ def _sentence(
     scores = f"out-of-fold {100 * student.metric:.1f} against {100 * teacher.metric:.1f}"
     if final is not student:
         return f"Its {many} models stay: a student of theirs is behind ({scores})."
-    if config.model.kind in CLOSED_FORM:
+    if not STUDENTS[config.model.kind].by_steps:
         return f"Of its {many} models the {many // chains} that learned from all labels ship alone."
     return (
         f"One student ships in place of its {many} models ({scores}, both of single chains: what "

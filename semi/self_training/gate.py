@@ -5,42 +5,25 @@ Letters: n gold rows, P pool rows, C classes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from ..config.task import task_of
-from ..evaluation.bootstrap import bootstrap
-from ..evaluation.metrics import score
+from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from .state import PseudoLabels, RoundState
+from .tasks import TASKS
 from .teacher import TeacherOutputs, teacher_outputs
 
 
-def judge(dataset: Dataset, outputs: TeacherOutputs, config: Any) -> tuple[float, float]:
-    """Returns the gate's metric on gold out-of-fold rows and its standard error."""
-    rows = dataset.gold.cpu().numpy()
-    probs, label = outputs.oof.cpu().numpy(), dataset.label[dataset.gold].cpu().numpy()
-    name = config.rounds.metric
-    if name == "ccc" or task_of(config).multi:
-        from .multitask import judge_task
-
-        return judge_task(dataset, outputs, config)
-    value = getattr(score(probs, label, dataset.classes), name)
-    se = bootstrap(probs, label, dataset.group[rows], name, seed=config.seed).se
-    return float(value), float(se)
-
-
 def judged(
-    dataset: Dataset, ensemble: Ensemble, config: Any, number: int = 0,
+    dataset: Dataset, ensemble: Ensemble, config: LearningConfig, number: int = 0,
     pseudo_labels: PseudoLabels | None = None, rate: float = 0.0,
 ) -> RoundState:  # fmt: skip
     """Returns the round of trained models: what they say, and what that is worth on gold."""
-    task = task_of(config)
-    outputs = teacher_outputs(dataset, ensemble, config.vote, task)
-    value, se = judge(dataset, outputs, config)
-    known = information(dataset, outputs) if task.kind in ("single", "joint") else None
+    task = TASKS[config.task.kind]
+    outputs = teacher_outputs(dataset, ensemble, config.vote, config.task)
+    value, se = task.judge(dataset, outputs, config)
+    known = information(dataset, outputs) if task.one_class else None
     return RoundState(number, ensemble, outputs, pseudo_labels, rate, value, se, known)
 
 
@@ -62,9 +45,9 @@ def surprise(dataset: Dataset, outputs: TeacherOutputs) -> torch.Tensor:
     """
     gold = dataset.target[dataset.gold]  # (n, C)
     share = _shares(gold)
-    said = outputs.oof.clamp(min=1e-6).log()
+    log_probs = outputs.oof.clamp(min=1e-6).log()
     heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
-    mixed = (heat * said + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
+    mixed = (heat * log_probs + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
     each = -(gold * mixed).sum(-1)  # (21, n)
     return each[each.mean(1).argmin()]
 
@@ -74,7 +57,10 @@ def _shares(gold: torch.Tensor) -> torch.Tensor:
 
 
 def agreement(
-    dataset: Dataset, start: TeacherOutputs, pseudo_labels: PseudoLabels | None, config: Any
+    dataset: Dataset,
+    start: TeacherOutputs,
+    pseudo_labels: PseudoLabels | None,
+    config: LearningConfig,
 ) -> float | None:
     """Returns how far the labels that a round learned are those of the warm start, as a kappa.
 
@@ -86,22 +72,22 @@ def agreement(
     0.15 on none did; of three rules' own rounds that the gate accepts all reach 0.16, nearly all
     0.4. Where labels mean nothing at all a rule's rounds are at 0 themselves.
     """
-    if pseudo_labels is None or task_of(config).kind not in ("single", "joint"):
+    if pseudo_labels is None or not TASKS[config.task.kind].one_class:
         return None
     weight = pseudo_labels.weight[-1] * pseudo_labels.chosen[-1]
     if not weight.sum() > 0:
         return None
     by_head = start.voter.by_head(start.pool_logits[-1])
-    said = start.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1)
-    label, classes = pseudo_labels.label[-1].to(said), len(dataset.classes)
-    weight = (weight / weight.sum()).to(said.device)
-    alike = float(weight[label == said].sum())
-    shares = torch.bincount(said, minlength=classes) / len(said)
+    answer = start.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1)
+    label, classes = pseudo_labels.label[-1].to(answer), len(dataset.classes)
+    weight = (weight / weight.sum()).to(answer.device)
+    alike = float(weight[label == answer].sum())
+    shares = torch.bincount(answer, minlength=classes) / len(answer)
     chance = float((torch.bincount(label, weight, minlength=classes) * shares).sum())
     return (alike - chance) / (1 - chance) if chance < 1 else 1.0
 
 
-def gate(state: RoundState, best: RoundState, config: Any) -> None:
+def gate(state: RoundState, best: RoundState, config: LearningConfig) -> None:
     """Writes the verdict into a trained round: kept only if gold out-of-fold does not object.
 
     Three objections: the metric falls by more than `accept_se` standard errors below the best
@@ -116,11 +102,11 @@ def gate(state: RoundState, best: RoundState, config: Any) -> None:
         f"{word}: out-of-fold {name} {state.metric:.3f} {sign} {floor:.3f} "
         f"(best {best.metric:.3f} - {config.rounds.accept_se:g} SE of {best.se:.3f})"
     )
-    told = _blind(state, best, config.rounds.min_information) or _astray(
+    objection = _blind(state, best, config.rounds.min_information) or _astray(
         state, config.rounds.min_agreement
     )
-    if state.accepted and told:
-        state.accepted, state.verdict = False, f"rolled back: {told}"
+    if state.accepted and objection:
+        state.accepted, state.verdict = False, f"rolled back: {objection}"
 
 
 def _blind(state: RoundState, best: RoundState, kept: float) -> str:

@@ -10,20 +10,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from models.fusion import FusionConfig
 
+from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
 from .gate import surprise
 from .rounds import Outcome, run_rounds
 from .state import RoundState
 
 MIN_GOLD = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
-STUDENTS: dict[str, dict[str, Any]] = {
+C = TypeVar("C", bound=LearningConfig)
+CANDIDATES: dict[str, dict[str, Any]] = {
     "{width} components": {"components": 200},
     "logistic regression": {"kind": "logistic"},
 }
@@ -32,17 +34,17 @@ READ = ("kind", "components", "shrinkage", "penalty")  # what linear students re
 
 
 @dataclass
-class ModelSelection:
+class ModelSelection(Generic[C]):
     """The student that stays."""
 
-    config: Any
-    told: str = ""  # what was compared and why this one stays; nothing where nothing was compared
+    config: C
+    sentence: str = ""  # what was compared and why this one stays; empty: nothing
     outcome: Outcome | None = None  # its rounds, if they were run
 
 
 def select_model(
-    dataset: Dataset, config: Any, live: Callable[[Any], Outcome] | None = None
-) -> ModelSelection:
+    dataset: Dataset, config: C, live: Callable[[C], Outcome] | None = None
+) -> ModelSelection[C]:
     """Returns the settings of the student that knows most of gold out-of-fold after all rounds.
 
     The recipe's own stays unless another is better by more than one standard error (of the
@@ -63,7 +65,7 @@ def select_model(
     live = live or _in_memory(dataset)
     columns = max(dataset.dims.values())
     tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
-    for name, words in STUDENTS.items():
+    for name, words in CANDIDATES.items():
         if "components" in words and columns <= usual.components:
             continue
         name = name.format(width=min(words.get("components", 0), columns))
@@ -76,19 +78,19 @@ def select_model(
     gains = {k: _gain(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
     able = {k: gain for k, (gain, error) in gains.items() if gain > error}
     best = max(able, key=able.__getitem__) if able else first
-    told = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
+    gained = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
     sentence = (
         f"compared on {len(dataset.gold)} gold rows out-of-fold after all rounds, nats of "
-        f"information over {first}: {told}; {best} it is"
+        f"information over {first}: {gained}; {best} it is"
     )
     return ModelSelection(tried[best], sentence, outcomes[best])
 
 
-def _in_memory(dataset: Dataset) -> Callable[[Any], Outcome]:
+def _in_memory(dataset: Dataset) -> Callable[[LearningConfig], Outcome]:
     """Returns what runs all rounds of a student; students on as many components share axes."""
     axes: dict[int, dict[str, Tensor] | None] = {}
 
-    def live(config: Any) -> Outcome:
+    def live(config: LearningConfig) -> Outcome:
         recorder = SharedStart(axes.get(config.model.components))
         outcome = run_rounds(dataset, config, recorder=recorder)
         axes[config.model.components] = recorder.learned
@@ -97,11 +99,11 @@ def _in_memory(dataset: Dataset) -> Callable[[Any], Outcome]:
     return live
 
 
-def widest(config: Any, gold: int) -> int:
+def widest(config: LearningConfig, gold: int) -> int:
     """Returns the most components that a student looks at, with so many gold rows."""
     if config.recipe == "none" or gold < MIN_GOLD:
         return config.model.components
-    return max([config.model.components, *(w.get("components", 0) for w in STUDENTS.values())])
+    return max([config.model.components, *(w.get("components", 0) for w in CANDIDATES.values())])
 
 
 def _gain(dataset: Dataset, before: Tensor, after: Tensor) -> tuple[float, float]:

@@ -6,11 +6,10 @@ rows, C classes, D features.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from pseudo_label import SelectionConfig
 from pseudo_label.selection import Gold, Pool
 
 from ..config.training import TrainConfig
@@ -18,7 +17,8 @@ from ..features.principal import principal
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
-from .teacher import TeacherOutputs, Voter
+from .state import RoundState
+from .teacher import Voter
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
 WITH_MEMBERS = ("ups",)  # rules that look at the spread of the members
@@ -27,14 +27,12 @@ GRAPH_DIMS = 128  # wider features are cut to this many principal components for
 
 def pool_of(
     dataset: Dataset,
-    outputs: TeacherOutputs,
+    state: RoundState,
     chain: int,
-    config: Any,
+    config: SelectionConfig,
     *,
     rate: float,
     number: int,
-    state: dict[str, Tensor],
-    ensemble: Ensemble | None = None,
     features: Tensor | None = None,
     assumed: Tensor | None = None,
 ) -> Pool:
@@ -42,16 +40,15 @@ def pool_of(
 
     Args:
         dataset: the data.
-        outputs: what the last accepted round says.
+        state: the last accepted round; its models, where a rule asks each of them.
         chain: number of the chain.
         config: section `select`.
         rate: coverage asked of the round.
         number: number of the round to come.
-        state: what the chain's rule returned in the last accepted round.
-        ensemble: the models of that round; needed where `needs_members(config)`.
         features: (N, D) of all rows; see `graph_features`.
         assumed: (C,) what the models took the class shares to be; see `assumed_shares`.
     """
+    outputs, before = state.outputs, state.pseudo_labels
     here = dataset.present[dataset.pool]
     by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
     views = len(dataset.dims)
@@ -59,8 +56,8 @@ def pool_of(
     kept = dataset.fold != chain  # it must not even be judged on the gold it holds out
     gold_rows = dataset.gold[kept]
     members = None
-    if needs_members(config) and ensemble is not None:
-        members = member_probs(dataset, ensemble, outputs.voter, chain)
+    if needs_members(config) and state.ensemble is not None:
+        members = member_probs(dataset, state.ensemble, outputs.voter, chain)
     return Pool(
         probs=outputs.voter.vote(by_head, here),
         prior=dataset.prior(),
@@ -82,7 +79,7 @@ def pool_of(
         ),
         features=None if features is None else features[dataset.pool],
         group=dataset.group_code(dataset.pool),
-        state=state,
+        state=before.state[chain] if before else {},
     )
 
 
@@ -97,7 +94,7 @@ def assumed_shares(dataset: Dataset, config: TrainConfig) -> Tensor:
     return shares / shares.sum()
 
 
-def needs_members(config: Any) -> bool:
+def needs_members(config: SelectionConfig) -> bool:
     """Says whether the rule, or the agreement before it, asks every member by itself."""
     voting = config.agreement.mode != "off" or config.rule == "agreement"
     return config.rule in WITH_MEMBERS or (voting and "members" in config.agreement.over)
@@ -118,7 +115,7 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
 
 
-def graph_features(dataset: Dataset, config: Any) -> Tensor | None:
+def graph_features(dataset: Dataset, config: SelectionConfig) -> Tensor | None:
     """Returns (N, D) features for rules that compare rows, or None where the rule does not.
 
     Every modality has the same say, whatever its width; beyond GRAPH_DIMS columns the principal

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..config import schema as settings
+from ..config.schema import Config, keeps_frames
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
-from ..features.extract import Extraction, extract_rows, open_encoders
+from ..features.extract import Extraction, open_encoders
+from ..features.read import read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
-from ..features.store import FeatureStore
-from ..features.table import load_features, load_frames
-from ..features.tensors import Frames
 from ..training.dataset import Dataset, build_dataset
+from ..training.rows import read_rows
 from .external_votes import outside_notes, outside_votes
-from .targets import with_task_targets
+from .tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +32,8 @@ class Prepared:
     """The inputs of the rounds, read and checked."""
 
     manifest: Manifest
-    splits: Splits
+    splits: Splits  # without the rows that cannot be used
+    drawn: Splits  # as they were drawn
     leaks: list[str]
     extraction: Extraction
     standardizer: Standardizer
@@ -42,39 +42,40 @@ class Prepared:
     notes: list[str]
 
 
+def load_dataset(config: Config, *, progress: bool = False) -> Prepared:
+    """Returns all that rounds and finished runs read: rows, splits, standardised features."""
+    return prepare(config, *read_rows(config), progress=progress)
+
+
 def prepare(
-    config: settings.Config, manifest: Manifest, splits: Splits, *, progress: bool = True
+    config: Config, manifest: Manifest, splits: Splits, *, progress: bool = True
 ) -> Prepared:
     """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
+    drawn = replace(splits, role=splits.role.copy(), fold=splits.fold.copy())
     encoders = open_encoders(config)
-    store = FeatureStore(config.features.store)
-    limits = Limits(config.data.min_seconds, config.data.max_seconds)
-    shared = {"limits": limits, "workers": config.data.workers}
-    extraction = extract_rows(manifest.table, encoders, store, progress=progress, **shared)
-    sequence = settings.keeps_frames(config.encoders)
-    frames: dict[str, Frames] = {}
-    if sequence:
-        frames = load_frames(manifest.table, encoders, store, **shared)
-        features = sequences(frames, config.features.max_frames)
-    else:
-        features = load_features(manifest.table, encoders, store, **shared)
+    raw = read_features(
+        manifest.table, encoders, config.features.store,
+        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
+        frames=keeps_frames(config.encoders), progress=progress,
+    )  # fmt: skip
+    features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
         *splits.notes,
         *_lacking(features),
-        *_drop_unusable(features, splits, extraction),
+        *_drop_unusable(features, splits, raw.extraction),
     ]
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
-    if sequence:
-        standardizer = Standardizer.fit_frames(frames, learn, config.features, speakers)
-        scaled = standardizer.apply_frames(frames, speakers)
+    if raw.frames:
+        standardizer = Standardizer.fit_frames(raw.frames, learn, config.features, speakers)
+        scaled = standardizer.apply_frames(raw.frames, speakers)
         features = sequences(scaled, config.features.max_frames)
     else:
         standardizer = Standardizer.fit(features, learn, config.features, speakers)
         features = standardizer.apply(features, speakers, in_place=True)
     ids = manifest.table["id"].to_numpy()
     dataset = build_dataset(ids, features, splits, manifest.classes, config.device)
-    dataset = with_task_targets(dataset, manifest, config)
+    dataset = TASKS[config.task.kind].dataset(dataset, manifest)
     dataset.external = outside_votes(config.data.outside, dataset.ids, manifest.classes)
     if dataset.external is not None:
         notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
@@ -82,7 +83,9 @@ def prepare(
     found = leak_report(manifest, splits, content_key).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
-    return Prepared(manifest, splits, leaks, extraction, standardizer, identities, dataset, notes)
+    return Prepared(
+        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes
+    )
 
 
 def _lacking(features: Any) -> list[str]:

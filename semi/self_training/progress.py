@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..config.learning import LearningConfig
 from ..features.progress import Progress
 from .state import RoundState
 
@@ -11,7 +10,7 @@ from .state import RoundState
 class RoundProgress:
     """One bar per round; plain lines where there is no terminal."""
 
-    def __init__(self, config: Any, *, show: bool) -> None:
+    def __init__(self, config: LearningConfig, *, show: bool) -> None:
         self.config = config
         self.show = show
         self.number: int | None = None

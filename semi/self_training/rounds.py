@@ -8,30 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from models.fusion.config import CLOSED_FORM
-from pseudo_label.selection import Selection, cap_mass, select
-
-from ..config.task import task_of
+from ..config.learning import LearningConfig
 from ..training.batches import TrainingTargets
-from ..training.closed_form import fit_linear
 from ..training.dataset import Dataset
-from ..training.fit import OnStep, fit
-from ..training.initialisation import fresh_ensemble, learned_start
-from ..training.projection import on_axes
+from ..training.fit import OnStep
+from ..training.students import STUDENTS, learned_start
 from .gate import agreement, gate, judged, ships
-from .pool import assumed_shares, graph_features, pool_of
-from .state import PseudoLabels, RoundState, negatives
-
-STOPPED = ("max_rounds", "no_change", "all_labeled", "gate")
-
+from .state import PseudoLabels, RoundState
+from .tasks import TASKS
 
 # (dataset, state of the teacher, config, coverage, number of the round) -> see `choose`
-Pick = Callable[[Dataset, RoundState, Any, float, int], tuple[PseudoLabels, Tensor]]
+Pick = Callable[[Dataset, RoundState, LearningConfig, float, int], tuple[PseudoLabels, Tensor]]
 
 
 class Recorder(Protocol):
@@ -102,87 +94,52 @@ def targets_of(
 
 
 def choose(
-    dataset: Dataset, state: RoundState, config: Any, rate: float, number: int
+    dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
 ) -> tuple[PseudoLabels, Tensor]:
-    """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
-    task = task_of(config)
-    if task.multi or task.kind == "affect":
-        from .multitask import choose_affect, choose_several
+    """Returns what each chain picks from the pool, and the (G, P, C) targets of all its rows."""
+    return TASKS[config.task.kind].select(dataset, state, config, rate, number)
 
-        take = choose_several if task.multi else choose_affect
-        return take(dataset, state, config, rate)
-    features = graph_features(dataset, config.select)
-    parts: list[Selection] = []
-    for k in range(dataset.folds + 1):
-        pool = pool_of(
-            dataset,
-            state.outputs,
-            k,
-            config.select,
-            rate=rate,
-            number=number,
-            state=state.pseudo_labels.state[k] if state.pseudo_labels else {},
-            ensemble=state.ensemble,
-            features=features,
-            assumed=assumed_shares(dataset, config.train),
-        )
-        parts.append(select(pool, config.select))
-    weight = [
-        cap_mass(part.weight, float((dataset.fold != k).sum()), config.select.mass_cap)
-        for k, part in enumerate(parts)
-    ]
-    last, negative = parts[-1], None
-    if config.model.kind not in CLOSED_FORM:
-        mass = [float((dataset.fold != k).sum()) for k in range(dataset.folds + 1)]
-        negative = negatives([p.negative for p in parts], mass, config.select.mass_cap)
-    pseudo_labels = PseudoLabels(
-        torch.stack([p.chosen for p in parts]),
-        torch.stack([p.label for p in parts]),
-        torch.stack(weight),
-        last.probs if last.probs is not None else pool.probs,
-        last.threshold,
-        last.reason,
-        [p.state for p in parts],
-        last.notes,
-        affect=state.outputs.affect.pool if state.outputs.affect is not None else None,
-        negative=negative,
-    )
-    return pseudo_labels, torch.stack([p.target for p in parts])
+
+@dataclass
+class Chosen:
+    """What a round learns beside gold."""
+
+    pseudo_labels: PseudoLabels
+    target: Tensor  # (G, P, C) soft targets of the pool rows
+    rate: float  # share of the pool asked for
 
 
 def trained(
-    dataset: Dataset,
-    config: Any,
-    learned: dict[str, Tensor],
-    number: int,
-    on_step: OnStep | None,
-    pseudo_labels: PseudoLabels | None = None,
-    target: Tensor | None = None,
-    rate: float = 0.0,
-) -> RoundState:
-    """Returns a round of fresh models on gold, and on what was picked if anything; not yet judged.
+    dataset: Dataset, config: LearningConfig, learned: dict[str, Tensor], number: int,
+    on_step: OnStep | None, chosen: Chosen | None = None,
+) -> RoundState:  # fmt: skip
+    """Returns the judged round of fresh models on gold, and on what was chosen if anything.
 
-    `target` (G, P, C) are the soft targets of the pool rows, `rate` the coverage asked for.
+    Args:
+        dataset: the data.
+        config: the settings.
+        learned: what was learned without labels; see `learned_start`.
+        number: of the round.
+        on_step: its step callback.
+        chosen: the pseudo-labels; None in the warm start.
     """
-    linear = config.model.kind in CLOSED_FORM
-    seen = on_axes(dataset, learned) if linear else dataset
-    fresh = fresh_ensemble(seen, config, {} if linear else learned)
+    student = STUDENTS[config.model.kind]
+    seen = student.view(dataset, learned)
+    pseudo_labels, target, rate = None, None, 0.0
+    if chosen is not None:
+        pseudo_labels, target, rate = chosen.pseudo_labels, chosen.target, chosen.rate
     targets = targets_of(seen, pseudo_labels, target)
-    if linear:
-        ensemble = fit_linear(fresh, targets, config.train, seed=config.seed)
-    else:
-        ensemble = fit(
-            fresh, targets, config.train, config.noise, config.contrast,
-            seed=config.seed, on_step=on_step, task=task_of(config),
-        )  # fmt: skip
+    ensemble = student.fit(seen, targets, config, learned, on_step)
     state = judged(seen, ensemble, config, number, pseudo_labels, rate)
-    if linear:
-        state.ensemble = ensemble.from_axes(dataset.dims, learned)
+    state.ensemble = student.whole(ensemble, dataset, learned)
     return state
 
 
 def warm_start(
-    dataset: Dataset, config: Any, learned: dict[str, Tensor], on_step: OnStep | None = None
+    dataset: Dataset,
+    config: LearningConfig,
+    learned: dict[str, Tensor],
+    on_step: OnStep | None = None,
 ) -> RoundState:
     """Returns round 0: the supervised model, on gold alone."""
     state = trained(dataset, config, learned, 0, on_step)
@@ -200,7 +157,7 @@ def changed_share(now: PseudoLabels, before: PseudoLabels | None) -> float:
     return float(moved.sum()) / max(1, int((chosen | old).sum()))
 
 
-def coverage_at(config: Any, taken: int, halved: bool) -> float:
+def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
     """Returns the share of the pool asked for after `taken` accepted rounds."""
     steps = config.select.coverage
     return steps[min(taken, len(steps) - 1)] * (0.5 if halved else 1.0)
@@ -208,7 +165,7 @@ def coverage_at(config: Any, taken: int, halved: bool) -> float:
 
 def run_rounds(
     dataset: Dataset,
-    config: Any,
+    config: LearningConfig,
     *,
     recorder: Recorder | None = None,
     on_step: Callable[[int], OnStep | None] = lambda number: None,
@@ -230,9 +187,7 @@ def run_rounds(
         learned = learned_start(dataset, config, on_step(-1))
         if recorder:
             recorder.save_pretrained(learned)
-    if config.model.kind in CLOSED_FORM:
-        dataset = replace(dataset, seen=on_axes(dataset, learned).seen)
-
+    dataset = replace(dataset, seen=STUDENTS[config.model.kind].view(dataset, learned).seen)
     state = recorder.load(0) if recorder else None
     if state is None:
         state = warm_start(dataset, config, learned, on_step(0))
@@ -253,9 +208,8 @@ def run_rounds(
             if not pseudo_labels.chosen[-1].any() or moved < config.rounds.min_change:
                 stopped = "all_labeled" if pseudo_labels.chosen[-1].all() else "no_change"
                 break
-            state = trained(
-                dataset, config, learned, number, on_step(number), pseudo_labels, target, rate
-            )
+            chosen = Chosen(pseudo_labels, target, rate)
+            state = trained(dataset, config, learned, number, on_step(number), chosen)
             state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
             gate(state, best, config)
             if recorder:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from .state import shipped
-from .teacher import TeacherOutputs, Voter, answer, chain_affect, chain_logits
+from .state import RoundState, shipped
+from .teacher import Voter, answer, chain_affect, chain_logits
 
 
 @dataclass
@@ -45,17 +45,16 @@ def chain_words(
 
 
 @torch.no_grad()
-def words_of(
-    dataset: Dataset, outputs: TeacherOutputs, ensemble: Ensemble, *, alone: bool = False
-) -> SoftLabels:
+def words_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     """Returns what the models of a round say of all training rows.
 
     Args:
         dataset: the data.
-        outputs: what the models said when the round was judged.
-        ensemble: the models of all chains.
-        alone: only the last chain ships.
+        state: the judged round, with the models of all chains.
     """
+    outputs, ensemble = state.outputs, state.ensemble
+    if ensemble is None:
+        raise RuntimeError("the round that teaches has no model")
     voter, chains = outputs.voter, dataset.folds + 1
 
     def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -65,15 +64,15 @@ def words_of(
     gold[-1] = outputs.oof
     here = dataset.present[dataset.pool]
     pool = [voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits[:-1]]
-    models, count = shipped(ensemble, chains, alone)
-    said = answer(models, voter, *of(dataset.pool), count)
+    models, count = shipped(ensemble, chains, state.alone)
+    prediction = answer(models, voter, *of(dataset.pool), count)
     silent = ~here.any(1)[None, :, None]
-    words = torch.stack([*pool, said.probs]).double().masked_fill(silent, float("nan"))
+    probs = torch.stack([*pool, prediction.probs]).double().masked_fill(silent, float("nan"))
     gold_affect = pool_affect = None
-    if outputs.affect is not None and said.affect is not None:
+    if outputs.affect is not None and prediction.affect is not None:
         own = chain_affect(ensemble, *of(dataset.gold), chains)[0]
         own[-1] = outputs.affect.oof
-        every = torch.cat([outputs.affect.pool[:-1], said.affect[None]]).double()
+        every = torch.cat([outputs.affect.pool[:-1], prediction.affect[None]]).double()
         gold_affect = own.double().cpu().numpy()
         pool_affect = every.masked_fill(silent, float("nan")).cpu().numpy()
     return SoftLabels(
@@ -81,7 +80,7 @@ def words_of(
         gold=gold.double().cpu().numpy(),
         fold=dataset.fold.cpu().numpy(),
         pool_ids=dataset.ids[dataset.pool.cpu().numpy()].astype(str),
-        pool=words.cpu().numpy(),
+        pool=probs.cpu().numpy(),
         classes=dataset.classes,
         gold_affect=gold_affect,
         pool_affect=pool_affect,

@@ -140,18 +140,18 @@ def _from_run(name: str, config: DatasetConfig) -> Corpus:
     from ...config.schema import load_config
     from ...data.manifest import load_manifest
     from ...data.splits import _gold, _groups
-    from ...features.extract import extract_rows, open_encoders
+    from ...features.extract import open_encoders
+    from ...features.read import read_features
     from ...features.sources import Limits
-    from ...features.store import FeatureStore
-    from ...features.table import load_features
 
     run = load_config(config.config, config.settings)
     manifest = load_manifest(run.data.manifest, run.data)
-    encoders, store = open_encoders(run), FeatureStore(run.features.store)
-    limits = Limits(run.data.min_seconds, run.data.max_seconds)
-    options = {"limits": limits, "workers": run.data.workers}
-    extract_rows(manifest.table, encoders, store, progress=False, **options)
-    features = load_features(manifest.table, encoders, store, **options)
+    raw = read_features(
+        manifest.table, open_encoders(run), run.features.store,
+        Limits(run.data.min_seconds, run.data.max_seconds), workers=run.data.workers,
+    )  # fmt: skip
+    if raw.vectors is None:
+        raise ConfigError(f"datasets.{name}: {config.config} leaves no modality to read")
     _, group, _ = _groups(manifest, run.data, [])
     second = None
     if config.second_group:
@@ -164,7 +164,7 @@ def _from_run(name: str, config: DatasetConfig) -> Corpus:
     return Corpus(
         name,
         manifest.table["id"].to_numpy().astype(str),
-        features,
+        raw.vectors,
         _gold(manifest)[0],
         list(manifest.classes),
         group.astype(str),

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
 from .data import Corpus
 from .plots import plot_gains, plot_shares
 from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
-
-NAMES = {"macro_f1": "macro-F1", "waf": "WAF", "uar": "UAR", "accuracy": "accuracy"}
 
 
 def write_summary(
@@ -56,7 +55,7 @@ def write_summary(
         *_other_references(config, beside, plain),
     ])  # fmt: skip
     write_text(folder / "summary.md", text + "\n")
-    plot_gains(folder / "gain.png", [*lines, *means], NAMES[config.metric])
+    plot_gains(folder / "gain.png", [*lines, *means], METRIC_NAMES[config.metric])
     plot_shares(folder / "gap.png", [*lines, *means])
     return text
 
@@ -122,7 +121,7 @@ def summary_lines(
     skipped: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Returns the lines of summary.md."""
-    metric = NAMES[config.metric]
+    metric = METRIC_NAMES[config.metric]
     text = [
         "# Benchmark",
         "",

@@ -12,17 +12,15 @@ from dataclasses import replace
 
 import torch
 
-from models.fusion.config import CLOSED_FORM
-
 from ...config import schema as settings
-from ...config.task import task_of
 from ...self_training.gate import judged
 from ...self_training.rounds import targets_of, warm_start
 from ...self_training.state import RoundState
 from ...training.dataset import Dataset
 from ...training.ensemble import Ensemble
 from ...training.fit import OWN, fit
-from ...training.initialisation import fresh_ensemble, learned_start
+from ...training.initialisation import fresh_ensemble
+from ...training.students import STUDENTS, learned_start
 
 SIDE_BY_SIDE = {f"train.{name}" for name in OWN}
 
@@ -32,7 +30,7 @@ def together(configs: list[settings.Config]) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for place, config in enumerate(configs):
         key = {k: v for k, v in settings.signature(config).items() if k not in SIDE_BY_SIDE}
-        alone = place if config.model.kind in CLOSED_FORM else -1
+        alone = -1 if STUDENTS[config.model.kind].by_steps else place
         groups.setdefault(repr((alone, sorted(key.items(), key=str))), []).append(place)
     return list(groups.values())
 
@@ -42,7 +40,7 @@ def warm_starts(dataset: Dataset, configs: list[settings.Config]) -> list[RoundS
     learned = [learned_start(dataset, config) for config in configs]
     if len(configs) == 1:
         return [warm_start(dataset, configs[0], learned[0])]
-    first, task, many = configs[0], task_of(configs[0]), len(configs)
+    first, task, many = configs[0], configs[0].task, len(configs)
     fresh = [fresh_ensemble(dataset, c, x) for c, x in zip(configs, learned, strict=True)]
     targets = targets_of(dataset, None, None)
     affect = targets.affect

@@ -21,15 +21,12 @@ import numpy as np
 from ...config import schema as settings
 from ...config.yaml_format import all_keys
 from ...errors import RunError, SemiError
+from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
 from ...files import read_json, write_json
-from ...self_training.multitask_record import measured_task
-from ...self_training.record import measured, shipped_prediction
+from ...self_training.record import measured_on
 from ...self_training.run_dir import locked
-from ...self_training.state import RoundState
-from ...self_training.train import NAMES
 from ...threads import limited_threads
-from ...training.dataset import Dataset
 from .selection_bias import corrected_gain
 from .space import Parameter, ask, read_space, refuse_idle
 from .trials import Trials
@@ -55,7 +52,7 @@ class Found:
 
     def __str__(self) -> str:
         """Returns the best trials, and what to make of them."""
-        name = NAMES.get(self.metric, self.metric)
+        name = METRIC_NAMES[self.metric]
         order = sorted(self.trials, key=lambda t: (-_value(t), t["number"]))
         body = [
             [str(t["number"]), " ".join(t["words"]) or "(as given)", percent(t["value"]),
@@ -173,7 +170,7 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     config = bench.config(best["words"])
     if str(best["number"]) not in looked:
         dataset, config, state = bench.train(best["words"])
-        looked[str(best["number"])] = _on_test(dataset, state, config)
+        looked[str(best["number"])] = measured_on(dataset, state, dataset.test, config)
     report = Found(
         folder=str(folder),
         metric=config.rounds.metric,
@@ -194,15 +191,6 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     config.name = f"{config.name}-best"
     settings.save(config, folder / "best.yaml")
     return report
-
-
-def _on_test(dataset: Dataset, state: RoundState, config: settings.Config) -> dict | None:
-    rows = dataset.test[dataset.label[dataset.test] >= 0]
-    prediction = shipped_prediction(dataset, state, rows)
-    if prediction is None:
-        return None
-    affect = None if prediction.affect is None else prediction.affect.cpu().numpy()
-    return measured_task(dataset, config, rows, prediction.probs.cpu().numpy(), affect, measured)
 
 
 def _value(trial: dict) -> float:

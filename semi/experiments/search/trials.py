@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...config import schema as settings
-from ...config.task import task_of
 from ...errors import SemiError
 from ...evaluation.multitask import YES
 from ...self_training.prepare import prepare
 from ...self_training.state import RoundState
-from ...self_training.targets import read_data
 from ...training.dataset import Dataset
+from ...training.rows import read_rows
 from .batched_trials import together, warm_starts
 
 
@@ -22,7 +21,7 @@ class Trials:
 
     def __init__(self, base: settings.Config, path: str | None, overrides: Sequence[str]) -> None:
         self.base, self.path, self.overrides = base, path, list(overrides)
-        self.manifest, _ = read_data(base)
+        self.manifest, _ = read_rows(base)
         self.kept: tuple[Any, Dataset] | None = None
 
     def config(self, words: Sequence[str]) -> settings.Config:
@@ -34,7 +33,7 @@ class Trials:
         key = {k: v for k, v in settings.signature(config).items()
                if k.startswith(("encoders.", "features.", "task."))}  # fmt: skip
         if self.kept is None or self.kept[0] != key:
-            manifest, splits = read_data(config)
+            manifest, splits = read_rows(config)
             self.kept = (key, prepare(config, manifest, splits, progress=False).dataset)
         return self.kept[1]
 
@@ -108,6 +107,6 @@ def _predicted(state: RoundState, config: settings.Config) -> list:
     """Returns what the trial says of the gold rows out-of-fold, as it is judged."""
     if by_values(config) and state.outputs.affect is not None:
         return state.outputs.affect.oof.tolist()
-    if task_of(config).multi:
+    if config.task.multi:
         return (state.outputs.oof >= YES).long().tolist()
     return state.outputs.oof.argmax(1).tolist()

@@ -11,9 +11,8 @@ import numpy as np
 
 from ...config.schema import Config
 from ...data.audio import SAMPLE_RATE, load_audio
-from ...data.manifest import load_manifest
-from ...data.splits import make_splits
 from ...errors import AudioError, ManifestError
+from ..rows import read_rows
 
 # Stands for what is missing, so that every process runs every encoder; its loss weighs 0.
 NOTHING = {"speech": np.zeros(SAMPLE_RATE // 2, np.float32), "text": ""}
@@ -49,8 +48,7 @@ class FinetuneBatch:
 
 def gold_rows(config: Config, modalities: list[str]) -> GoldRows:
     """Returns the gold training rows of the manifest; the same splits as `semi train` makes."""
-    manifest = load_manifest(config.data.manifest, config.data)
-    splits = make_splits(manifest, config.data, folds=config.train.folds, seed=config.seed)
+    manifest, splits = read_rows(config)
     present = {
         name: manifest.table[column].notna().to_numpy()
         for name, column in (("speech", "audio"), ("text", "text"))

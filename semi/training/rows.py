@@ -1,37 +1,35 @@
-"""What a manifest says for each kind of task: several labels a row, valence and arousal."""
+"""The rows of a run: the manifest as its task reads it, and who is gold, pool, dev and test."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from ..config.task import task_of
+from ..config.schema import Config, EncodersConfig
+from ..config.task import TaskConfig
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..data.splits import make_splits
 from ..errors import ManifestError, nearest
 from ..evaluation.multitask import AFFECT
 
-if TYPE_CHECKING:
-    from ..training.dataset import Dataset
-
 RARE = 20  # rows: strata smaller than this are put together
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
 
 
-def read_data(config: Any) -> tuple[Manifest, Splits]:
-    """Returns the manifest and the splits of a configuration, as its task reads them."""
-    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config)
-    _check_columns(manifest, config.encoders)
-    folds, seed, several = config.train.folds, config.seed, task_of(config).multi
-    return manifest, make_splits(manifest, config.data, folds=folds, seed=seed, several=several)
+def read_rows(config: Config) -> tuple[Manifest, Splits]:
+    """Returns the manifest and the splits of a configuration; the same for every verb."""
+    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config.task)
+    check_columns(manifest, config.encoders)
+    return manifest, make_splits(
+        manifest, config.data, folds=config.train.folds, seed=config.seed,
+        several=config.task.multi,
+    )  # fmt: skip
 
 
-def _check_columns(manifest: Manifest, encoders: Any) -> None:
+def check_columns(manifest: Manifest, encoders: EncodersConfig) -> None:
     """Raises ManifestError where an encoder would find nothing to read in any row."""
     sections = {"speech": encoders.speech, "text": encoders.text}
     sections |= {f"extra.{name}": section for name, section in encoders.extra.items()}
@@ -58,14 +56,14 @@ def _check_columns(manifest: Manifest, encoders: Any) -> None:
             )
 
 
-def manifest_of_task(manifest: Manifest, config: Any) -> Manifest:
+def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:
     """Returns the manifest whose labels say which rows are gold for the task.
 
     Where only valence and arousal count, a row is gold if it has one of them, and its "label" is
     low or high by the median: folds and held-out rows are drawn as evenly as for classes. Nothing
     else reads that label.
     """
-    if task_of(config).kind != "affect":
+    if task.kind != "affect":
         return manifest
     values = manifest.table[list(AFFECT)].to_numpy(dtype=float)
     known = ~np.isnan(values)
@@ -105,42 +103,3 @@ def _strata(values: np.ndarray, used: list[int]) -> np.ndarray:
         for row in zip(*words, strict=True)
     ]
     return np.where(known[:, used].any(1), np.array(joined, dtype=object), "")
-
-
-def several_labels(manifest: Manifest) -> np.ndarray:
-    """Returns (N, C) float32: 1 for each label of a row, NaN rows where nothing is known.
-
-    A tie 'a;b', or several winners of the raters' votes, are several labels.
-    """
-    index = {name: i for i, name in enumerate(manifest.classes)}
-    found = np.full((len(manifest), len(index)), np.nan, dtype=np.float32)
-    pairs = zip(manifest.table["label"].tolist(), manifest.table["votes"].tolist(), strict=True)
-    for row, (label, votes) in enumerate(pairs):
-        names = [label] if isinstance(label, str) else []
-        if not names and isinstance(votes, dict):
-            most = max(votes.get(name, 0.0) for name in index)
-            names = [name for name in index if most > 0 and votes.get(name, 0.0) == most]
-        if names:
-            found[row] = 0.0
-            found[row, [index[name] for name in names]] = 1.0
-    return found
-
-
-def with_task_targets(dataset: Dataset, manifest: Manifest, config: Any) -> Dataset:
-    """Returns the dataset with the targets that the task needs; other tasks get it as it is."""
-    task = task_of(config)
-    if task.multi:
-        several = torch.from_numpy(several_labels(manifest)).to(dataset.device)
-        target = torch.zeros_like(dataset.target)
-        target[dataset.gold] = several[dataset.gold]
-        dataset = replace(dataset, target=target, multi=several)
-    if task.affect:
-        value = manifest.table[list(AFFECT)].to_numpy(dtype=np.float32)
-        affect = torch.from_numpy(value.copy()).to(dataset.device)
-        if bool(affect[dataset.gold].isnan().all()):
-            raise ManifestError(
-                f"{manifest.path}: task.kind {task.kind} learns valence and arousal, but no "
-                "labelled training row has either; fill these columns or set task.kind=single"
-            )
-        dataset = replace(dataset, affect=affect)
-    return dataset

@@ -1,0 +1,173 @@
+"""The frame of every run that trains: its folder, its inputs, what is shown and what is written.
+
+`semi train` and `semi distill` differ in what they do between `record` and `finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config.schema import Config, signature
+from ..config.training import GATE_METRICS, TASK_METRICS
+from ..data.manifest import Manifest
+from ..data.roles import Splits
+from ..evaluation.html_report import write_report
+from ..evaluation.tensorboard import Tracker, open_tracker
+from ..files import read_json, write_json, write_table
+from ..threads import limited_threads
+from ..training.fit import OnStep
+from .checkpoints import RECORD, RunRecorder
+from .model_dir import Model, save_model
+from .prepare import Prepared, prepare, splits_table
+from .progress import RoundProgress
+from .run_dir import Run
+from .state import RoundState, shipped
+from .tensorboard_round import show_round
+
+PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
+
+
+@dataclass
+class RunResult:
+    """What came of a run; everything else is in its folder."""
+
+    path: Path
+    stopped: str  # max_rounds | no_change | all_labeled | gate
+    rounds: int  # finished rounds beside the warm start, rolled-back ones included
+    best_round: int  # the round whose model ships; 0 = the warm start
+    metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
+    sentence: str  # what the run has to say for itself
+
+
+@dataclass
+class Ending:
+    """How a run ended."""
+
+    start: RoundState  # the warm start
+    final: RoundState  # the round that ships
+    rounds: int  # finished ones beside the warm start
+    stopped: str
+    sentence: str
+    notes: list[str] = field(default_factory=list)  # beside those of the inputs
+    facts: dict[str, Any] = field(default_factory=dict)  # further entries of result.json
+
+
+class RunFrame:
+    """A run at work; `record` begins the writing of rounds, `finish` ends it."""
+
+    tracker: Tracker
+    bars: RoundProgress
+    recorder: RunRecorder
+
+    def __init__(self, run: Run, ready: Prepared, progress: bool) -> None:
+        self.run, self.ready, self.progress = run, ready, progress
+
+    def record(self, config: Config) -> RunRecorder:
+        """Writes who is who, opens what is shown, and returns what keeps the rounds."""
+        run, ready = self.run, self.ready
+        write_table(run.path / "splits.csv", splits_table(ready.manifest, ready.splits))
+        ready.extraction.write_quarantine(run.path / "quarantine.csv")
+        self.config = config
+        self.tracker = open_tracker(run.path / "tb", enabled=config.tracking)
+        self.bars = RoundProgress(config, show=self.progress)
+        table = ready.manifest.table
+        self.recorder = RunRecorder(
+            run, ready.dataset, config,
+            lambda state, record: show_round(self.tracker, ready.dataset, state, record, table),
+        )  # fmt: skip
+        return self.recorder
+
+    def on_step(self, number: int) -> OnStep:
+        """Returns the step callback of a round; -1 is pre-training."""
+        self.tracker.begin_round(number)
+
+        def on_step(step: int, values: dict[str, float]) -> None:
+            self.bars.step(number, step)
+            named = {
+                k if k.startswith(("probe/", "lr")) else f"loss/{k}": v for k, v in values.items()
+            }
+            self.tracker.step(step, named)
+
+        return on_step
+
+    def close(self) -> None:
+        """Closes what is shown."""
+        if hasattr(self, "recorder"):
+            self.bars.close()
+            self.tracker.close()
+
+    def finish(self, ending: Ending) -> RunResult:
+        """Writes the model, result.json and the report; returns the result."""
+        run, ready, final = self.run, self.ready, ending.final
+        if final.ensemble is None:
+            raise RuntimeError("the round that ships has no model")
+        record = read_json(run.round_dir(final.number) / RECORD)
+        metrics = {k: record[k] for k in PARTS}
+        ensemble, chains = shipped(final.ensemble, ready.dataset.folds + 1, final.alone)
+        facts = {"round": final.number, "sentence": ending.sentence} | ending.facts
+        save_model(
+            run.path / "model",
+            Model(self.config, ready.dataset.classes, ensemble, final.outputs.voter, chains,
+                  ready.standardizer, ready.identities, facts),
+        )  # fmt: skip
+        result = {
+            "stopped": ending.stopped,
+            "rounds": ending.rounds,
+            "best_round": final.number,
+            "sentence": ending.sentence,
+            "notes": [*ready.notes, *ending.notes],
+            "leaks": ready.leaks,
+            "quarantined": len(ready.extraction.quarantine),
+            "gold_rows": len(ready.dataset.gold),
+            "pool_rows": len(ready.dataset.pool),
+            "warm_start": ending.start.metric,
+            "final": final.metric,
+        }
+        write_json(run.path / "result.json", result | ending.facts)
+        self.tracker.hparams(signature(self.config), _scores(metrics))
+        write_report(run.path)
+        return RunResult(
+            run.path, ending.stopped, ending.rounds, final.number, metrics, ending.sentence
+        )
+
+
+def _scores(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Returns part/metric -> value of what is known out-of-fold and on test rows."""
+    return {
+        f"{part}/{name}": found.get(name)
+        for part, found in (("oof", metrics["metrics_oof"]), ("test", metrics["metrics_test"]))
+        if found
+        for name in GATE_METRICS + TASK_METRICS
+        if name in GATE_METRICS or found.get(name) is not None
+    }
+
+
+@contextmanager
+def run_frame(
+    config: Config, manifest: Manifest, splits: Splits, *, resume: bool, progress: bool
+) -> Iterator[RunFrame]:
+    """Yields the frame of a run in its folder, with its inputs read or extracted.
+
+    Args:
+        config: the run's settings.
+        manifest: its utterances.
+        splits: their sides.
+        resume: go on with the run of that name.
+        progress: bars on stderr.
+    """
+    with limited_threads(config.threads), Run.create(config, resume=resume) as run:
+        run.bind_manifest(manifest.sha256)
+        try:
+            ready = prepare(config, manifest, splits, progress=progress)
+        except Exception:
+            run.take_back()
+            raise
+        frame = RunFrame(run, ready, progress)
+        try:
+            yield frame
+        finally:
+            frame.close()

@@ -1,0 +1,184 @@
+"""One class a row: how gold is judged, the pool selected from, and both are recorded.
+
+Letters: G chains, P pool rows, R rows, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pseudo_label.selection import Selection, cap_mass, select
+
+from ...config.learning import LearningConfig
+from ...data.manifest import Manifest
+from ...evaluation.bootstrap import bootstrap
+from ...evaluation.metrics import measured, pseudo_report, score
+from ...training.dataset import Dataset
+from ...training.students import STUDENTS
+from ..pool import assumed_shares, graph_features, pool_of
+from ..state import PseudoLabels, RoundState, negatives
+from ..teacher import TeacherOutputs
+
+
+class Single:
+    """The task `single`."""
+
+    one_class = True  # a row has one class: information, agreement and reliability make sense
+
+    def dataset(self, dataset: Dataset, manifest: Manifest) -> Dataset:
+        """Returns the dataset with the targets that the task needs: it as it is."""
+        return dataset
+
+    def judge(
+        self, dataset: Dataset, outputs: TeacherOutputs, config: LearningConfig
+    ) -> tuple[float, float]:
+        """Returns the gate's metric on gold out-of-fold rows and its standard error."""
+        rows, name = dataset.gold.cpu().numpy(), config.rounds.metric
+        probs, label = outputs.oof.cpu().numpy(), dataset.label[dataset.gold].cpu().numpy()
+        value = getattr(score(probs, label, dataset.classes), name)
+        se = bootstrap(probs, label, dataset.group[rows], name, seed=config.seed).se
+        return float(value), float(se)
+
+    def select(
+        self, dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
+    ) -> tuple[PseudoLabels, Tensor]:
+        """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
+        features = graph_features(dataset, config.select)
+        parts: list[Selection] = []
+        for k in range(dataset.folds + 1):
+            pool = pool_of(
+                dataset, state, k, config.select, rate=rate, number=number, features=features,
+                assumed=assumed_shares(dataset, config.train),
+            )  # fmt: skip
+            parts.append(select(pool, config.select))
+        cap = config.select.mass_cap
+        mass = [float((dataset.fold != k).sum()) for k in range(dataset.folds + 1)]
+        weight = [cap_mass(part.weight, m, cap) for part, m in zip(parts, mass, strict=True)]
+        last, negative = parts[-1], None
+        if STUDENTS[config.model.kind].by_steps:
+            negative = negatives([p.negative for p in parts], mass, cap)
+        pseudo_labels = PseudoLabels(
+            torch.stack([p.chosen for p in parts]),
+            torch.stack([p.label for p in parts]),
+            torch.stack(weight),
+            last.probs if last.probs is not None else pool.probs,
+            last.threshold,
+            last.reason,
+            [p.state for p in parts],
+            last.notes,
+            affect=state.outputs.affect.pool if state.outputs.affect is not None else None,
+            negative=negative,
+        )
+        return pseudo_labels, torch.stack([p.target for p in parts])
+
+    def measured(
+        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
+    ) -> dict[str, Any]:
+        """Returns all metrics of gold rows and a grouped bootstrap interval of the main ones.
+
+        Args:
+            dataset: the data.
+            rows: (R,) rows of it.
+            probs: (R, C) probabilities.
+            affect: (R, 2) valence and arousal, or None; not of this task.
+            seed: of the bootstrap.
+        """
+        label = dataset.label[rows].cpu().numpy()
+        group = dataset.group[rows.cpu().numpy()]
+        return measured(probs, label, group, dataset.classes, seed)
+
+    def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
+        """Returns what was added, by class, and how much of it was right where gold was hidden."""
+        chosen, label = pseudo_labels.chosen[-1], pseudo_labels.label[-1]
+        hidden = dataset.label[dataset.pool]
+        count = torch.bincount(label[chosen], minlength=len(dataset.classes)).tolist()
+        facts: dict[str, Any] = {"class_mix": dict(zip(dataset.classes, count, strict=True))}
+        prior, mix = dataset.prior(), torch.tensor(count, device=label.device) + 1e-6
+        mix = mix / mix.sum()
+        facts["class_mix_kl"] = float((mix * (mix / prior).log()).sum())
+        known = (hidden >= 0).cpu().numpy()
+        if known.any():
+            report = pseudo_report(chosen.cpu(), label.cpu(), hidden.cpu(), dataset.classes)
+            facts["pseudo"] = report.to_dict()
+            facts["pseudo"]["curve"] = _precision_curve(
+                pseudo_labels.probs.cpu().numpy()[known], hidden.cpu().numpy()[known]
+            )
+        return facts
+
+    def columns(
+        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
+    ) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
+        raw = outputs.pool_logits[-1]  # (H, P, C), the chain that ships
+        return {
+            "label": np.array(dataset.classes, dtype=object)[pseudo_labels.label[-1].cpu().numpy()],
+            "threshold": threshold_of(pseudo_labels),
+            "confidence": rounded(pseudo_labels.probs.amax(1)),
+            **head_columns(dataset, outputs, self.words),
+            **class_columns(dataset, pseudo_labels.probs, raw[0].exp()),
+        }
+
+    def words(self, probs: np.ndarray, classes: list[str]) -> np.ndarray:
+        """Returns (R,) the likeliest class by name."""
+        return np.array(classes, dtype=object)[probs.argmax(1)]
+
+
+def hidden_facts(chosen: Tensor, known: Tensor, precision: float | None) -> dict:
+    """Returns what is known of the pseudo-labels (P,) whose true label was hidden."""
+    checked = int(known.sum())
+    return {
+        "rows": len(chosen),
+        "chosen": int(chosen.sum()),
+        "checked": checked,
+        "coverage": float(chosen.float().mean()) if len(chosen) else 0.0,
+        "precision": precision if checked else float("nan"),
+    }
+
+
+def rounded(values: Tensor) -> np.ndarray:
+    """Returns a tensor as an array of six decimals."""
+    return values.cpu().numpy().round(6)
+
+
+def threshold_of(pseudo_labels: PseudoLabels) -> np.ndarray:
+    """Returns (P,) the threshold of each row's class."""
+    label = pseudo_labels.label[-1].cpu().numpy()
+    return rounded(pseudo_labels.threshold)[label]
+
+
+def head_columns(dataset: Dataset, outputs: TeacherOutputs, words: Any) -> dict[str, Any]:
+    """Returns vote_<head> and confidence_<head>; a modality that a row lacks has no vote."""
+    by_head = outputs.voter.by_head(outputs.pool_logits[-1]).cpu().numpy()  # (H, P, C)
+    present = dataset.present[dataset.pool].cpu().numpy()
+    columns: dict[str, Any] = {}
+    for i, head in enumerate(outputs.voter.heads):
+        vote = words(by_head[i], dataset.classes)
+        sure = by_head[i].max(1).round(6) if len(vote) else np.zeros(0)
+        if i:
+            vote = np.where(present[:, i - 1], vote, None)
+            sure = np.where(present[:, i - 1], sure, np.nan)
+        columns |= {f"vote_{head}": vote, f"confidence_{head}": sure}
+    return columns
+
+
+def class_columns(dataset: Dataset, probs: Tensor, raw: Tensor) -> dict[str, Any]:
+    """Returns p_<class> as the rule saw it and raw_<class> before calibration."""
+    calibrated, before = rounded(probs), rounded(raw)
+    columns = {f"p_{name}": calibrated[:, c] for c, name in enumerate(dataset.classes)}
+    return columns | {f"raw_{name}": before[:, c] for c, name in enumerate(dataset.classes)}
+
+
+def _precision_curve(probs: np.ndarray, truth: np.ndarray) -> list[dict]:
+    """Returns precision of the teacher's labels at growing coverage of the pool."""
+    order = np.argsort(-probs.max(1), kind="stable")
+    right = np.cumsum(probs.argmax(1)[order] == truth[order])
+    sizes = np.unique(np.ceil(np.linspace(0.05, 1, 20) * len(truth)).astype(int))
+    return [
+        {"coverage": float(n / len(truth)), "precision": float(right[n - 1] / n)}
+        for n in sizes
+        if n
+    ]

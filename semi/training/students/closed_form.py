@@ -1,0 +1,104 @@
+"""Linear models solved at once, all chains and members together: no steps, no learning rate.
+
+Letters: G chains, E members of all chains, r rows that teach, k components of a view, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.fusion import FusionConfig
+
+from ...config.learning import LearningConfig
+from ...config.training import TrainConfig
+from ...features.principal import is_sketched
+from ..batches import TrainingTargets
+from ..dataset import Dataset
+from ..ensemble import Ensemble
+from ..fit import OnStep
+from ..initialisation import fresh_ensemble
+from ..projection import on_axes, principal_start
+
+
+@dataclass
+class LinearTargets:
+    """What a solver is given: the rows that teach on their axes, member by member."""
+
+    views: list[Tensor]  # (r, k) each
+    present: Tensor  # (r, M)
+    target: Tensor  # (E, r, C) rows sum to 1
+    weight: Tensor  # (E, r)
+    gold_target: Tensor  # (n, C) of the gold rows, which come first, as the last chain has them
+    model: FusionConfig
+    train: TrainConfig
+
+
+class ClosedForm:
+    """A linear student; `solve` finds the maps of all members from what they are taught."""
+
+    by_steps = False
+
+    def __init__(self, solve: Callable[[LinearTargets], dict[str, Tensor]]) -> None:
+        self.solve = solve
+
+    def start(
+        self, dataset: Dataset, config: LearningConfig, on_step: OnStep | None = None
+    ) -> dict[str, Tensor]:
+        """Returns the principal axes of each view."""
+        rows = torch.cat([dataset.gold, dataset.pool])
+        if any(is_sketched(len(rows), d, 1) for d in dataset.dims.values()):  # by a part of them
+            rows = rows[dataset.hashed(rows).argsort()]
+        return principal_start(dataset.values, dataset.present, rows, config.model.components)
+
+    def view(self, dataset: Dataset, learned: dict[str, Tensor]) -> Dataset:
+        """Returns the dataset with rows on the axes in place of their values."""
+        return on_axes(dataset, learned)
+
+    def fit(
+        self, seen: Dataset, targets: TrainingTargets, config: LearningConfig,
+        learned: dict[str, Tensor], on_step: OnStep | None = None,
+    ) -> Ensemble:  # fmt: skip
+        """Returns the members as solved, as wide as the axes; they start from nothing."""
+        fresh = fresh_ensemble(seen, config, {})
+        return fit_linear(fresh, targets, config.train, self.solve, seed=config.seed)
+
+    def whole(self, ensemble: Ensemble, dataset: Dataset, learned: dict[str, Tensor]) -> Ensemble:
+        """Returns the members for values of full width."""
+        return ensemble.from_axes(dataset.dims, learned)
+
+
+def fit_linear(
+    ensemble: Ensemble, targets: TrainingTargets, config: TrainConfig,
+    solve: Callable[[LinearTargets], dict[str, Tensor]], *, seed: int,
+) -> Ensemble:  # fmt: skip
+    """Returns the ensemble with its linear maps solved on the targets, which hold coordinates.
+
+    Both are as wide as the axes (`semi.training.projection`): nothing here knows the full width.
+    The first member of a chain learns from the rows as weighted; each further member from a
+    Bayesian bootstrap of them (weights times Exp(1) draws).
+    """
+    rows = torch.cat([targets.gold, targets.pseudo])
+    target, weight = targets.target[:, rows], targets.weight[:, rows]
+    repeat = ensemble.count // len(weight)
+    if repeat > 1:
+        generator = torch.Generator(device=rows.device).manual_seed(seed)
+        draw = torch.empty(repeat, len(rows), device=rows.device)
+        draw = draw.exponential_(generator=generator)
+        draw[0] = 1.0
+        weight = (weight[:, None] * draw).flatten(0, 1)
+        target = target.repeat_interleave(repeat, 0)
+    given = LinearTargets(
+        views=[value[rows] for value in targets.values.values()],
+        present=targets.present[rows],
+        target=target,
+        weight=weight,
+        gold_target=targets.target[-1, targets.gold],
+        model=ensemble.config,
+        train=config,
+    )
+    params = ensemble.params | solve(given)
+    return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, params, ensemble.buffers)

@@ -1,0 +1,85 @@
+"""Gaussian classes of one shared covariance: Fisher's linear discriminant, soft labels allowed.
+
+Letters: E members of all chains, r rows that teach, k components of a view, d components of all
+views, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .closed_form import LinearTargets
+
+NEVER = -30.0  # log share of a class without rows
+
+
+def fit_discriminant(given: LinearTargets) -> dict[str, Tensor]:
+    """Returns the maps of every member; see `discriminant`."""
+    power = 0.0 if given.train.imbalance == "none" else given.train.imbalance_power
+    return discriminant(
+        given.views, given.present, given.target, given.weight, given.model.shrinkage, power
+    )
+
+
+def discriminant(
+    views: list[Tensor],
+    present: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    shrinkage: float,
+    power: float,
+) -> dict[str, Tensor]:
+    """Returns Gaussian classes of one shared covariance per view, views independent given class.
+
+    One M step of the EM algorithm where targets are soft (Fisher's linear discriminant where they
+    are hard). Shrunk as (1 - s) S + s tr(S)/k I, https://doi.org/10.1016/S0047-259X(03)00096-4.
+
+    Args:
+        views: (r, k) each.
+        present: (r, M).
+        target: (E, r, C) rows sum to 1.
+        weight: (E, r).
+        shrinkage: s.
+        power: class shares enter as share ** (1 - power).
+    """
+    mass = (target * weight[..., None]).sum(1)  # (E, C)
+    share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
+    # a class of which a chain saw no row would sit, harmless to nobody, in the middle of all others
+    prior = torch.where(mass > 1e-6, (1 - power) * share.log(), NEVER)
+    solved = {"prior": prior}
+    for i, x in enumerate(views):
+        w = weight * present[:, i]
+        tw = target * w[..., None]  # (E, r, C)
+        count = tw.sum(1).clamp(min=1e-6)  # (E, C)
+        total = tw.transpose(1, 2) @ x  # (E, C, k)
+        middle = total.sum(1) / count.sum(1)[:, None]  # stands for a class nobody has this view of
+        seen = count > 1e-5
+        mean = torch.where(seen[..., None], total / count[..., None], middle[:, None])
+        scatter = (x * w[..., None]).transpose(1, 2) @ x
+        scatter = scatter - (mean * count[..., None]).transpose(1, 2) @ mean
+        scatter = scatter / count.sum(1)[:, None, None]
+        size = scatter.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-6)  # (E,)
+        eye = torch.eye(x.shape[1], device=x.device)
+        scatter = (1 - shrinkage) * scatter + (shrinkage * size)[:, None, None] * eye
+        map_ = solve_positive(scatter, mean.transpose(1, 2))  # (E, k, C)
+        rows = count.sum(1)  # a covariance of few rows looks too tight, and its answers too sure
+        map_ = map_ * (rows / (rows + x.shape[1]))[:, None, None]
+        bias = -0.5 * (mean.transpose(1, 2) * map_).sum(1)  # (E, C)
+        for part in ("own", "joint"):
+            solved[f"views.{i}.{part}"], solved[f"views.{i}.{part}_bias"] = map_, bias
+    return solved
+
+
+def solve_positive(square: Tensor, right: Tensor) -> Tensor:
+    """Returns square^-1 right for (E, k, k) symmetric positive definite and (E, k, C).
+
+    By Cholesky, which costs half of LU. Where float32 is too coarse for it (rounding has made an
+    eigenvalue negative), a millionth of the mean diagonal is added.
+    """
+    factor, failed = torch.linalg.cholesky_ex(square)
+    if failed.any():
+        more = 1e-6 * square.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        steady = square.double() + more * torch.eye(square.shape[1]).to(square)
+        factor = torch.linalg.cholesky(steady).to(square)
+    return torch.cholesky_solve(right, factor)
