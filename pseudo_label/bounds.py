@@ -131,16 +131,16 @@ def precision_thresholds(
                 tau[c], low[c] = value[best], bound[best]
                 del prefixes[c]
                 again = True
-    told = _note(tau, rows, names, target, alpha, possible)
-    if taken is not None and told[1]:
-        told = (
-            f"{told[0]}; a class of few pool rows needs more gold: one error weighs more",
-            told[1],
+    note = _note(tau, rows, names, target, alpha, possible)
+    if taken is not None and note[1]:
+        note = (
+            f"{note[0]}; a class of few pool rows needs more gold: one error weighs more",
+            note[1],
         )
     if (thin > 1).any():
-        far = f"{told[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
-        told = (far, told[1])
-    return Bound(tau, low, rows, *told)
+        far = f"{note[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
+        note = (far, note[1])
+    return Bound(tau, low, rows, *note)
 
 
 def design_effects(
@@ -160,10 +160,10 @@ def design_effects(
         pool: (P,) speaker of each pool row, same numbering.
         classes: C.
     """
-    found = torch.ones(classes, 2, dtype=torch.float64)
+    effects = torch.ones(classes, 2, dtype=torch.float64)
     new = ~torch.isin(pool, gold)
     if not len(right) or not bool(new.any()):
-        return found
+        return effects
     rest = right.double().cpu()
     predicted, label, gold, pool = (t.cpu() for t in (predicted, label, gold, pool))
     total = torch.zeros(classes, dtype=torch.float64).index_add(0, predicted, rest)
@@ -177,10 +177,10 @@ def design_effects(
     r = r * float(new.double().mean())
     for side, (kind, who) in enumerate(((predicted, gold), (label, pool))):
         for c in range(classes):
-            each = torch.unique(who[kind == c], return_counts=True)[1].double()
-            if len(each):
-                found[c, side] = 1 + (each.square().sum() / each.sum() - 1) * r
-    return found
+            counts = torch.unique(who[kind == c], return_counts=True)[1].double()
+            if len(counts):
+                effects[c, side] = 1 + (counts.square().sum() / counts.sum() - 1) * r
+    return effects
 
 
 def _part(effect: Tensor, rows: Tensor, of: int) -> Tensor:
