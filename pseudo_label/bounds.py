@@ -103,19 +103,11 @@ def precision_thresholds(
         thin = design_effects(predicted == label, predicted, taken[1], *group, count)
     prefixes = {}
     for c in _possible(rows, target, alpha, first):
-        value, order = confidence[predicted == c].sort(descending=True, stable=True)
-        right = (label[predicted == c][order] == c).cumsum(0)
-        ends = torch.ones(len(value), dtype=torch.bool)
-        ends[:-1] = (value[1:] != value[:-1]).cpu()
-        at = _tested(ends, first, grow, mode)
-        left = None
-        if taken is not None:
-            above = taken[0][taken[1] == c].sort().values
-            left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
-            left = left.double() / _part(thin[c, 1], left, len(above))
-            left = torch.where(left > 0, left.clamp(min=1), left)
-        fewer = _part(thin[c, 0], at + 1, len(value))
-        prefixes[c] = (value[at], right.cpu()[at] / fewer, (at + 1) / fewer, left)
+        of_class = predicted == c
+        at_risk = None if taken is None else taken[0][taken[1] == c]
+        prefixes[c] = _prefixes(
+            confidence[of_class], label[of_class] == c, at_risk, thin[c], first, grow, mode
+        )
     again, possible = True, len(prefixes)
     while again and prefixes:
         share, again = alpha / len(prefixes), False
@@ -141,6 +133,39 @@ def precision_thresholds(
         far = f"{note[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
         note = (far, note[1])
     return Bound(tau, low, rows, *note)
+
+
+def _prefixes(
+    confidence: Tensor, right: Tensor, taken: Tensor | None, thin: Tensor, first: int, grow: float,
+    mode: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
+    """Returns the K prefixes that are tested of one class, as independent rows.
+
+    Their thresholds, their right gold rows, their gold rows, and the pool rows above each threshold
+    (None without `taken`); each (K,).
+
+    Args:
+        confidence: (n,) of the gold rows predicted as the class.
+        right: (n,) bool.
+        taken: (p,) confidences of pool rows that stand to be taken as the class.
+        thin: (2,) rows of gold and of the pool that stand for one independent row.
+        first: rows of the shortest prefix.
+        grow: factor from one prefix to the next, for fixed_sequence.
+        mode: search | fixed_sequence.
+    """
+    value, order = confidence.sort(descending=True, stable=True)
+    count = right[order].cumsum(0)
+    ends = torch.ones(len(value), dtype=torch.bool)
+    ends[:-1] = (value[1:] != value[:-1]).cpu()
+    at = _tested(ends, first, grow, mode)
+    left = None
+    if taken is not None:
+        above = taken.sort().values
+        left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
+        left = left.double() / _part(thin[1], left, len(above))
+        left = torch.where(left > 0, left.clamp(min=1), left)
+    fewer = _part(thin[0], at + 1, len(value))
+    return value[at], count.cpu()[at] / fewer, (at + 1) / fewer, left
 
 
 def design_effects(
