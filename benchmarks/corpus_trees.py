@@ -131,10 +131,11 @@ def kemdy20(out: Path, speakers: list[str] | None = None, seed: int = 0) -> Path
             votes = rate(row.label, rng)
             label, valence, arousal = total(votes, rng)
             cells = ",".join(f"{w},{v},{a}" for w, v, a in votes)
-            told = f"Sess{number - 1:02d}{name[6:]}" if number == 17 and place % 20 == 3 else name
+            wrong = number == 17 and place % 20 == 3
+            written = f"Sess{number - 1:02d}{name[6:]}" if wrong else name
             label = label.replace("disgust", "disqust")
             times = f"{place + 1},{3 * place:.2f},{3 * place + 2:.2f}"
-            lines.append(f"{times},{told},{label},{valence},{arousal},{cells}")
+            lines.append(f"{times},{written},{label},{valence},{arousal},{cells}")
             folder = out / "wav" / f"Session{number:02d}"
             write_wav(row.audio, folder / f"{name}.wav")
             tag = "n/ " if place % 7 == 0 else ""
@@ -188,11 +189,11 @@ def kemdy19(out: Path, speakers: list[str] | None = None, seed: int = 1) -> Path
                 state = row.label if own else "neutral" if rng.random() < 0.6 else rng.choice(SEVEN)
                 votes = rate(str(state), rng)
                 cells = ",".join(f"{w},{v},{a}" for w, v, a in votes)
-                told = name
+                written = name
                 if number == 3 and place == 5 and sex == "M":  # one id of session 3 is wrong
-                    told = names[0]
+                    written = names[0]
                 times = f"{place + 1},{3 * place:.2f},{3 * place + 2:.2f},0,1,0.2,0.3,31.0,31.1"
-                sheets[sex].append(f"{times},{told},{','.join(total(votes, rng))},{cells}")
+                sheets[sex].append(f"{times},{written},{','.join(total(votes, rng))},{cells}")
             folder = out / "wav" / f"Session{number:02d}" / scene
             write_wav(row.audio, folder / f"{name}.wav")
             put(folder / f"{name}.txt", f"{row.text} c/\n")
@@ -217,17 +218,17 @@ def kemdy19(out: Path, speakers: list[str] | None = None, seed: int = 1) -> Path
 def aihub(out: Path, speakers: list[str] | None = None, seed: int = 2) -> Path:
     """Writes wav and 5차년도_2차.csv (CP949) as in AI Hub's emotional dialogue speech."""
     rng = np.random.default_rng(seed)
-    said = {"angry": "anger", "happy": "Happiness", "sad": "sadness", "fear": "Fear"}
+    spellings = {"angry": "anger", "happy": "Happiness", "sad": "sadness", "fear": "Fear"}
     raters = ",".join(f"{i}번 감정,{i}번 감정세기" for i in range(1, 6))
     lines = [f"wav_id,발화문,상황,{raters},나이,성별"]
     for row in spoken(speakers):
         name = rng.bytes(12).hex()
         write_wav(row.audio, out / "wav" / f"{name}.wav")
-        votes = [(said.get(w, w).capitalize() if rng.random() < 0.5 else said.get(w, w))
+        votes = [(spellings.get(w, w).capitalize() if rng.random() < 0.5 else spellings.get(w, w))
                  for w, _, _ in rate(row.label, rng, 5)]  # fmt: skip
         cells = ",".join(f"{w},{rng.integers(0, 3)}" for w in votes)
         sex = "female" if row.sex == "f" else "male"
-        lines.append(f'{name},"{row.text}",{said.get(row.label, row.label)},{cells},30,{sex}')
+        lines.append(f'{name},"{row.text}",{spellings.get(row.label, row.label)},{cells},30,{sex}')
     put(out / "5차년도_2차.csv", "\n".join(lines) + "\n", "cp949")
     return out
 

@@ -70,22 +70,22 @@ def theirs(config: Config) -> dict[str, float]:
         return LogisticRegression(C=0.3, max_iter=500, class_weight="balanced")
 
     def scored(model) -> float:
-        said = model.predict(x[test])
+        predicted = model.predict(x[test])
         labels = range(len(dataset.classes))
         return 100 * float(
-            f1_score(label[test], said, labels=labels, average="macro", zero_division=0)
+            f1_score(label[test], predicted, labels=labels, average="macro", zero_division=0)
         )
 
-    found = {"logistic": scored(logistic().fit(x[gold], label[gold]))}
+    scores = {"logistic": scored(logistic().fit(x[gold], label[gold]))}
     for threshold in (0.7, 0.9):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = SelfTrainingClassifier(logistic(), threshold=threshold, max_iter=5)
-            found[f"sklearn_self_training_{threshold}"] = scored(model.fit(x[seen], y))
-    return found
+            scores[f"sklearn_self_training_{threshold}"] = scored(model.fit(x[seen], y))
+    return scores
 
 
-def told(rows: pd.DataFrame) -> str:
+def summary(rows: pd.DataFrame) -> str:
     """Returns means and paired differences with standard errors, per label share."""
     lines = []
     for share, part in rows.groupby("fraction"):
@@ -118,19 +118,19 @@ def main() -> None:
     rows = []
     for seed in range(args.seeds):
         for share in args.fractions.split(","):
-            words = [
+            overrides = [
                 f"name=s{seed}-{share}", f"runs_dir={args.work}", f"seed={seed}",
                 f"data.manifest={bundled_emodb()}", f"data.labeled_fraction={share}",
                 f"encoders.speech.model={args.speech}", f"encoders.speech.layers=[{args.layers}]",
                 f"features.store={args.work}/store", "tracking=false", *args.settings,
             ]  # fmt: skip
-            config = semi.load_config(RECIPE, words)
+            config = semi.load_config(RECIPE, overrides)
             row = {"speech": Path(args.speech).name, "fraction": float(share), "seed": seed}
             rows.append(row | ours(config) | theirs(config))
             print({k: round(v, 1) if isinstance(v, float) else v for k, v in rows[-1].items()},
                   flush=True)  # fmt: skip
             pd.DataFrame(rows).round(3).to_csv(args.output, index=False)
-    print(told(pd.DataFrame(rows)))
+    print(summary(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":

@@ -249,9 +249,9 @@ def main() -> None:
     import transformers
 
     lengths = [len(w) / 16_000 for w in waves]
-    told = "RANDOM WEIGHTS: speed only. " if args.model.startswith("random-") else ""
+    warning = "RANDOM WEIGHTS: speed only. " if args.model.startswith("random-") else ""
     print(
-        f"{told}{Path(args.model).name}: {about.depth} layers, {about.width} wide; {len(waves)} "
+        f"{warning}{Path(args.model).name}: {about.depth} layers, {about.width} wide; {len(waves)} "
         f"sounds of {min(lengths):.1f} to {max(lengths):.1f} s, mean {np.mean(lengths):.1f} s; "
         f"{args.rounds} rounds, medians"
     )

@@ -154,7 +154,7 @@ def grid_table(
     begun = time.process_time()
     few = {m: v @ principal(v, pca)[0] for m, v in every.items()}
     once = (time.process_time() - begun) / 3600  # hours: components are found once for all settings
-    for told, values, spent, count in (
+    for title, values, spent, count in (
         ("all columns", every, 0.0, max(2, timed // 4)),
         (f"{pca} components of each view (lossy)", few, once, timed),
     ):
@@ -167,7 +167,7 @@ def grid_table(
         took = seconds_a_step(programs, count, repeats)
         took[f"{together} settings at once"] /= together
         hours = {name: s * steps * SETTINGS / 3600 + spent for name, s in took.items()}
-        print(f"{told}:", flush=True)
+        print(f"{title}:", flush=True)
         for name, h in hours.items():
             print(
                 f"  {name:24s} {h:6.2f} CPU hours   {hours['plain'] / h:5.1f} x plain   "

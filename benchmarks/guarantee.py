@@ -53,15 +53,15 @@ def measured(dataset: Dataset, pseudo_labels: PseudoLabels, target: float) -> Ke
     """Returns how right the last chain's certified classes are."""
     chosen, label = pseudo_labels.chosen[-1], pseudo_labels.label[-1]
     hidden = dataset.label[dataset.pool]
-    known = chosen & (hidden >= 0)
+    checked = chosen & (hidden >= 0)
     precision = []
     for c in range(len(dataset.classes)):
-        mine = known & (label == c)
-        if float(pseudo_labels.threshold[c]) < NEVER and mine.any():
-            precision.append(float((hidden[mine] == c).float().mean()))
-    right = float((hidden[known] == label[known]).float().mean()) if known.any() else 1.0
+        of_class = checked & (label == c)
+        if float(pseudo_labels.threshold[c]) < NEVER and of_class.any():
+            precision.append(float((hidden[of_class] == c).float().mean()))
+    right = float((hidden[checked] == label[checked]).float().mean()) if checked.any() else 1.0
     broken = sum(p < target for p in precision)
-    return Kept(len(precision), int(known.sum()), right, broken, min(precision, default=1.0))
+    return Kept(len(precision), int(checked.sum()), right, broken, min(precision, default=1.0))
 
 
 def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Dataset | None:
@@ -86,14 +86,14 @@ def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Dataset 
 
 def settings(args: argparse.Namespace, seed: int, gold: int, pool: int) -> LearningConfig:
     """Returns recipe auto's model with class_topk under a precision target."""
-    words = [
+    overrides = [
         "recipe=auto", "select.rule=class_topk", f"select.precision_target={args.target}",
         f"select.bound={args.bound}", f"select.coverage=[{args.rate}]", f"seed={seed}",
         f"rounds.max_rounds={args.rounds}", "rounds.min_change=0.02",
     ]  # fmt: skip
-    found = resolved(resolve(LearningConfig, None, words).value, gold, pool)[0]
-    found.select.rule, found.rounds.max_rounds = "class_topk", args.rounds  # the usual ones too
-    return found
+    config = resolved(resolve(LearningConfig, None, overrides).value, gold, pool)[0]
+    config.select.rule, config.rounds.max_rounds = "class_topk", args.rounds  # the usual ones too
+    return config
 
 
 def main() -> None:
@@ -120,35 +120,35 @@ def main() -> None:
     for path in args.features:
         corpus = load_corpus(Path(path).stem, DatasetConfig(features=path))
         for budget in map(int, args.budgets.split(",")):
-            promises, found, kept, dataset = 0, [], 0, None
+            promises, selections, kept, dataset = 0, [], 0, None
             for seed in range(args.first, args.first + args.draws):
                 dataset = draw_problem(corpus, budget, seed, args.half) or None
                 if dataset is None:
                     break
                 config = settings(args, seed, len(dataset.gold), len(dataset.pool))
                 states = run_rounds(dataset, config).states[1:]
-                told = [
+                counts = [
                     measured(dataset, s.pseudo_labels, args.target)
                     for s in states
                     if s.pseudo_labels
                 ]
-                told = [t for t in told if t.classes]
-                if told:
+                counts = [t for t in counts if t.classes]
+                if counts:
                     promises += 1
-                    kept += all(t.broken == 0 for t in told)
-                    found += told
+                    kept += all(t.broken == 0 for t in counts)
+                    selections += counts
             if dataset is None:
                 continue
             draws_kept, draws_promised = draws_kept + kept, draws_promised + promises
             line = f"{corpus.name:18s} {budget:4d} {len(dataset.pool):5d} "
-            line += f"{promises:6d}/{args.draws:<4d} {len(found):10d} "
-            if found:
-                every = sum(t.classes for t in found)
-                line += f"{every / len(found):4.1f} of {len(corpus.classes)} "
-                line += f"{np.mean([t.rows for t in found]):5.0f} "
-                line += f"{100 * np.mean([t.right for t in found]):5.1f}% "
-                line += f"{100 * min(t.worst for t in found):5.1f}% "
-                line += f"{100 * (1 - sum(t.broken for t in found) / every):11.1f}% "
+            line += f"{promises:6d}/{args.draws:<4d} {len(selections):10d} "
+            if selections:
+                every = sum(t.classes for t in selections)
+                line += f"{every / len(selections):4.1f} of {len(corpus.classes)} "
+                line += f"{np.mean([t.rows for t in selections]):5.0f} "
+                line += f"{100 * np.mean([t.right for t in selections]):5.1f}% "
+                line += f"{100 * min(t.worst for t in selections):5.1f}% "
+                line += f"{100 * (1 - sum(t.broken for t in selections) / every):11.1f}% "
                 line += f"{100 * kept / promises:4.0f}%"
             print(line, flush=True)
     if draws_promised:

@@ -104,20 +104,20 @@ def gold_of(frame: pd.DataFrame) -> list[Gold]:
     """Returns each manifest's labels, and folds in which every speaker stays on one side."""
     from sklearn.model_selection import GroupKFold
 
-    found = []
+    golds = []
     for name, part in frame.groupby("source", sort=False):
         corpus = part["corpus"].fillna(name) if "corpus" in part else pd.Series(name, part.index)
         label = (corpus.astype(str) + ":" + part.label).factorize(sort=True)[0]
         fold = np.zeros(len(part), np.int64)
         for one in corpus.unique():
-            here = np.flatnonzero(corpus == one)
-            speakers = part.speaker.iloc[here]
+            rows_of_corpus = np.flatnonzero(corpus == one)
+            speakers = part.speaker.iloc[rows_of_corpus]
             folds = GroupKFold(min(10, speakers.nunique()))
-            for number, (_, test) in enumerate(folds.split(here, groups=speakers)):
-                fold[here[test]] = number
+            for number, (_, test) in enumerate(folds.split(rows_of_corpus, groups=speakers)):
+                fold[rows_of_corpus[test]] = number
         rows, speaker = part.index.to_numpy(), part.speaker.to_numpy(str)
-        found.append(Gold(str(name), rows, label, corpus.to_numpy(str), speaker, fold))
-    return found
+        golds.append(Gold(str(name), rows, label, corpus.to_numpy(str), speaker, fold))
+    return golds
 
 
 def predictions(x: np.ndarray, gold: Gold) -> np.ndarray:
@@ -151,7 +151,7 @@ def measure(args: argparse.Namespace, frame: pd.DataFrame) -> tuple[dict, dict, 
         "k_min": args.k_min,
         "proportional_attention": not args.plain_attention,
     }
-    found: dict[tuple[Setting, int], list[np.ndarray]] = {}
+    collected: dict[tuple[Setting, int], list[np.ndarray]] = {}
     flops: dict[tuple[Setting, int], float] = {}
     with torch.inference_mode():
         for number, path in enumerate(frame.path):
@@ -163,7 +163,7 @@ def measure(args: argparse.Namespace, frame: pd.DataFrame) -> tuple[dict, dict, 
             wave = torch.from_numpy(wave)
             for setting, last, vector in vectors(backbone, wave, table, read, **options):
                 key = (setting, last)
-                found.setdefault(key, []).append(vector.numpy())
+                collected.setdefault(key, []).append(vector.numpy())
                 method, at, rate = setting
                 stop = method == "stop"
                 pruning = None if stop else PruningConfig(method, rate, layer=at, k_min=args.k_min)
@@ -171,36 +171,36 @@ def measure(args: argparse.Namespace, frame: pd.DataFrame) -> tuple[dict, dict, 
                 flops[key] = flops.get(key, 0.0) + cost / len(frame)
             if number % 100 == 99:
                 print(f"{number + 1} of {len(frame)}", file=sys.stderr, flush=True)
-    return {key: np.stack(rows) for key, rows in found.items()}, flops, depth
+    return {key: np.stack(rows) for key, rows in collected.items()}, flops, depth
 
 
-def report(frame: pd.DataFrame, found: dict, flops: dict, read: list[int]) -> None:
+def report(frame: pd.DataFrame, vectors: dict, flops: dict, read: list[int]) -> None:
     """Prints a table for every layer that is read, as Markdown."""
     golds = gold_of(frame)
-    stops = {key: macros(x, golds) for key, x in found.items() if key[0][0] == "stop"}
+    stops = {key: macros(x, golds) for key, x in vectors.items() if key[0][0] == "stop"}
     order = {name: place for place, name in enumerate(METHODS)}
     names = "".join(f" F1 {gold.name} | change [95 %] |" for gold in golds)
     for last in read:
         full = (("stop", last, 1.0), last)
-        near = neighbours(found[full])
+        near = neighbours(vectors[full])
         print(f"\n## Vectors of layer {last}\n")
         print(f"| method | layer | keep | FLOPs | cosine | 5th % | kNN@10 |{names} same FLOPs |")
         print("|---" * (8 + 2 * len(golds)) + "|")
-        pruned = [key for key in found if key[1] == last and key not in stops]
+        pruned = [key for key in vectors if key[1] == last and key not in stops]
         for key in [*sorted(pruned, key=lambda k: order[k[0][0]]), *stops]:
             (method, layer, keep), at = key
             if at > last:
                 continue
             same_space = at == last
-            cosine = centred_cosine(found[full], found[key])
+            cosine = centred_cosine(vectors[full], vectors[key])
             share = flops[key] / flops[full]
             cells = [method, str(layer), f"{keep:g}", f"{share:.2f}"]
             cells += [f"{cosine.mean():.4f}", f"{np.percentile(cosine, 5):.4f}"]
             cells = cells if same_space else [*cells[:4], "", ""]
-            cells.append(f"{neighbour_overlap(near, neighbours(found[key])).mean():.3f}")
-            scores = stops.get(key) or macros(found[key], golds)
-            for gold, (score, mine), (_, theirs) in zip(golds, scores, stops[full], strict=True):
-                gap = paired_bootstrap(mine, theirs, gold.label, gold.speaker, "macro_f1", n=2000)
+            cells.append(f"{neighbour_overlap(near, neighbours(vectors[key])).mean():.3f}")
+            scores = stops.get(key) or macros(vectors[key], golds)
+            for gold, (score, after), (_, before) in zip(golds, scores, stops[full], strict=True):
+                gap = paired_bootstrap(after, before, gold.label, gold.speaker, "macro_f1", n=2000)
                 points = [100 * v for v in (gap.value, gap.low, gap.high)]
                 cells += [f"{score:.1f}", "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points)]
             equal = min(stops, key=lambda k: abs(flops[k] - flops[key]))
@@ -230,10 +230,10 @@ def main() -> None:
     parser.add_argument("--plain-attention", action="store_true", help="not proportional")
     args = parser.parse_args()
     frame = read_manifests(args.manifests, args.limit)
-    found, flops, depth = measure(args, frame)
-    width = next(iter(found.values())).shape[1]
+    vectors, flops, depth = measure(args, frame)
+    width = next(iter(vectors.values())).shape[1]
     print(f"{len(frame)} utterances, vectors {width} wide, {depth} layers")
-    report(frame, found, flops, args.read or [depth])
+    report(frame, vectors, flops, args.read or [depth])
 
 
 if __name__ == "__main__":

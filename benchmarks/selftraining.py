@@ -187,8 +187,8 @@ def round_table(args: argparse.Namespace) -> None:
     for dims in args.dims:
         x, label = made_up(labeled + pool, dims)
         for name, line in lines.items():
-            (theirs, ours), said = line(x, label, labeled, args)
-            right = [100 * float((s == label[labeled:]).mean()) for s in said]
+            (theirs, ours), predictions = line(x, label, labeled, args)
+            right = [100 * float((s == label[labeled:]).mean()) for s in predictions]
             print(
                 f"{dims:5d} {name:10s}   {theirs[0]:14.2f} ({theirs[1]:.2f})   "
                 f"{ours[0]:14.2f} ({ours[1]:.2f})   {theirs[0] / ours[0]:5.1f}   "

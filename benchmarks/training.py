@@ -149,12 +149,12 @@ def main() -> None:
     for name, (cpu, wall) in found.items():
         print(f"{name:32s} {cpu:8.2f} CPU-s {wall:8.2f} s")
     (p_cpu, p_wall), (f_cpu, f_wall), (t_cpu, t_wall), (a_cpu, a_wall) = found.values()
-    for told, cpu, wall in (
+    for title, cpu, wall in (
         ("one fold-epoch, plain loop / fit", p_cpu / f_cpu, p_wall / f_wall),
         (f"{many} members, in turn / at once", t_cpu / a_cpu, t_wall / a_wall),
         (f"{many} members, plain loops / at once", many * p_cpu / a_cpu, many * p_wall / a_wall),
     ):
-        print(f"{told:36s} {cpu:6.2f}x CPU {wall:6.2f}x wall")
+        print(f"{title:36s} {cpu:6.2f}x CPU {wall:6.2f}x wall")
 
 
 if __name__ == "__main__":

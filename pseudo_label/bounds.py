@@ -103,19 +103,11 @@ def precision_thresholds(
         thin = design_effects(predicted == label, predicted, taken[1], *group, count)
     prefixes = {}
     for c in _possible(rows, target, alpha, first):
-        value, order = confidence[predicted == c].sort(descending=True, stable=True)
-        right = (label[predicted == c][order] == c).cumsum(0)
-        ends = torch.ones(len(value), dtype=torch.bool)
-        ends[:-1] = (value[1:] != value[:-1]).cpu()
-        at = _tested(ends, first, grow, mode)
-        left = None
-        if taken is not None:
-            above = taken[0][taken[1] == c].sort().values
-            left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
-            left = left.double() / _part(thin[c, 1], left, len(above))
-            left = torch.where(left > 0, left.clamp(min=1), left)
-        fewer = _part(thin[c, 0], at + 1, len(value))
-        prefixes[c] = (value[at], right.cpu()[at] / fewer, (at + 1) / fewer, left)
+        of_class = predicted == c
+        at_risk = None if taken is None else taken[0][taken[1] == c]
+        prefixes[c] = _prefixes(
+            confidence[of_class], label[of_class] == c, at_risk, thin[c], first, grow, mode
+        )
     again, possible = True, len(prefixes)
     while again and prefixes:
         share, again = alpha / len(prefixes), False
@@ -131,16 +123,49 @@ def precision_thresholds(
                 tau[c], low[c] = value[best], bound[best]
                 del prefixes[c]
                 again = True
-    told = _note(tau, rows, names, target, alpha, possible)
-    if taken is not None and told[1]:
-        told = (
-            f"{told[0]}; a class of few pool rows needs more gold: one error weighs more",
-            told[1],
+    note = _note(tau, rows, names, target, alpha, possible)
+    if taken is not None and note[1]:
+        note = (
+            f"{note[0]}; a class of few pool rows needs more gold: one error weighs more",
+            note[1],
         )
     if (thin > 1).any():
-        far = f"{told[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
-        told = (far, told[1])
-    return Bound(tau, low, rows, *told)
+        far = f"{note[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
+        note = (far, note[1])
+    return Bound(tau, low, rows, *note)
+
+
+def _prefixes(
+    confidence: Tensor, right: Tensor, taken: Tensor | None, thin: Tensor, first: int, grow: float,
+    mode: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
+    """Returns the K prefixes that are tested of one class, as independent rows.
+
+    Their thresholds, their right gold rows, their gold rows, and the pool rows above each threshold
+    (None without `taken`); each (K,).
+
+    Args:
+        confidence: (n,) of the gold rows predicted as the class.
+        right: (n,) bool.
+        taken: (p,) confidences of pool rows that stand to be taken as the class.
+        thin: (2,) rows of gold and of the pool that stand for one independent row.
+        first: rows of the shortest prefix.
+        grow: factor from one prefix to the next, for fixed_sequence.
+        mode: search | fixed_sequence.
+    """
+    value, order = confidence.sort(descending=True, stable=True)
+    count = right[order].cumsum(0)
+    ends = torch.ones(len(value), dtype=torch.bool)
+    ends[:-1] = (value[1:] != value[:-1]).cpu()
+    at = _tested(ends, first, grow, mode)
+    left = None
+    if taken is not None:
+        above = taken.sort().values
+        left = (len(above) - torch.searchsorted(above, value[at].to(above))).cpu()
+        left = left.double() / _part(thin[1], left, len(above))
+        left = torch.where(left > 0, left.clamp(min=1), left)
+    fewer = _part(thin[0], at + 1, len(value))
+    return value[at], count.cpu()[at] / fewer, (at + 1) / fewer, left
 
 
 def design_effects(
@@ -160,10 +185,10 @@ def design_effects(
         pool: (P,) speaker of each pool row, same numbering.
         classes: C.
     """
-    found = torch.ones(classes, 2, dtype=torch.float64)
+    effects = torch.ones(classes, 2, dtype=torch.float64)
     new = ~torch.isin(pool, gold)
     if not len(right) or not bool(new.any()):
-        return found
+        return effects
     rest = right.double().cpu()
     predicted, label, gold, pool = (t.cpu() for t in (predicted, label, gold, pool))
     total = torch.zeros(classes, dtype=torch.float64).index_add(0, predicted, rest)
@@ -177,10 +202,10 @@ def design_effects(
     r = r * float(new.double().mean())
     for side, (kind, who) in enumerate(((predicted, gold), (label, pool))):
         for c in range(classes):
-            each = torch.unique(who[kind == c], return_counts=True)[1].double()
-            if len(each):
-                found[c, side] = 1 + (each.square().sum() / each.sum() - 1) * r
-    return found
+            counts = torch.unique(who[kind == c], return_counts=True)[1].double()
+            if len(counts):
+                effects[c, side] = 1 + (counts.square().sum() / counts.sum() - 1) * r
+    return effects
 
 
 def _part(effect: Tensor, rows: Tensor, of: int) -> Tensor:

@@ -54,22 +54,22 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
     sure = at_label(probs, selection.label)
     classes = []
     for c, name in enumerate(names):
-        mine = selection.chosen & (selection.label == c)
+        of_class = selection.chosen & (selection.label == c)
         level = float(selection.threshold[c])
         rows, right = _gold_above(pool, c, level)
         low = lower_bound(torch.tensor([right]), torch.tensor([max(rows, 1)]), alpha)
         classes.append(
             ClassPreview(
                 name=name,
-                chosen=int(mine.sum()),
-                expected=_mean(sure[mine]),
+                chosen=int(of_class.sum()),
+                expected=_mean(sure[of_class]),
                 threshold=level if level < NEVER else None,
                 gold_rows=rows,
                 gold_precision=right / rows if rows else float("nan"),
                 gold_lower=float(low),
             )
         )
-    words = selection.words()
+    reasons = selection.words()
     return Preview(
         rows=len(selection),
         chosen=int(selection.chosen.sum()),
@@ -77,7 +77,7 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
         mass=float(selection.weight.sum()),
         expected=_mean(sure[selection.chosen]),
         classes=classes,
-        reasons={word: words.count(word) for word in dict.fromkeys(words)},
+        reasons={word: reasons.count(word) for word in dict.fromkeys(reasons)},
         notes=list(selection.notes),
     )
 

@@ -146,10 +146,10 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
     assert target is not None
     if gold is None:
         raise ValueError("precision_target needs out-of-fold gold, but pool.gold is missing")
-    label, mine = selection.label, selection.chosen & (pool.predicted == selection.label)
+    label, checked = selection.label, selection.chosen & (pool.predicted == selection.label)
     speakers = None
     if gold.group is not None and pool.group is not None:
-        speakers = (gold.group, pool.group[mine])
+        speakers = (gold.group, pool.group[checked])
     bound = precision_thresholds(
         gold.probs,
         gold.label,
@@ -157,7 +157,7 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
         alpha=config.alpha,
         mode=config.bound,
         classes=pool.classes,
-        taken=(pool.confidence[mine], label[mine]),
+        taken=(pool.confidence[checked], label[checked]),
         group=speakers,
     )
     passes = at_label(pool.probs, label) >= bound.threshold[label]

@@ -245,8 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         line = " ".join(["semi", *(w for w in argv if w != "--resume")])
-        told = "; " + verb.again.format(line=line) if verb.again else ""
-        print(f"\ninterrupted{told}", file=sys.stderr)
+        hint = "; " + verb.again.format(line=line) if verb.again else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -282,9 +282,9 @@ def _sentence(error: Exception, ours: bool) -> str:
         return f"{error.filename}: {error.strerror}"  # type: ignore[attr-defined]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    told = " ".join(str(error).split()) or "no further words"
+    message = " ".join(str(error).split()) or "no further words"
     return (
-        f"unexpected {type(error).__name__}: {told}{where}; a fault in semi or in a library it "
+        f"unexpected {type(error).__name__}: {message}{where}; a fault in semi or in a library it "
         "uses; --debug shows where"
     )
 

@@ -145,12 +145,12 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             components = widest(config, int(labeled.sum()))
         self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
         dataset = self._dataset(X, label, labeled, grouped(groups, len(y)), config)
-        found = select_model(dataset, config)
-        self.model_ = found.config.model.kind
+        selection = select_model(dataset, config)
+        self.model_ = selection.config.model.kind
         if not STUDENTS[self.model_].by_steps:
-            width = min(found.config.model.components, max(self._columns.widths.values()))
+            width = min(selection.config.model.components, max(self._columns.widths.values()))
             self.model_ += f" on {width} components"
-        outcome = found.outcome or run_rounds(dataset, config)
+        outcome = selection.outcome or run_rounds(dataset, config)
         self._keep(outcome, dataset, y)
         return self
 
@@ -161,8 +161,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         # in float64: a row's answer must not hang on its batch mates
         values = self._columns.values(X, torch.float64, self.device)
         present = torch.ones(len(X), len(values), dtype=torch.bool, device=self.device)
-        said = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
-        probs = said.probs.double().cpu().numpy()
+        prediction = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
+        probs = prediction.probs.double().cpu().numpy()
         return probs / probs.sum(1, keepdims=True)
 
     def predict(self, X):
@@ -266,15 +266,15 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         if final.pseudo_labels is None:
             return
         pool = dataset.pool.cpu().numpy()
-        mine = final.pseudo_labels.chosen[-1].cpu().numpy()
+        chosen = final.pseudo_labels.chosen[-1].cpu().numpy()
         label = final.pseudo_labels.label[-1].cpu().numpy()
-        self.transduction_[pool[mine]] = self.classes_[label[mine]]
+        self.transduction_[pool[chosen]] = self.classes_[label[chosen]]
         first = np.full(len(pool), UNLABELED)
         for state in outcome.states[1 : final.number + 1]:
             if state.accepted and state.pseudo_labels is not None:
-                chosen = state.pseudo_labels.chosen[-1].cpu().numpy()
-                first = np.where(chosen & (first < 0), state.number, first)
-        self.labeled_iter_[pool[mine]] = first[mine]
+                taken = state.pseudo_labels.chosen[-1].cpu().numpy()
+                first = np.where(taken & (first < 0), state.number, first)
+        self.labeled_iter_[pool[chosen]] = first[chosen]
 
 
 def _exact(ensemble: Ensemble) -> Ensemble:

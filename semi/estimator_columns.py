@@ -56,9 +56,9 @@ class Columns:
         count, dims = X.shape
         widths = {"x": dims} if views is None else dict(views)
         if sum(widths.values()) != dims or min(widths.values()) < 1:
-            told = ", ".join(f"{name}: {width}" for name, width in widths.items())
+            given = ", ".join(f"{name}: {width}" for name, width in widths.items())
             raise ValueError(
-                f"views must be widths that add up to the {dims} columns of X, got {{{told}}}"
+                f"views must be widths that add up to the {dims} columns of X, got {{{given}}}"
             )
         mean, std = torch.zeros(dims).double(), torch.ones(dims).double()
         if standardize:
@@ -73,9 +73,9 @@ class Columns:
                 order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
                 rows = np.sort(order[:AXES_ROWS].numpy())
             few = new._joined(X[rows], torch.float32, device)
-            here = torch.ones(len(rows), len(widths), dtype=torch.bool, device=device)
+            present = torch.ones(len(rows), len(widths), dtype=torch.bool, device=device)
             every = torch.arange(len(rows), device=device)
-            new.axes = principal_start(new._views(few), here, every, components)
+            new.axes = principal_start(new._views(few), present, every, components)
         return new
 
     def values(self, X: np.ndarray, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
@@ -86,8 +86,8 @@ class Columns:
         axes = {name: value.to(device, dtype) for name, value in self.axes.items()}
         parts = []
         for scaled in self._scaled(X, dtype):
-            here = torch.ones(len(scaled), len(self.widths), dtype=torch.bool, device=device)
-            parts.append(coordinates(self._views(scaled.to(device)), here, axes))
+            present = torch.ones(len(scaled), len(self.widths), dtype=torch.bool, device=device)
+            parts.append(coordinates(self._views(scaled.to(device)), present, axes))
         return {name: torch.cat([part[name] for part in parts]) for name in self.widths}
 
     def _joined(self, X: np.ndarray, dtype: torch.dtype, device: str) -> Tensor:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from semi.config.schema import Config, documented_default, load_config, signature
+from semi.config.defaults import documented_default
+from semi.config.schema import Config, load_config, signature
 from semi.config.yaml_format import all_keys, field_docs, hints_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"

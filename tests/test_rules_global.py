@@ -92,7 +92,7 @@ def test_propagation_finds_clusters_that_speaker_offsets_hide():
     x = means[label] + offsets[speaker] + 0.5 * torch.randn(400, 10, generator=g)
     mine, theirs = speaker > 1, speaker == 0  # the pool's speakers have no gold
     truth = label[mine]
-    pool = make_pool(len(truth), 3, features=x[mine], group=speaker[mine])
+    pool = make_pool(len(truth), 3, gold=int(theirs.sum()), features=x[mine], group=speaker[mine])
     pool.gold.features, pool.gold.group, pool.gold.label = x[theirs], speaker[theirs], label[theirs]
     config = SelectionConfig(rule="label_propagation")
     config.label_propagation = PropagationConfig(k=15)

@@ -313,3 +313,35 @@ def test_broken_probabilities_are_refused_with_the_row():
         select(pool, SelectionConfig())
     with pytest.raises(ValueError, match=r"tie must have shape \(300\), got \(10,\)"):
         make_pool(tie=torch.arange(10))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"probs": torch.rand(5)}, r"probs must have shape \(N, C\), got \(5,\)"),
+        ({"probs": torch.full((300, 4), torch.nan)}, "probs must be finite"),
+        ({"probs": torch.full((300, 4), torch.inf)}, "probs must be finite"),
+        ({"prior": torch.rand(3)}, r"prior must have shape \(4\), got \(3,\)"),
+        ({"tie": torch.arange(299)}, r"tie must have shape \(300\), got \(299,\)"),
+        ({"assumed": 0.3}, "assumed must be a tensor, got 0.3"),
+        ({"assumed": torch.rand(5)}, r"assumed must have shape \(4\), got \(5,\)"),
+        ({"features": torch.rand(2, 6)}, r"features must have shape \(300, any\), got \(2, 6\)"),
+        ({"group": torch.zeros(1)}, r"group must have shape \(300\), got \(1,\)"),
+        ({"members": torch.rand(3, 300, 5)}, r"members must have shape \(any, 300, 4\)"),
+        ({"present": torch.ones(300, 3)}, r"present must have shape \(300, 2\), got \(300, 3\)"),
+        ({"classes": ["a", "b"]}, "classes has 2 names for 4 columns"),
+        ({"rate": 0.0}, r"rate must be in \(0, 1\], got 0.0"),
+        ({"rate": 1.1}, r"rate must be in \(0, 1\], got 1.1"),
+        (
+            {"gold": Gold(torch.rand(7, 4), torch.zeros(8).long())},
+            r"gold.probs must have shape \(8, 4\), got \(7, 4\)",
+        ),
+        (
+            {"gold": Gold(torch.rand(8, 4), torch.zeros(8).long(), group=torch.zeros(9))},
+            r"gold.group must have shape \(8\), got \(9,\)",
+        ),
+    ],
+)
+def test_a_pool_whose_fields_do_not_fit_is_refused_in_one_sentence(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make_pool(), **change)

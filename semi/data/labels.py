@@ -39,45 +39,21 @@ def read_labels(
     rename = {str(k): str(v).strip() for k, v in config.label_map.items()}
     labels: list[str | None] = table["label"].tolist()
     parts = {text: _parts(text, rename) for text in set(labels) if text is not None}
-    tied = dropped = 0
-    for i, text in enumerate(labels):
-        shares = votes[i]
-        if shares is not None:
-            shares = _renamed(shares, rename)
-            votes[i] = shares
-        if text is not None:
-            names = parts[text]
-            labels[i] = names[0] if len(names) == 1 else None
-            if not names:
-                dropped += 1
-                votes[i] = None
-            elif len(names) > 1:
-                tied += 1
-                if config.ties == "drop":
-                    votes[i] = None
-                elif shares is None:
-                    votes[i] = {name: 1.0 for name in names}
-        elif shares:
-            best = max(shares.values())
-            winners = [name for name, n in shares.items() if n == best]
-            labels[i] = winners[0] if len(winners) == 1 else None
-            if len(winners) > 1:
-                tied += 1
-                if config.ties == "drop":
-                    votes[i] = None
+    votes = [None if shares is None else _renamed(shares, rename) for shares in votes]
+    tied, dropped = _settle(labels, votes, parts, config.ties)
     notes = []
     if tied:
         done = "count as unlabelled" if config.ties == "drop" else "carry their votes"
         notes.append(f"{tied} rows with tied labels {done} (data.ties={config.ties})")
     if dropped:
         notes.append(f"{dropped} rows lost their label through data.label_map and join the pool")
-    known = sorted(set(labels) - {None})  # type: ignore[type-var]
+    named = sorted(set(labels) - {None})  # type: ignore[type-var]
     given = {name for shares in votes if shares for name in shares}
     if config.ties == "votes" and not config.classes:
         tied_votes = [v for i, v in enumerate(votes) if v and labels[i] is None]
         winners = {n for v in tied_votes for n, count in v.items() if count == max(v.values())}
-        known = sorted({*known, *winners})  # a class may be known from ties alone
-    classes = [str(c) for c in config.classes] or [str(c) for c in known]
+        named = sorted({*named, *winners})  # a class may be named from ties alone
+    classes = [str(c) for c in config.classes] or [str(c) for c in named]
     if config.classes:
         problems += _unknown(labels, votes, classes, rows, file)
     elif given - set(classes):
@@ -95,6 +71,42 @@ def read_labels(
         problems,
         notes,
     )
+
+
+def _settle(
+    labels: list[str | None],
+    votes: list[dict[str, float] | None],
+    parts: dict[str, list[str]],
+    ties: str,
+) -> tuple[int, int]:
+    """Gives every row its one label, or votes where several tie, in place.
+
+    Returns how many rows are tied, and how many lost their label through data.label_map.
+    """
+    tied = dropped = 0
+    for i, text in enumerate(labels):
+        shares = votes[i]
+        if text is not None:
+            names = parts[text]
+            labels[i] = names[0] if len(names) == 1 else None
+            if not names:
+                dropped += 1
+                votes[i] = None
+            elif len(names) > 1:
+                tied += 1
+                if ties == "drop":
+                    votes[i] = None
+                elif shares is None:
+                    votes[i] = {name: 1.0 for name in names}
+        elif shares:
+            best = max(shares.values())
+            winners = [name for name, n in shares.items() if n == best]
+            labels[i] = winners[0] if len(winners) == 1 else None
+            if len(winners) > 1:
+                tied += 1
+                if ties == "drop":
+                    votes[i] = None
+    return tied, dropped
 
 
 def _parts(text: str, rename: dict[str, str]) -> list[str]:

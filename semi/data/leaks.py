@@ -92,8 +92,8 @@ def leak_report(
 
 def content_key(path: str) -> str:
     """Returns the SHA-256 of a file; one that has not changed is read once in a process."""
-    found = os.stat(path)
-    return _digest(path, found.st_size, found.st_mtime_ns)
+    status = os.stat(path)
+    return _digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -140,9 +140,10 @@ def _utterance_keys(table: pd.DataFrame, text: pd.Series) -> pd.Series:
 
     columns = (text, table["speaker"], table["seconds"])
     twins = [
-        None if said is None or who is None or length != length else f"{said} ({who}, {length} s)"
-        for said, who, length in zip(*(c.tolist() for c in columns), strict=True)
-    ]
+        None if sentence is None or speaker is None or length != length
+        else f"{sentence} ({speaker}, {length} s)"
+        for sentence, speaker, length in zip(*(c.tolist() for c in columns), strict=True)
+    ]  # fmt: skip
     repeated = pd.Series(twins, dtype=object).duplicated(keep=False)
     ids = table["id"].tolist()
     return pd.Series(

@@ -92,19 +92,8 @@ def load_manifest(
         raw = raw.drop(columns=[n for n in raw if n in GOLD or n.lower().startswith("votes_")])
     rows = pd.Series(source.rows, dtype=int)
 
-    table = pd.DataFrame(index=raw.index)
-    for name in TEXT_COLUMNS:
-        table[name] = _clean(raw[name], name, config) if name in raw else _nothing(len(raw))
-    for name in NUMBER_COLUMNS:
-        table[name], bad = parse_numbers(raw.get(name), name, rows, path.name, source.decimal_comma)
-        problems += bad
-    table["split"], bad = normalise_splits(table["split"], rows, path.name)
+    table, bad = _columns(raw, config, rows, path, source.decimal_comma)
     problems += bad
-    root = Path(config.audio_root).expanduser() if config.audio_root else path.parent
-    table["audio"], bad = find_audio(table["audio"], root, rows, path.name)
-    problems += bad
-    if "id" not in raw:
-        table["id"] = _ids(table, rows)
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
     problems += read.problems
@@ -123,6 +112,28 @@ def load_manifest(
         sha256=hashlib.sha256(data).hexdigest(),
         notes=source.notes + read.notes,
     )
+
+
+def _columns(
+    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, path: Path, decimal_comma: bool
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Returns every column but label and votes, cleaned, and what is wrong in them."""
+    import pandas as pd
+
+    table, problems = pd.DataFrame(index=raw.index), []
+    for name in TEXT_COLUMNS:
+        table[name] = _clean(raw[name], name, config) if name in raw else _nothing(len(raw))
+    for name in NUMBER_COLUMNS:
+        table[name], bad = parse_numbers(raw.get(name), name, rows, path.name, decimal_comma)
+        problems += bad
+    table["split"], bad = normalise_splits(table["split"], rows, path.name)
+    problems += bad
+    root = Path(config.audio_root).expanduser() if config.audio_root else path.parent
+    table["audio"], bad = find_audio(table["audio"], root, rows, path.name)
+    problems += bad
+    if "id" not in raw:
+        table["id"] = _ids(table, rows)
+    return table, problems
 
 
 def write_manifest(table: pd.DataFrame, path: str | Path) -> None:

@@ -49,7 +49,7 @@ def check_classes(
         return []
     nowhere = [name for name, held in lacking.items() if not held]
     if nowhere or len(classes) - len(lacking) < 2:
-        told = ", ".join(
+        classes_without = ", ".join(
             f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
             for name, held in lacking.items()
         )
@@ -60,7 +60,7 @@ def check_classes(
         )
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
-        raise ManifestError(f"{where}: no labelled training row of {told}; {remedy}")
+        raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")
     return [
         f"no labelled training row of '{name}': no model can name it, and its {held} rows "
         "elsewhere count as wrong"
@@ -70,10 +70,10 @@ def check_classes(
 
 def absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
     """Returns a sentence where a held-out side has no row of some class."""
-    here = splits.role == name
-    if not here.any():
+    rows = splits.role == name
+    if not rows.any():
         return []
-    present = set(splits.label[here].tolist())
+    present = set(splits.label[rows].tolist())
     gone = [c for i, c in enumerate(manifest.classes) if i not in present]
     return [f"{name} has no row of {', '.join(gone)}"] if gone else []
 

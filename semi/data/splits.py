@@ -43,9 +43,9 @@ def make_splits(
     tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
     tied &= not several
     for name in ("dev", "test"):
-        here = side == name
-        role[here] = np.where((label >= 0) & ~tied, name, "unused")[here]
-        lost = int((here & (role == "unused")).sum())
+        rows = side == name
+        role[rows] = np.where((label >= 0) & ~tied, name, "unused")[rows]
+        lost = int((rows & (role == "unused")).sum())
         if lost:
             notes.append(f"{lost} rows of {name} have no label or several and are not used at all")
     _keep_pool_apart(role, side, kind, group, known, config, notes)
@@ -154,14 +154,7 @@ def _sides(
     given = manifest.table["split"]
     side = given.where(given.notna(), "train").to_numpy(dtype=object, copy=True)
     if config.test_groups:
-        names = sorted(set(group[known].tolist()))
-        unknown = [g for g in config.test_groups if str(g) not in names]
-        if unknown:
-            shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-            raise ManifestError(
-                f"data.test_groups names '{unknown[0]}', which is no {kind} of {manifest.path}"
-                f"{nearest(str(unknown[0]), names)}; known are {shown or 'none'}"
-            )
+        _refuse_unknown_groups(manifest, config, kind, set(group[known].tolist()))
         held = np.isin(group.astype(str), [str(g) for g in config.test_groups])
         side[held] = "test"
         notes.append(f"test: {held.sum()} rows of {kind} {', '.join(map(str, config.test_groups))}")
@@ -169,9 +162,9 @@ def _sides(
         method, parts = config.fold_method, config.test_folds
         side[side != "unlabeled"] = "train"
         rows = np.flatnonzero((side == "train") & ((label >= 0) | (method == "contiguous")))
-        fold, told = assign_folds(label[rows], group[rows], parts, seed, kind, method)
+        fold, fold_notes = assign_folds(label[rows], group[rows], parts, seed, kind, method)
         side[rows[fold == config.test_fold - 1]] = "test"
-        notes += [_named(note, manifest.classes) for note in told]
+        notes += [_named(note, manifest.classes) for note in fold_notes]
         notes.append(f"test: {(side == 'test').sum()} rows, part {config.test_fold} of {parts}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
@@ -180,22 +173,46 @@ def _sides(
         if not counts["test"]:
             notes.append("no row is held out as test; name some with data.test_groups")
     elif config.test_fraction > 0 and (label >= 0).any():
-        chosen = choose_groups(label, group, len(manifest.classes), config.test_fraction, seed)
-        if not chosen:
-            raise ManifestError(
-                f"{manifest.path}: the labelled rows belong to one {kind}, which cannot stand on "
-                "both sides; set data.group=none, name another kind, or set data.test_fraction=0"
-            )
-        held = np.isin(group.astype(str), sorted(chosen))
+        held, note = _held_share(manifest, config.test_fraction, label, kind, group, seed)
         side[held] = "test"
-        shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
-        many = "s" * (len(chosen) > 1)
-        what = f"{len(chosen)} {kind}{many} held out whole{shown}"
-        what = f"of {what}" if kind != "none" else "at random"
-        notes.append(f"test: {held.sum()} of {len(side)} rows, {what}, by seed {seed}")
+        notes.append(note)
     elif config.test_fraction == 0:
         notes.append("no row is held out as test (data.test_fraction=0)")
     return side
+
+
+def _refuse_unknown_groups(
+    manifest: Manifest, config: DataConfig, kind: str, groups: set[str]
+) -> None:
+    """Raises ManifestError where data.test_groups names a group that no row belongs to."""
+    names = sorted(groups)
+    unknown = [g for g in config.test_groups if str(g) not in names]
+    if unknown:
+        shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+        raise ManifestError(
+            f"data.test_groups names '{unknown[0]}', which is no {kind} of {manifest.path}"
+            f"{nearest(str(unknown[0]), names)}; known are {shown or 'none'}"
+        )
+
+
+def _held_share(
+    manifest: Manifest, share: float, label: np.ndarray, kind: str, group: np.ndarray, seed: int
+) -> tuple[np.ndarray, str]:
+    """Returns the rows (N,) bool of whole groups held out at random, and a note."""
+    import numpy as np
+
+    chosen = choose_groups(label, group, len(manifest.classes), share, seed)
+    if not chosen:
+        raise ManifestError(
+            f"{manifest.path}: the labelled rows belong to one {kind}, which cannot stand on "
+            "both sides; set data.group=none, name another kind, or set data.test_fraction=0"
+        )
+    held = np.isin(group.astype(str), sorted(chosen))
+    shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
+    plural = "s" * (len(chosen) > 1)
+    what = f"{len(chosen)} {kind}{plural} held out whole{shown}"
+    what = f"of {what}" if kind != "none" else "at random"
+    return held, f"test: {held.sum()} of {len(group)} rows, {what}, by seed {seed}"
 
 
 def _keep_pool_apart(

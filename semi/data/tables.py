@@ -108,20 +108,47 @@ def _read_delimited(text: str, path: Path) -> Table:
     body = text.lstrip("\r\n")
     skipped = len(text[: len(text) - len(body)].splitlines())
     first = body.splitlines()[0]
-    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t]*', first)
-    if told:  # Excel's own way to name the delimiter, not a header
+    stated = re.fullmatch(r'"?sep=([,;\t])"?[,;\t]*', first)
+    if stated:  # Excel's own way to name the delimiter, not a header
         body = body[len(first) :].lstrip("\r\n")
         skipped, first = skipped + 1, (body.splitlines() or [""])[0]
     plain = re.sub(r'"[^"]*"', "", first)
     delimiter = max(",;\t", key=plain.count) if any(d in plain for d in ",;\t") else ","
-    delimiter = told.group(1) if told else delimiter
+    delimiter = stated.group(1) if stated else delimiter
     header = next(csv.reader([first], delimiter=delimiter))
+    frame, faults = _parse(body, delimiter, header, skipped, path.name)
+    columns = {
+        name: [cell if isinstance(cell, str) else None for cell in frame[name].tolist()]
+        for name in frame.columns
+    }
+    filled = pd.Series(False, index=frame.index)
+    for name, cells in columns.items():
+        has = pd.Series([bool(cell and not cell.isspace()) for cell in cells], dtype=bool)
+        filled |= has
+        if name.startswith("Unnamed: ") and not has.any():  # a delimiter at the end of each line
+            frame = frame.drop(columns=name)
+    frame = pd.DataFrame({name: columns[name] for name in frame.columns}, dtype=object)
+    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
+    return Table(
+        frame[filled].reset_index(drop=True),
+        rows[filled].tolist(),
+        faults=faults,
+        decimal_comma=delimiter == ";",
+    )
+
+
+def _parse(
+    body: str, delimiter: str, header: list[str], skipped: int, file: str
+) -> tuple[pd.DataFrame, list[Fault]]:
+    """Returns the cells as text, and columns that appear twice and rows that are too wide."""
+    import warnings
+
+    import pandas as pd
+
     faults: list[Fault] = [
         (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
         for name in sorted({h for h in header if h.strip() and header.count(h) > 1})
     ]
-    import warnings
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -145,31 +172,14 @@ def _read_delimited(text: str, path: Path) -> Table:
         if not wide:
             detail = str(error).rsplit("error: ", 1)[-1].replace("\n", " ")
             raise ManifestError(
-                f"{path.name}: not a readable table ({detail}); look for a double quote that is "
+                f"{file}: not a readable table ({detail}); look for a double quote that is "
                 "never closed"
             ) from None
         faults += wide  # the rest is still read, so that its problems are listed too
         cells = [(r + [""] * len(header))[: len(header)] for r in records[1:]]
         unique = [f"{name}.{i}" if name in header[:i] else name for i, name in enumerate(header)]
         frame = pd.DataFrame(cells, columns=unique, dtype=object)
-    columns = {
-        name: [cell if isinstance(cell, str) else None for cell in frame[name].tolist()]
-        for name in frame.columns
-    }
-    filled = pd.Series(False, index=frame.index)
-    for name, cells in columns.items():
-        has = pd.Series([bool(cell and not cell.isspace()) for cell in cells], dtype=bool)
-        filled |= has
-        if name.startswith("Unnamed: ") and not has.any():  # a delimiter at the end of each line
-            frame = frame.drop(columns=name)
-    frame = pd.DataFrame({name: columns[name] for name in frame.columns}, dtype=object)
-    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
-    return Table(
-        frame[filled].reset_index(drop=True),
-        rows[filled].tolist(),
-        faults=faults,
-        decimal_comma=delimiter == ";",
-    )
+    return frame, faults
 
 
 def _read_parquet(data: bytes, name: str) -> Table:

@@ -60,7 +60,7 @@ def facts(run: str | Path) -> dict[str, Any]:
         "round_key": SPLITS[_key(records)],
         "rounds_figure": _rounds_figure(records),
         "best": best,
-        "parts": [_part(best, key, told) for key, told in SPLITS.items() if best.get(key)],
+        "parts": [_part(best, key, title) for key, title in SPLITS.items() if best.get(key)],
         "figures": _figures(best),
         "added": [_added(r) for r in records if r.get("class_mix")],
         "quarantine": quarantine[:SHOWN],
@@ -89,9 +89,9 @@ def _cards(records: Sequence[dict], best: dict) -> list[dict]:
     key = _key(records)
     now, start = best.get(key) or {}, (records[0].get(key) if records else None) or {}
     return [
-        {"name": told, "now": scored(now, name), "start": percent(start.get(name)),
+        {"name": title, "now": scored(now, name), "start": percent(start.get(name)),
          "change": _change(now.get(name), start.get(name))}
-        for name, told in SCORES.items()
+        for name, title in SCORES.items()
         if now.get(name) is not None
     ]  # fmt: skip
 
@@ -126,13 +126,13 @@ def _rounds_figure(records: Sequence[dict]) -> str:
         return [((r[key].get("intervals") or {}).get(name) or {}).get(end) for r in done]
 
     shown = {
-        told: ([r[key].get(name) for r in done], ends(name, "low"), ends(name, "high"))
-        for name, told in list(SCORES.items())[1:]
+        title: ([r[key].get(name) for r in done], ends(name, "low"), ends(name, "high"))
+        for name, title in list(SCORES.items())[1:]
     }
     return figures.svg(figures.rounds([r.get("round", 0) for r in done], shown))
 
 
-def _part(record: dict, key: str, told: str) -> dict:
+def _part(record: dict, key: str, title: str) -> dict:
     """Returns the scores of one set of gold rows: overall, per class, confusion as shades."""
     m = record[key]
     classes, matrix = m.get("classes") or [], m.get("confusion") or []
@@ -147,7 +147,7 @@ def _part(record: dict, key: str, told: str) -> dict:
         for row, shade in zip(matrix, shades, strict=True)
     ]
     return {
-        "title": told,
+        "title": title,
         "rows": m.get("rows"),
         "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None]
         + _affect(m),
@@ -160,13 +160,13 @@ def _part(record: dict, key: str, told: str) -> dict:
 
 def _affect(metrics: dict) -> list[tuple[str, str]]:
     """Returns CCC with its interval, Pearson's r and RMSE of valence and arousal."""
-    found = []
+    scores = []
     for name, m in (metrics.get("affect") or {}).items():
         if m.get("rows", 0) >= 2:
-            found.append((f"{name}: CCC", scored(m, "ccc")))
-            found.append((f"{name}: Pearson's r", percent(m["pearson"])))
-            found.append((f"{name}: RMSE", f"{m['rmse']:.3f}"))
-    return found
+            scores.append((f"{name}: CCC", scored(m, "ccc")))
+            scores.append((f"{name}: Pearson's r", percent(m["pearson"])))
+            scores.append((f"{name}: RMSE", f"{m['rmse']:.3f}"))
+    return scores
 
 
 def _at(metrics: dict, key: str, index: int) -> Any:
@@ -176,12 +176,12 @@ def _at(metrics: dict, key: str, index: int) -> Any:
 
 def _figures(record: dict) -> list[dict]:
     """Returns the curves of the round that ships."""
-    found = []
+    curves = []
     bins = record.get("reliability") or []
     if bins:
         x, y, n = ([b.get(k) for b in bins] for k in ("confidence", "accuracy", "rows"))
         ece = (record.get("metrics_oof") or {}).get("ece")
-        found.append(("Calibration on out-of-fold gold", figures.reliability(x, y, n, ece)))
+        curves.append(("Calibration on out-of-fold gold", figures.reliability(x, y, n, ece)))
     for key, title, what in (
         ("risk_coverage", "Risk and coverage on out-of-fold gold", "error rate"),
         ("curve", "Pseudo-labels against hidden gold", "share that is right"),
@@ -191,8 +191,8 @@ def _figures(record: dict) -> list[dict]:
         if points:
             y = "risk" if key == "risk_coverage" else "precision"
             lines = [p.get("coverage") for p in points], [p.get(y) for p in points]
-            found.append((title, figures.curve(*lines, label=what)))
-    return [{"title": title, "svg": figures.svg(figure)} for title, figure in found]
+            curves.append((title, figures.curve(*lines, label=what)))
+    return [{"title": title, "svg": figures.svg(figure)} for title, figure in curves]
 
 
 def _added(record: dict) -> dict:

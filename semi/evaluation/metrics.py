@@ -124,10 +124,10 @@ def pseudo_report(chosen: Any, label: Any, hidden: Any, classes: list[str]) -> P
     checked = chosen & known
     by_class = {}
     for c, name in enumerate(classes):
-        mine, truth = checked & (label == c), known & (hidden == c)
+        of_class, truth = checked & (label == c), known & (hidden == c)
         by_class[name] = {
             "chosen": int((chosen & (label == c)).sum()),
-            "precision": _share(right & mine, mine),
+            "precision": _share(right & of_class, of_class),
             "recall": _share(checked & right & truth, truth),
         }
     return PseudoReport(
@@ -146,8 +146,8 @@ def mcnemar(predicted: Any, other: Any, label: Any) -> dict[str, float]:
     from scipy.stats import binomtest
 
     label = as_array(label)
-    mine, theirs = as_array(predicted) == label, as_array(other) == label
-    only, lost = int((mine & ~theirs).sum()), int((~mine & theirs).sum())
+    right, other_right = as_array(predicted) == label, as_array(other) == label
+    only, lost = int((right & ~other_right).sum()), int((~right & other_right).sum())
     p = 1.0 if only + lost == 0 else float(binomtest(only, only + lost, 0.5).pvalue)
     return {"only_first": only, "only_second": lost, "p_value": p}
 

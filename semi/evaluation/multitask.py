@@ -27,37 +27,37 @@ def multi_measured(probs: Any, truth: Any, group: Any, classes: list[str], seed:
     A row without any label, given or said, counts as right (F1 1); a class without any counts 0.
     """
     probs, truth = as_array(probs).astype(float), as_array(truth).astype(float) > 0.5
-    said = probs >= YES
-    counts, per_row = _counts(said, truth)
-    hit, told, real = counts.sum(0)
+    predicted = probs >= YES
+    counts, per_row = _counts(predicted, truth)
+    hits, positives, support = counts.sum(0)
     values = _multi_values(counts.sum(0)[None], per_row.sum()[None], np.array([len(truth)]))
-    found = {
+    metrics = {
         "rows": len(truth),
         **{k: float(v[0]) for k, v in values.items()},
-        "exact": float((said == truth).all(1).mean()) if len(truth) else float("nan"),
+        "exact": float((predicted == truth).all(1).mean()) if len(truth) else float("nan"),
         "classes": list(classes),
-        "precision": ratio(hit, told).tolist(),
-        "recall": ratio(hit, real).tolist(),
-        "f1": ratio(2 * hit, told + real).tolist(),
-        "support": real.astype(int).tolist(),
+        "precision": ratio(hits, positives).tolist(),
+        "recall": ratio(hits, support).tolist(),
+        "f1": ratio(2 * hits, positives + support).tolist(),
+        "support": support.astype(int).tolist(),
     }
-    found["intervals"] = _intervals(multi_sums(probs, truth), group, seed)
-    return found
+    metrics["intervals"] = _intervals(multi_sums(probs, truth), group, seed)
+    return metrics
 
 
 def affect_measured(predicted: Any, truth: Any, group: Any, seed: int) -> dict:
     """Returns CCC, Pearson's r and RMSE of (N, 2) valence and arousal; a NaN truth is unknown."""
     predicted, truth = as_array(predicted).astype(float), as_array(truth).astype(float)
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for i, name in enumerate(AFFECT):
         known = ~np.isnan(truth[:, i])
-        found[name] = affect_scores(predicted[:, i], truth[:, i])
-        found[name]["intervals"] = ccc_intervals(
+        metrics[name] = affect_scores(predicted[:, i], truth[:, i])
+        metrics[name]["intervals"] = ccc_intervals(
             predicted[known, i], truth[known, i], as_array(group)[known], seed
         )
-    told = [found[name]["ccc"] for name in AFFECT if found[name]["rows"] >= 2]
-    found["ccc"] = float(np.mean(told)) if told else float("nan")
-    return found
+    known_ccc = [metrics[name]["ccc"] for name in AFFECT if metrics[name]["rows"] >= 2]
+    metrics["ccc"] = float(np.mean(known_ccc)) if known_ccc else float("nan")
+    return metrics
 
 
 def ccc_intervals(predicted: np.ndarray, truth: np.ndarray, group: Any, seed: int) -> dict:
@@ -70,25 +70,25 @@ def ccc_intervals(predicted: np.ndarray, truth: np.ndarray, group: Any, seed: in
 
 def mean_ccc(predicted: Any, truth: Any, group: Any, seed: int) -> tuple[float, float]:
     """Returns the mean CCC of valence and arousal, and its standard error over groups."""
-    found = affect_measured(predicted, truth, group, seed)
-    errors = [found[a]["intervals"]["ccc"]["se"] for a in AFFECT if found[a]["intervals"]]
-    return found["ccc"], float(np.mean(errors)) if errors else float("nan")
+    metrics = affect_measured(predicted, truth, group, seed)
+    errors = [metrics[a]["intervals"]["ccc"]["se"] for a in AFFECT if metrics[a]["intervals"]]
+    return metrics["ccc"], float(np.mean(errors)) if errors else float("nan")
 
 
-def _counts(said: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns (N, 3, C) of hit, said, true, and the F1 of every row (N,)."""
-    counts = np.stack([said & truth, said, truth], 1).astype(float)
-    hit, told, real = counts.sum(2).T
-    return counts, np.where(told + real > 0, ratio(2 * hit, told + real), 1.0)
+    counts = np.stack([predicted & truth, predicted, truth], 1).astype(float)
+    hits, positives, support = counts.sum(2).T
+    return counts, np.where(positives + support > 0, ratio(2 * hits, positives + support), 1.0)
 
 
 def _multi_values(
     counts: np.ndarray, row_f1: np.ndarray, rows: np.ndarray
 ) -> dict[str, np.ndarray]:
-    hit, told, real = counts[:, 0], counts[:, 1], counts[:, 2]  # (R, C)
-    pooled = ratio(2 * hit.sum(1), told.sum(1) + real.sum(1))
+    hits, positives, support = counts[:, 0], counts[:, 1], counts[:, 2]  # (R, C)
+    pooled = ratio(2 * hits.sum(1), positives.sum(1) + support.sum(1))
     return {
-        "macro_f1": ratio(2 * hit, told + real).mean(1),
+        "macro_f1": ratio(2 * hits, positives + support).mean(1),
         "micro_f1": pooled,
         "sample_f1": ratio(row_f1, rows.astype(float)),
     }
@@ -107,8 +107,8 @@ class Sums:
 
 def multi_sums(probs: Any, truth: Any) -> Sums:
     """Returns what the metrics of several labels a row are made of, from (N, C) and 0 or 1."""
-    said, truth = as_array(probs).astype(float) >= YES, as_array(truth).astype(float) > 0.5
-    counts, per_row = _counts(said, truth)
+    predicted, truth = as_array(probs).astype(float) >= YES, as_array(truth).astype(float) > 0.5
+    counts, per_row = _counts(predicted, truth)
     classes = truth.shape[1]
 
     def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,10 +135,10 @@ def affect_sums(predicted: Any, truth: Any) -> Sums:
         p, t, pp, tt, pt = (ratio(m, count) for m in means)  # (R, D)
         value = ratio(2 * (pt - p * t), pp - p * p + tt - t * t + (p - t) ** 2)
         used = known.sum(0) >= 2
-        found = {"ccc": value[:, used].mean(1) if used.any() else np.zeros(len(value))}
+        metrics = {"ccc": value[:, used].mean(1) if used.any() else np.zeros(len(value))}
         if dims == len(AFFECT):
-            found |= {f"{name}_ccc": value[:, i] for i, name in enumerate(AFFECT)}
-        return found
+            metrics |= {f"{name}_ccc": value[:, i] for i, name in enumerate(AFFECT)}
+        return metrics
 
     return Sums(parts.reshape(len(truth), -1), read)
 
@@ -170,7 +170,7 @@ def paired_intervals(
         less, fewer = _read_units(other, units, count, times)
         whole = {k: v - less[k] for k, v in whole.items()}
         drawn = {k: v - fewer[k] for k, v in drawn.items()}
-    found = {}
+    intervals = {}
     for name, values in drawn.items():
         low, high = np.percentile(values, [2.5, 97.5])
         se = float(values.std(ddof=1))
@@ -178,8 +178,8 @@ def paired_intervals(
         if other is not None:
             tail = min(float((values <= 0).mean()), float((values >= 0).mean()))
             interval.p_value = min(1.0, 2 * max(tail, 1 / (n + 1)))
-        found[name] = interval
-    return found
+        intervals[name] = interval
+    return intervals
 
 
 def _read_units(sums: Sums, units: np.ndarray, count: int, times: np.ndarray) -> tuple[dict, dict]:

@@ -48,8 +48,8 @@ def scored(metrics: dict | None, name: str) -> str:
 
 def round_records(run: str | Path) -> list[dict]:
     """Returns the round.json of every finished round of a run, in order."""
-    found = sorted(Path(run).glob("round-*/round.json"), key=lambda p: p.parent.name)
-    return [record for record in map(read_json, found) if record]
+    paths = sorted(Path(run).glob("round-*/round.json"), key=lambda p: p.parent.name)
+    return [record for record in map(read_json, paths) if record]
 
 
 def verdict(record: dict) -> str:
@@ -100,9 +100,9 @@ def run_words(run: str | Path) -> str:
         files = "1 file" if lost == 1 else f"{lost} files"
         lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
-    told = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
-    lines += [f"Caution: {note.removeprefix('warning: ')}." for note in told]
-    lines += [""] * bool(told)
+    cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
+    lines += [f"Caution: {note.removeprefix('warning: ')}." for note in cautions]
+    lines += [""] * bool(cautions)
     lines += [
         "Next:",
         f"  tensorboard --logdir {run / 'tb'}",

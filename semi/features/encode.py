@@ -150,18 +150,9 @@ def _shard(
     seconds: list[float] = []
     bounds = cut(sizes, budget, kind.items if budget == kind.batch else len(sizes))
     for first, last in itertools.pairwise(bounds.tolist()):
-        batch, places = [], []
-        reasons: dict[int, str] = {}
-        for i in range(first, last):
-            try:
-                batch.append(futures[i].result())
-                places.append(i)
-            except AudioError as error:
-                reasons[i] = str(error)
-            except Exception as error:  # a failed file never blocks the others
-                reasons[i] = f"unreadable: {type(error).__name__}: {error}"
-            futures[i] = None  # type: ignore[call-overload] # lets go of the sound
-        for i, value, result in zip(places, batch, encode(encoder, batch), strict=True):
+        batch, reasons = _loaded(futures, first, last)
+        results = encode(encoder, list(batch.values()))
+        for (i, value), result in zip(batch.items(), results, strict=True):
             if isinstance(result, str):
                 reasons[i] = result
                 continue
@@ -181,6 +172,21 @@ def _shard(
     else:
         data = np.stack(good) if good else np.empty((0, 0), np.float32)
     return Shard(keys[kept], np.array(seconds, np.float32), data, lengths, failures)
+
+
+def _loaded(futures: list[Future], first: int, last: int) -> tuple[dict[int, Any], dict[int, str]]:
+    """Returns what the threads have read of places first ... last - 1, and why others were not."""
+    batch: dict[int, Any] = {}
+    reasons: dict[int, str] = {}
+    for i in range(first, last):
+        try:
+            batch[i] = futures[i].result()
+        except AudioError as error:
+            reasons[i] = str(error)
+        except Exception as error:  # a failed file never blocks the others
+            reasons[i] = f"unreadable: {type(error).__name__}: {error}"
+        futures[i] = None  # type: ignore[call-overload] # lets go of the sound
+    return batch, reasons
 
 
 def encode(encoder: Any, batch: list[Any]) -> list[np.ndarray | str]:

@@ -69,8 +69,8 @@ class Extraction:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "path", "reason"])
         writer.writerows((q.id, q.path, q.reason) for q in self.quarantine)
-        words = text.getvalue().encode("utf-8", "backslashreplace")
-        write_whole(Path(path), lambda file: file.write(words))
+        content = text.getvalue().encode("utf-8", "backslashreplace")
+        write_whole(Path(path), lambda file: file.write(content))
 
 
 def extract(config: Any, *, progress: bool = True) -> Extraction:
@@ -137,8 +137,8 @@ def extract_rows(
             store=str(shelf.folder),
         )
         if compare and worker.rank == 0 and (usable & ~before).any():
-            said = exactness(encoder, source, snapshot, np.where(usable & ~before, at, -1))
-            report.modalities[name].exactness = said
+            comparison = exactness(encoder, source, snapshot, np.where(usable & ~before, at, -1))
+            report.modalities[name].exactness = comparison
         for row, reason in sorted(reasons.items()):
             where = source.paths[row] or f"({name})"
             report.quarantine.append(Quarantined(source.ids[row], where, reason))

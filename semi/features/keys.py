@@ -35,8 +35,8 @@ def segment_key(file_key: str, start: float | None, end: float | None) -> str:
 
 def identity_key(modality: str, identity: dict[str, Any]) -> str:
     """Returns the key of an encoder: the SHA-256 of everything that changes its numbers."""
-    words = json.dumps({"modality": modality, "identity": identity}, sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()
+    text = json.dumps({"modality": modality, "identity": identity}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class FileKeys:

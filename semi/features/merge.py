@@ -266,10 +266,10 @@ def _write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot)
     text = io.StringIO()
     writer = csv.DictWriter(text, ["key", "id", "path", "reason"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows[name] for name, here in zip(names, present, strict=True) if not here)
+    writer.writerows(rows[name] for name, stored in zip(names, present, strict=True) if not stored)
     if present.all():
         path.unlink(missing_ok=True)
         return
-    words = text.getvalue().encode("utf-8", "backslashreplace")
-    if not path.exists() or path.read_bytes() != words:
-        write_whole(path, lambda file: file.write(words))
+    content = text.getvalue().encode("utf-8", "backslashreplace")
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, lambda file: file.write(content))

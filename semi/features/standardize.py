@@ -75,9 +75,9 @@ class Standardizer:
         groups, fresh = self._groups(speakers, len(features))
         values = {}
         for m, name in enumerate(features.names):
-            here = features.present[:, m]
+            known = features.present[:, m]
             value = features.values[name]
-            values[name] = self._apply_one(name, value, here, groups, fresh, in_place)
+            values[name] = self._apply_one(name, value, known, groups, fresh, in_place)
         return Features(values, features.present, list(features.names))
 
     @classmethod
@@ -105,8 +105,8 @@ class Standardizer:
         for name, packed in frames.items():
             groups, fresh = self._groups(speakers, len(packed))
             owner = packed.owner()
-            here = torch.ones(len(owner), dtype=torch.bool)
-            values = self._apply_one(name, packed.values, here, groups[owner], fresh)
+            known = torch.ones(len(owner), dtype=torch.bool)
+            values = self._apply_one(name, packed.values, known, groups[owner], fresh)
             out[name] = Frames(values, packed.offsets, packed.present)
         return out
 

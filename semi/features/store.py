@@ -115,10 +115,10 @@ class Shelf:
 
     def describe(self) -> None:
         """Writes down what the numbers come from; the caller holds the lock."""
-        about = self.folder / "encoder.json"
-        if not about.exists():
-            words = {"modality": self.modality, "identity": self.identity, "key": self.key}
-            write_whole(about, lambda file: file.write(json_bytes(words)))
+        path = self.folder / "encoder.json"
+        if not path.exists():
+            encoder = {"modality": self.modality, "identity": self.identity, "key": self.key}
+            write_whole(path, lambda file: file.write(json_bytes(encoder)))
 
     def open(self, *, verify: bool = False) -> Snapshot:
         """Returns what is stored now; StoreError if it is damaged.
@@ -129,14 +129,14 @@ class Shelf:
         path = self.folder / "store.json"
         last = None
         while path.exists():
-            about = read_json(path)
+            state = read_json(path)
             try:
-                return self._open(about, verify)
+                return self._open(state, verify)
             except FileNotFoundError as error:  # replaced under our eyes, unless named again
-                if about == last:
+                if state == last:
                     name = Path(error.filename).name
                     raise self.damaged(f"{name} is missing") from None
-                last = about
+                last = state
         return Snapshot(np.empty(0, KEY), np.empty(0, np.float32), None, None)
 
     def damaged(self, what: str) -> StoreError:
@@ -146,28 +146,28 @@ class Shelf:
             "`semi extract` again (nothing else needs the folder, its features are recomputed)"
         )
 
-    def _open(self, about: dict[str, Any], verify: bool) -> Snapshot:
-        if about.get("format") != FORMAT:
+    def _open(self, state: dict[str, Any], verify: bool) -> Snapshot:
+        if state.get("format") != FORMAT:
             raise self.damaged(
-                f"its format is {about.get('format')!r}, this program reads {FORMAT}"
+                f"its format is {state.get('format')!r}, this program reads {FORMAT}"
             )
         for part in ("data", "index"):
-            path = self.folder / about[part]["name"]
+            path = self.folder / state[part]["name"]
             size = path.stat().st_size
-            if size != about[part]["bytes"]:
-                expected = about[part]["bytes"]
+            if size != state[part]["bytes"]:
+                expected = state[part]["bytes"]
                 raise self.damaged(f"{path.name} has {size} bytes instead of {expected}")
-            if verify or part == "index" or not is_marked(path, about[part]["sha256"]):
-                if file_sha256(path) != about[part]["sha256"]:
+            if verify or part == "index" or not is_marked(path, state[part]["sha256"]):
+                if file_sha256(path) != state[part]["sha256"]:
                     raise self.damaged(f"the contents of {path.name} do not match their SHA-256")
-                mark(path, about[part]["sha256"])
-        index = np.load(self.folder / about["index"]["name"], allow_pickle=False)
-        data = np.load(self.folder / about["data"]["name"], mmap_mode="r", allow_pickle=False)
+                mark(path, state[part]["sha256"])
+        index = np.load(self.folder / state["index"]["name"], allow_pickle=False)
+        data = np.load(self.folder / state["data"]["name"], mmap_mode="r", allow_pickle=False)
         offsets = None
-        if about["ragged"]:
+        if state["ragged"]:
             offsets = np.concatenate([[0], index["frames"].cumsum()])
         rows = len(index) if offsets is None else int(offsets[-1])
-        if index.dtype != INDEX or len(data) != rows or len(index) != about["items"]:
+        if index.dtype != INDEX or len(data) != rows or len(index) != state["items"]:
             raise self.damaged("its index and its data do not belong together")
         return Snapshot(
             np.ascontiguousarray(index["key"]),
@@ -188,23 +188,23 @@ class Shelf:
         return snapshot.rows(at)
 
 
-def json_bytes(words: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
     """Returns JSON that depends on its contents only."""
-    return (json.dumps(words, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Returns a JSON file's object; StoreError if it is none."""
     try:
-        words = json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except (ValueError, UnicodeDecodeError):
-        words = None
-    if not isinstance(words, dict):
+        value = None
+    if not isinstance(value, dict):
         raise StoreError(
             f"The feature store at {path.parent} is damaged: {path.name} cannot be read; delete "
             "that folder and run `semi extract` again"
         )
-    return words
+    return value
 
 
 def mark(path: Path, sha256: str) -> None:

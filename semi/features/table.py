@@ -49,9 +49,9 @@ def load_features(
             )
         rows = found.snapshot.rows(found.at.clip(min=0))  # (N, *shape)
         rows[found.at < 0] = 0.0
-        here = torch.from_numpy(found.at >= 0)
+        readable = torch.from_numpy(found.at >= 0)
         for part, value in _views(name, encoder, torch.from_numpy(rows)).items():
-            values[part], present[part] = value, here
+            values[part], present[part] = value, readable
     return Features(values, torch.stack(list(present.values()), dim=1), list(values))
 
 
@@ -68,16 +68,16 @@ def load_frames(
     frames = {}
     for name, encoder in encoders.items():
         found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
-        here = found.at >= 0
+        readable = found.at >= 0
         if found.snapshot.offsets is None:
-            values, lengths = found.snapshot.rows(found.at[here]), here.astype(np.int64)
+            values, lengths = found.snapshot.rows(found.at[readable]), readable.astype(np.int64)
         else:
-            values, packed = found.snapshot.frames(found.at[here])
-            lengths = np.zeros(len(here), np.int64)
-            lengths[here] = np.diff(packed)
+            values, packed = found.snapshot.frames(found.at[readable])
+            lengths = np.zeros(len(readable), np.int64)
+            lengths[readable] = np.diff(packed)
         offsets = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
         for part, value in _views(name, encoder, torch.from_numpy(values)).items():
-            frames[part] = Frames(value, offsets, torch.from_numpy(here))
+            frames[part] = Frames(value, offsets, torch.from_numpy(readable))
     return frames
 
 

@@ -95,7 +95,6 @@ def ensemble(
     crossed = mixed
     if how.startswith("fitted"):
         crossed = _cross_fitted(members, mixed, gold)
-    one = replace(crossed, name=target.name)
     judged = [*members, replace(crossed, name="ensemble")]
     metrics = {
         split: {m.name: _measure(m, split) for m in judged}
@@ -113,16 +112,20 @@ def ensemble(
         str(target), [m.name for m in members], share.tolist(), how, first.classes, metrics, gain,
         notes, first.kind,
     )  # fmt: skip
-    with write_dir(target, replace=True) as folder:
-        write_predictions(folder / PROBS, one)
-        write_predictions(folder / "probs.csv", one)
-        write_predictions(folder / "probs.npz", one)
-        write_json(folder / ENSEMBLE, {
-            "kind": first.kind, "manifest": first.manifest, "members": list(paths),
-            "weights": share.tolist(), "how": how, "classes": first.classes, "metrics": metrics,
-            "gain": gain, "notes": notes,
-        })  # fmt: skip
+    _write(done, replace(crossed, name=target.name), list(paths))
     return done
+
+
+def _write(done: Mixed, vote: Predictions, paths: list[str]) -> None:
+    """Writes ensemble.json and the vote on every row, with names and without."""
+    with write_dir(done.path, replace=True) as folder:
+        for name in (PROBS, "probs.csv", "probs.npz"):
+            write_predictions(folder / name, vote)
+        write_json(folder / ENSEMBLE, {
+            "kind": done.kind, "manifest": vote.manifest, "members": paths,
+            "weights": done.weights, "how": done.how, "classes": done.classes,
+            "metrics": done.metrics, "gain": done.gain, "notes": done.notes,
+        })  # fmt: skip
 
 
 def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[torch.Tensor, str]:

@@ -49,13 +49,13 @@ def corpus_manifest(
             f"unknown corpus '{name}'{nearest(name, CORPORA)}; known are {known}. For other data "
             "write a CSV with the columns id, audio, text, label, speaker"
         )
-    known = corpus_options(name)
+    defined = corpus_options(name)
     for option in options:
-        if option not in known:
-            told = ", ".join(f"{k}={v}" for k, v in known.items())
+        if option not in defined:
+            defaults = ", ".join(f"{k}={v}" for k, v in defined.items())
             raise ManifestError(
-                f"{name} has no option '{option}'{nearest(option, known)}; "
-                + f"its options and their defaults are {told}"
+                f"{name} has no option '{option}'{nearest(option, defined)}; "
+                + f"its options and their defaults are {defaults}"
             )
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 RATER = re.compile(r"(\d+)번감정(세기)?")
 SEX = {"female": "f", "여": "f", "여성": "f", "여자": "f", "f": "f"}
 SEX |= {"male": "m", "남": "m", "남성": "m", "남자": "m", "m": "m"}
+SPEAKERS = (
+    "speakers are not named, so no split can keep them apart: results flatter the model; "
+    "sentences may repeat, which semi check reports"
+)
 
 
 def read_aihub(
@@ -50,16 +54,14 @@ def read_aihub(
         )
     sounds = tree.stems(SOUNDS)
     records: dict[str, dict[str, Any]] = {}
-    silent, twice, ties, notes = [], [], 0, []
+    silent, twice, notes = [], [], []
     for path, rows in sheets:
-        head = [plain(cell) for cell in rows[0]]
-        raters = _raters(head)
-        column = {name: head.index(name) for name in ("wavid", "발화문", "상황") if name in head}
-        if label == "situation" and "상황" not in column:
+        sheet = _Sheet([plain(cell) for cell in rows[0]], label, votes, spelling)
+        if label == "situation" and "상황" not in sheet.column:
             raise ManifestError(f"{path.name}: no column 상황 (situation); use label=raters")
         for row in rows[1:]:
-            row = row + [""] * (len(head) - len(row))
-            name = re.sub(r"\.wav$", "", row[column["wavid"]], flags=re.IGNORECASE)
+            row = row + [""] * (len(sheet.head) - len(row))
+            name = re.sub(r"\.wav$", "", row[sheet.column["wavid"]], flags=re.IGNORECASE)
             if not name or name in records:
                 twice.append(name)
                 continue
@@ -68,35 +70,64 @@ def read_aihub(
                 silent.append(name)
                 if missing == "drop":
                     continue
-            counts: dict[str, float] = {}
-            for emotion, strength in raters:
-                weight = number(row[strength]) if strength is not None else 0.0
-                add_votes(counts, spelling.names(row[emotion]), max(0.0, weight) + 1.0
-                          if weight == weight else 1.0)  # fmt: skip
-            said = spelling.label(row[column["상황"]]) if label == "situation" else winners(counts)
-            ties += ";" in (said or "")
             records[name] = {
-                "id": name,
-                "audio": str(sound) if sound else None,
-                "text": " ".join(row[column["발화문"]].split()) or None
-                if "발화문" in column else None,
-                "label": said,
-                "votes": counts if votes == "raters" and counts else None,
-                "gender": SEX.get(row[head.index("성별")].lower()) if "성별" in head else None,
-                "age": row[head.index("나이")] or None if "나이" in head else None,
-                "split": None,
-                "language": "ko",
-                "part": path.stem,
+                "id": name, "audio": str(sound) if sound else None, **sheet.read(row),
+                "split": None, "language": "ko", "part": path.stem,
             }  # fmt: skip
-        notes.append(f"{path.name}: {len(rows) - 1} rows, {len(raters)} raters")
+        notes.append(f"{path.name}: {len(rows) - 1} rows, {len(sheet.raters)} raters")
     if not records:
         raise ManifestError(
             f"{folder}: {len(silent)} rows, but no sound of any, such as {silent[0]}.wav"
             if silent else f"{folder}: the CSVs hold no rows"
         )  # fmt: skip
     table = to_table(list(records.values()))
-    counts_of = Counter(x for x in table["label"].dropna() if ";" not in x)
-    notes = [f"{len(table)} utterances; labels ({label}): {tally(counts_of)}", *notes]
+    return table, [
+        *_notes(table, label, notes, silent, twice, missing),
+        *spelling.notes(),
+        SPEAKERS,
+    ]
+
+
+class _Sheet:
+    """The columns of one CSV, and what they say of a row."""
+
+    def __init__(self, head: list[str], label: str, votes: str, spelling: Spelling) -> None:
+        self.head, self.label, self.votes, self.spelling = head, label, votes, spelling
+        self.raters = _raters(head)
+        self.column = {
+            name: head.index(name)
+            for name in ("wavid", "발화문", "상황", "성별", "나이")
+            if name in head
+        }
+
+    def read(self, row: list[str]) -> dict[str, Any]:
+        """Returns text, label, votes, gender and age of a row."""
+        counts: dict[str, float] = {}
+        for emotion, strength in self.raters:
+            weight = number(row[strength]) if strength is not None else 0.0
+            add_votes(counts, self.spelling.names(row[emotion]), max(0.0, weight) + 1.0
+                      if weight == weight else 1.0)  # fmt: skip
+        column = self.column
+        return {
+            "text": " ".join(row[column["발화문"]].split()) or None
+            if "발화문" in column else None,
+            "label": self.spelling.label(row[column["상황"]])
+            if self.label == "situation" else winners(counts),
+            "votes": counts if self.votes == "raters" and counts else None,
+            "gender": SEX.get(row[column["성별"]].lower()) if "성별" in column else None,
+            "age": row[column["나이"]] or None if "나이" in column else None,
+        }  # fmt: skip
+
+
+def _notes(
+    table: pd.DataFrame, label: str, notes: list[str], silent: list[str], twice: list[str],
+    missing: str,
+) -> list[str]:  # fmt: skip
+    """Returns the notes on the whole table around those on its sheets."""
+    labels = [x for x in table["label"].tolist() if isinstance(x, str)]
+    ties = sum(";" in x for x in labels)
+    counts = Counter(x for x in labels if ";" not in x)
+    notes = [f"{len(table)} utterances; labels ({label}): {tally(counts)}", *notes]
     if ties:
         notes.append(f"{ties} labels are ties, kept as 'a;b'; data.ties says what becomes of them")
     if silent:
@@ -104,22 +135,17 @@ def read_aihub(
         notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
     if twice:
         notes.append(f"{len(twice)} rows repeat a wav_id and are left out ({examples(twice)})")
-    notes += spelling.notes()
-    notes.append(
-        "speakers are not named, so no split can keep them apart: results flatter the model; "
-        "sentences may repeat, which semi check reports"
-    )
-    return table, notes
+    return notes
 
 
 def _sheets(tree: Tree) -> list[tuple[Path, list[list[str]]]]:
     """Returns the CSVs that have a column wav_id, whatever they are called."""
-    found = []
+    sheets = []
     for path, _ in tree.matching(r".*\.(csv|tsv)"):
         rows = read_rows(path)
         if rows and "wavid" in [plain(cell) for cell in rows[0]]:
-            found.append((path, rows))
-    return found
+            sheets.append((path, rows))
+    return sheets
 
 
 def _raters(head: list[str]) -> list[tuple[int, int | None]]:

@@ -55,30 +55,33 @@ def read_video(
     """
     path, rows = sheet
     spelling = Spelling()
-    lines = {int(float(number)): (said, spelling.label(word)) for number, said, word in rows}
+    lines = {
+        int(float(number)): (sentence, spelling.label(emotion))
+        for number, sentence, emotion in rows
+    }
     records: list[dict[str, Any]] = []
-    strange, spoken = [], set()
+    strange, recorded = [], set()
     for sound in sorted(tree.stems(SOUNDS).values()):
         digits = re.search(r"(\d{3})$", sound.stem)
         if not digits or int(digits[1]) not in lines:
             strange.append(sound.name)
             continue
         number = int(digits[1])
-        spoken.add(number)
+        recorded.add(number)
         records.append(_record(sound.stem, str(sound), *lines[number], number))
-    unspoken = [n for n in lines if n not in spoken]
+    unrecorded = [n for n in lines if n not in recorded]
     if missing == "keep":
-        records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unspoken]
+        records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unrecorded]
     if not records:
         films = sum(p.suffix.lower() in FILMS for p in tree.files)
-        told = f"; {films} films are there: cut out their sound first" if films else ""
+        hint = f"; {films} films are there: cut out their sound first" if films else ""
         raise ManifestError(
             f"{tree.folder}: {path.name} holds {len(lines)} sentences, but no sound's name ends in "
-            f"the three digits of one{told}"
+            f"the three digits of one{hint}"
         )
     table = to_table(records)
     notes = [
-        f"{len(table)} recordings of {len(spoken)} sentences; labels ({path.name}): "
+        f"{len(table)} recordings of {len(recorded)} sentences; labels ({path.name}): "
         + tally(Counter(x for x in table["label"].tolist() if x))
     ]
     if strange:
@@ -86,8 +89,8 @@ def read_video(
             f"{len(strange)} sounds end in no number of a sentence and are left out "
             f"({examples(strange)})"
         )
-    if unspoken and missing == "drop":
-        notes.append(f"{len(unspoken)} sentences have no recording and are dropped")
+    if unrecorded and missing == "drop":
+        notes.append(f"{len(unrecorded)} sentences have no recording and are dropped")
     notes += spelling.notes()
     notes.append(
         "speakers are not named, and everybody reads the same sentences, whose number settles the "
@@ -97,9 +100,9 @@ def read_video(
 
 
 def _record(
-    name: str, sound: str | None, said: str, label: str | None, number: int
+    name: str, sound: str | None, sentence: str, label: str | None, number: int
 ) -> dict[str, Any]:
     return {
-        "id": name, "audio": sound, "text": " ".join(said.split()) or None, "label": label,
+        "id": name, "audio": sound, "text": " ".join(sentence.split()) or None, "label": label,
         "split": None, "language": "ko", "script": number,
     }  # fmt: skip

@@ -48,19 +48,19 @@ def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.
     for part, source in ((other, path.stem), (table, name)):
         if "source" not in part:
             part["source"] = source
-    told = []
+    renamed = []
     for column in ("speaker", "session", "dialogue"):
         if column not in other or column not in table:
             continue
-        mine = table[column]
-        if set(other[column].dropna()) & set(mine.dropna()) - {""}:
-            table[column] = [f"{name}/{v}" if isinstance(v, str) and v else None for v in mine]
-            told.append(f"{column}s")
+        names = table[column]
+        if set(other[column].dropna()) & set(names.dropna()) - {""}:
+            table[column] = [f"{name}/{v}" if isinstance(v, str) and v else None for v in names]
+            renamed.append(f"{column}s")
     both = pd.concat([other.astype(object), table.astype(object)], ignore_index=True)
     both = both.astype(object).where(both.notna() & (both != ""), None)
     note = f"{len(other)} rows of {path.name} come first; column source tells them apart"
-    if told:
+    if renamed:
         note += (
-            f"; {' and '.join(told)} of {name} are called {name}/..., both corpora use the names"
+            f"; {' and '.join(renamed)} of {name} are called {name}/..., both corpora use the names"
         )
     return both, note

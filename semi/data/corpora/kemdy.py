@@ -41,14 +41,14 @@ def join_files(
         if name in out:
             twice.append(name)
             continue
-        sound, words = sounds.get(name.lower()), texts.get(name.lower())
+        sound, transcript = sounds.get(name.lower()), texts.get(name.lower())
         if sound is None:
             silent.append(name)
-            if missing == "drop" or words is None:
+            if missing == "drop" or transcript is None:
                 continue
-        if words is None:
+        if transcript is None:
             wordless.append(name)
-        text = read_text(words) if words is not None else None
+        text = read_text(transcript) if transcript is not None else None
         if text and "\ufffd" in text:
             broken.append(name)
         if text and tags == "strip":
@@ -63,6 +63,24 @@ def join_files(
             f"{tree.folder}: {len(records)} rated utterances, but no sound of any of them, such "
             f"as {records[0]['id']}.wav; give the folder that holds both annotation and wav"
         )
+    known = {record["id"].lower() for record in records}
+    unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
+    notes = _file_notes(missing, silent, wordless, broken, tags_only, twice)
+    if signals["ecg"]:
+        notes.append(
+            f"{len(signals['ecg'])} ECG recordings are named in column ecg; no features are made "
+            "of them"
+        )
+    if unrated:
+        notes.append(f"{len(unrated)} sounds have no rating and are left out ({examples(unrated)})")
+    return list(out.values()), notes  # in the order of the talk
+
+
+def _file_notes(
+    missing: str, silent: list[str], wordless: list[str], broken: list[str], tags_only: int,
+    twice: list[str],
+) -> list[str]:  # fmt: skip
+    """Returns a sentence for each kind of file that is missing, broken or twice."""
     notes = []
     if silent:
         done = "are dropped" if missing == "drop" else "stay with their transcript alone"
@@ -78,16 +96,7 @@ def join_files(
         notes.append(f"{tags_only} transcripts held tags alone and count as missing")
     if twice:
         notes.append(f"{len(twice)} rows repeat an id and are left out ({examples(twice)})")
-    if signals["ecg"]:
-        notes.append(
-            f"{len(signals['ecg'])} ECG recordings are named in column ecg; no features are made "
-            "of them"
-        )
-    known = {record["id"].lower() for record in records}
-    unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
-    if unrated:
-        notes.append(f"{len(unrated)} sounds have no rating and are left out ({examples(unrated)})")
-    return list(out.values()), notes  # in the order of the talk
+    return notes
 
 
 def _filled(path: Path | None) -> str | None:

@@ -48,15 +48,15 @@ def read_mer2024(
     one_of("pool", pool, ("yes", "no"))
     tree, spelling = Tree(folder), Spelling(MER)
     labels, notes = _labels(tree)
-    words = _transcripts(tree, text, notes)
+    transcripts = _transcripts(tree, text, notes)
     sounds = {path.stem: path for path in tree.stems(SOUNDS).values()}
     arrays = _features(tree, frames, notes)
     given = {name for corpus in labels.values() for name in corpus}
-    here = {name for found in (sounds, *arrays.values()) for name in found} - given
+    unlabelled = {name for found in (sounds, *arrays.values()) for name in found} - given
     if pool == "yes":
-        labels["pool"] = {name: {} for name in sorted(here | (set(words) - given))}
+        labels["pool"] = {name: {} for name in sorted(unlabelled | (set(transcripts) - given))}
     records, seen, nothing, twice = [], set(), [], []
-    anything = bool(sounds or arrays or words)
+    anything = bool(sounds or arrays or transcripts)
     for corpus, rows in labels.items():
         fake = corpus.startswith("test") and _made_up(rows, test_labels)
         if fake:
@@ -67,8 +67,8 @@ def read_mer2024(
                 continue
             seen.add(name)
             features = {folder: str(f[name]) if name in f else None for folder, f in arrays.items()}
-            sound, said = sounds.get(name), words.get(name)
-            if anything and not (sound or said or any(features.values())):
+            sound, transcript = sounds.get(name), transcripts.get(name)
+            if anything and not (sound or transcript or any(features.values())):
                 nothing.append(name)
                 continue
             label = None if fake else spelling.label(str(row.get("emo") or ""))
@@ -76,7 +76,7 @@ def read_mer2024(
                 {
                     "id": name,
                     "audio": str(sound) if sound else None,
-                    "text": said,
+                    "text": transcript,
                     "label": label,
                     "valence": float("nan") if fake else number(str(row.get("val", ""))),
                     "split": "test" if corpus.startswith("test") and not fake else None,
@@ -119,7 +119,7 @@ def _labels(tree: Tree) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]
         if corpora:
             order = sorted(corpora, key=lambda name: (not name.startswith("train"), name))
             return {name: corpora[name] for name in order}, [f"labels from {path.name}"]
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    by_corpus: dict[str, dict[str, dict[str, Any]]] = {}
     files = []
     for path, _ in tree.matching(r".*\.csv"):
         records = read_records(path)
@@ -128,17 +128,17 @@ def _labels(tree: Tree) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]
         if name is None or emotion is None:
             continue
         corpus = re.search(r"(?<![a-z])test\d*", path.stem.lower())
-        rows = found.setdefault(f"{corpus[0]}_corpus" if corpus else "train_corpus", {})
+        rows = by_corpus.setdefault(f"{corpus[0]}_corpus" if corpus else "train_corpus", {})
         for r in records:
             if r[name]:
                 rows.setdefault(_stem(r[name]), {"emo": r[emotion], "val": r.get("valence", "")})
         files.append(path.name)
-    if not found:
+    if not by_corpus:
         raise ManifestError(
             f"{tree.folder}: no labels beneath it: neither label-6way.npz nor a CSV such as "
             "label-disdim.csv with the columns name, discrete"
         )
-    return found, [f"labels from {', '.join(files)}"]
+    return by_corpus, [f"labels from {', '.join(files)}"]
 
 
 def _transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
@@ -149,22 +149,22 @@ def _transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
             (i for i, w in enumerate(("merge", "label", "polish", "")) if w in pair[0].stem), 9
         ),
     )
-    words: dict[str, str] = {}
+    transcripts: dict[str, str] = {}
     for path, _ in ranked:
         records = read_records(path)
         head = records[0] if records else {}
         name, column = _column(head, NAMES), _column(head, TEXTS[language])
         if name is None or column is None:
             continue
-        said = {_stem(r[name]): " ".join(r[column].split()) for r in records if r[name]}
+        texts = {_stem(r[name]): " ".join(r[column].split()) for r in records if r[name]}
         new = {
-            name: text for name, text in said.items()
-            if name not in words and text.lower() not in ("", "nan", "none")
+            name: text for name, text in texts.items()
+            if name not in transcripts and text.lower() not in ("", "nan", "none")
         }  # fmt: skip
         if new:
             notes.append(f"{len(new)} transcripts from {path.name}, column {column}")
-        words |= new
-    return words
+        transcripts |= new
+    return transcripts
 
 
 def _column(head: dict[str, str], wanted: tuple[str, ...]) -> str | None:
