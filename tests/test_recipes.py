@@ -11,7 +11,7 @@ from corpus_trees import kemdy20
 from test_corpora_mer import HUBERT, mer
 
 import semi
-from semi.data.corpora import bundled_emodb, corpus_manifest
+from semi.data.corpora import corpus_manifest
 from semi.data.manifest import load_manifest, write_manifest
 from semi.features.extract import extract_rows, open_encoders
 from semi.features.store import FeatureStore
@@ -33,27 +33,12 @@ FEELING = {"anger": (1.8, 4.4), "sadness": (2.0, 1.7), "neutral": (3.1, 2.6)}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Returns a folder with a manifest of 36 recordings, three of them ties, and biosignals."""
+def home(small_corpus, store, tmp_path_factory):
+    """Returns a folder for runs that share the small corpus and the store of all tests."""
     folder = tmp_path_factory.mktemp("recipes")
-    table = pd.read_csv(bundled_emodb(), dtype=str)
-    table = table[table["label"].isin(list(FEELING))]
-    table = table[table["speaker"].isin(sorted(table["speaker"].unique())[:4])]
-    table = table.groupby(["speaker", "label"]).head(3).sort_values("id").reset_index(drop=True)
-    table["audio"] = [str(bundled_emodb().parent / a) for a in table["audio"]]
-    table["session"] = "Sess" + table["speaker"]  # every speaker's own
-    rng = np.random.default_rng(0)
-    feeling = np.array([FEELING[label] for label in table["label"]])
-    feeling = feeling + rng.normal(0, 0.3, feeling.shape)
-    table["valence"], table["arousal"] = feeling.T
-    table.loc[5, ["valence", "arousal"]] = np.nan
-    table.loc[[2, 11, 20], "label"] = "anger;sadness"
-    table["votes"] = [json.dumps({x: 5 for x in label.split(";")} | {"neutral": 2})
-                      for label in table["label"]]  # fmt: skip
-    table.to_csv(folder / "manifest.csv", index=False)
-    (folder / "bio").mkdir()
-    ids = table["id"].to_numpy(dtype=str)[4:]
-    np.savez(folder / "bio" / "bio.npz", id=ids, x=rng.normal(size=(len(ids), 20)))
+    for name, target in (("manifest.csv", small_corpus / "manifest.csv"), ("store", store),
+                         ("bio", small_corpus / "bio")):  # fmt: skip
+        (folder / name).symlink_to(target)
     return folder
 
 
