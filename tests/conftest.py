@@ -24,7 +24,9 @@ def store(tmp_path_factory):
     recording is measured once however many tests and pytest-xdist workers ask for it.
     """
     folder = tmp_path_factory.getbasetemp()
-    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "store"
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "store"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
