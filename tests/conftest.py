@@ -4,9 +4,12 @@ One thread, because tensors are small and cores may be shared.
 """
 
 import importlib
+import os
 
 import pytest
 import torch
+from golden_runs import write_small
+from two_runs import two_runs
 
 torch.set_num_threads(1)
 
@@ -34,3 +37,30 @@ def pytest_runtest_setup(item):
         except ImportError as error:
             told = f"the optional library {name} cannot be imported: {error}"
             (pytest.fail if item.config.getoption("extras") else pytest.skip)(told)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Returns the paths of the finished runs a and b, which no test changes."""
+    return two_runs(tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Returns one feature store for the bundled recordings, shared with the other processes.
+
+    A store is safe for several writers at once and its bytes follow from the sounds alone, so a
+    recording is measured once however many tests and pytest-xdist workers ask for it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "store"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory):
+    """Returns a folder with a manifest of 36 real recordings and biosignals (write_small)."""
+    folder = tmp_path_factory.mktemp("small")
+    write_small(folder)
+    return folder

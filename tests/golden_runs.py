@@ -72,11 +72,11 @@ def write_small(folder):
     np.savez(folder / "bio" / "bio.npz", id=ids, x=rng.normal(size=(len(ids), 20)))
 
 
-def train(name, folder):
-    """Runs a golden run in `folder` and returns what is kept of it."""
+def train(name, folder, store, runs):
+    """Runs a golden run on what `write_small` wrote and returns what is kept of it."""
     recipe, table, words = RUNS[name]
     manifest = bundled_emodb() if table == "emodb" else folder / "manifest.csv"
-    where = [f"name={name}", f"runs_dir={folder}/runs", f"features.store={folder}/store",
+    where = [f"name={name}", f"runs_dir={runs}", f"features.store={store}",
              f"data.manifest={manifest}"]  # fmt: skip
     config = semi.load_config(CONFIGS / f"{recipe}.yaml", [*where, *words])
     return kept(semi.self_train(config, progress=False))
@@ -120,6 +120,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         write_small(Path(place))
         for run in sys.argv[1:] or RUNS:
-            known = {"machine": machine(), **train(run, Path(place))}
+            found = train(run, Path(place), f"{place}/store", f"{place}/runs")
+            known = {"machine": machine(), **found}
             (FOLDER / f"{run}.json").write_text(json.dumps(known, indent=1) + "\n")
             print(run, known["ledger"][:12], known["model"][:12], known["rows"], known["oof"])

@@ -19,11 +19,11 @@ def told(notes, words):
     return any(words in note for note in notes)
 
 
-@pytest.mark.parametrize("said", ["치킨", "커", "카카 텐", "네.", "아 그래 l/"])
 @pytest.mark.parametrize("encoding", ["cp949", "utf-8", "utf-8-sig", "utf-16"])
-def test_korean_of_any_length_and_encoding_is_korean(said, encoding):
+def test_korean_of_any_length_and_encoding_is_korean(encoding):
     """Some CP949 words are also valid UTF-8 of two Latin letters."""
-    assert decode_korean(said.encode(encoding)).strip("\ufeff") == said
+    for said in ("치킨", "커", "카카 텐", "네.", "아 그래 l/"):
+        assert decode_korean(said.encode(encoding)).strip("\ufeff") == said
 
 
 def test_plain_ascii_stays_as_it_is():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_dataset import tiny_dataset, tiny_run_config
-from two_runs import runs, settings  # noqa: F401
+from two_runs import settings
 
 import semi
 from models.fusion import ContrastConfig
@@ -22,7 +22,7 @@ from semi.self_training.final_student import taught_round
 from semi.self_training.rounds import warm_start
 from semi.self_training.soft_labels import SoftLabels, words_of
 from semi.training.losses import cross_entropy
-from semi.training.objective import NO_STAKES, _halves, teacher_loss
+from semi.training.objective import NO_STAKES, teacher_loss
 
 QUIET = ContrastConfig(
     modality=False, rest=False, noise=False, weight=0, weight_end=0, pretrain_steps=0
@@ -99,11 +99,12 @@ def test_the_loss_is_hintons_of_a_loop_over_rows():
     z_s, z_t = torch.randn(2, 6, 4, generator=draw)
     t = 3.0
     views = torch.tensor([0.5, 0.5, 0.5])
-    rows = torch.cat([views, views, torch.zeros(6)])  # 3 given, 3 taught; no noisy view
     z = torch.cat([z_s, z_s]).requires_grad_()
     target = torch.cat([torch.eye(4)[:3], (z_t[3:] / t).softmax(-1)]).repeat(2, 1)
-    given, taught = _halves(rows)
-    assert given.tolist() == [0.5] * 3 + [0] * 9
+    nothing = torch.zeros(3)  # of the second, the noisy view
+    given, taught = (
+        torch.cat([*row, nothing, nothing]) for row in ((views, nothing), (nothing, views))
+    )
     task = TaughtTask(temperature=t)
     got = cross_entropy(z, target, given, NO_STAKES) + teacher_loss(z, target, taught, task)
     (slope,) = torch.autograd.grad(got, z)
@@ -202,7 +203,7 @@ def test_settings_out_of_range_are_named(words, told):
         DistillConfig(**words)
 
 
-def test_a_student_is_a_run_like_any_other(runs):  # noqa: F811
+def test_a_student_is_a_run_like_any_other(runs):
     from semi.runs.compare import compare
 
     folder = Path(runs[1]).parents[1]
@@ -229,7 +230,7 @@ def test_a_student_is_a_run_like_any_other(runs):  # noqa: F811
         distill(runs[1], settings(folder, "b"), progress=False)
 
 
-def test_soft_labels_are_computed_once_and_are_the_teachers_own(runs):  # noqa: F811
+def test_soft_labels_are_computed_once_and_are_the_teachers_own(runs):
     from semi.runs.reopen import predictions_of
 
     first = soft_labels(runs[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from two_runs import runs, settings, write_manifest  # noqa: F401
+from two_runs import settings, write_manifest
 
 import semi
 from semi.cli import main
@@ -16,7 +16,7 @@ from semi.runs.predictions import write_predictions
 from semi.runs.reopen import predictions_of
 
 
-def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):  # noqa: F811
+def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):
     for run in runs:
         said = predictions_of(run)
         best = json.loads(Path(run, "result.json").read_text())["best_round"]
@@ -31,7 +31,7 @@ def test_what_a_run_says_of_its_rows_scores_as_the_run_itself(runs):  # noqa: F8
         np.testing.assert_array_equal(again.label, said.label)
 
 
-def test_weights_given_are_the_weighted_mean_of_the_members(runs):  # noqa: F811
+def test_weights_given_are_the_weighted_mean_of_the_members(runs):
     done = ensemble(runs, weights=[3, 1], output="given")
     a, b = (predictions_of(r) for r in runs)
     mixed = predictions_of(done.path)
@@ -42,7 +42,7 @@ def test_weights_given_are_the_weighted_mean_of_the_members(runs):  # noqa: F811
         assert alone.metrics["test"]["ensemble"][name] == alone.metrics["test"]["a"][name]
 
 
-def test_weights_fitted_on_gold_never_saw_the_fold_they_are_scored_on(runs):  # noqa: F811
+def test_weights_fitted_on_gold_never_saw_the_fold_they_are_scored_on(runs):
     from pseudo_label.voting import fit_weights
     from semi.runs.ensemble import torch
 
@@ -60,7 +60,7 @@ def test_weights_fitted_on_gold_never_saw_the_fold_they_are_scored_on(runs):  # 
     assert done.how.startswith("fitted weights (fitted on 33 gold rows")
 
 
-def test_an_ensemble_reports_every_member_and_class(runs, capsys):  # noqa: F811
+def test_an_ensemble_reports_every_member_and_class(runs, capsys):
     assert main(["ensemble", *runs, "--weights", "uniform", "-o", "told"]) == 0
     out = capsys.readouterr().out
     folder = Path(runs[0]).parent / "told"
@@ -77,7 +77,7 @@ def test_an_ensemble_reports_every_member_and_class(runs, capsys):  # noqa: F811
     np.testing.assert_allclose(held["probs"].sum(1), 1)
 
 
-def test_probabilities_from_elsewhere_are_put_in_order(runs, tmp_path):  # noqa: F811
+def test_probabilities_from_elsewhere_are_put_in_order(runs, tmp_path):
     b = predictions_of(runs[1])
     order = np.random.default_rng(0).permutation(len(b.ids))
     table = pd.DataFrame({"id": b.ids[order]})
@@ -94,7 +94,7 @@ def test_probabilities_from_elsewhere_are_put_in_order(runs, tmp_path):  # noqa:
         assert any("count as out-of-fold" in note for note in mixed.notes)
 
 
-def test_rows_that_one_member_lacks_are_answered_by_the_others(runs, tmp_path):  # noqa: F811
+def test_rows_that_one_member_lacks_are_answered_by_the_others(runs, tmp_path):
     b = predictions_of(runs[1])
     table = b.table()[["id", *(f"p_{c}" for c in b.classes)]]
     table.iloc[5:].to_csv(tmp_path / "part.csv", index=False)
@@ -103,7 +103,7 @@ def test_rows_that_one_member_lacks_are_answered_by_the_others(runs, tmp_path): 
     np.testing.assert_allclose(predictions_of(mixed.path).probs[:5], a.probs[:5], atol=1e-9)
 
 
-def test_what_cannot_be_mixed_is_refused_in_a_sentence(runs, tmp_path):  # noqa: F811
+def test_what_cannot_be_mixed_is_refused_in_a_sentence(runs, tmp_path):
     write_manifest(tmp_path, seed=1)
     other = semi.self_train(settings(tmp_path, "other", "rounds.max_rounds=0"), progress=False)
     with pytest.raises(RunError, match="other used another manifest"):

@@ -145,8 +145,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("style", ["settings", "omegaconf"])
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "style"), [*((name, "settings") for name in VARIANTS), ("base", "omegaconf")]
+)
 def test_every_architecture_of_hubert(fairseq, tmp_path, name, style):
     omega = fairseq.OmegaConf
     if any(not hasattr(fairseq.HubertConfig, key) for key in VARIANTS[name]):

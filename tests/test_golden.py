@@ -9,19 +9,13 @@ import json
 
 import numpy as np
 import pytest
-from golden_runs import FOLDER, RUNS, machine, train, write_small
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("golden")
-    write_small(place)
-    return place
+from golden_runs import FOLDER, RUNS, machine, train
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_golden_run_comes_out_as_recorded(name, folder):
-    want, got = json.loads((FOLDER / f"{name}.json").read_text()), train(name, folder)
+def test_a_golden_run_comes_out_as_recorded(name, small_corpus, store, tmp_path):
+    want = json.loads((FOLDER / f"{name}.json").read_text())
+    got = train(name, small_corpus, store, tmp_path)
     assert got["columns"] == want["columns"] and got["rows"] == want["rows"]
     assert got["norms"].keys() == want["norms"].keys()
     if machine() == want["machine"]:

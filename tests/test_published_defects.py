@@ -28,6 +28,7 @@ from semi.config.training import VoteConfig
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
+from semi.errors import ManifestError
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.self_training.rounds import run_rounds, warm_start
@@ -203,7 +204,7 @@ def test_defect_003_2_training_rows_come_in_random_order():
 def test_defect_003_3_an_unexpected_label_is_named_and_never_a_gap(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("id,text,label\na,x,happy\nb,y,hapy\nc,z,sad\n")
-    with pytest.raises(Exception, match=r"hapy.*did you mean 'happy'"):
+    with pytest.raises(ManifestError, match=r"hapy.*did you mean 'happy'"):
         load_manifest(path, DataConfig(classes=["happy", "sad"]))
 
 

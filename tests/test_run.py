@@ -99,7 +99,7 @@ def test_two_processes_in_one_run_are_refused(tmp_path):
         from semi.self_training.run_dir import Run
         run = Run.create(load_config(None, ["data.manifest=m.csv", "runs_dir={tmp_path}/runs"]))
         print("locked", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
     """)
     other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
     try:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from tiny_dataset import tiny_dataset
-from two_runs import runs  # noqa: F401
 
 from semi.config.schema import Config, load_config
 from semi.config.yaml_format import all_keys
@@ -44,7 +43,7 @@ def test_what_may_vary_is_checked_before_anything_is_trained(tmp_path):
 
 
 @pytest.mark.extras("optuna")
-def test_an_interrupted_search_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
+def test_an_interrupted_search_ends_as_an_uninterrupted_one(runs, tmp_path):
     recipe, space = f"{runs[1]}/config.yaml", space_of(tmp_path, SPACE)
     common = {"progress": False, "batch": 2}
     words = ["train.steps=3", f"runs_dir={tmp_path}"]
@@ -85,7 +84,7 @@ def test_the_best_of_pure_noise_gains_nothing_after_correction():
 
 
 @pytest.mark.extras("optuna")
-def test_a_trial_that_cannot_be_trained_is_passed_over(runs, tmp_path):  # noqa: F811
+def test_a_trial_that_cannot_be_trained_is_passed_over(runs, tmp_path):
     space = space_of(tmp_path, "model.heads: [3, 5]\n")
     words = ["train.steps=2", f"runs_dir={tmp_path}", "name=odd", "model.kind=misa"]
     found = search(f"{runs[1]}/config.yaml", space, words, trials=2, batch=1, progress=False)
@@ -152,7 +151,7 @@ def test_trials_that_differ_in_rates_alone_are_trained_at_once_and_come_out_the_
 
 
 @pytest.mark.extras("optuna")
-def test_a_search_killed_within_a_batch_ends_as_an_uninterrupted_one(runs, tmp_path):  # noqa: F811
+def test_a_search_killed_within_a_batch_ends_as_an_uninterrupted_one(runs, tmp_path):
     recipe = f"{runs[1]}/config.yaml"
     space = space_of(tmp_path, "train.lr: {low: 1e-3, high: 3e-2, log: true}\n")
     words = ["train.steps=3", f"runs_dir={tmp_path}"]

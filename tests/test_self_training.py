@@ -119,27 +119,28 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
 def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
     home = "semi.self_training.model_selection"
     monkeypatch.setattr(f"{home}.MIN_GOLD", 10)
-    monkeypatch.setattr(f"{home}.STUDENTS", {"logistic regression": {"kind": "logistic"}})
-    monkeypatch.setattr(f"{home}._gain", lambda *_: (0.2, 0.1))
+    monkeypatch.setattr(f"{home}.STUDENTS", {"5 components": {"components": 5}})  # wins here
     words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
     paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
     told = ["name=heard", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
     config = semi.load_config(None, [*paths, *told, *words])
     done = semi.self_train(config, progress=False)
     kept = semi.load_config(done.path / "config.yaml")
-    assert kept.model.kind == "logistic" and kept.recipe == "auto"
+    assert kept.model.components == 5 and kept.recipe == "auto"
     (note,) = (
         n for n in json.loads((done.path / "result.json").read_text())["notes"] if "nats" in n
     )
-    assert note.endswith("logistic regression it is")
+    assert note.endswith("5 components it is")
     before = files_of(done.path)
     (done.path / "result.json").unlink()
     shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
-    monkeypatch.setattr(f"{home}._gain", lambda *_: (0.0, 0.1))  # nothing is asked again
+    monkeypatch.setattr(f"{home}.STUDENTS", {})  # asked again, the recipe's own would stay
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
     config.model.components = 20
-    with pytest.raises(semi.SemiError, match=r"begun with another conf.*model\.components was 50"):
+    with pytest.raises(
+        semi.SemiError, match=r"begun with another conf.*model\.components was 5, now 20"
+    ):
         semi.self_train(config, resume=True, progress=False)
 
 
@@ -182,10 +183,16 @@ def test_a_finished_run_resumed_stays_as_it_is(speech, finished):
 
 
 PROGRAM = """
-import sys, semi
+import os, sys, semi
 config = semi.load_config(sys.argv[1])
-print("begun", flush=True)
-semi.self_train(config, resume=True, progress=False)
+train = semi.self_train  # imports all it needs once, before the processes that are killed
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        train(config, resume=True, progress=False)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -194,28 +201,31 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_ledger(speech, finished
 
     config = settings(speech, "killed")
     save(config, tmp_path / "killed.yaml")
-    chance, kills, latest = random.Random(0), 0, 4.0
     path = speech / "runs" / "killed"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    while True:
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.yaml")]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        process.stdout.readline()
-        last = kills == 3
-        if not last:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.yaml")], cwd=ROOT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as parent:  # fmt: skip
+
+        def begin():
+            parent.stdin.write("go\n")
+            parent.stdin.flush()
+            return int(parent.stdout.readline())
+
+        chance, kills, latest = random.Random(0), 0, 2.0
+        while kills < 3:
+            child = begin()
             time.sleep(chance.uniform(0.05 * latest, latest))
-            process.send_signal(signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)  # a child that has ended keeps its number until read
             kills += 1
-        told = process.communicate()[1].decode()
-        if process.returncode == 0 and last:
-            break
-        if process.returncode == 0:  # a fast machine was done before the third kill
-            shutil.rmtree(path)
-            kills, latest = 0, latest / 2
-            continue
-        assert process.returncode == -signal.SIGKILL, told
+            ended = int(parent.stdout.readline())
+            assert ended in (0, -signal.SIGKILL)
+            if ended == 0:  # a fast machine was done before the third kill
+                shutil.rmtree(path)
+                kills, latest = 0, latest / 2
+        begin()
+        assert int(parent.stdout.readline()) == 0
+        parent.stdin.close()
     assert files_of(path) == files_of(finished.path)
     assert not list(path.rglob(".tmp-*"))
 

@@ -2,14 +2,14 @@
 
 import pandas as pd
 import pytest
-from two_runs import WORDS, runs  # noqa: F401
+from two_runs import WORDS
 
 import semi
 from semi.cli import main
 from semi.runs.submit import submit
 
 
-def test_the_test_rows_of_the_run_are_submitted_in_order(runs, tmp_path):  # noqa: F811
+def test_the_test_rows_of_the_run_are_submitted_in_order(runs, tmp_path):
     done = submit(runs[1], tmp_path / "s.csv")
     table = pd.read_csv(tmp_path / "s.csv")
     splits = pd.read_csv(f"{runs[1]}/splits.csv")
@@ -21,7 +21,7 @@ def test_the_test_rows_of_the_run_are_submitted_in_order(runs, tmp_path):  # noq
     assert (table["discrete"] == table["name"].map(label)).mean() == pytest.approx(right)
 
 
-def test_a_manifest_is_labelled_whole_and_lost_rows_are_named(runs, tmp_path, capsys):  # noqa: F811
+def test_a_manifest_is_labelled_whole_and_lost_rows_are_named(runs, tmp_path, capsys):
     (tmp_path / "x.wav").write_bytes(b"sound that a model of texts does not read")
     given = pd.DataFrame(
         {

@@ -61,15 +61,6 @@ def folder(kind: str, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny models lose more by sharing cores than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta", "electra"])
 def test_a_text_alone_equals_the_text_in_any_batch(kind, tmp_path):
     settings = {"layers": [0, 1, 2], "combine": "views", "pooling": "mean_std"}

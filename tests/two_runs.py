@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 import semi
 
@@ -43,14 +42,3 @@ def two_runs(folder):
     for name, words in (("a", []), ("b", ["model.kind=concat", "train.lr=0.01"])):
         semi.self_train(settings(folder, name, *words), progress=False)
     return [str(folder / "runs" / name) for name in "ab"]
-
-
-_MADE: list[str] = []
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Returns the paths of runs/a and runs/b; import it into a test module to use it."""
-    if not _MADE:
-        _MADE.extend(two_runs(tmp_path_factory.mktemp("two")))
-    return list(_MADE)
