@@ -175,8 +175,9 @@ def test_what_libsndfile_cannot_read_is_read_with_the_extra(tmp_path, ending, co
     path = encoded(tmp_path / f"a.{ending}", codec, tone(48_000, seconds=2.0))
     got = load_audio(path)
     assert got.dtype == np.float32 and abs(len(got) - 32_000) < 2_000  # a codec pads its ends
-    spectrum = np.abs(np.fft.rfft(got[8_000:24_000]))
-    assert spectrum.argmax() == 440 and 0.45 < np.abs(got[8_000:24_000]).max() < 0.55
+    inner = got[8_000:24_000]
+    assert np.abs(np.fft.rfft(inner)).argmax() == 440
+    assert 0.34 < np.median(np.abs(inner)) < 0.37  # 0.5 sin 45; FFmpeg's AAC puts peaks in a frame
     assert len(load_audio(path, start=0.5, end=1.5)) == 16_000
     assert reason(path, max_seconds=1).startswith("too long")
     path.write_bytes(path.read_bytes()[:60] + bytes(200))

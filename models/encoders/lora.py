@@ -31,7 +31,11 @@ def add_lora(model: Any, *, rank: int, alpha: float, dropout: float = 0.0) -> An
             f"(looked for {', '.join(TARGETS)}); choose top or whole"
         )
     settings = peft.LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, bias="none"
+        r=rank,
+        lora_alpha=alpha,  # pyright: ignore[reportArgumentType] # called int, only divided by r
+        lora_dropout=dropout,
+        target_modules=targets,
+        bias="none",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's own use of transformers

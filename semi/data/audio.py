@@ -233,7 +233,7 @@ def _read_av(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, in
             "or convert the file to wav or flac"
         ) from None
     try:
-        with av.open(os.fspath(path)) as container:
+        with av.open(str(path), "r") as container:
             if not container.streams.audio:
                 raise AudioError("unreadable: the file holds no audio stream")
             stream = container.streams.audio[0]
