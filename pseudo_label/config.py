@@ -22,6 +22,7 @@ PRIORS = ("labelled", "uniform", "em", "bbse")
 TARGETS = ("rule", "hard", "soft", "sharpened")
 WEIGHTS = ("rule", "confidence", "margin", "uniform")
 BOUNDS = ("search", "fixed_sequence")
+SPREAD = "spread"  # of numbers, not classes: where the members differ least; see semi's task affect
 
 
 @dataclass
@@ -29,7 +30,7 @@ class SelectionConfig:
     """Which pool rows a round adds, with which target and weight."""
 
     rule: str = "class_topk"
-    """Selection rule; the names are the keys of pseudo_label.RULES."""
+    """Selection rule: a key of pseudo_label.RULES; spread where task.kind is affect."""
     coverage: list[float] = field(default_factory=lambda: [0.3, 0.45, 0.6])
     """Share of the pool asked for in rounds 1, 2, ...; the last value repeats."""
     quota: bool = False
@@ -94,7 +95,7 @@ class SelectionConfig:
     """Numbers of the rule label_propagation."""
 
     def __post_init__(self):
-        one_of = (("rule", RULES), ("prior", PRIORS), ("targets", TARGETS))
+        one_of = (("rule", (*RULES, SPREAD)), ("prior", PRIORS), ("targets", TARGETS))
         for name, known in (*one_of, ("weights", WEIGHTS), ("bound", BOUNDS)):
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, getattr(self, name), known))

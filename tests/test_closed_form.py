@@ -21,8 +21,15 @@ from semi.training.ensemble import Ensemble
 from semi.training.projection import on_axes, principal_start
 from semi.training.students import learned_start
 from semi.training.students.closed_form import fit_linear
-from semi.training.students.discriminant import discriminant
-from semi.training.students.logistic import logistic, solve_logistic
+from semi.training.students.discriminant import discriminant, fit_discriminant
+from semi.training.students.logistic import fit_logistic, logistic, solve_logistic
+
+SOLVERS = {"discriminant": fit_discriminant, "logistic": fit_logistic}
+
+
+def solved(ensemble, targets, config, *, seed):
+    """Returns the ensemble with the maps that the solver of its kind finds."""
+    return fit_linear(ensemble, targets, config, SOLVERS[ensemble.config.kind], seed=seed)
 
 
 def clusters(rows=400, dims=20, classes=4, seed=0, spread=6.0, apart=1.0):
@@ -145,7 +152,7 @@ def fitted(dataset, kind="discriminant", members=1, weight=None):
         dataset.gold,
         dataset.gold[:0],
     )
-    done = fit_linear(ensemble, targets, TrainConfig(members=members), seed=0)
+    done = solved(ensemble, targets, TrainConfig(members=members), seed=0)
     return done.from_axes(dims, learned)
 
 

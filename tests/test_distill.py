@@ -17,7 +17,7 @@ from semi.config.task import TaughtTask
 from semi.config.training import TrainConfig, VoteConfig
 from semi.errors import RunError
 from semi.runs.distill import TEACHER, distill, soft_labels
-from semi.self_training.distillation import distillation_targets, said
+from semi.self_training.distillation import distillation_targets, flattened
 from semi.self_training.final_student import taught_round
 from semi.self_training.rounds import warm_start
 from semi.self_training.soft_labels import SoftLabels, words_of
@@ -61,7 +61,9 @@ def test_gold_rows_are_learned_twice_from_their_label_and_from_the_teacher():
     assert torch.equal(targets.values["text"][n:], dataset.values["text"][gold])
     assert targets.pseudo.tolist() == [*dataset.pool.tolist(), *range(n, n + len(gold))]
     pool = targets.target[:, dataset.pool]
-    np.testing.assert_allclose(pool.numpy(), said(labels.pool, config.distill, False), atol=1e-6)
+    np.testing.assert_allclose(
+        pool.numpy(), flattened(labels.pool, config.distill, False), atol=1e-6
+    )
     np.testing.assert_array_equal(pseudo_labels.label.numpy(), labels.pool.argmax(2))
     assert bool(pseudo_labels.chosen.all()) and not pseudo_labels.notes
 
@@ -126,8 +128,8 @@ def test_the_loss_is_hintons_of_a_loop_over_rows():
 def test_mse_matches_raw_logits():
     sharp = DistillConfig(match="mse")
     p = np.array([[0.7, 0.2, 0.1]])
-    np.testing.assert_allclose(said(p, sharp, False), np.log(p))
-    np.testing.assert_allclose(said(p, sharp, True), np.log(p / (1 - p)))
+    np.testing.assert_allclose(flattened(p, sharp, False), np.log(p))
+    np.testing.assert_allclose(flattened(p, sharp, True), np.log(p / (1 - p)))
     z, t = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     rows = torch.tensor([0.0, 1.0, 0.0, 0.5])
     want = (z[1] - t[1]).square().mean() + 0.5 * (z[3] - t[3]).square().mean()

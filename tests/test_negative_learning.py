@@ -11,7 +11,7 @@ from models.fusion import FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.rules.ups import UPSConfig, negative_weight
-from semi.self_training.rounds import choose, targets_of, trained, warm_start
+from semi.self_training.rounds import Chosen, choose, targets_of, trained, warm_start
 from semi.self_training.state import negatives
 from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
@@ -109,7 +109,7 @@ def test_training_heeds_negative_labels(mixup):
 
 def test_a_round_of_ups_runs_and_says_what_it_lost():
     dataset, config, state = problem_and_round()
-    pseudo_labels, target = choose(dataset, state, config, 0.5, 1)
+    chosen = Chosen(*choose(dataset, state, config, 0.5, 1), rate=0.5)
     seen = []
-    trained(dataset, config, {}, 1, lambda step, parts: seen.append(parts), pseudo_labels, target)
+    trained(dataset, config, {}, 1, lambda step, parts: seen.append(parts), chosen)
     assert seen and all(parts["negative"] > 0 for parts in seen)

@@ -154,7 +154,7 @@ def test_mer2024_semi_runs_rounds_on_the_layout_of_mertools(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["task.kind=affect", "select.rule=ups", "rounds.metric=ccc"],
+        ["task.kind=affect", "select.rule=spread", "rounds.metric=ccc"],
         ["task.kind=joint_multi_label", "select.rule=threshold", "select.threshold=0.5"],
         ["task.kind=joint"],
     ],
@@ -196,7 +196,7 @@ def test_rounds_of_several_labels_and_of_affect_pseudo_label_the_pool(home):
     facts = json.loads((several.path / "round-01" / "round.json").read_text())
     assert 0 <= facts["pseudo"]["precision"] <= 1
     affect = run(
-        home, "etri_speech_affect", "name=affect", *half, "select.rule=ups", "train.members=2",
+        home, "etri_speech_affect", "name=affect", *half, "select.rule=spread", "train.members=2",
         "train.batch=128", "data.test_fold=2",
     )  # fmt: skip
     ledger = pd.read_csv(affect.path / "ledger.csv")

@@ -119,7 +119,7 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
 def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
     home = "semi.self_training.model_selection"
     monkeypatch.setattr(f"{home}.MIN_GOLD", 10)
-    monkeypatch.setattr(f"{home}.STUDENTS", {"5 components": {"components": 5}})  # wins here
+    monkeypatch.setattr(f"{home}.CANDIDATES", {"5 components": {"components": 5}})  # wins here
     words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
     paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
     told = ["name=heard", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
@@ -135,7 +135,7 @@ def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, m
     (done.path / "result.json").unlink()
     shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
-    monkeypatch.setattr(f"{home}.STUDENTS", {})  # asked again, the recipe's own would stay
+    monkeypatch.setattr(f"{home}.CANDIDATES", {})  # asked again, the recipe's own would stay
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
     config.model.components = 20
     with pytest.raises(

@@ -247,7 +247,7 @@ def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
 
 def test_hidden_and_test_values_change_nothing_that_is_learned():
     dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5, rounds=1)
-    config.select = SelectionConfig(rule="ups", coverage=[0.5])
+    config.select = SelectionConfig(rule="spread", coverage=[0.5])
     spoilt = dataclasses.replace(dataset, affect=dataset.affect.clone())
     spoilt.affect[dataset.pool] = -7.0
     spoilt.affect[dataset.test] = 9.0
@@ -268,7 +268,7 @@ def test_the_scale_of_a_chain_is_of_its_training_rows():
 def test_picked_values_spread_over_the_whole_range():
     dataset = with_affect(tiny_dataset(pool=90, spread=3.0))
     config = settings("affect", batch=96, rounds=1)
-    config.select = SelectionConfig(rule="ups", coverage=[0.3])
+    config.select = SelectionConfig(rule="spread", coverage=[0.3])
     config.rounds.accept_se = 99
     outcome = run_rounds(dataset, config)
     teacher, pseudo_labels = outcome.states[0].outputs.affect, outcome.states[1].pseudo_labels
@@ -299,7 +299,7 @@ def values_manifest(tmp_path, rows):
     config = load_config(None, [f"data.manifest={tmp_path}/v.csv", "task.kind=affect",
                                 "rounds.metric=ccc", "train.imbalance=none", "train.batch=128",
                                 "rounds.max_rounds=0"])  # fmt: skip
-    return manifest_of_task(load_manifest(config.data.manifest, config.data), config)
+    return manifest_of_task(load_manifest(config.data.manifest, config.data), config.task)
 
 
 def test_strata_of_valence_and_arousal_are_never_of_a_few_rows(tmp_path):

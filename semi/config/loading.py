@@ -161,8 +161,8 @@ class _Reader:
         if dataclasses.is_dataclass(kind):
             if not isinstance(node, yaml.MappingNode):
                 known = ", ".join(yt.hints_of(kind))
-                told = f"is a section; set {key}.<key>=... with a key of {known}"
-                self.problem(key, f"{told}; got '{yt.plain(node, Any)}'", where)
+                sentence = f"is a section; set {key}.<key>=... with a key of {known}"
+                self.problem(key, f"{sentence}; got '{yt.plain(node, Any)}'", where)
                 return
             if target._get_node(name) is None:  # a new entry of a dict of sections
                 target[name] = OmegaConf.structured(kind)
@@ -184,8 +184,8 @@ class _Reader:
             return
         for text in yt.texts_in(value):
             if "${" in text or text == "???":
-                told = f"'{text}' is not filled in here; write the value itself"
-                self.problem(key, told, where)
+                sentence = f"'{text}' is not filled in here; write the value itself"
+                self.problem(key, sentence, where)
                 return
         if value is None and not yt.is_optional(hint):
             self.problem(key, f"is empty; it takes {yt.type_words(hint)}", where)
@@ -218,8 +218,8 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 self.problem(prefix or "the file", "a key must be one word", where)
             elif key.value in seen:
-                told = f"given twice; first in {seen[key.value]}"
-                self.problem(prefix + key.value, told, where)
+                sentence = f"given twice; first in {seen[key.value]}"
+                self.problem(prefix + key.value, sentence, where)
             else:
                 seen[key.value] = where
                 yield key.value, value, where

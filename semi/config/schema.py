@@ -159,8 +159,10 @@ class ConfigProblems(ConfigError):
 def refuse_recipe(config: Config, verb: str) -> None:
     """Raises ConfigError where a verb would pass over the recipe in silence."""
     if config.recipe != "none":
-        told = f"recipe: {verb} takes settings as they are; set recipe=none and name what you want"
-        raise ConfigProblems([f"{told}, such as model.kind=discriminant"], config.data)
+        sentence = (
+            f"recipe: {verb} takes settings as they are; set recipe=none and name what you want"
+        )
+        raise ConfigProblems([f"{sentence}, such as model.kind=discriminant"], config.data)
 
 
 def check(config: Config) -> Config:
@@ -197,14 +199,14 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
     if encoders is not None and not encoders.extra:
         models = {encoders.speech.model, encoders.text.model}
         if models == {"none"}:
-            told = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
-            found.append(("encoders", told))
+            sentence = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
+            found.append(("encoders", sentence))
     found += _frames_problems(sections)
     found += _closed_form_problems(sections)
     select = sections.get("select")
     if select is not None and data is not None and select.rule == "external" and not data.outside:
-        told = "rule external asks outside voters, but data.outside names no file of them"
-        found.append(("select.rule", told))
+        sentence = "rule external asks outside voters, but data.outside names no file of them"
+        found.append(("select.rule", sentence))
     task = sections.get("task")
     return found if task is None else found + task_problems(task, sections)
 
@@ -221,14 +223,14 @@ def _frames_problems(sections: dict) -> list[tuple[str, str]]:
         return []
     found: list[tuple[str, str]] = []
     if model is not None and model.kind != "cross_attention":
-        told = (
+        sentence = (
             f"{model.kind} only averages frames, so pooling=frames would be a slower pooling=mean; "
             "set model.kind=cross_attention or pooling=mean"
         )
-        found.append(("model.kind", told))
+        found.append(("model.kind", sentence))
     if noise is not None and noise.mixup_alpha > 0:
-        told = "sequences of different lengths cannot be blended; set it to 0 or pooling=mean"
-        found.append(("noise.mixup_alpha", told))
+        sentence = "sequences of different lengths cannot be blended; set it to 0 or pooling=mean"
+        found.append(("noise.mixup_alpha", sentence))
     return found
 
 
@@ -236,8 +238,8 @@ def _closed_form_problems(sections: dict) -> list[tuple[str, str]]:
     model, task = sections.get("model"), sections.get("task")
     if model is None or task is None or model.kind not in CLOSED_FORM or task.kind == "single":
         return []
-    told = f"{model.kind} knows single labels only, task.kind is {task.kind}; take another kind"
-    return [("model.kind", f"{told}, such as concat")]
+    sentence = f"{model.kind} knows single labels only, task.kind is {task.kind}; take another kind"
+    return [("model.kind", f"{sentence}, such as concat")]
 
 
 def _device_problems(device: str) -> list[str]:

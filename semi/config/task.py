@@ -6,9 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from .training import RoundsConfig, TrainConfig
+
 KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
+METRICS_OF = {  # of the gate, by task; others: all but those of these
+    "affect": ("ccc",),
+    "multi_label": MULTI_METRICS,
+    "joint_multi_label": (*MULTI_METRICS, "ccc"),
+}
 
 
 @dataclass
@@ -65,103 +72,117 @@ class TaughtTask(TaskConfig):
     match: str = "kl"  # kl | mse: of probabilities, or of logits
 
 
-def task_problems(task: TaskConfig, sections: dict[str, Any]) -> list[tuple[str, str]]:
+Problems = list[tuple[str, str]]  # (key, sentence)
+
+
+def task_problems(task: TaskConfig, sections: dict[str, Any]) -> Problems:
     """Returns (key, sentence) of settings that do not fit the task; sections may be missing."""
-    found: list[tuple[str, str]] = []
-    kind = task.kind
+    checks = (
+        (_data_problems, ("data",)),
+        (_contrast_problems, ("contrast",)),
+        (_model_problems, ("model",)),
+        (_train_problems, ("train",)),
+        (_metric_problems, ("rounds",)),
+        (_round_problems, ("rounds", "select", "train")),
+    )
+    found: Problems = []
+    for check, names in checks:
+        parts: list[Any] = [sections.get(name) for name in names]
+        if all(part is not None for part in parts):
+            found += check(task, *parts)
+    return found
 
-    def need(key: str, ok: bool, sentence: str) -> None:
-        if not ok:
-            found.append((key, sentence))
 
-    data = sections.get("data")
-    if data is not None:
-        need(
-            "data.ties",
-            not task.multi or data.ties == "votes",
-            "must be votes for task.kind multi_label: a tie is a row of several labels, got "
-            f"{data.ties}",
-        )
-    contrast = sections.get("contrast")
-    if contrast is not None:
-        need(
-            "contrast.intra",
-            kind != "affect" or contrast.intra + contrast.inter == 0,
-            "contrast by class (intra, inter) needs classes, which task.kind affect has not",
-        )
-    train, rounds, select = (sections.get(k) for k in ("train", "rounds", "select"))
-    model = sections.get("model")
-    if model is not None:
-        need(
-            "model.affect",
-            not model.affect or task.affect,
-            f"valence and arousal are learned by task.kind affect or joint, not by {kind}",
-        )
-    if train is not None and kind != "single":
-        need(
+def _data_problems(task: TaskConfig, data: Any) -> Problems:
+    if not task.multi or data.ties == "votes":
+        return []
+    return [(
+        "data.ties",
+        "must be votes for task.kind multi_label: a tie is a row of several labels, got "
+        f"{data.ties}",
+    )]  # fmt: skip
+
+
+def _contrast_problems(task: TaskConfig, contrast: Any) -> Problems:
+    if task.kind != "affect" or contrast.intra + contrast.inter == 0:
+        return []
+    sentence = "contrast by class (intra, inter) needs classes, which task.kind affect has not"
+    return [("contrast.intra", sentence)]
+
+
+def _model_problems(task: TaskConfig, model: Any) -> Problems:
+    if task.affect or not model.affect:
+        return []
+    sentence = f"valence and arousal are learned by task.kind affect or joint, not by {task.kind}"
+    return [("model.affect", sentence)]
+
+
+def _train_problems(task: TaskConfig, train: TrainConfig) -> Problems:
+    found: Problems = []
+    if task.kind not in ("single", "joint") and train.loss != "cross_entropy":
+        found.append((
             "train.loss",
-            kind == "joint" or train.loss == "cross_entropy",
-            f"task.kind {kind} has one loss of its own (multi_label: binary cross-entropy on "
+            f"task.kind {task.kind} has one loss of its own (multi_label: binary cross-entropy on "
             f"logits; affect: CCC); leave cross_entropy, got {train.loss}",
-        )
-        need(
+        ))  # fmt: skip
+    shifts = task.multi and train.imbalance == "logit_adjust"
+    if shifts or (task.kind == "affect" and train.imbalance != "none"):
+        found.append((
             "train.imbalance",
-            task.kind == "joint"
-            or train.imbalance == "none"
-            or (task.multi and train.imbalance != "logit_adjust"),
             "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
-            f"got {train.imbalance} with task.kind {kind}",
-        )
-    if train is not None and task.affect:
-        rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))
-        need(
+            f"got {train.imbalance} with task.kind {task.kind}",
+        ))  # fmt: skip
+    rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))
+    if task.affect and train.batch < rows:
+        found.append((
             "train.batch",
-            train.batch >= rows,
-            f"must be at least {rows} for task.kind {kind}, so that {AFFECT_ROWS} rows are left "
-            f"without the held-out fold (CCC over fewer is biased), got {train.batch}",
-        )
-    if rounds is not None:
-        fits = {"affect": ("ccc",), "multi_label": MULTI_METRICS}.get(kind)
-        fits = (*MULTI_METRICS, "ccc") if kind == "joint_multi_label" else fits
-        if kind == "joint":
-            need(
-                "rounds.metric",
-                rounds.metric != "sample_f1",
-                "sample_f1 is a metric of task.kind multi_label",
-            )
-        elif fits is None:
-            need(
-                "rounds.metric",
-                rounds.metric not in ("ccc", "micro_f1", "sample_f1"),
-                f"{rounds.metric} is no metric of task.kind single",
-            )
-        else:
-            need(
-                "rounds.metric",
-                rounds.metric in fits,
-                f"must be {' or '.join(fits)} for task.kind {kind}, got {rounds.metric}",
-            )
-    if select is not None and rounds is not None and rounds.max_rounds:
-        if task.multi:
-            need(
-                "select.rule",
-                select.rule == "threshold",
-                "task.kind multi_label takes the rows whose every class is decided at "
-                f"select.threshold: set select.rule=threshold, got {select.rule} "
-                "(or rounds.max_rounds=0)",
-            )
-        if kind == "affect":
-            need(
-                "select.rule",
-                select.rule == "ups",
-                "task.kind affect takes the rows on whose value the members differ least: set "
-                f"select.rule=ups, got {select.rule} (or rounds.max_rounds=0)",
-            )
-    if task.kind == "affect" and train is not None and rounds is not None and rounds.max_rounds:
-        need(
+            f"must be at least {rows} for task.kind {task.kind}, so that {AFFECT_ROWS} rows are "
+            f"left without the held-out fold (CCC over fewer is biased), got {train.batch}",
+        ))  # fmt: skip
+    return found
+
+
+def _metric_problems(task: TaskConfig, rounds: RoundsConfig) -> Problems:
+    metric, kind = rounds.metric, task.kind
+    if kind == "single" and metric in ("ccc", "micro_f1", "sample_f1"):
+        return [("rounds.metric", f"{metric} is no metric of task.kind single")]
+    if kind == "joint" and metric == "sample_f1":
+        return [("rounds.metric", "sample_f1 is a metric of task.kind multi_label")]
+    fits = METRICS_OF.get(kind)
+    if fits is None or metric in fits:
+        return []
+    return [("rounds.metric", f"must be {' or '.join(fits)} for task.kind {kind}, got {metric}")]
+
+
+def _round_problems(
+    task: TaskConfig, rounds: RoundsConfig, select: Any, train: TrainConfig
+) -> Problems:
+    if not rounds.max_rounds:
+        return []
+    found: Problems = []
+    if task.multi and select.rule != "threshold":
+        found.append((
+            "select.rule",
+            "task.kind multi_label takes the rows whose every class is decided at "
+            f"select.threshold: set select.rule=threshold, got {select.rule} "
+            "(or rounds.max_rounds=0)",
+        ))  # fmt: skip
+    if task.kind == "affect" and select.rule not in ("spread", "ups"):  # ups: its name before
+        found.append((
+            "select.rule",
+            "task.kind affect takes the rows on whose value the members differ least: set "
+            f"select.rule=spread, got {select.rule} (or rounds.max_rounds=0)",
+        ))  # fmt: skip
+    if task.kind != "affect" and select.rule == "spread":
+        found.append((
+            "select.rule",
+            "spread ranks valence and arousal, which task.kind affect alone selects by; task.kind "
+            f"is {task.kind}",
+        ))  # fmt: skip
+    if task.kind == "affect" and train.members < 2:
+        found.append((
             "train.members",
-            train.members >= 2,
             "must be at least 2 for rounds of task.kind affect: the spread of the members is "
             f"what they go by, got {train.members}",
-        )
+        ))  # fmt: skip
     return found

@@ -119,13 +119,13 @@ def type_words(hint: Any) -> str:
     kind, inner = base_type(hint), typing.get_args(base_type(hint))
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
     if typing.get_origin(kind) is list:
-        told = {int: "a list of whole numbers", float: "a list of numbers"}.get(inner[0])
-        told = told or "a list such as [a, b]"
+        words = {int: "a list of whole numbers", float: "a list of numbers"}.get(inner[0])
+        words = words or "a list such as [a, b]"
     elif typing.get_origin(kind) is dict:
-        told = "entries such as {key: value}"
+        words = "entries such as {key: value}"
     else:
-        told = names.get(kind, str(kind))
-    return f"{told} or null" if is_optional(hint) else told
+        words = names.get(kind, str(kind))
+    return f"{words} or null" if is_optional(hint) else words
 
 
 def all_keys(cls: Any, prefix: str = "") -> list[str]:

@@ -39,8 +39,8 @@ def outside_votes(paths: list[str], ids: np.ndarray, classes: list[str]) -> Tens
 def outside_notes(paths: list[str], votes: Tensor) -> list[str]:
     """Returns a sentence for each voter: how many of the pool's rows (V, P, C) it speaks of."""
     asked = (~votes.isnan().any(-1)).sum(1).tolist()
-    told = f"of {votes.shape[1]} pool rows"
-    return [f"outside voter {p}: {n} {told}" for p, n in zip(paths, asked, strict=True)]
+    of_pool = f"of {votes.shape[1]} pool rows"
+    return [f"outside voter {p}: {n} {of_pool}" for p, n in zip(paths, asked, strict=True)]
 
 
 def probabilities_of(
@@ -103,8 +103,8 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
                 f"{where}: probs must be {(len(ids), len(classes))} for its ids and classes, "
                 f"got {probs.shape}"
             )
-        said = ~np.isnan(probs).any(1)
-        return [str(i) for i in ids[said]], [str(c) for c in classes], probs[said]
+        known = ~np.isnan(probs).any(1)
+        return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
     if path.suffix not in (".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
     table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)

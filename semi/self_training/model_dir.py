@@ -65,23 +65,23 @@ def save_model(folder: str | Path, model: Model) -> None:
 def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     """Returns the model of a model directory or of a run's folder, on the given device."""
     home = find_model(folder)
-    said = read_json(home / FACTS)
-    if said.get("format") != FORMAT:
+    saved = read_json(home / FACTS)
+    if saved.get("format") != FORMAT:
         raise RunError(
-            f"{home / FACTS} has format {said.get('format')}, this version reads {FORMAT}; use the "
-            "version of semi that wrote it"
+            f"{home / FACTS} has format {saved.get('format')}, this version reads {FORMAT}; use "
+            "the version of semi that wrote it"
         )
     tensors = read_tensors(home / TENSORS)
     config = load_config(home / SETTINGS, [f"device={device}"], elsewhere=True)
     return Model(
         config=config,
-        classes=said["classes"],
-        ensemble=Ensemble.from_state(said["ensemble"], part(tensors, "ensemble."), device=device),
-        voter=Voter.from_state(said["voter"]),
-        chains=said["chains"],
-        standardizer=Standardizer.load(part(tensors, "standardizer."), said["standardizer"]),
-        identities=said["encoders"],
-        facts=said["facts"],
+        classes=saved["classes"],
+        ensemble=Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."), device=device),
+        voter=Voter.from_state(saved["voter"]),
+        chains=saved["chains"],
+        standardizer=Standardizer.load(part(tensors, "standardizer."), saved["standardizer"]),
+        identities=saved["encoders"],
+        facts=saved["facts"],
     )
 
 
@@ -104,14 +104,15 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
     from ..files import jsonable
 
     now = jsonable(now)
-    told = [
+    differences = [
         f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(saved.keys() | now.keys())
         if saved.get(key) != now.get(key)
     ]
-    if told:
+    if differences:
         raise RunError(
-            f"the {name} encoder is not the one the model was trained with ({'; '.join(told[:3])})"
+            f"the {name} encoder is not the one the model was trained with "
+            f"({'; '.join(differences[:3])})"
         )
 
 

@@ -110,8 +110,8 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
     values = dataset.values
     if dataset.seen is not None:  # linear models of this dataset need no more
         values, mine = dataset.seen, mine.on_axes()
-    said = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
-    heads = torch.stack([said.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
+    logits = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
+    heads = torch.stack([logits.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
 
 

@@ -113,8 +113,8 @@ def _drop_unusable(features: Any, splits: Splits, extraction: Extraction) -> lis
         )
     kept = np.unique(splits.fold[gold])
     splits.fold[gold] = np.searchsorted(kept, splits.fold[gold])  # a fold may have emptied
-    told = ", ".join(f"{n} {role}" for role, n in counts.items())
-    return [f"{int(lost.sum())} rows have no usable modality and are left out ({told})"]
+    counted = ", ".join(f"{n} {role}" for role, n in counts.items())
+    return [f"{int(lost.sum())} rows have no usable modality and are left out ({counted})"]
 
 
 def splits_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:

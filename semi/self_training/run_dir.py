@@ -139,9 +139,9 @@ class Run:
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()
 
-    def settle(self, config: Config, told: str) -> None:
+    def settle(self, config: Config, sentence: str) -> None:
         """Writes down what `recipe: auto` decided from the data, and why; before any round."""
-        write_text(self.path / RECIPE, told + "\n")
+        write_text(self.path / RECIPE, sentence + "\n")
         save(config, self.path / "config.yaml")
         self.config = config
 
@@ -240,15 +240,15 @@ def _taken_over(path: Path, config: Config) -> Config:
 def _refuse_other(path: Path, config: Config) -> None:
     """Raises RunError naming the settings in which a begun run differs from the config given."""
     before, now = signature(load_config(path / "config.yaml", elsewhere=True)), signature(config)
-    told = [
+    differences = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-    if told:
-        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+    if differences:
+        more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
         raise RunError(
-            f"{path} was begun with another configuration ({'; '.join(told[:4])}{more}); "
+            f"{path} was begun with another configuration ({'; '.join(differences[:4])}{more}); "
             "resume with the same settings, or choose another name=..."
         )
 

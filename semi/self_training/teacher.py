@@ -123,12 +123,12 @@ def chain_affect(
     ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, chains: int
 ) -> tuple[Tensor, Tensor]:
     """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members."""
-    said = ensemble.predict_logits(values, present).affect
-    if said is None:  # no row at all
+    affect = ensemble.predict_logits(values, present).affect
+    if affect is None:  # no row at all
         nothing = present.new_zeros(chains, 0, 2, dtype=torch.float32)
         return nothing, nothing
-    said = said.unflatten(0, (chains, -1))  # (G, E/G, R, 2)
-    return said.mean(1), said.std(1, correction=0)
+    affect = affect.unflatten(0, (chains, -1))  # (G, E/G, R, 2)
+    return affect.mean(1), affect.std(1, correction=0)
 
 
 @dataclass

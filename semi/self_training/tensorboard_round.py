@@ -72,20 +72,20 @@ def _show_picks(tracker, dataset, state, record, table) -> None:
         for place, at in enumerate(some):
             row = table.iloc[rows[at]]
             label = dataset.classes[int(pseudo_labels.label[-1][at])]
-            said = f"{row['id']}: {label} ({100 * confidence[at]:.0f} %)"
-            _show_clip(tracker, f"picks/{word}_confident/{place}", row, said)
+            caption = f"{row['id']}: {label} ({100 * confidence[at]:.0f} %)"
+            _show_clip(tracker, f"picks/{word}_confident/{place}", row, caption)
 
 
-def _show_clip(tracker: Tracker, tag: str, row: Any, said: str) -> None:
+def _show_clip(tracker: Tracker, tag: str, row: Any, caption: str) -> None:
     text = row["text"] if isinstance(row["text"], str) else ""
     if not isinstance(row["audio"], str):
-        tracker.text(tag, f"{said} {text}")
+        tracker.text(tag, f"{caption} {text}")
         return
     try:
         wave = load_audio(row["audio"])
     except AudioError:  # it was extracted before, so it has gone since: nothing to listen to
         return
-    tracker.audio(tag, wave, SAMPLE_RATE, f"{said} {text}")
+    tracker.audio(tag, wave, SAMPLE_RATE, f"{caption} {text}")
 
 
 def _show_projector(tracker: Tracker, dataset: Dataset, state: RoundState) -> None:

@@ -110,10 +110,10 @@ class Ensemble:
 
         def one(params, buffers, inputs, here):
             out = functional_call(template, (params, buffers), (inputs, here))
-            said = {"fused": out.logits}
+            outputs = {"fused": out.logits}
             if self.config.affect:
-                said["affect"] = out.affect
-            return said, out.modality_logits
+                outputs["affect"] = out.affect
+            return outputs, out.modality_logits
 
         spread = vmap(one, in_dims=(0, 0, None, None), randomness="error")
         parts = []
@@ -124,9 +124,9 @@ class Ensemble:
         if not parts:
             empty = next(iter(self.params.values())).new_zeros(self.count, 0, self.classes)
             return Logits(empty, dict.fromkeys(self.dims, empty))
-        said = {k: torch.cat([p[0][k] for p in parts], 1) for k in parts[0][0]}
+        outputs = {k: torch.cat([p[0][k] for p in parts], 1) for k in parts[0][0]}
         heads = {m: torch.cat([p[1][m] for p in parts], 1) for m in self.dims}
-        return Logits(said["fused"], heads, said.get("affect"))
+        return Logits(outputs["fused"], heads, outputs.get("affect"))
 
     def on_axes(self) -> Ensemble:
         """Returns the linear members' maps for rows given by their `coordinates`, not by values."""

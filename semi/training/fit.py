@@ -168,8 +168,8 @@ def over_members(member: Callable, parts: int) -> Callable:
         return x.unflatten(0, (parts, -1)) if isinstance(x, Tensor) else x
 
     def together(*given: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, told = every(*(split(x) for x in given))
-        return loss.flatten(), {k: v.flatten(0, 1) for k, v in told.items()}
+        loss, parts_by_name = every(*(split(x) for x in given))
+        return loss.flatten(), {k: v.flatten(0, 1) for k, v in parts_by_name.items()}
 
     return together
 

@@ -127,8 +127,8 @@ class Objective(nn.Module):
             if not isinstance(aims.task, TaughtTask):
                 return measure(logits + batch.adjust, both, here, context)
             given, taught = _halves(here, 2 if batch.twins else 1)
-            told = measure(logits + batch.adjust, both, given, context)
-            return told + teacher_loss(logits, both, taught, aims.task)
+            given_loss = measure(logits + batch.adjust, both, given, context)
+            return given_loss + teacher_loss(logits, both, taught, aims.task)
 
         fused = cost(out.logits, rows)
         parts, loss = {"fused": fused}, fused

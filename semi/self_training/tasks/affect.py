@@ -51,13 +51,13 @@ class Affect:
         chosen. Within bins of the predicted value: over all of them only mid-range rows would be
         left, and the student would regress to the mean.
         """
-        said = state.outputs.affect
-        if said is None or dataset.affect is None:
+        predicted = state.outputs.affect
+        if predicted is None or dataset.affect is None:
             raise ValueError("task.kind affect needs valence or arousal in the manifest")
         known = dataset.affect[dataset.gold]
         scale = torch.nan_to_num(deviation(known), nan=1.0).clamp(min=1e-6)  # (2,)
-        spread = (said.pool_spread / scale).mean(2)  # (G, P)
-        code = torch.stack([bins(chain) for chain in said.pool])  # (G, P)
+        spread = (predicted.pool_spread / scale).mean(2)  # (G, P)
+        code = torch.stack([bins(chain) for chain in predicted.pool])  # (G, P)
         tie = dataset.tie()
         chosen = torch.zeros_like(spread, dtype=torch.bool)
         for part in range(BINS**2):
@@ -74,7 +74,7 @@ class Affect:
             torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8),
             [{} for _ in range(dataset.folds + 1)],
             [f"{int(chosen[-1].sum())} rows of the smallest spread of the members"],
-            affect=said.pool,
+            affect=predicted.pool,
         )
         return pseudo_labels, spread.new_zeros(*code.shape, classes)
 
@@ -94,10 +94,10 @@ class Affect:
         truth = dataset.affect[rows]
         known = ~truth.isnan().all(1)
         if bool(known.any()):
-            said = pseudo_labels.affect[-1][chosen][known].cpu().numpy()
+            predicted = pseudo_labels.affect[-1][chosen][known].cpu().numpy()
             group = dataset.group[rows[known].cpu().numpy()]
-            told = affect_measured(said, truth[known].cpu().numpy(), group, seed=0)
-            facts["pseudo"] = hidden_facts(chosen, known, None) | {"ccc": told["ccc"]}
+            agreement = affect_measured(predicted, truth[known].cpu().numpy(), group, seed=0)
+            facts["pseudo"] = hidden_facts(chosen, known, None) | {"ccc": agreement["ccc"]}
         return facts
 
     def columns(

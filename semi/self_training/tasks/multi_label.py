@@ -92,9 +92,9 @@ class MultiLabel:
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns what a round added by class, and how many of its labels hidden gold confirms."""
         chosen = pseudo_labels.chosen[-1]
-        said = (pseudo_labels.probs >= YES)[chosen]  # (A, C)
+        yes = (pseudo_labels.probs >= YES)[chosen]  # (A, C)
         facts: dict[str, Any] = {
-            "class_mix": dict(zip(dataset.classes, said.sum(0).tolist(), strict=True)),
+            "class_mix": dict(zip(dataset.classes, yes.sum(0).tolist(), strict=True)),
             "class_mix_kl": None,
         }
         if dataset.multi is None:
@@ -102,9 +102,9 @@ class MultiLabel:
         truth = dataset.multi[dataset.pool][chosen]
         known = ~truth.isnan().any(1)
         if bool((~dataset.multi[dataset.pool].isnan().any(1)).any()):
-            hit = (said & (truth > 0.5))[known].sum()
+            hit = (yes & (truth > 0.5))[known].sum()
             facts["pseudo"] = hidden_facts(
-                chosen, known, float(hit) / max(1, int(said[known].sum()))
+                chosen, known, float(hit) / max(1, int(yes[known].sum()))
             )
         return facts
 
@@ -170,5 +170,5 @@ def member_spread(dataset: Dataset, state: RoundState) -> Tensor:
         raise RuntimeError("the round that teaches has no model")
     rows = dataset.pool
     values = {m: v[rows] for m, v in dataset.values.items()}
-    said = state.ensemble.predict_logits(values, dataset.present[rows]).fused.sigmoid()
-    return said.unflatten(0, (dataset.folds + 1, -1)).std(1, correction=0)
+    probs = state.ensemble.predict_logits(values, dataset.present[rows]).fused.sigmoid()
+    return probs.unflatten(0, (dataset.folds + 1, -1)).std(1, correction=0)

@@ -49,8 +49,8 @@ class Finetuned:
         lines = []
         for now in self.history:
             watch = now.get("watch_macro_f1")
-            told = f", macro-F1 of the rows kept out {100 * watch:.1f} %" if watch else ""
-            lines.append(f"step {now['step']}: loss {now['loss']:.3f}{told}")
+            watched = f", macro-F1 of the rows kept out {100 * watch:.1f} %" if watch else ""
+            lines.append(f"step {now['step']}: loss {now['loss']:.3f}{watched}")
         lines += [f"{f}: use it with encoders.{m}.model={f}" for m, f in self.folders.items()]
         return "\n".join([*lines, *self.notes])
 

@@ -67,10 +67,10 @@ def solve_logistic(
     mass = target.sum(-1, keepdim=True)
 
     def slope(w: Tensor) -> tuple[Tensor, Tensor]:
-        said = (x @ w).log_softmax(-1)
-        loss = -((said * target).sum(-1) * weight).sum(-1)
+        log_probs = (x @ w).log_softmax(-1)
+        loss = -((log_probs * target).sum(-1) * weight).sum(-1)
         loss = loss + 0.5 * (ridge[:, None] * w * w).sum((1, 2))
-        rest = (said.exp() * mass - target) * weight[..., None]
+        rest = (log_probs.exp() * mass - target) * weight[..., None]
         return loss, x.T @ rest + ridge[:, None] * w
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
