@@ -16,7 +16,9 @@ from semi.self_training.model_dir import load_model
 from semi.self_training.run_dir import Run
 
 FINAL = ["distill.final=true", "train.members=2", "rounds.accept_se=9", "rounds.min_information=0",
-         "train.lr=0.02", "train.steps=60", "distill.temperature=1"]  # fmt: skip
+         "train.lr=0.02", "train.steps=60", "distill.temperature=1",
+         # a student that clearly ships, and no dropout: releases of torch draw it differently
+         "seed=2", "model.dropout=0"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
