@@ -22,7 +22,7 @@ from semi.self_training.final_student import taught_round
 from semi.self_training.rounds import warm_start
 from semi.self_training.soft_labels import SoftLabels, words_of
 from semi.training.losses import cross_entropy
-from semi.training.objective import NO_STAKES, teacher_loss
+from semi.training.objective import NO_CONTEXT, teacher_loss
 
 QUIET = ContrastConfig(
     modality=False, rest=False, noise=False, weight=0, weight_end=0, pretrain_steps=0
@@ -108,7 +108,7 @@ def test_the_loss_is_hintons_of_a_loop_over_rows():
         torch.cat([*row, nothing, nothing]) for row in ((views, nothing), (nothing, views))
     )
     task = TaughtTask(temperature=t)
-    got = cross_entropy(z, target, given, NO_STAKES) + teacher_loss(z, target, taught, task)
+    got = cross_entropy(z, target, given, NO_CONTEXT) + teacher_loss(z, target, taught, task)
     (slope,) = torch.autograd.grad(got, z)
     want = torch.zeros_like(z)
     for i in range(3):
@@ -172,7 +172,7 @@ def test_no_word_of_the_teacher_carries_a_label_that_the_students_chain_holds_ou
     students = []
     for one in (dataset, spoilt):
         state = warm_start(one, config, {})
-        labels = words_of(one, state.outputs, state.ensemble)
+        labels = words_of(one, state)
         students.append(taught_round(one, labels, config, {}, lambda step, values: None).ensemble)
     for name, value in students[0].params.items():
         assert torch.equal(value[:2], students[1].params[name][:2]), name
