@@ -33,7 +33,7 @@ from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
 from semi.training.losses import LossContext
-from semi.training.objective import Batch, Objective, ObjectiveConfig
+from semi.training.objective import Batch, MemberRows, Objective, ObjectiveConfig
 
 CLASSES = 6
 
@@ -78,7 +78,7 @@ def plain(
             known = target.argmax(1)
             batch = Batch(inputs, both, torch.tensor(contrast.weight), adjust)
             smooth = target * 0.95 + 0.05 / CLASSES
-            loss, _ = objective(batch, smooth, weight, known, {})
+            loss, _ = objective(batch, MemberRows(smooth, weight, known))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip)

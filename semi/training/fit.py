@@ -15,32 +15,21 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import ContrastConfig
-from noise import Corruption, NoiseConfig
+from noise import NoiseConfig
 
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
-from .batches import (
-    StepRows,
-    TrainingTargets,
-    correction,
-    draws,
-    given_labels,
-    mixed,
-    noisy_batch,
-    pseudo_scale,
-    row_weights,
-    sure,
-)
+from .batches import TrainingTargets
 from .ensemble import Ensemble
 from .losses import LossContext
-from .objective import Batch, Objective, ObjectiveConfig
+from .objective import Batch, MemberRows, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
+from .steps import Teaching, steps
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
 LOG_EVERY = 25
-PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the steps
 OWN = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from part to part
 
 
@@ -65,111 +54,73 @@ def fit(
     chains, in their order; they may differ in what OWN names.
     """
     configs = [config] if isinstance(config, TrainConfig) else list(config)
-    config = alike(configs, targets)
-    device = targets.present.device
-    steps = config.steps
-    generator = torch.Generator(device=device).manual_seed(seed)
+    config, task = alike(configs, targets), task or TaskConfig()
+    device, chains = targets.present.device, len(targets.target)
     params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
-    task = task or TaskConfig()
     counts = targets.target[-1, targets.gold].sum(0)
     context = LossContext(counts, config.focal_gamma, config.ldam_margin)
     aims = ObjectiveConfig(config, context, task, classify)
     model = ensemble.template.train()
-    twins = needs_twins(aims, contrast, model)
     objective = Objective(model, contrast, aims)
-    corrupt = {m: Corruption(noise, device=device) for m in targets.values}
     optimizer = MemberAdamW(list(params.values()), configs)
     if device.type == "cpu":
         keep_heap()
-    chains, classes = targets.target.shape[0], targets.target.shape[2]
-    repeat = ensemble.count // chains
-    rows = draws(targets, config, generator, task)  # (steps, B)
-    size = rows.shape[1] // 2 if len(targets.pseudo) else rows.shape[1]
-    factor, adjust = correction(targets, config, task)
-    smooth = torch.tensor([c.label_smoothing for c in configs], device=device)
-    smooth = smooth.repeat_interleave(chains // len(configs))[:, None, None]  # (G, 1, 1)
-    spread = 2 if task.multi else classes
-    by_class = classify and contrast.intra + contrast.inter > 0
     scale = None
     if targets.affect is not None:
         scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
+    twins = needs_twins(aims, contrast, model)
+    teaching = Teaching(
+        targets, configs, noise, contrast, task, ensemble.count, classify, twins, scale
+    )
 
-    def member(p, b, batch, target, weight, known, extra):
+    def member(p, b, batch, taught):
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
-        return functional_call(objective, state, (batch, target, weight, known, extra))
+        return functional_call(objective, state, (batch, taught))
 
-    run = over_members(member, len(configs))
+    generator = torch.Generator(device=device).manual_seed(seed)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
-        for step in range(steps):
-            at = rows[step]
-            inputs, present = noisy_batch(targets, at, corrupt, noise, generator, twins)
-            ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * steps))
-            weight = row_weights(targets, at, size, factor, ramp)
-            target = targets.target[:, at]
-            known = torch.where(targets.weight[:, at] > 0, target.argmax(-1), -1)
-            if task.kind != "single":
-                known = known if task.kind == "joint" else sure(known, target, task)
-            affect = None
-            if targets.affect is not None and scale is not None:
-                affect = (targets.affect[:, at] - scale.mean) / scale.std
-            negative = None
-            if targets.negative is not None:
-                scale_now = pseudo_scale(targets, len(at) - size, ramp)
-                negative = targets.negative[:, at] * scale_now[..., None]
-            if noise.mixup_alpha > 0 and classify:
-                step_rows = StepRows(inputs, present, target, weight, affect, negative)
-                step_rows = mixed(step_rows, noise.mixup_alpha, generator)
-                inputs, target, affect = step_rows.inputs, step_rows.target, step_rows.affect
-                weight, negative = step_rows.weight, step_rows.negative
-            extra = {} if affect is None else {"affect": affect}
-            if negative is not None:
-                extra["negative"] = negative
-            target = target * (1 - smooth) + smooth / spread
-            if by_class:
-                extra["gold"] = given_labels(known, size)
-            share = contrast.weight + (contrast.weight_end - contrast.weight) * step / steps
-            share = share if classify else 1.0
-            contrasted = adjust.new_tensor(share)
-            batch = Batch(inputs, present, contrasted, adjust, share > 0, size, ramp, twins)
-            each = [t.repeat_interleave(repeat, 0) for t in (target, weight, known)]
-            extra = {k: t.repeat_interleave(repeat, 0) for k, t in extra.items()}
-            loss, parts = run(params, ensemble.buffers, batch, *each, extra)
+        for step, (batch, taught) in enumerate(steps(teaching, generator)):
+            run = over_members(member, len(configs), taught)
+            loss, parts = run(params, ensemble.buffers, batch, taught)
             optimizer.zero_grad()
             loss.sum().backward()
             if config.clip > 0:
                 clip_members([p.grad for p in params.values() if p.grad is not None], config.clip)
-            optimizer.step(step, steps)
-            if on_step is not None and (step % LOG_EVERY == 0 or step == steps - 1):
-                seen = {k: float(v.detach().mean()) for k, v in parts.items()}
-                seen |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
-                on_step(step, {"lr": learning_rate(step, steps, config)} | seen)
+            optimizer.step(step, config.steps)
+            if on_step is not None and (step % LOG_EVERY == 0 or step == config.steps - 1):
+                values = {k: float(v.detach().mean()) for k, v in parts.items()}
+                values |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
+                on_step(step, {"lr": learning_rate(step, config.steps, config)} | values)
     done = {k: v.detach() for k, v in params.items()}
     if scale is not None:
-        done = unscale_affect(done, scale, repeat)
+        done = unscale_affect(done, scale, ensemble.count // chains)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
 
 
-def over_members(member: Callable, parts: int) -> Callable:
+def over_members(member: Callable, parts: int, taught: MemberRows) -> Callable:
     """Returns `member` as a function of stacked members (E, ...), its third argument shared.
 
     Dropout differs from member to member but not from part to part: a part comes out as it would
-    alone.
+    alone. `taught` says what rows teach: what is None there is not stacked.
     """
-    where = (0, 0, None, 0, 0, 0, 0)
+    where = (0, 0, None, taught.each(lambda _: 0))
     run = vmap(member, in_dims=where, randomness="different")
     if parts == 1:
         return run
     every = vmap(run, in_dims=where, randomness="same")
 
-    def split(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {k: v.unflatten(0, (parts, -1)) for k, v in x.items()}
-        return x.unflatten(0, (parts, -1)) if isinstance(x, Tensor) else x
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(0, (parts, -1))
 
-    def together(*given: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, parts_by_name = every(*(split(x) for x in given))
-        return loss.flatten(), {k: v.flatten(0, 1) for k, v in parts_by_name.items()}
+    def together(
+        params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, taught: MemberRows
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, by_name = every(
+            {k: split(v) for k, v in params.items()}, {k: split(v) for k, v in buffers.items()},
+            batch, taught.each(split),
+        )  # fmt: skip
+        return loss.flatten(), {k: v.flatten(0, 1) for k, v in by_name.items()}
 
     return together
 

@@ -7,7 +7,9 @@ no host reads in here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +35,29 @@ class Batch:
     contrast: Tensor  # () weight of the contrastive terms at this step
     adjust: Tensor  # (C,) added to the logits (logit adjustment), zeros otherwise
     contrasting: bool = True  # False leaves the contrastive terms out
-    gold: int = 0  # rows before those of the pool
-    ramp: float = 1.0  # of what is learned from the pool
     twins: bool = True  # False: there are no noisy rows
 
     def both(self, x: Tensor) -> Tensor:
         """Returns what is known of the B rows for every row of `inputs`."""
         return torch.cat([x, x]) if self.twins else x
+
+
+class MemberRows(NamedTuple):
+    """What one member is taught about the B rows of a batch; None where the task has none of it.
+
+    Stacked to (E, B, ...) for all members.
+    """
+
+    target: Tensor  # (B, C) soft targets of the member's fold
+    weight: Tensor  # (B,) row weights of its fold; 0 = not a training row of it
+    known: Tensor  # (B,) int64 class it may use to tell false negatives, -1 = unknown
+    affect: Tensor | None = None  # (B, 2) scaled valence and arousal, NaN = unknown
+    gold: Tensor | None = None  # (B,) int64 given class of its fold's own rows, -1 elsewhere
+    negative: Tensor | None = None  # (B, C) weights of the classes that a row surely is not
+
+    def each(self, change: Callable[[Tensor], Any]) -> MemberRows:
+        """Returns every field changed; what is None stays so."""
+        return MemberRows._make(None if field is None else change(field) for field in self)
 
 
 @dataclass
@@ -61,48 +79,36 @@ class Objective(nn.Module):
         self.contrast = contrast
         self.aims = aims
 
-    def forward(
-        self,
-        batch: Batch,
-        target: Tensor,
-        weight: Tensor,
-        known: Tensor,
-        extra: dict[str, Tensor],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the scalar loss and its parts by name.
 
         Args:
-            batch: the shared rows.
-            target: (B, C) soft targets of this member's fold.
-            weight: (B,) row weights of this member's fold; 0 = not a training row of it.
-            known: (B,) int64 class this fold may use to tell false negatives, -1 = unknown.
-            extra: what the task needs beside: "affect" (B, 2) scaled valence and arousal, NaN =
-                unknown; "gold" (B,) int64 given class of this fold's own rows, -1 elsewhere;
-                "negative" (B, C) weights of the classes that a row surely is not.
+            batch: the rows, which all members share.
+            taught: what this member is taught about them.
         """
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
         loss = out.logits.new_zeros(())
-        rows = self._rows(weight, batch) if self.aims.classify else None
+        rows = self._rows(taught.weight, batch) if self.aims.classify else None
         if rows is not None and self.aims.task.classes_weight > 0:
-            loss, parts = self._classification(out, batch, target, rows)
-        if "negative" in extra:
-            weights = self._rows(extra["negative"], batch)  # (2B, C)
+            loss, parts = self._classification(out, batch, taught.target, rows)
+        if taught.negative is not None:
+            weights = self._rows(taught.negative, batch)  # (2B, C)
             parts["negative"] = negative_learning(out.logits + batch.adjust, weights)
             loss = loss + parts["negative"]
-        if "affect" in extra and rows is not None:
-            parts["affect"] = self._affect(out, batch, extra["affect"], weight)
+        if taught.affect is not None and rows is not None:
+            parts["affect"] = self._affect(out, batch, taught.affect, taught.weight)
             loss = loss + self.aims.task.affect_weight * parts["affect"]
         auxiliary = getattr(self.model, "auxiliary", None)
         if auxiliary is not None:
             for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
                 parts[f"aux/{name}"] = value
                 loss = loss + value
-        if "gold" in extra:
-            for name, value in self._by_class(out, batch, extra["gold"], weight).items():
+        if taught.gold is not None:
+            for name, value in self._by_class(out, batch, taught.gold, taught.weight).items():
                 parts[f"contrast/{name}"] = value
                 loss = loss + getattr(self.contrast, name) * value
-        terms = self._contrast(out, batch, known)
+        terms = self._contrast(out, batch, taught.known)
         if terms:
             total = torch.stack(list(group_means(terms).values())).sum()
             parts |= {f"contrast/{k}": v for k, v in terms.items()}
