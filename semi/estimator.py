@@ -27,10 +27,10 @@ from .data.folds import assign_folds
 from .estimator_columns import UNLABELED, Columns, grouped, labeled_rows, plain, validated
 from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
-from .self_training.teacher import answer
 from .training.dataset import Dataset
 from .training.ensemble import Ensemble
 from .training.students import STUDENTS
+from .training.teacher import answer
 
 
 class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):

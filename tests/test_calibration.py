@@ -9,13 +9,7 @@ import torch
 
 from pseudo_label.bounds import lower_bound, precision_thresholds, rows_needed
 from pseudo_label.calibration import Calibration, fit_calibration, fit_temperature
-from pseudo_label.reliability import (
-    aurc,
-    brier,
-    ece,
-    reliability,
-    risk_coverage,
-)
+from pseudo_label.reliability import aurc, brier, ece, reliability, risk_coverage
 
 
 def draw(rows, classes=4, temperature=2.0, seed=0):

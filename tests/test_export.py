@@ -17,8 +17,8 @@ from semi.features.tensors import Features, Frames
 from semi.runs.export import export
 from semi.runs.shipped import Shipped
 from semi.self_training.model_dir import Model, load_model, save_model
-from semi.self_training.teacher import Voter, answer
 from semi.training.ensemble import Ensemble
+from semi.training.teacher import Voter, answer
 
 EVERY = (*KINDS, *CLOSED_FORM)
 

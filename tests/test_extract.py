@@ -394,7 +394,8 @@ def test_without_a_screen_progress_is_a_few_plain_lines(table, tmp_path, capsys)
 
 def test_encoders_that_are_not_set_are_an_error_in_one_sentence():
     from models.encoders import SpeechConfig, TextConfig
-    from semi.config.schema import Config, EncodersConfig
+    from semi.config.schema import Config
+    from semi.features.config import EncodersConfig
 
     config = Config()  # not loaded: loading would have refused it
     config.encoders = EncodersConfig(SpeechConfig(model="none"), TextConfig(model="none"))

@@ -21,10 +21,11 @@ from models.encoders.layer_decay import layer_decay_groups
 from models.encoders.trainable import TrainableSpeech, TrainableText
 from models.losses.gather import gather_with_grad
 from semi.config.finetune import FinetuneConfig
-from semi.config.schema import Config, EncodersConfig, load_config, save
+from semi.config.schema import Config, load_config, save
 from semi.data.manifest import Manifest
 from semi.data.roles import Splits
 from semi.errors import ConfigError, ManifestError, RunError
+from semi.features.config import EncodersConfig
 from semi.training.finetune.data import drawn, gold_rows
 from semi.training.finetune.finetune import finetune
 from semi.training.finetune.learner import pruner_at, rate_at

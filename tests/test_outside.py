@@ -9,8 +9,8 @@ from two_runs import settings, write_manifest
 import semi
 from pseudo_label import SelectionConfig
 from pseudo_label.selection import Pool, select
+from semi.data.external_votes import outside_votes
 from semi.errors import ConfigError, RunError
-from semi.self_training.external_votes import outside_votes
 
 IDS = np.array(["a", "b", "c", "d"])
 

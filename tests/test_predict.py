@@ -21,8 +21,8 @@ from semi.files import read_json, write_json
 from semi.runs.answers import lines
 from semi.runs.predict import Predictor, load, predict, utterances
 from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
-from semi.self_training.teacher import Voter
 from semi.training.ensemble import Ensemble
+from semi.training.teacher import Voter
 
 CLASSES = ["기쁨", "sad", "calm"]
 

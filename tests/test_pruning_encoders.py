@@ -5,12 +5,7 @@ import torch
 
 from models.encoders.flops import encoder_flops, frontend_flops
 from models.encoders.merging import METHODS
-from models.encoders.pruning import (
-    PruningConfig,
-    TokenPruner,
-    keep_counts,
-    supports_pruning,
-)
+from models.encoders.pruning import PruningConfig, TokenPruner, keep_counts, supports_pruning
 from models.encoders.speech_models import make_backbone
 
 

@@ -18,7 +18,7 @@ from semi.self_training.ledger import merge_rounds, round_rows
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, targets_of, warm_start
 from semi.self_training.tasks import TASKS
-from semi.self_training.teacher import TeacherOutputs, Voter
+from semi.training.teacher import TeacherOutputs, Voter
 
 
 def test_zero_rounds_equals_supervised_training():

@@ -20,7 +20,6 @@ from semi.evaluation.multitask import affect_measured, multi_measured
 from semi.features.sequences import sequences
 from semi.features.tensors import Frames
 from semi.self_training.rounds import run_rounds, targets_of
-from semi.self_training.teacher import answer, chain_affect, chain_logits
 from semi.training.affect_scale import affect_scale
 from semi.training.batches import StepRows, given_labels, mixed
 from semi.training.dataset import Dataset
@@ -28,6 +27,7 @@ from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
 from semi.training.losses import LOSSES, LossContext, binary_cross_entropy
 from semi.training.rows import manifest_of_task
+from semi.training.teacher import answer, chain_affect, chain_logits
 
 QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
 PLAIN = ContrastConfig(

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.encoders import ArrayConfig, SpeechConfig, TextConfig
 from models.fusion.config import CLOSED_FORM
 
 from ..data.config import DataConfig
 from ..errors import ConfigError
-from ..features.config import FeaturesConfig
+from ..features.config import EncodersConfig, FeaturesConfig, keeps_frames
 from ..files import write_text
 from . import loading as settings
 from .distillation import DistillConfig
@@ -42,27 +41,6 @@ NOT_IN_SIGNATURE = (
     "finetune",  # another command's
     "distill.teacher",  # teacher.json holds the hash of its model
 )
-
-
-@dataclass
-class EncodersConfig:
-    """What turns an utterance into embeddings, one encoder a modality."""
-
-    speech: SpeechConfig = field(default_factory=SpeechConfig)
-    """Audio -> embedding; model: none leaves the modality out."""
-    text: TextConfig = field(default_factory=TextConfig)
-    """Text -> embedding; model: none leaves the modality out."""
-    extra: dict[str, ArrayConfig] = field(default_factory=dict)
-    """Further modalities as precomputed arrays, e.g. {video: {column: video}}."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError when a further modality takes the name of a built-in one."""
-        for name in self.extra:
-            if name in ("speech", "text", "fused") or not re.fullmatch(r"[A-Za-z_]\w*", name):
-                raise ValueError(
-                    f"extra: '{name}' cannot name a further modality; use a word of letters, "
-                    "digits and _ other than speech, text and fused"
-                )
 
 
 @dataclass
@@ -167,7 +145,8 @@ def refuse_recipe(config: Config, verb: str) -> None:
 
 def check(config: Config) -> Config:
     """Returns a config built in Python, after the checks that a loaded one has been through."""
-    problems = [f"{key}: {sentence}" for key, sentence in _together(_sections(config), False)]
+    sections = _sections(config)
+    problems = [f"{key}: {sentence}" for key, sentence in _together(sections, False)]
     if problems:
         raise ConfigProblems(problems, config.data)
     return config
@@ -184,7 +163,8 @@ def signature(config: LearningConfig) -> dict[str, object]:
 
 def save(config: Config, path: str | Path) -> None:
     """Writes the resolved settings as YAML, whole or not at all."""
-    write_text(path, to_yaml(config))
+    text = to_yaml(config)
+    write_text(path, text)
 
 
 def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
@@ -201,20 +181,14 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         if models == {"none"}:
             sentence = "every modality is 'none'; set encoders.speech.model or encoders.text.model"
             found.append(("encoders", sentence))
-    found += _frames_problems(sections)
     found += _closed_form_problems(sections)
     select = sections.get("select")
     if select is not None and data is not None and select.rule == "external" and not data.outside:
         sentence = "rule external asks outside voters, but data.outside names no file of them"
         found.append(("select.rule", sentence))
-    task = sections.get("task")
-    return found if task is None else found + task_problems(task, sections)
-
-
-def keeps_frames(encoders: EncodersConfig) -> bool:
-    """Says whether any modality keeps its frames (pooling: frames)."""
-    sections = (encoders.speech, encoders.text, *encoders.extra.values())
-    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+    if (task := sections.get("task")) is not None:
+        found += task_problems(task, sections)
+    return found + _frames_problems(sections)
 
 
 def _frames_problems(sections: dict) -> list[tuple[str, str]]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from models.encoders import ArrayConfig, SpeechConfig, TextConfig
+
+from ..data.config import DataConfig
 
 STANDARDIZE = ("global", "speaker", "none")
 
@@ -40,3 +46,40 @@ class FeaturesConfig:
             raise ValueError(f"max_frames must be >= 1, got {self.max_frames}")
         if not self.speaker_shrink >= 0:
             raise ValueError(f"speaker_shrink must be >= 0, got {self.speaker_shrink}")
+
+
+@dataclass
+class EncodersConfig:
+    """What turns an utterance into embeddings, one encoder a modality."""
+
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    """Audio -> embedding; model: none leaves the modality out."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """Text -> embedding; model: none leaves the modality out."""
+    extra: dict[str, ArrayConfig] = field(default_factory=dict)
+    """Further modalities as precomputed arrays, e.g. {video: {column: video}}."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when a further modality takes the name of a built-in one."""
+        for name in self.extra:
+            if name in ("speech", "text", "fused") or not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(
+                    f"extra: '{name}' cannot name a further modality; use a word of letters, "
+                    "digits and _ other than speech, text and fused"
+                )
+
+
+def keeps_frames(encoders: EncodersConfig) -> bool:
+    """Says whether any modality keeps its frames (pooling: frames)."""
+    sections = (encoders.speech, encoders.text, *encoders.extra.values())
+    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+
+
+class ExtractionConfig(Protocol):
+    """What extraction reads of a run's settings; `semi.config.schema.Config` has it."""
+
+    data: DataConfig
+    encoders: EncodersConfig
+    features: FeaturesConfig
+    device: str
+    precision: str

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.audio import Quarantined
 from ..errors import EncoderError
+from .config import ExtractionConfig
 from .keys import FileKeys
 from .merge import read_quarantine
 from .sources import Limits, Source, array_source, audio_source, text_source
@@ -73,7 +74,7 @@ class Extraction:
         write_whole(Path(path), lambda file: file.write(content))
 
 
-def extract(config: Any, *, progress: bool = True) -> Extraction:
+def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
     """Fills the feature store for the manifest that `config` names, resuming where it stopped.
 
     Started several times at once (torchrun, a SLURM array, or by hand) the processes share the
@@ -194,7 +195,7 @@ def _length(word: str, seconds: float, which: str, limit: float) -> str:
     return f"{word}: {seconds:.2f} s, data.{which}_seconds is {limit:g}"
 
 
-def open_encoders(config: Any) -> dict[str, Encoder]:
+def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
     """Returns the encoders that `config.encoders` asks for, by modality; EncoderError otherwise.
 
     Weights are read when the first row is encoded. Under torchrun, device `cuda` means the GPU of

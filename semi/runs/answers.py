@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
-    from ..self_training.teacher import Prediction
+    from ..training.teacher import Prediction
 
 
 def table_of(

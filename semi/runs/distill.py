@@ -33,10 +33,10 @@ from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
 from ..self_training.soft_labels import SoftLabels, words_of
 from ..self_training.state import RoundState
-from ..self_training.teacher import Prediction
 from ..training.dataset import Dataset
 from ..training.rows import read_rows
 from ..training.students import STUDENTS, learned_start
+from ..training.teacher import Prediction
 from .comparison import FEW
 from .reopen import reopen, result_of
 

@@ -20,7 +20,7 @@ from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
 from ..files import replacing
 from ..self_training.model_dir import Model, load_model
-from ..self_training.teacher import answer
+from ..training.teacher import answer
 from .predictions import write_predictions
 from .reopen import predictions_of
 from .shipped import Shipped, frames_of

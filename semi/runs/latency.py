@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..config.schema import keeps_frames
 from ..errors import SemiError
+from ..features.config import keeps_frames
 from ..self_training.model_dir import Model, load_model, same_encoder
-from ..self_training.teacher import answer
+from ..training.teacher import answer
 
 if TYPE_CHECKING:
     import pandas as pd

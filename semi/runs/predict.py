@@ -76,7 +76,7 @@ class Predictor:
         self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        from ..config.schema import keeps_frames
+        from ..features.config import keeps_frames
         from ..features.extract import open_encoders
         from ..features.read import read_features
         from ..features.sequences import sequences
@@ -117,7 +117,7 @@ class Predictor:
 
     def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
         """Returns the table of answers to standardised features (N rows)."""
-        from ..self_training.teacher import answer
+        from ..training.teacher import answer
         from .answers import table_of
 
         model = self.model

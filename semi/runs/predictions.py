@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.task import TaskConfig
+from ..data.external_votes import probabilities_of
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..files import replacing, write_table
-from ..self_training.external_votes import probabilities_of
 
 if TYPE_CHECKING:
     import pandas as pd

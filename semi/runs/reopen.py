@@ -16,8 +16,8 @@ from ..self_training.model_dir import Model, load_model
 from ..self_training.prepare import Prepared, load_dataset
 from ..self_training.run_dir import Run
 from ..self_training.state import RoundState
-from ..self_training.teacher import answer
 from ..training.dataset import Dataset
+from ..training.teacher import answer
 from .predictions import Predictions, read_external, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row

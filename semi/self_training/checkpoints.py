@@ -18,12 +18,12 @@ from ..config.schema import Config
 from ..files import read_json, read_tensors, write_dir, write_json, write_table, write_tensors
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
+from ..training.teacher import AffectOutputs, Voter, outputs_of_logits
 from .ledger import merge_rounds, round_rows
 from .record import round_record
 from .run_dir import Run
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
-from .teacher import AffectOutputs, Voter, outputs_of_logits
 
 STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
 AFFECT = ("oof", "pool", "pool_spread")
@@ -98,24 +98,24 @@ class RunRecorder:
     def save(self, state: RoundState) -> None:
         """Writes a judged round whole, then the ledger so far and the round's metrics line."""
         record = round_record(self.dataset, state, self.config, self.rule)
+        tensors, rows = _tensors(state), None
+        if state.pseudo_labels is not None and self.before is not None:
+            task = TASKS[self.config.task.kind]
+            rows = round_rows(self.dataset, state, self.before, self.rule, task)
+        spec = state.ensemble.spec() if state.ensemble is not None and state.accepted else None
+        saved = {
+            "voter": state.outputs.voter.state_dict(),
+            "ensemble": spec,
+            "metric": state.metric,
+            "se": state.se,
+            "information": state.information,
+            "agreement": state.agreement,
+        }
         with self.run.write_round(state.number) as folder:
-            write_tensors(folder / STATE, _tensors(state))
-            spec = state.ensemble.spec() if state.ensemble is not None and state.accepted else None
-            write_json(
-                folder / VOTER,
-                {
-                    "voter": state.outputs.voter.state_dict(),
-                    "ensemble": spec,
-                    "metric": state.metric,
-                    "se": state.se,
-                    "information": state.information,
-                    "agreement": state.agreement,
-                },
-            )
+            write_tensors(folder / STATE, tensors)
+            write_json(folder / VOTER, saved)
             write_json(folder / RECORD, record)
-            if state.pseudo_labels is not None and self.before is not None:
-                task = TASKS[self.config.task.kind]
-                rows = round_rows(self.dataset, state, self.before, self.rule, task)
+            if rows is not None:
                 write_table(folder / LEDGER, rows)
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})

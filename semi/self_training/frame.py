@@ -159,15 +159,16 @@ def run_frame(
         resume: go on with the run of that name.
         progress: bars on stderr.
     """
-    with limited_threads(config.threads), Run.create(config, resume=resume) as run:
+    with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
-        try:
-            ready = prepare(config, manifest, splits, progress=progress)
-        except Exception:
-            run.take_back()
-            raise
-        frame = RunFrame(run, ready, progress)
-        try:
-            yield frame
-        finally:
-            frame.close()
+        with limited_threads(config.threads):
+            try:
+                ready = prepare(config, manifest, splits, progress=progress)
+            except Exception:
+                run.take_back()
+                raise
+            frame = RunFrame(run, ready, progress)
+            try:
+                yield frame
+            finally:
+                frame.close()

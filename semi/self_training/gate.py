@@ -10,9 +10,9 @@ import torch
 from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
+from ..training.teacher import TeacherOutputs, teacher_outputs
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
-from .teacher import TeacherOutputs, teacher_outputs
 
 
 def judged(

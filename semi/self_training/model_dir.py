@@ -17,7 +17,7 @@ from ..errors import RunError
 from ..features.standardize import Standardizer
 from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
 from ..training.ensemble import Ensemble
-from .teacher import Voter
+from ..training.teacher import Voter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from ..features.principal import principal
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
+from ..training.teacher import Voter
 from .state import RoundState
-from .teacher import Voter
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
 WITH_MEMBERS = ("ups",)  # rules that look at the spread of the members

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..config.schema import Config, keeps_frames
+from ..config.schema import Config
+from ..data.external_votes import outside_notes, outside_votes
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
+from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
 from ..features.read import read_features
 from ..features.sequences import sequences
@@ -20,7 +22,6 @@ from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import read_rows
-from .external_votes import outside_notes, outside_votes
 from .tasks import TASKS
 
 if TYPE_CHECKING:

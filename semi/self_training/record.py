@@ -9,9 +9,9 @@ from pseudo_label.reliability import risk_coverage
 
 from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
+from ..training.teacher import Prediction, answer
 from .state import RoundState, shipped
 from .tasks import TASKS
-from .teacher import Prediction, answer
 
 BINS = 10
 

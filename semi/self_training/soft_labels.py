@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
+from ..training.teacher import Voter, answer, chain_affect, chain_logits
 from .state import RoundState, shipped
-from .teacher import Voter, answer, chain_affect, chain_logits
 
 
 @dataclass
@@ -56,6 +56,7 @@ def words_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     if ensemble is None:
         raise RuntimeError("the round that teaches has no model")
     voter, chains = outputs.voter, dataset.folds + 1
+    models, count = shipped(ensemble, chains, state.alone)
 
     def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         return {m: v[rows] for m, v in dataset.values.items()}, dataset.present[rows]
@@ -64,7 +65,6 @@ def words_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     gold[-1] = outputs.oof
     here = dataset.present[dataset.pool]
     pool = [voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits[:-1]]
-    models, count = shipped(ensemble, chains, state.alone)
     prediction = answer(models, voter, *of(dataset.pool), count)
     silent = ~here.any(1)[None, :, None]
     probs = torch.stack([*pool, prediction.probs]).double().masked_fill(silent, float("nan"))

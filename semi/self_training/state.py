@@ -14,7 +14,7 @@ from pseudo_label.rules.ups import negative_weight
 from pseudo_label.selection import cap_mass
 
 from ..training.ensemble import Ensemble
-from .teacher import TeacherOutputs
+from ..training.teacher import TeacherOutputs
 
 
 @dataclass

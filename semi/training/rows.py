@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..config.schema import Config, EncodersConfig
+from ..config.schema import Config
 from ..config.task import TaskConfig
+from ..data.columns import check_columns
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..data.splits import make_splits
-from ..errors import ManifestError, nearest
+from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
 
 RARE = 20  # rows: strata smaller than this are put together
-INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
 
 
 def read_rows(config: Config) -> tuple[Manifest, Splits]:
@@ -27,33 +27,6 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
         manifest, config.data, folds=config.train.folds, seed=config.seed,
         several=config.task.multi,
     )  # fmt: skip
-
-
-def check_columns(manifest: Manifest, encoders: EncodersConfig) -> None:
-    """Raises ManifestError where an encoder would find nothing to read in any row."""
-    sections = {"speech": encoders.speech, "text": encoders.text}
-    sections |= {f"extra.{name}": section for name, section in encoders.extra.items()}
-    for name, section in sections.items():
-        model = getattr(section, "model", "precomputed")
-        if model == "none" or (model == "precomputed" and not section.column):
-            continue
-        column = section.column if model == "precomputed" else INPUTS[name]
-        setting = f"encoders.{name}.model={model}"
-        if model == "precomputed":
-            setting = f"encoders.{name}.column={column}"
-        off = f"set encoders.{name}.model=none" if name in INPUTS else f"take out encoders.{name}"
-        if column not in manifest.table:
-            known = list(manifest.table.columns)
-            where = "; an array within an .npz file is named behind its path, path=file.npz:array"
-            raise ManifestError(
-                f"{manifest.path}: no column {column}, which {setting} asks for"
-                f"{nearest(column, known)}{where if section.path else ''}; name another or {off}"
-            )
-        if not manifest.table[column].notna().to_numpy().any():
-            raise ManifestError(
-                f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
-                f"{column}, or {off}"
-            )
 
 
 def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:

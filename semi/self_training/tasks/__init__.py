@@ -14,8 +14,8 @@ from torch import Tensor
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
 from ...training.dataset import Dataset
+from ...training.teacher import TeacherOutputs
 from ..state import PseudoLabels, RoundState
-from ..teacher import TeacherOutputs
 from .affect import Affect
 from .joint import Joint
 from .multi_label import MultiLabel

@@ -19,8 +19,8 @@ from ...data.manifest import Manifest
 from ...errors import ManifestError
 from ...evaluation.multitask import AFFECT, affect_measured, mean_ccc
 from ...training.dataset import Dataset
+from ...training.teacher import TeacherOutputs
 from ..state import PseudoLabels, RoundState
-from ..teacher import TeacherOutputs
 from .single import hidden_facts, rounded
 from .spread import capped, top, trust
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
 from ...training.dataset import Dataset
+from ...training.teacher import TeacherOutputs
 from ..state import PseudoLabels, RoundState
-from ..teacher import TeacherOutputs
 from .affect import affect_columns, affect_metrics, judge_ccc, with_affect
 from .multi_label import MultiLabel
 from .single import Single

@@ -19,8 +19,8 @@ from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
+from ...training.teacher import TeacherOutputs
 from ..state import PseudoLabels, RoundState
-from ..teacher import TeacherOutputs
 from .single import class_columns, head_columns, hidden_facts, rounded, threshold_of
 from .spread import capped, top, trust
 

@@ -19,9 +19,9 @@ from ...evaluation.bootstrap import bootstrap
 from ...evaluation.metrics import measured, pseudo_report, score
 from ...training.dataset import Dataset
 from ...training.students import STUDENTS
+from ...training.teacher import TeacherOutputs
 from ..pool import assumed_shares, graph_features, pool_of
 from ..state import PseudoLabels, RoundState, negatives
-from ..teacher import TeacherOutputs
 
 
 class Single:

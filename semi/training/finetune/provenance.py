@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ...config.schema import Config
 from ...data.manifest import Manifest
 from ...data.roles import Splits
 from ...errors import ManifestError
@@ -24,7 +24,7 @@ def adapted_on(folder: str | Path) -> set[str]:
         return {line[0] for line in csv.reader(file)} - {"id"}
 
 
-def encoder_notes(config: Any, manifest: Manifest, splits: Splits) -> list[str]:
+def encoder_notes(config: Config, manifest: Manifest, splits: Splits) -> list[str]:
     """Returns what must be said of adapted encoders; ManifestError if one has seen dev or test."""
     notes, ids = [], manifest.table["id"].to_numpy().astype(str)
     held = np.isin(splits.role, ("dev", "test"))

@@ -21,8 +21,8 @@ from pseudo_label.voting import fit_weights, informed_weights, soft_vote
 
 from ..config.task import TaskConfig
 from ..config.training import VoteConfig
-from ..training.dataset import Dataset
-from ..training.ensemble import Ensemble
+from .dataset import Dataset
+from .ensemble import Ensemble
 
 FUSED = "fused"
 
