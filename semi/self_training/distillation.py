@@ -5,6 +5,7 @@ Letters: G chains, n gold rows, P pool rows, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,8 +62,8 @@ def distillation_targets(
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).float().to(device)
 
-    gold = np.stack([_rows_of(names, labels.gold_ids, labels.gold[k]) for k in sources])
-    pool = np.stack([_rows_of(ids, labels.pool_ids, labels.pool[k]) for k in sources])  # (G, P, C)
+    gold, gold_affect = _of_rows(names, labels.gold_ids, labels.gold, labels.gold_affect, sources)
+    pool, pool_affect = _of_rows(ids, labels.pool_ids, labels.pool, labels.pool_affect, sources)
     on_gold = np.asarray(np.isfinite(gold).all((0, 2)))
     on_pool = np.asarray(np.isfinite(pool).all(2))
     chosen = torch.from_numpy(on_pool).to(device) & (sharp.pool_weight > 0)
@@ -81,9 +82,8 @@ def distillation_targets(
         state=[{} for _ in range(chains)],
         notes=notes,
     )
-    if task.affect and labels.pool_affect is not None:
-        values = [_rows_of(ids, labels.pool_ids, labels.pool_affect[k]) for k in sources]
-        pseudo_labels.affect = tensor(np.stack(values))
+    if task.affect and pool_affect is not None:
+        pseudo_labels.affect = tensor(pool_affect)
     whole = targets_of(dataset, pseudo_labels, tensor(flattened(plain, sharp, task.multi)))
 
     # given labels weigh alpha, every word of the teacher 1 - alpha on gold and 1 on the pool
@@ -98,9 +98,8 @@ def distillation_targets(
     affect = whole.affect
     if affect is not None:
         value = affect[:, again]
-        if labels.gold_affect is not None:
-            values = [_rows_of(names, labels.gold_ids, labels.gold_affect[k]) for k in sources]
-            value = tensor(np.stack(values)[:, on_gold])
+        if gold_affect is not None:
+            value = tensor(gold_affect[:, on_gold])
         affect = torch.cat([affect, value], 1)
     targets = replace(
         whole,
@@ -138,3 +137,22 @@ def _rows_of(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarr
     if not len(values):
         return np.full((len(ids), values.shape[1]), np.nan)
     return np.where((at >= 0)[:, None], values[at].astype(np.float64), np.nan)
+
+
+def _of_rows(
+    ids: np.ndarray, known: np.ndarray, probs: np.ndarray, affect: np.ndarray | None,
+    sources: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
+    """Returns (G, n, C) probabilities and (G, n, 2) values of `ids` from the teacher's chains.
+
+    Args:
+        ids: (n,) rows of the student.
+        known: (k,) rows of the teacher.
+        probs: (chains, k, C) what it says of them.
+        affect: (chains, k, 2) valence and arousal, or None.
+        sources: the chain that teaches each of the student's chains.
+    """
+    taught = np.stack([_rows_of(ids, known, probs[k]) for k in sources])
+    if affect is None:
+        return taught, None
+    return taught, np.stack([_rows_of(ids, known, affect[k]) for k in sources])
