@@ -193,7 +193,7 @@ def _fusion_config(saved: dict) -> FusionConfig:
     known = dict(saved)
     if known.pop("balanced_head", False):
         raise ValueError(
-            "this model has a class-balanced auxiliary head, which was removed in version 0.2; use "
+            "this model has a class-balanced auxiliary head, which has been removed since; use "
             "the version of semi that trained it"
         )
     return FusionConfig(**known)
