@@ -12,9 +12,6 @@ from torch import Tensor
 
 from .alignment import normalise
 from .calibration import minimise
-from .reliability import as_array
-
-DECISIONS = ("accuracy", "macro_f1", "waf", "uar")
 
 
 @dataclass
@@ -128,20 +125,3 @@ def adjust(probs: Tensor, prior: Tensor, tau: float) -> Tensor:
 def _vote_nll(probs: Tensor, y: Tensor, weights: Tensor, present: Tensor | None) -> float:
     right = soft_vote(probs, weights, present).gather(1, y[:, None])
     return float(-right.clamp(min=1e-12).log().mean())
-
-
-def _decision_score(probs: Tensor, y: Tensor, metric: str) -> float:
-    """Returns a metric of argmax decisions from their confusion table."""
-    if metric not in DECISIONS:
-        raise ValueError(f"metric must be one of {', '.join(DECISIONS)}, got '{metric}'")
-    classes = probs.shape[1]
-    table = torch.bincount(y * classes + probs.argmax(1), minlength=classes**2)
-    m = as_array(table).reshape(classes, classes).astype(float)
-    hit, truth, named = m.diagonal(), m.sum(1), m.sum(0)
-    f1 = 2 * hit / (truth + named).clip(1e-12)
-    return {
-        "accuracy": hit.sum() / max(m.sum(), 1),
-        "macro_f1": f1.mean(),
-        "waf": (f1 * truth).sum() / max(m.sum(), 1),
-        "uar": (hit / truth.clip(1e-12)).mean(),
-    }[metric]

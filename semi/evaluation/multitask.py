@@ -17,7 +17,6 @@ from .bootstrap import Interval, ratio
 from .metrics import affect_scores
 
 AFFECT = ("valence", "arousal")
-MULTI = ("macro_f1", "micro_f1", "sample_f1")
 YES = 0.5  # a label is given from this probability on
 
 
