@@ -109,7 +109,7 @@ def _class_level(
             f"classes; {remedy}"
         )
     notes = [f"read as class folders: {len(sounds)} sounds, labels {some(names[level], 12)}"]
-    if len(several) > 1:
+    if max(depths) > 1:
         notes.append("the folders above or below the class are carried along in the column folder")
     if len(labelled) < len(parts):
         notes.append(f"{len(parts) - len(labelled)} sounds outside class folders have no label")

@@ -97,6 +97,11 @@ def give_ids(records: list[dict[str, Any]]) -> None:
         record["id"] = name
 
 
+def moved(faults: list[Fault], by: int) -> list[Fault]:
+    """Returns the faults of a part whose rows stand `by` rows further down in the whole."""
+    return [(None if f[0] is None else f[0] + by, *f[1:]) for f in faults]
+
+
 def is_sound_cell(value: Any, name: str = "") -> bool:
     """Says whether a cell holds a sound: {bytes, path} or {array, sampling_rate}."""
     if not isinstance(value, dict):

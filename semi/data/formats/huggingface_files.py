@@ -15,7 +15,7 @@ from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table
 from .cells import damaged, some, to_table, walk
-from .huggingface import BATCH, give_ids, read_rows
+from .huggingface import BATCH, give_ids, moved, read_rows
 
 SHARD = re.compile(r"(?P<split>[A-Za-z_]+)(-\d+-of-\d+|-\d+)?\.parquet")
 NUMBERED = re.compile(r".*-\d{5}-of-(?P<of>\d{5})\.parquet")
@@ -33,12 +33,13 @@ def read(path: Path, root: Path) -> Table:
     shards = [path] if path.is_file() else _shards(path)
     splits = [None if path.is_file() else _split(shard) for shard in shards]
     one = len(set(splits)) == 1
+    first = 2 if path.is_file() else 1  # a single file counts its rows as every other table does
     records: list[dict[str, Any]] = []
     notes: list[str] = []
     faults: list[Fault] = []
     for shard, split in zip(shards, splits, strict=True):
         rows = read_rows(_batches(shard), _features(shard))
-        faults += [((row or 0) + len(records), *rest) for row, *rest in rows.faults]  # type: ignore[misc]
+        faults += moved(rows.faults, first - 1 + len(records))
         for record in rows.records:
             if not one and split:
                 record.setdefault("split", split)
@@ -49,7 +50,6 @@ def read(path: Path, root: Path) -> Table:
     notes.insert(0, f"read as a Hugging Face dataset{many}: {len(records)} rows")
     if path.is_dir():
         notes += _missing(shards)
-    first = 2 if path.is_file() else 1  # a single file counts its rows as every other table does
     return to_table(records, range(first, first + len(records)), notes, faults)
 
 
@@ -139,5 +139,5 @@ def _batches(path: Path) -> Iterator[list[dict]]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=BATCH):
                 yield batch.to_pylist()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged(path, "Parquet file", error) from None

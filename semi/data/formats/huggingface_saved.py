@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import ManifestError
 from ..tables import Fault, Table
 from .cells import damaged, to_table
-from .huggingface import BATCH, give_ids, read_rows
+from .huggingface import BATCH, give_ids, moved, read_rows
 from .huggingface_files import features_of
 
 
@@ -34,7 +34,7 @@ def read(path: Path, root: Path) -> Table:
     for split, folder in parts.items():
         files = [folder / f["filename"] for f in _json(folder / "state.json")["_data_files"]]
         rows = read_rows(_batches(files), _features(files))
-        faults += [((row or 0) + len(records), *rest) for row, *rest in rows.faults]  # type: ignore[misc]
+        faults += moved(rows.faults, len(records))
         for record in rows.records:
             if split and len(parts) > 1:
                 record.setdefault("split", split)
@@ -65,7 +65,7 @@ def _features(files: list[Path]) -> dict[str, Any]:
         with open(file, "rb") as source:
             try:
                 return features_of(pa.ipc.open_stream(source).schema.metadata)
-            except pa.ArrowException as error:
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise damaged(file, "Arrow file", error) from None
     return {}
 
@@ -79,5 +79,5 @@ def _batches(files: list[Path]) -> Iterator[list[dict]]:
                 for batch in pa.ipc.open_stream(source):
                     for first in range(0, batch.num_rows, BATCH):
                         yield batch.slice(first, BATCH).to_pylist()
-            except pa.ArrowException as error:
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise damaged(file, "Arrow file", error) from None
