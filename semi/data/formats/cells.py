@@ -80,6 +80,13 @@ def seconds(value: Any) -> Any:
     return value
 
 
+def put(table: Table, column: str, cells: Sequence[Any]) -> None:
+    """Sets a column as it is; pandas would make a column of texts out of some texts and None."""
+    import pandas as pd
+
+    table.frame[column] = pd.Series(list(cells), index=table.frame.index, dtype=object)
+
+
 def rename(table: Table, names: Mapping[str, str]) -> list[str]:
     """Gives columns the names that a manifest knows, unless it has them; returns what was done."""
     there = {str(name).lower() for name in table.frame.columns}

@@ -108,7 +108,7 @@ def _parsed(path: Path, time: int, size: int) -> dict | None:
             if "\n" not in content or content.split("\n", 1)[0].strip() not in ("{",):
                 return None  # a damaged line, which is listed as such
             raise damaged(path, "JSON file", error) from None
-    if "\n" not in content and not any(isinstance(v, (dict, list)) for v in top.values()):
+    if top and "\n" not in content and not any(isinstance(v, (dict, list)) for v in top.values()):
         return None  # JSON lines with one row
     return top
 

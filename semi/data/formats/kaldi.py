@@ -84,7 +84,7 @@ def _read_folder(
         entries = list(_segments(folder / "segments", sounds, faults))
     else:
         entries = [(number, name, {"audio": sounds[name]}) for number, name, _ in lines]
-    found = [(number, {"id": name, **record}) for number, name, record in entries]
+    found = [(number, {"id": name, **r}) for number, name, r in entries if r["audio"] is not None]
     wanted = {name for _, name, _ in entries}
     taken: set[str] = set()
     for file, column in BY_UTTERANCE.items():
