@@ -16,7 +16,7 @@ class DataConfig:
     manifest: str = ""
     """Path of the table of utterances: CSV, TSV, Parquet, JSONL, or another format (required).
 
-    Others: class folders, Hugging Face datasets, audformat, Label Studio, Kaldi, SpeechBrain, .xlsx.
+    Others: class folders, Hugging Face datasets, audformat, Label Studio, Kaldi, SpeechBrain, xlsx.
     """
     audio_root: str = ""
     """Folder that relative audio paths start from; empty means the manifest's own folder."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..tables import Table
-from .cells import distinct, header, is_sound, plain_table, put, rename, seconds, some
+from .cells import distinct, header, is_sound, many, plain_table, put, rename, seconds, some
 
 INDEX = ["file", "start", "end"]
 NAMES = {"transcription": "text", "duration": "seconds"}
@@ -38,7 +38,7 @@ def read(path: Path, root: Path) -> Table:
     """
     if path.is_file():
         table = _read_one(path, _schemes(path.parent, path.stem.removeprefix("db.")))
-        table.notes.insert(0, f"read as an audformat table: {len(table.rows)} rows")
+        table.notes.insert(0, f"read as an audformat table: {many(len(table.rows), 'row')}")
         return _with_ids(table)
     tables = _tables(path)
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}

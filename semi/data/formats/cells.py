@@ -125,6 +125,11 @@ def walk(folder: Path) -> list[Path]:
     return found
 
 
+def many(count: int, noun: str) -> str:
+    """Returns "1 row" or "2 rows"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def some(names: Iterable[Any], count: int = 3) -> str:
     """Returns the first names, and how many more there are."""
     names = [str(name)[:80] for name in names]

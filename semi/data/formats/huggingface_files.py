@@ -47,7 +47,7 @@ def read(path: Path, root: Path) -> Table:
         notes += [note for note in rows.notes if note not in notes]
     give_ids(records)
     many = f" of {len(shards)} files ({some(s.name for s in shards)})" if len(shards) > 1 else ""
-    notes.insert(0, f"read as a Hugging Face dataset{many}: {len(records)} rows")
+    notes.insert(0, f"read as a Hugging Face dataset{many}: {many(len(records), 'row')}")
     if path.is_dir():
         notes += _missing(shards)
     return to_table(records, range(first, first + len(records)), notes, faults)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table, decode
-from .cells import some, to_table
+from .cells import many, some, to_table
 
 BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the first counts
     "text": "text",
@@ -46,9 +46,9 @@ def read(path: Path, root: Path) -> Table:
                 record["split"] = split
             records.append(record)
             rows.append(number if len(folders) == 1 else len(records))
-        kind = "segments" if (folder / "segments").is_file() else "recordings"
+        kind = "segment" if (folder / "segments").is_file() else "recording"
         name = f"{folder.name}/" if len(folders) > 1 else ""
-        notes.append(f"read as a Kaldi data folder: {name}{len(records) - first} {kind}")
+        notes.append(f"read as a Kaldi data folder: {name}{many(len(records) - first, kind)}")
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
     return to_table(records, rows, notes, faults)
@@ -97,8 +97,8 @@ def _read_folder(
         extra = [name for name in cells if name not in wanted]
         if extra:
             notes.append(
-                f"{len(extra)} lines of {folder.name}/{file} name no utterance and are left out: "
-                f"{some(extra)}"
+                f"left out, naming no utterance: {many(len(extra), 'line')} of {folder.name}/{file} "
+                f"({some(extra)})"
             )
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..tables import Fault, Table
-from .cells import head, header, to_table
+from .cells import head, header, many, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
@@ -76,8 +76,8 @@ def read(path: Path, root: Path) -> Table:
     several = sum(len(task.answers) > 1 for task in tasks)
     given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
     multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
-    what = [f"{len(tasks)} tasks"]
-    what += [f"{len(records)} rows"] if len(records) != len(tasks) else []
+    what = [many(len(tasks), "task")]
+    what += [many(len(records), "row")] if len(records) != len(tasks) else []
     what += [f"{several} with several annotators, whose answers are votes"] if several else []
     what += [f"{multi} with several labels"] if multi else []
     unlabelled = sum(not task.answers for task in tasks)
