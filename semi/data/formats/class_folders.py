@@ -90,9 +90,9 @@ def _class_level(
     names = [sorted(set(column)) for column in zip(*labelled, strict=True)]
     several = [i for i, column in enumerate(names) if len(column) > 1]
     several = several or [i for i, column in enumerate(names) if column[0].lower() in EMOTIONS]
-    bare = f"read as a folder of {many(len(sounds), 'sound')} without class folders: no row has a label"
     if not several:
-        return None, [bare]
+        count = many(len(sounds), "sound")
+        return None, [f"read as a folder of {count} without class folders: no row has a label"]
     level = several[0]
     if len(several) > 1:
         spoken = [i for i in several if all(name.lower() in EMOTIONS for name in names[i])]

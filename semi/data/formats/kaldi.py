@@ -38,8 +38,8 @@ def read(path: Path, root: Path) -> Table:
     notes, records, rows = [], [], []
     faults: list[Fault] = []
     for folder in folders:
-        first = len(records)
-        got = _read_folder(folder, root, notes, faults)
+        first, told = len(records), []
+        got = _read_folder(folder, root, told, faults)
         split = _split(folder.name) if len(folders) > 1 else None
         for number, record in got:
             if split:
@@ -49,6 +49,7 @@ def read(path: Path, root: Path) -> Table:
         kind = "segment" if (folder / "segments").is_file() else "recording"
         name = f"{folder.name}/" if len(folders) > 1 else ""
         notes.append(f"read as a Kaldi data folder: {name}{many(len(records) - first, kind)}")
+        notes += told
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
     return to_table(records, rows, notes, faults)
@@ -88,7 +89,10 @@ def _read_folder(
     wanted = {name for _, name, _ in entries}
     taken: set[str] = set()
     for file, column in BY_UTTERANCE.items():
-        if column in taken or not (folder / file).is_file():
+        if not (folder / file).is_file():
+            continue
+        if column in taken:
+            notes.append(f"{file} is left out: another file gives the {column}")
             continue
         taken.add(column)
         cells = {name: value for _, name, value in _lines(folder / file)}
@@ -96,10 +100,8 @@ def _read_folder(
             record[column] = cells.get(record["id"])
         extra = [name for name in cells if name not in wanted]
         if extra:
-            notes.append(
-                f"left out, naming no utterance: {many(len(extra), 'line')} of {folder.name}/{file} "
-                f"({some(extra)})"
-            )
+            count = many(len(extra), "line")
+            notes.append(f"left out of {file}, naming no utterance: {count} ({some(extra)})")
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")
         notes.append(f"{folder.name} holds no labels (looked for {labels})")
