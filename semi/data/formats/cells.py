@@ -67,12 +67,14 @@ def text(value: Any) -> Any:
 
 
 def seconds(value: Any) -> Any:
-    """Returns a pandas duration ('0 days 00:00:01.500000') as seconds, anything else as it is."""
+    """Returns a duration ('0 days 00:00:01.5', '0:00:01.5', 'PT1.5S') in seconds, else the cell."""
     import pandas as pd
 
     if value is None or (isinstance(value, str) and value.strip() in ("", "NaT")):
         return None
-    if isinstance(value, str) and ("day" in value or value.count(":") == 2):
+    if isinstance(value, str) and (
+        "day" in value or value.count(":") == 2 or value.startswith(("P", "-P"))
+    ):
         try:
             return text(pd.Timedelta(value).total_seconds())
         except ValueError:
