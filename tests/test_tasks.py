@@ -27,6 +27,7 @@ from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
 from semi.training.losses import LOSSES, LossContext, binary_cross_entropy
 from semi.training.rows import manifest_of_task
+from semi.training.steps import FitConfig
 from semi.training.teacher import answer, chain_affect, chain_logits
 
 QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
@@ -106,7 +107,9 @@ def test_contrast_by_class_reads_no_held_out_label():
     spoilt = dataclasses.replace(targets, target=target)
     off = settings("single", steps=3, head_weight=0.0)
     before, after, without = (
-        fit(fresh_ensemble(dataset, c, {}), given, c.train, QUIET, c.contrast, seed=0).params
+        fit(
+            fresh_ensemble(dataset, c, {}), given, FitConfig([c.train], QUIET, c.contrast), seed=0
+        ).params
         for c, given in ((config, targets), (config, spoilt), (off, targets))
     )
     name = "encoders.first.0.weight"
@@ -220,8 +223,9 @@ def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
 def test_answers_stay_within_the_values_of_the_chains_own_rows():
     dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5)
     dataset.affect[dataset.gold[dataset.fold == 0]] = 90.0  # chain 0 never sees them
-    done = fit(fresh_ensemble(dataset, config, {}), targets_of(dataset, None, None), config.train,
-               QUIET, PLAIN, seed=0, task=config.task)  # fmt: skip
+    settled = FitConfig([config.train], QUIET, PLAIN, config.task)
+    fresh = fresh_ensemble(dataset, config, {})
+    done = fit(fresh, targets_of(dataset, None, None), settled, seed=0)
     wild = {m: 100 * v for m, v in dataset.values.items()}
     said = done.predict_logits(wild, dataset.present).affect
     gold = dataset.affect[dataset.gold]
@@ -236,8 +240,8 @@ def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
     held = dataset.gold[dataset.fold == 0]
     spoilt.affect[held] += 100.0
     one, two = (
-        fit(fresh_ensemble(p, config, {}), targets_of(p, None, None), config.train, QUIET, PLAIN,
-            seed=0, task=config.task)
+        fit(fresh_ensemble(p, config, {}), targets_of(p, None, None),
+            FitConfig([config.train], QUIET, PLAIN, config.task), seed=0)
         for p in (dataset, spoilt)
     )  # fmt: skip
     for name, value in one.params.items():

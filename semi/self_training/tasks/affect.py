@@ -20,9 +20,9 @@ from ...errors import ManifestError
 from ...evaluation.multitask import AFFECT, affect_measured, mean_ccc
 from ...training.dataset import Dataset
 from ...training.teacher import TeacherOutputs
-from ..state import PseudoLabels, RoundState
+from ..state import PseudoLabels, RoundState, capped
 from .single import hidden_facts, rounded
-from .spread import capped, top, trust
+from .spread import top, trust
 
 BINS = 3  # parts of the predicted range of each dimension that are picked from alike
 

@@ -20,9 +20,9 @@ from ...data.manifest import Manifest
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
 from ...training.teacher import TeacherOutputs
-from ..state import PseudoLabels, RoundState
+from ..state import PseudoLabels, RoundState, capped
 from .single import class_columns, head_columns, hidden_facts, rounded, threshold_of
-from .spread import capped, top, trust
+from .spread import top, trust
 
 
 class MultiLabel:
