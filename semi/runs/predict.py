@@ -76,7 +76,6 @@ class Predictor:
         self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        from ..features.config import keeps_frames
         from ..features.extract import open_encoders
         from ..features.read import read_features
         from ..features.sequences import sequences
@@ -88,7 +87,7 @@ class Predictor:
         encoders = {name: e for name, e in opened.items() if name in model.identities}
         raw = read_features(
             table, encoders, store, Limits(data.min_seconds, data.max_seconds),
-            workers=data.workers, frames=keeps_frames(model.config.encoders), some=True,
+            workers=data.workers, frames=model.config.encoders.keeps_frames, some=True,
             progress=progress,
         )  # fmt: skip
         for name, count in raw.extraction.modalities.items():

@@ -14,7 +14,6 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
-from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
 from ..features.read import read_features
 from ..features.sequences import sequences
@@ -57,7 +56,7 @@ def prepare(
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=keeps_frames(config.encoders), progress=progress,
+        frames=config.encoders.keeps_frames, progress=progress,
     )  # fmt: skip
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
