@@ -208,9 +208,20 @@ def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
                 f"{name} has shape {tuple(value.shape)}, but its settings ask for "
                 f"{tuple(expected[name].shape)}"
             )
+    check_finite(weights)
     owned = {n: v.detach().to(expected[n].dtype, copy=True) for n, v in weights.items()}
     model.load_state_dict(owned, strict=True, assign=True)
     return model.eval()
+
+
+def check_finite(weights: dict[str, torch.Tensor]) -> None:
+    """Refuses weights that hold NaN or infinity: every vector made with them would, too."""
+    wrong = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} of its {len(weights)} weights hold NaN or infinity (first: {wrong[0]}); "
+            f"download it again, or take an earlier checkpoint"
+        )
 
 
 def _some(word: str, names: list[str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
 from ..files import check_table, write_table
+from .new_arrays import parse_arrays, read_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,7 @@ class Predictor:
         texts: Sequence[str | None] | None = None,
         *,
         store: str | Path | None = None,
+        arrays: Mapping[str, str | Path] | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
         """Returns one row an utterance: id, label, confidence, p_<class>, each modality's vote.
@@ -59,12 +61,14 @@ class Predictor:
             audio: (N,) files, or a manifest's table with its columns.
             texts: (N,) what was said; None = unknown.
             store: feature store to read from and add to; None = a temporary one.
+            arrays: modality -> .npz file or folder, in place of what the model was trained on.
             progress: show a bar while features are extracted.
         """
         given: Any = audio
         table = given if hasattr(given, "columns") else utterances(given, texts)
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
+        read_from(self.model.config.encoders, arrays or {})
         with ExitStack() as stack:
             if store is None:
                 # a stored feature is found again by its content, so a temporary store is only slow
@@ -194,6 +198,7 @@ def predict(
     texts: Sequence[str] = (),
     *,
     manifest: str | Path | None = None,
+    arrays: Sequence[str] = (),
     output: str | Path | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went."""
@@ -218,7 +223,9 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store = _manifest_table(predictor, manifest)
-    answers = predictor.predict(table, store=store, progress=manifest is not None)
+    answers = predictor.predict(
+        table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
+    )
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)
