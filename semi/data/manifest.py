@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
+from . import formats
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
 from .labels import read_labels
@@ -59,7 +60,7 @@ class Manifest:
     classes: list[str]  # C labels in order
     path: str
     problems: list[Problem] = field(default_factory=list)  # empty after a successful load
-    sha256: str = ""  # of the file's bytes
+    sha256: str = ""  # of the file's bytes; of all cells where a folder was read
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
 
     def __len__(self) -> int:
@@ -80,8 +81,11 @@ def load_manifest(
 
     config = config or DataConfig()
     path = Path(path).expanduser()
-    data = _read_bytes(path)
-    source = read_table(path, data)
+    root = formats.sound_root(path, config.audio_root)
+    source = formats.read(path, root)
+    data = b"" if source else _read_bytes(path)
+    sha256 = formats.digest(path, source) if source else hashlib.sha256(data).hexdigest()
+    source = source or read_table(path, data)
     problems = [Problem(path.name, *fault) for fault in source.faults]
     raw = source.frame
     if not len(raw) and not problems:
@@ -92,7 +96,7 @@ def load_manifest(
         raw = raw.drop(columns=[n for n in raw if n in GOLD or n.lower().startswith("votes_")])
     rows = pd.Series(source.rows, dtype=int)
 
-    table, bad = _columns(raw, config, rows, path, source.decimal_comma)
+    table, bad = _columns(raw, config, rows, path, root, source.decimal_comma)
     problems += bad
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
@@ -109,13 +113,18 @@ def load_manifest(
         table=table,
         classes=read.classes,
         path=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         notes=source.notes + read.notes,
     )
 
 
 def _columns(
-    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, path: Path, decimal_comma: bool
+    raw: pd.DataFrame,
+    config: DataConfig,
+    rows: pd.Series,
+    path: Path,
+    root: Path,
+    decimal_comma: bool,
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Returns every column but label and votes, cleaned, and what is wrong in them."""
     import pandas as pd
@@ -128,7 +137,6 @@ def _columns(
         problems += bad
     table["split"], bad = normalise_splits(table["split"], rows, path.name)
     problems += bad
-    root = Path(config.audio_root).expanduser() if config.audio_root else path.parent
     table["audio"], bad = find_audio(table["audio"], root, rows, path.name)
     problems += bad
     if "id" not in raw:
@@ -169,10 +177,6 @@ def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ManifestError(
-            f"{path} is a folder; give the table of utterances itself (CSV, Parquet or JSONL)"
-        )
     try:
         return path.read_bytes()
     except FileNotFoundError:
