@@ -180,7 +180,7 @@ def test_scores_of_several_labels_equal_scikit_learns():
     truth, probs = (rng.random((60, 4)) < 0.4).astype(int), rng.random((60, 4))
     truth[:3], probs[:2] = 0, 0.1
     group = np.arange(60) % 6
-    found = multi_measured(probs, truth, group, list("abcd"), 0)
+    found = multi_measured(probs, truth, group, list("abcd"))
     said = (probs >= 0.5).astype(int)
     for name, average in (("macro_f1", "macro"), ("micro_f1", "micro"), ("sample_f1", "samples")):
         # a row without any label that is given none is right; scikit-learn asks what it counts
@@ -289,12 +289,15 @@ def test_affect_metrics_hold_their_definitions_and_intervals():
     truth = rng.normal(3, 1, (200, 2))
     said = 0.8 * truth + rng.normal(0, 0.5, truth.shape)
     truth[:5, 0] = np.nan
-    found = affect_measured(said, truth, np.arange(200) % 10, 0)
+    found = affect_measured(said, truth, np.arange(200) % 10)
     p, t = said[5:, 0], truth[5:, 0]
     ccc = 2 * np.cov(p, t, bias=True)[0, 1] / (p.var() + t.var() + (p.mean() - t.mean()) ** 2)
     assert found["valence"]["ccc"] == pytest.approx(ccc)
     interval = found["valence"]["intervals"]["ccc"]
     assert interval["low"] < ccc < interval["high"] and interval["value"] == pytest.approx(ccc)
+    both = found["intervals"]["ccc"]
+    assert both["value"] == pytest.approx(found["ccc"]) and both["units"] == 10
+    assert found["valence"]["intervals"]["ccc"]["high"] <= 1.0
 
 
 def values_manifest(tmp_path, rows):

@@ -69,7 +69,7 @@ class RoundState:
     pseudo_labels: PseudoLabels | None  # None in round 0
     coverage: float  # share of the pool asked for
     metric: float  # gold out-of-fold value the gate looks at
-    se: float  # its standard error (grouped bootstrap)
+    se: float  # its standard error over groups
     information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
     agreement: float | None = None  # of what it learned with the warm start's answers, a kappa
     accepted: bool = True

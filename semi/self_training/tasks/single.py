@@ -15,7 +15,7 @@ from pseudo_label.selection import Selection, select
 
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
-from ...evaluation.bootstrap import bootstrap
+from ...evaluation.intervals import interval
 from ...evaluation.metrics import measured, pseudo_report, score
 from ...training.dataset import Dataset
 from ...training.students import STUDENTS
@@ -40,7 +40,7 @@ class Single:
         rows, name = dataset.gold.cpu().numpy(), config.rounds.metric
         probs, label = outputs.oof.cpu().numpy(), dataset.label[dataset.gold].cpu().numpy()
         value = getattr(score(probs, label, dataset.classes), name)
-        se = bootstrap(probs, label, dataset.group[rows], name, seed=config.seed).se
+        se = interval(probs, label, dataset.group[rows], name).se
         return float(value), float(se)
 
     def select(
@@ -70,21 +70,18 @@ class Single:
         )
         return pseudo_labels, torch.stack([p.target for p in parts])
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
-        """Returns all metrics of gold rows and a grouped bootstrap interval of the main ones.
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
+        """Returns all metrics of gold rows and the interval over groups of the main ones.
 
         Args:
             dataset: the data.
             rows: (R,) rows of it.
             probs: (R, C) probabilities.
             affect: (R, 2) valence and arousal, or None; not of this task.
-            seed: of the bootstrap.
         """
         label = dataset.label[rows].cpu().numpy()
         group = dataset.group[rows.cpu().numpy()]
-        return measured(probs, label, group, dataset.classes, seed)
+        return measured(probs, label, group, dataset.classes)
 
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns what was added, by class, and how much of it was right where gold was hidden."""
