@@ -116,7 +116,8 @@ def _test_rows(run: Run, manifest: Manifest) -> np.ndarray:
     if declared.any():
         return declared
     splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
-    return (splits["role"] == "test").to_numpy()
+    held = splits.loc[splits["role"] == "test", "id"].tolist()
+    return manifest.table["id"].isin(held).to_numpy()
 
 
 def _largest(run: Run, result: dict) -> str:
