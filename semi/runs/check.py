@@ -17,7 +17,7 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..errors import ConfigError, ManifestError
 from ..features.extract import open_encoders
-from ..training.rows import read_rows
+from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
     from ..data.config import DataConfig
@@ -81,7 +81,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
     notes = _open_encoders(config)
-    leaks = leak_report(manifest, splits, content_key)
+    leaks = leak_report(manifest, splits, content_key, inputs_of(config.encoders))
     return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data), notes)
 
 

@@ -20,7 +20,7 @@ from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
-from ..training.rows import read_rows
+from ..training.rows import inputs_of, read_rows
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def prepare(
     if dataset.external is not None:
         notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
         dataset.external = dataset.external.to(config.device)
-    found = leak_report(manifest, splits, content_key).found
+    found = leak_report(manifest, splits, content_key, inputs_of(config.encoders)).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
