@@ -68,7 +68,7 @@ def test_hidden_files_are_passed_over_and_others_named(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     manifest = load_manifest(tmp_path)
     assert len(manifest) == 6
-    assert manifest.notes[-1] == "1 files that are no sound are ignored: anger/notes.txt"
+    assert manifest.notes[-1] == "ignored, being no sound: 1 file (anger/notes.txt)"
 
 
 def test_folders_of_emotions_within_folders_of_speakers(tmp_path):
@@ -161,7 +161,7 @@ def test_metadata_names_the_sounds(tmp_path, kind):
     assert manifest.table["label"].tolist() == [row["label"] for row in utterances(2)]
     assert manifest.table["id"].tolist() == [row["id"] for row in utterances(2)]
     assert manifest.notes[0] == f"read as an AudioFolder: metadata.{kind} (6 rows)"
-    assert "1 sounds that no metadata names are left out: clips/unnamed.opus" in manifest.notes
+    assert "left out, named by no metadata: 1 sound (clips/unnamed.opus)" in manifest.notes
 
 
 def test_metadata_in_folders_of_splits(tmp_path):

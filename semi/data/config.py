@@ -14,7 +14,10 @@ class DataConfig:
     """Which utterances a run sees, and on which side of the split each one stands."""
 
     manifest: str = ""
-    """Path of the table of utterances: CSV, TSV, Parquet or JSONL (required)."""
+    """Path of the table of utterances: CSV, TSV, Parquet, JSONL, or another format (required).
+
+    Others: class folders, Hugging Face datasets, audformat, Label Studio, Kaldi, SpeechBrain, xlsx.
+    """
     audio_root: str = ""
     """Folder that relative audio paths start from; empty means the manifest's own folder."""
     classes: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..tables import Table
-from .cells import distinct, header, is_sound, plain_table, rename, seconds, some
+from .cells import distinct, header, is_sound, many, plain_table, put, rename, seconds, some
 
 INDEX = ["file", "start", "end"]
 NAMES = {"transcription": "text", "duration": "seconds"}
@@ -38,7 +38,7 @@ def read(path: Path, root: Path) -> Table:
     """
     if path.is_file():
         table = _read_one(path, _schemes(path.parent, path.stem.removeprefix("db.")))
-        table.notes.insert(0, f"read as an audformat table: {len(table.rows)} rows")
+        table.notes.insert(0, f"read as an audformat table: {many(len(table.rows), 'row')}")
         return _with_ids(table)
     tables = _tables(path)
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}
@@ -130,11 +130,11 @@ def _read_one(file: Path, schemes: dict[str, dict]) -> Table:
     table = plain_table(file)
     for column in (*INDEX[1:], "duration"):
         if column in table.frame:
-            table.frame[column] = [seconds(cell) for cell in table.frame[column].tolist()]
+            put(table, column, [seconds(cell) for cell in table.frame[column].tolist()])
     for column, names in schemes.items():
         if column in table.frame:
             cells = table.frame[column].tolist()
-            table.frame[column] = [names.get(str(c), c) if c is not None else c for c in cells]
+            put(table, column, [names.get(str(c), c) if c is not None else c for c in cells])
             table.notes.append(f"codes of {column} are spelled out by db.yaml")
     renamed = rename(table, NAMES)
     if renamed:
@@ -169,8 +169,9 @@ def _joined(table: Table, other: Table, name: str) -> list[str]:
     new = [c for c in frame.columns if c != "file" and c not in table.frame]
     for column in new:
         cells = dict(zip(frame["file"], frame[column], strict=True))
-        table.frame[column] = [cells.get(file) for file in table.frame["file"].tolist()]
-    return [f"table {name} adds {', '.join(map(str, new)) or 'nothing'}"]
+        put(table, column, [cells.get(file) for file in table.frame["file"].tolist()])
+    table.faults += other.faults
+    return [f"table {name} adds {', '.join(map(str, new)) or 'nothing'}", *other.notes]
 
 
 def _with_ids(table: Table) -> Table:

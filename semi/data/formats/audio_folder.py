@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table
-from .cells import head, header, is_sound, plain_table, some, to_table, walk
+from .cells import head, header, is_sound, many, plain_table, some, to_table, walk
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 
@@ -43,7 +43,7 @@ def read(path: Path, root: Path) -> Table:
                 row["split"] = split
             records.append(row)
         rows += table.rows if len(files) == 1 else range(first + 1, len(records) + 1)
-        counted.append(f"{file.relative_to(path).as_posix()} ({len(records) - first} rows)")
+        counted.append(f"{file.relative_to(path).as_posix()} ({many(len(records) - first, 'row')})")
     notes.insert(0, f"read as an AudioFolder: {', '.join(counted)}")
     if len(files) > 1:
         notes.append("rows are numbered from 1 through the metadata files in this order")
@@ -52,7 +52,9 @@ def read(path: Path, root: Path) -> Table:
         f.relative_to(path) for f in walk(path) if is_sound(f) and str(f.absolute()) not in named
     ]
     if unnamed:
-        notes.append(f"{len(unnamed)} sounds that no metadata names are left out: {some(unnamed)}")
+        notes.append(
+            f"left out, named by no metadata: {many(len(unnamed), 'sound')} ({some(unnamed)})"
+        )
     return to_table(records, rows, notes, faults)
 
 

@@ -80,6 +80,13 @@ def seconds(value: Any) -> Any:
     return value
 
 
+def put(table: Table, column: str, cells: Sequence[Any]) -> None:
+    """Sets a column as it is; pandas would make a column of texts out of some texts and None."""
+    import pandas as pd
+
+    table.frame[column] = pd.Series(list(cells), index=table.frame.index, dtype=object)
+
+
 def rename(table: Table, names: Mapping[str, str]) -> list[str]:
     """Gives columns the names that a manifest knows, unless it has them; returns what was done."""
     there = {str(name).lower() for name in table.frame.columns}
@@ -116,6 +123,11 @@ def walk(folder: Path) -> list[Path]:
         folders[:] = sorted(f for f in folders if f[0] != "." and f.lower() != "__macosx")
         found += [Path(where, name) for name in sorted(names) if name[0] != "."]
     return found
+
+
+def many(count: int, noun: str) -> str:
+    """Returns "1 row" or "2 rows"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def some(names: Iterable[Any], count: int = 3) -> str:

@@ -14,7 +14,7 @@ from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..corpora.emotions import SPELLINGS
 from ..tables import Table
-from .cells import TABLES, distinct, is_sound, nfc, some, to_table, walk
+from .cells import TABLES, distinct, is_sound, many, nfc, some, to_table, walk
 
 # Names of folders that say who or when, not which emotion: Actor_01, Session1, spk12.
 NOT_A_CLASS = re.compile(
@@ -63,7 +63,7 @@ def read(path: Path, root: Path) -> Table:
         notes.append("splits by folder: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     other = [file for file in files if not is_sound(file)]
     if other:
-        notes.append(f"{len(other)} files that are no sound are ignored: {some(other)}")
+        notes.append(f"ignored, being no sound: {many(len(other), 'file')} ({some(other)})")
     return to_table(records, range(1, len(records) + 1), notes)
 
 
@@ -90,9 +90,9 @@ def _class_level(
     names = [sorted(set(column)) for column in zip(*labelled, strict=True)]
     several = [i for i, column in enumerate(names) if len(column) > 1]
     several = several or [i for i, column in enumerate(names) if column[0].lower() in EMOTIONS]
-    bare = f"read as a folder of {len(sounds)} sounds without class folders: no row has a label"
     if not several:
-        return None, [bare]
+        count = many(len(sounds), "sound")
+        return None, [f"read as a folder of {count} without class folders: no row has a label"]
     level = several[0]
     if len(several) > 1:
         spoken = [i for i in several if all(name.lower() in EMOTIONS for name in names[i])]
@@ -108,9 +108,13 @@ def _class_level(
             f"{path}: its folders ({some(names[level])}) name speakers, sessions or parts, not "
             f"classes; {remedy}"
         )
-    notes = [f"read as class folders: {len(sounds)} sounds, labels {some(names[level], 12)}"]
+    notes = [
+        f"read as class folders: {many(len(sounds), 'sound')}, labels {some(names[level], 12)}"
+    ]
     if max(depths) > 1:
         notes.append("the folders above or below the class are carried along in the column folder")
     if len(labelled) < len(parts):
-        notes.append(f"{len(parts) - len(labelled)} sounds outside class folders have no label")
+        notes.append(
+            f"without a label, outside class folders: {many(len(parts) - len(labelled), 'sound')}"
+        )
     return level, notes

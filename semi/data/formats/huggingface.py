@@ -61,7 +61,7 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
         name for name, f in features.items() if isinstance(f, dict) and f.get("_type") == "Audio"
     ]
     dropped: dict[str, None] = {}
-    kept: dict[str, None] = {}
+    kept: dict[str, bool] = {}  # column of sound: does it hold the sounds themselves?
     for number, record in enumerate(_rows_of(batches), 1):
         out: dict[str, Any] = {}
         for name, value in record.items():
@@ -69,7 +69,7 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
                 out[name] = _named(value, names[name], number, name, rows.faults)
             elif name in sounds or is_sound_cell(value, name):
                 out[name] = _sound(value, number, name, rows.faults)
-                kept[name] = None
+                kept[name] = kept.get(name, False) or _inside(value)
                 _remember(out, value)
             elif isinstance(value, (bytes, bytearray)) or _has_bytes(value):
                 dropped[name] = None
@@ -77,8 +77,9 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
                 out[name] = text(value)
         rows.records.append(out)
     _name_audio(rows.records, list(kept))
-    if kept:
-        rows.notes.append(f"sounds within {some(kept)} are kept as files in {cache_folder()}")
+    within = [name for name, inside in kept.items() if inside]
+    if within:
+        rows.notes.append(f"sounds within {some(within)} are kept as files in {cache_folder()}")
     for name, classes in names.items():
         rows.notes.append(f"numbers of {name} are named by its ClassLabel: {some(classes, 12)}")
     if dropped:
@@ -104,6 +105,8 @@ def moved(faults: list[Fault], by: int) -> list[Fault]:
 
 def is_sound_cell(value: Any, name: str = "") -> bool:
     """Says whether a cell holds a sound: {bytes, path} or {array, sampling_rate}."""
+    if isinstance(value, bytes):
+        return _readable(value)
     if not isinstance(value, dict):
         return False
     if {"array", "sampling_rate"} <= set(value):
@@ -180,6 +183,13 @@ def _remember(out: dict[str, Any], value: Any) -> None:
     )
     if path and "_name" not in out:
         out["_name"] = str(path).replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _inside(value: Any) -> bool:
+    """Says whether a cell holds the sound itself and not only its path."""
+    if isinstance(value, dict):
+        return value.get("bytes") is not None or value.get("array") is not None
+    return isinstance(value, bytes)
 
 
 def _has_bytes(value: Any) -> bool:

@@ -14,11 +14,10 @@ from typing import Any
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table
-from .cells import damaged, some, to_table, walk
+from .cells import damaged, many, some, to_table, walk
 from .huggingface import BATCH, give_ids, moved, read_rows
 
-SHARD = re.compile(r"(?P<split>[A-Za-z_]+)(-\d+-of-\d+|-\d+)?\.parquet")
-NUMBERED = re.compile(r".*-\d{5}-of-(?P<of>\d{5})\.parquet")
+NUMBERED = re.compile(r".*-\d{5}-of-(?P<of>\d{5})(-[0-9a-f]+)?\.parquet")
 
 
 def recognises(path: Path) -> bool:
@@ -46,39 +45,49 @@ def read(path: Path, root: Path) -> Table:
             records.append(record)
         notes += [note for note in rows.notes if note not in notes]
     give_ids(records)
-    many = f" of {len(shards)} files ({some(s.name for s in shards)})" if len(shards) > 1 else ""
-    notes.insert(0, f"read as a Hugging Face dataset{many}: {len(records)} rows")
+    of = (
+        f" of {len(shards)} files ({some(s.relative_to(path) for s in shards)})"
+        if len(shards) > 1
+        else ""
+    )
+    notes.insert(0, f"read as a Hugging Face dataset{of}: {many(len(records), 'row')}")
     if path.is_dir():
         notes += _missing(shards)
+        left = [f.name for f in walk(path) if f.suffix.lower() == ".parquet" and f not in shards]
+        notes += [f"left out, named after no split: {some(left)}"] if left else []
     return to_table(records, range(first, first + len(records)), notes, faults)
 
 
 def _shards(folder: Path) -> list[Path]:
-    """Returns a dataset's shards: at the top, in data/, or in its only configuration's folder."""
+    """Returns a dataset's shards that are named after a split, train first."""
     if (folder / "db.yaml").is_file():
         return []
-    found = [f for f in walk(folder) if f.suffix.lower() == ".parquet" and SHARD.fullmatch(f.name)]
-    found = [f for f in found if _split(f)]
-    if len({f.parent for f in found}) > 1 and len({f.parent.parent for f in found}) > 1:
+    found = [file for file in walk(folder) if file.suffix.lower() == ".parquet" and _split(file)]
+    order = list(SPLIT_ALIASES.values())
+    found.sort(key=lambda file: (order.index(_split(file) or "train"), file.name))
+    if not found or not _is_dataset(found[0]):
         return []
-    order = list(SPLIT_ALIASES)
-    found.sort(key=lambda f: (order.index(_split(f) or order[-1]), f.name))
-    parents = sorted({f.parent for f in found})
-    if len(parents) > 1 and not all(p.name.lower() in SPLIT_ALIASES for p in parents):
+    places = sorted({_configuration(file) for file in found})
+    if len(places) > 1:
         raise ManifestError(
-            f"{folder}: {len(parents)} configurations of a dataset "
-            f"({some(p.name for p in parents)}); give one, data.manifest='{parents[0]}'"
+            f"{folder}: {len(places)} configurations of a dataset "
+            f"({some(p.name for p in places)}); give one, data.manifest='{places[0]}'"
         )
-    return found if found and _is_dataset(found[0]) else []
+    return found
+
+
+def _configuration(shard: Path) -> Path:
+    """Returns the folder of a dataset's configuration, above the folder of a split."""
+    return shard.parent.parent if _known(shard.parent.name) else shard.parent
 
 
 def _split(shard: Path) -> str | None:
-    """Returns the split in a shard's name or its folder's."""
-    name = SHARD.fullmatch(shard.name)
-    for word in (name["split"] if name else "", shard.parent.name):
-        if word.lower() in SPLIT_ALIASES:
-            return SPLIT_ALIASES[word.lower()]
-    return None
+    """Returns the split in a shard's name, train-00000-of-00002 or train_clean, or its folder's."""
+    return _known(shard.stem) or (_known(shard.parent.name) if shard.stem.isdigit() else None)
+
+
+def _known(name: str) -> str | None:
+    return SPLIT_ALIASES.get(re.split(r"[-_.\d]", name.lower())[0])
 
 
 def _missing(shards: list[Path]) -> list[str]:
@@ -108,11 +117,14 @@ def _is_dataset(path: Path) -> bool:
         return False  # read as any Parquet file, and refused there
     if b"huggingface" in (schema.metadata or {}):
         return True
-    fields = [set(f.type.field(i).name for i in range(f.type.num_fields)) for f in schema
-              if pa.types.is_struct(f.type)]  # fmt: skip
-    return any(
-        {"bytes", "path"} <= names or {"array", "sampling_rate"} <= names for names in fields
-    )
+    for field in schema:
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            return True  # bytes are sounds, or nothing that a table can hold
+        if pa.types.is_struct(field.type):
+            names = {field.type.field(i).name for i in range(field.type.num_fields)}
+            if {"bytes", "path"} <= names or {"array", "sampling_rate"} <= names:
+                return True
+    return False
 
 
 def _features(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ many APIs write the rows as a list under one key.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...errors import ManifestError
 from ..tables import Fault, Table, decode
 from .cells import damaged, head, some, to_table
 
-ROWS = ("data", "rows", "records", "items", "utterances", "utts", "samples", "annotations")
+ROWS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
 
 
 def recognises(path: Path) -> bool:
@@ -60,6 +60,8 @@ def read(path: Path, root: Path) -> Table:
             raise ManifestError(_unknown(path, top))
         listed, left = top[key], [name for name in top if name != key]
         how = f"the list under '{key}'" + (f"; left out: {some(left, 5)}" if left else "")
+    if all(isinstance(row, dict) and isinstance(row.get("row"), dict) for row in listed):
+        listed = [row["row"] for row in listed]  # as Hugging Face's viewer answers
     faults: list[Fault] = [
         (number, "", str(row)[:60], "not a JSON object", 'write {"id": "a", "text": "..."}')
         for number, row in enumerate(listed, 1)
@@ -68,6 +70,18 @@ def read(path: Path, root: Path) -> Table:
     rows = [number for number, row in enumerate(listed, 1) if isinstance(row, dict)]
     records = [row for row in listed if isinstance(row, dict)]
     return to_table(records, rows, [f"{path.name} was read as JSON: {how}"], faults)
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object, or raises ManifestError where a key stands twice and a row would go."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise ManifestError(
+            f"{path}: '{twice[:80]}' stands twice in one object, so one of the two would be lost; "
+            "make every id unique"
+        )
+    return found
 
 
 def _columns(top: dict) -> bool:
@@ -82,7 +96,7 @@ def _columns(top: dict) -> bool:
 
 
 def _even(top: dict[str, list]) -> bool:
-    flat = all(not isinstance(cell, dict) for cells in top.values() for cell in cells[:3])
+    flat = all(not isinstance(cell, (dict, list)) for cells in top.values() for cell in cells)
     return flat and len({len(cells) for cells in top.values()}) == 1
 
 
@@ -99,16 +113,15 @@ def _top(path: Path) -> dict | None:
 def _parsed(path: Path, time: int, size: int) -> dict | None:
     content = decode(path.read_bytes(), path.name)[0].lstrip("\ufeff").strip()
     try:
-        top = json.loads(content)
-    except (json.JSONDecodeError, RecursionError) as error:
-        try:
-            json.loads(content.split("\n", 1)[0])
-            return None  # the first line is whole: JSON lines
-        except (json.JSONDecodeError, RecursionError):
-            if "\n" not in content or content.split("\n", 1)[0].strip() not in ("{",):
-                return None  # a damaged line, which is listed as such
-            raise damaged(path, "JSON file", error) from None
-    if "\n" not in content and not any(isinstance(v, (dict, list)) for v in top.values()):
+        top = json.loads(content, object_pairs_hook=partial(_once, path))
+    except RecursionError:
+        raise damaged(path, "JSON file", "nested too deeply") from None
+    except json.JSONDecodeError as error:
+        first = content.split("\n", 1)[0].strip()
+        if first != "{":
+            return None  # JSON lines; a damaged one is listed as such
+        raise damaged(path, "JSON file", error) from None
+    if top and "\n" not in content and not any(isinstance(v, (dict, list)) for v in top.values()):
         return None  # JSON lines with one row
     return top
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table, decode
-from .cells import some, to_table
+from .cells import many, some, to_table
 
 BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the first counts
     "text": "text",
@@ -38,17 +38,18 @@ def read(path: Path, root: Path) -> Table:
     notes, records, rows = [], [], []
     faults: list[Fault] = []
     for folder in folders:
-        first = len(records)
-        got = _read_folder(folder, root, notes, faults)
+        first, told = len(records), []
+        got = _read_folder(folder, root, told, faults)
         split = _split(folder.name) if len(folders) > 1 else None
         for number, record in got:
             if split:
                 record["split"] = split
             records.append(record)
             rows.append(number if len(folders) == 1 else len(records))
-        kind = "segments" if (folder / "segments").is_file() else "recordings"
+        kind = "segment" if (folder / "segments").is_file() else "recording"
         name = f"{folder.name}/" if len(folders) > 1 else ""
-        notes.append(f"read as a Kaldi data folder: {name}{len(records) - first} {kind}")
+        notes.append(f"read as a Kaldi data folder: {name}{many(len(records) - first, kind)}")
+        notes += told
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
     return to_table(records, rows, notes, faults)
@@ -84,11 +85,14 @@ def _read_folder(
         entries = list(_segments(folder / "segments", sounds, faults))
     else:
         entries = [(number, name, {"audio": sounds[name]}) for number, name, _ in lines]
-    found = [(number, {"id": name, **record}) for number, name, record in entries]
+    found = [(number, {"id": name, **r}) for number, name, r in entries if r["audio"] is not None]
     wanted = {name for _, name, _ in entries}
     taken: set[str] = set()
     for file, column in BY_UTTERANCE.items():
-        if column in taken or not (folder / file).is_file():
+        if not (folder / file).is_file():
+            continue
+        if column in taken:
+            notes.append(f"{file} is left out: another file gives the {column}")
             continue
         taken.add(column)
         cells = {name: value for _, name, value in _lines(folder / file)}
@@ -96,10 +100,8 @@ def _read_folder(
             record[column] = cells.get(record["id"])
         extra = [name for name in cells if name not in wanted]
         if extra:
-            notes.append(
-                f"{len(extra)} lines of {folder.name}/{file} name no utterance and are left out: "
-                f"{some(extra)}"
-            )
+            count = many(len(extra), "line")
+            notes.append(f"left out of {file}, naming no utterance: {count} ({some(extra)})")
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")
         notes.append(f"{folder.name} holds no labels (looked for {labels})")

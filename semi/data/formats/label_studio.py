@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..tables import Fault, Table
-from .cells import head, header, to_table
+from .cells import head, header, many, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
@@ -57,6 +57,8 @@ def read(path: Path, root: Path) -> Table:
     records, rows = [], []
     for task in tasks:
         shared = _shared(task, root, faults)
+        if shared is None:
+            continue  # its sound is not here, which is a fault
         spans = sorted({span for answer in task.answers for span in answer.spans})
         for number, span in enumerate(spans or [None], 1):
             values: dict[str, list[Any]] = {}
@@ -74,8 +76,8 @@ def read(path: Path, root: Path) -> Table:
     several = sum(len(task.answers) > 1 for task in tasks)
     given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
     multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
-    what = [f"{len(tasks)} tasks"]
-    what += [f"{len(records)} rows"] if len(records) != len(tasks) else []
+    what = [many(len(tasks), "task")]
+    what += [many(len(records), "row")] if len(records) != len(tasks) else []
     what += [f"{several} with several annotators, whose answers are votes"] if several else []
     what += [f"{multi} with several labels"] if multi else []
     unlabelled = sum(not task.answers for task in tasks)
@@ -100,17 +102,15 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
     best = next((known[name] for name in LABELS if name in known), None)
     if best is None and len(choices) > 1:
         names = ", ".join(sorted(choices))
-        return None, [
-            f"several controls hold choices ({names}) and none is called label or emotion"
-        ]
+        return None, [f"several controls hold choices ({names}), none called label or emotion"]
     best = best or next(iter(choices))
     others = sorted(set(choices) - {best})
     told = f"; {', '.join(others)} carried along" if others else ""
     return best, [f"the control {best} gives the label{told}"]
 
 
-def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any]:
-    """Returns the cells that all rows of a task have: its data, with the sound found."""
+def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
+    """Returns the cells that all rows of a task have: its data, with the sound if it is here."""
     data = {name: value for name, value in task.data.items() if name.lower() != "id"}
     key = audio_key(data)
     if key is None:
@@ -119,6 +119,7 @@ def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any]:
     sound, reason, remedy = sound_of(value, root)
     if reason:
         faults.append((task.row, "audio", value[:120], reason, remedy))
+        return None
     return {"audio": sound, **data}
 
 
