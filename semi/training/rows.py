@@ -21,12 +21,18 @@ RARE = 20  # rows: strata smaller than this are put together
 
 def read_rows(config: Config) -> tuple[Manifest, Splits]:
     """Returns the manifest and the splits of a configuration; the same for every verb."""
-    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config.task)
-    check_columns(manifest, config.encoders)
-    return manifest, make_splits(
-        manifest, config.data, folds=config.train.folds, seed=config.seed,
-        several=config.task.multi,
-    )  # fmt: skip
+    given = load_manifest(config.data.manifest, config.data)
+    try:
+        manifest = manifest_of_task(given, config.task)
+        check_columns(manifest, config.encoders)
+        splits = make_splits(
+            manifest, config.data, folds=config.train.folds, seed=config.seed,
+            several=config.task.multi,
+        )  # fmt: skip
+    except ManifestError as error:
+        error.reading = given.reading  # what was understood helps
+        raise
+    return manifest, splits
 
 
 def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:
