@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -244,8 +245,12 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
     from ..data.manifest import load_manifest
 
     config = predictor.model.config
-    data = DataConfig(manifest=str(path), workers=config.data.workers)
-    table = load_manifest(path, data, gold=False).table
+    data = DataConfig(
+        manifest=str(path), columns=dict(config.data.columns), workers=config.data.workers
+    )
+    manifest = load_manifest(path, data, gold=False)
+    print(manifest.reading, file=sys.stderr, flush=True)
+    table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     return table, store if os.path.isdir(store) else None
