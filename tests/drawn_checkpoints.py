@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 REFERENCE = Path(__file__).parent / "reference"
+NEAR_ONE = ("norm.weight", "norm1.weight", "norm2.weight", "weight_g", "alibi_scale")
 
 
 def reference(name: str) -> dict:
@@ -26,7 +27,7 @@ def draw(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     weights = {}
     for name, shape in shapes.items():
         value = random.normal(0, 0.2, shape)
-        value += 1.0 * (name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "weight_g")))
+        value += 1.0 * name.endswith(NEAR_ONE)
         weights[name] = torch.from_numpy(value.astype(np.float32))
     return weights
 

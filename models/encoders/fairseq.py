@@ -71,9 +71,16 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     """
     from transformers import Wav2Vec2FeatureExtractor
 
+    from .emotion2vec_files import is_emotion2vec
+
     target = Path(out_dir)
     if target.exists():
         raise CheckpointError(f"{target} exists already; name a new folder")
+    if is_emotion2vec(load_inert(checkpoint)):
+        raise CheckpointError(
+            f"{checkpoint} is an emotion2vec, for which Hugging Face has no class; it needs no "
+            f"conversion: encoders.speech.model={checkpoint}"
+        )
     loaded = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -106,7 +113,7 @@ def _build(content: Any) -> LoadedFairseq:
         # fairseq's default is False; every published model that normalises its convolutions by
         # layer, torchaudio's files without settings among them, wants normalised waveforms.
         normalize = not source.stated and settings["extractor_mode"] == "layer_norm"
-    model = _fill(config, weights)
+    model = fill_model(config, weights)
     return LoadedFairseq(model, normalize, kind, settings, heads)
 
 
@@ -189,7 +196,7 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
     )
 
 
-def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
+def fill_model(config: Any, weights: dict[str, torch.Tensor]) -> Any:
     """Returns the model with these weights; any name or shape that does not fit is an error."""
     with foreign_torchaudio("the checkpoint"):
         from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model, WavLMModel
