@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 
@@ -11,6 +12,8 @@ from .unpickle import CheckpointError
 FIRST = "feature_extractor.conv_layers.0."
 POSITIONS = "encoder.layers.0.attention.rel_attn_embed.weight"  # WavLM's, by distance and head
 LAYER = r"^encoder\.layers\.(\d+)\."
+AUDIO = "modality_encoders.AUDIO."  # emotion2vec's
+MARK = AUDIO + "local_encoder.conv_layers.0.0.weight"
 # Pre-training heads, teachers and quantisers: no part of the encoder.
 HEADS = re.compile(
     r"^(final_proj|label_embs_concat|quantizer|project_q|target_glu|aux|mask_generator|logit_generator|decoder|proj|ctc_proj)\b"
@@ -45,6 +48,12 @@ TORCHAUDIO = [
     (r"^encoder\.feature_projection\.", "feature_projection."),
     (r"^encoder\.transformer\.", "encoder."),
 ]
+
+
+def is_emotion2vec(content: Any) -> bool:
+    """Returns whether what a checkpoint file holds is an emotion2vec."""
+    weights = content.get("model", content) if isinstance(content, dict) else None
+    return isinstance(weights, dict) and any(str(name).endswith(MARK) for name in weights)
 
 
 def split_prefix(weights: dict[str, torch.Tensor]) -> tuple[str, str]:

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 
+from .checkpoint_keys import AUDIO, MARK
 from .emotion2vec import Emotion2vecModel
 from .fairseq import LoadedFairseq, fill_model
 from .fairseq_settings import STRIDES, conv_layers
 from .unpickle import CheckpointError, load_inert, plain
 
 CONFIG, WEIGHTS = "config.yaml", "model.pt"
-AUDIO = "modality_encoders.AUDIO."
-MARK = AUDIO + "local_encoder.conv_layers.0.0.weight"
 # Heads and teachers: no part of the encoder.
 HEADS = re.compile(rf"^(_ema|proj|recon_proj|cls_\w+|{re.escape(AUDIO)}decoder)(\.|$)")
 BLOCK = [
@@ -54,12 +53,6 @@ ONLY = ("layer_norm_first", "norm_affine", "extractor_mode", "conv_pos_pre_ln",
 POSITION = re.compile(rf"^{re.escape(AUDIO)}relative_positional_encoder\.\d+\.0\.")
 CONVOLUTION = re.compile(rf"^{re.escape(AUDIO)}local_encoder\.conv_layers\.\d+\.0\.weight$")
 HEAD_WIDTH = 64  # features a head, of the published models
-
-
-def is_emotion2vec(content: Any) -> bool:
-    """Returns whether what a checkpoint file holds is an emotion2vec."""
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    return isinstance(weights, dict) and any(str(name).endswith(MARK) for name in weights)
 
 
 def load_emotion2vec(path: Path) -> LoadedFairseq:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .checkpoint_keys import POSITIONS, fit_positions, rename, split_prefix
+from .checkpoint_keys import POSITIONS, fit_positions, is_emotion2vec, rename, split_prefix
 from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
 from .hub import foreign_torchaudio
 from .unpickle import CheckpointError, load_inert
@@ -70,8 +70,6 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     The folder appears whole or not at all, and an existing one is never overwritten.
     """
     from transformers import Wav2Vec2FeatureExtractor
-
-    from .emotion2vec_files import is_emotion2vec
 
     target = Path(out_dir)
     if target.exists():

@@ -138,7 +138,8 @@ def _is_funasr(name: str) -> bool:
 
 def _checkpoint_model(path: Path, identity: dict[str, Any]) -> SpeechModel:
     """Returns the model of a checkpoint of fairseq, unilm, s3prl, torchaudio or emotion2vec."""
-    from .emotion2vec_files import is_emotion2vec, load_emotion2vec
+    from .checkpoint_keys import is_emotion2vec
+    from .emotion2vec_files import load_emotion2vec
     from .fairseq import EPSILON, load_fairseq
     from .unpickle import load_inert
 
