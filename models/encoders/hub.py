@@ -15,6 +15,7 @@ import torch
 
 from .base import EncoderUnavailable
 from .folder_checks import SMALL_FILES, WEIGHT_FILES, check_folder, read_json
+from .names import refuse_near_miss
 
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".safetensors")
 FUNASR = ("model.pt", "config.yaml")
@@ -43,6 +44,7 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
             f"{setting}={model} is not a folder; give the folder that holds config.json and "
             f"model.safetensors, or a Hugging Face name such as facebook/hubert-large-ll60k"
         )
+    refuse_near_miss(model, setting)
     folder = _download(model, revision, setting)
     check_folder(folder, model, setting)
     commit = folder.name  # the hub cache keeps each commit in a folder of its name
