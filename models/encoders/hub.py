@@ -14,9 +14,11 @@ from typing import Any
 import torch
 
 from .base import EncoderUnavailable
-from .folder_checks import SMALL_FILES, WEIGHT_FILES, check_folder, has_weights, read_json
+from .folder_checks import SMALL_FILES, WEIGHT_FILES, check_folder, read_json
+from .names import refuse_near_miss
 
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".safetensors")
+FUNASR = ("model.pt", "config.yaml")
 # Asked of transformers every time: no network, and no Python that a folder brings along.
 OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -42,6 +44,7 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
             f"{setting}={model} is not a folder; give the folder that holds config.json and "
             f"model.safetensors, or a Hugging Face name such as facebook/hubert-large-ll60k"
         )
+    refuse_near_miss(model, setting)
     folder = _download(model, revision, setting)
     check_folder(folder, model, setting)
     commit = folder.name  # the hub cache keeps each commit in a folder of its name
@@ -62,8 +65,25 @@ def is_hub_name(model: str) -> bool:
     return not (path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1)
 
 
-def _download(model: str, revision: str, setting: str) -> Path:
-    """Returns the hub's snapshot folder, from the cache where it is there."""
+def find_funasr(model: str, revision: str = "", *, setting: str) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder of a model as FunASR publishes it, here or on the hub, and an identity."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        files = sorted(f for name in FUNASR for f in path.glob(name))
+        return path, {f.name: file_sha256(f) for f in files}
+    folder = _download(model, revision, setting, groups=(FUNASR,))
+    if not (folder / FUNASR[0]).is_file():
+        raise EncoderUnavailable(f"{setting}={model} has no {FUNASR[0]}; give a local folder")
+    return folder, {"model": model, "revision": folder.name}
+
+
+def _download(
+    model: str, revision: str, setting: str, groups: tuple[tuple[str, ...], ...] = WEIGHT_FILES
+) -> Path:
+    """Returns the hub's snapshot folder, from the cache where it is there.
+
+    `groups` are the names that weights may have; the first group that is there is enough.
+    """
     from huggingface_hub import snapshot_download
 
     def fetch(patterns: tuple[str, ...], **how: Any) -> Path:
@@ -72,15 +92,18 @@ def _download(model: str, revision: str, setting: str) -> Path:
             snapshot_download(model, revision=revision or None, allow_patterns=wanted, **how)
         )
 
+    def whole(folder: Path) -> bool:
+        return any(any(folder.glob(pattern)) for group in groups for pattern in group)
+
     if revision:  # a commit or tag that is cached needs no network
         with contextlib.suppress(Exception):
             folder = fetch((), local_files_only=True)
-            if has_weights(folder) and (folder / "config.json").is_file():
+            if whole(folder) and (groups != WEIGHT_FILES or (folder / "config.json").is_file()):
                 return folder
     try:
-        for patterns in WEIGHT_FILES:  # safetensors first; the older format only if there is none
+        for patterns in groups:  # safetensors first; the older format only if there is none
             folder = fetch(patterns)
-            if has_weights(folder):
+            if whole(folder):
                 break
         return folder
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import Any
 from . import hub
 from .backbone import Backbone
 from .base import EncoderUnavailable
+from .emotion2vec import Emotion2vecBackbone, Emotion2vecModel
 from .preprocessor import EPSILON, Preprocessor, read_preprocessor
 from .w2v_bert import STRIDE, W2vBertBackbone
 from .wav2vec import Wav2VecBackbone
@@ -35,9 +36,12 @@ class SpeechModel:
 
 
 def speech_model(name: str, revision: str = "") -> SpeechModel:
-    """Returns the model of a hub name, a local folder or a fairseq checkpoint."""
+    """Returns the model of a hub name, a local folder or a checkpoint file."""
     if hub.is_file_name(name):
         return _file_model(name, revision)
+    if _is_funasr(name):
+        folder, identity = hub.find_funasr(name, revision, setting=SETTING)
+        return _checkpoint_model(folder / hub.FUNASR[0], identity)
     source = hub.find(name, revision, setting=SETTING)
     config = hub.load_config(source)
     if config.model_type not in MODEL_TYPES:
@@ -93,7 +97,9 @@ def _check_ending(config: Any, given: str) -> None:
 
 
 def make_backbone(model: Any) -> Backbone:
-    """Returns a transformers speech encoder behind the Backbone interface."""
+    """Returns a speech encoder behind the Backbone interface."""
+    if isinstance(model, Emotion2vecModel):
+        return Emotion2vecBackbone(model)
     if model.config.model_type == "whisper":
         return WhisperBackbone(model)
     if model.config.model_type == "wav2vec2-bert":
@@ -111,17 +117,34 @@ def _load(source: hub.Source, config: Any) -> Any:
 
 def _file_model(name: str, revision: str) -> SpeechModel:
     """Returns the model of a checkpoint file, whatever its name ends in; read without fairseq."""
-    from .fairseq import EPSILON, load_fairseq
-
     path = Path(name).expanduser()
     if not path.is_file():
         raise EncoderUnavailable(f"{SETTING}={name} is not a file; give the checkpoint's path")
     weights = [pattern for group in hub.WEIGHT_FILES for pattern in group]
     if (path.parent / "config.json").is_file() and any(path.match(p) for p in weights):
         return speech_model(str(path.parent), revision)  # the weights of a Hugging Face folder
-    loaded = load_fairseq(path)
-    found = describe(
-        loaded.model.config, load=lambda: loaded.model, identity={"sha256": hub.file_sha256(path)}
-    )
-    found.normalize, found.epsilon = loaded.normalize, EPSILON
+    if path.name == hub.FUNASR[0] and _is_funasr(str(path.parent)):
+        return speech_model(str(path.parent), revision)
+    return _checkpoint_model(path, {"sha256": hub.file_sha256(path)})
+
+
+def _is_funasr(name: str) -> bool:
+    """Returns whether a folder, or a name on the hub, is a model as FunASR publishes it."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return all((path / file).exists() for file in hub.FUNASR)
+    return "emotion2vec" in name.lower() and hub.is_hub_name(name)
+
+
+def _checkpoint_model(path: Path, identity: dict[str, Any]) -> SpeechModel:
+    """Returns the model of a checkpoint of fairseq, unilm, s3prl, torchaudio or emotion2vec."""
+    from .checkpoint_keys import is_emotion2vec
+    from .emotion2vec_files import load_emotion2vec
+    from .fairseq import EPSILON, load_fairseq
+    from .unpickle import load_inert
+
+    load = load_emotion2vec if is_emotion2vec(load_inert(path)) else load_fairseq
+    loaded = load(path)
+    found = describe(loaded.model.config, load=lambda: loaded.model, identity=identity)
+    found.model_type, found.normalize, found.epsilon = loaded.kind, loaded.normalize, EPSILON
     return found

@@ -99,7 +99,16 @@ CONTAINERS = {
     },
 }
 # Settings and numbers that other libraries leave in a checkpoint. Nothing of theirs is imported.
-SETTINGS = ("fairseq", "omegaconf", "examples", "numpy", "typing", "s3prl")
+SETTINGS = (
+    "fairseq",
+    "omegaconf",
+    "examples",
+    "numpy",
+    "typing",
+    "s3prl",
+    "emotion2vec",
+    "upstream",
+)
 SETTINGS_NAMES = {
     ("argparse", "Namespace"),
     ("collections", "defaultdict"),

@@ -16,7 +16,7 @@ from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..errors import ConfigError, ManifestError
-from ..features.extract import open_encoders
+from ..features.extract import explained, open_encoders
 from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
 def _open_encoders(config: Config) -> list[str]:
     """Opens the encoders that need no network, so that wrong ones are told; names the others."""
     from models.encoders.hub import is_hub_name
+    from models.encoders.names import refuse_near_miss
 
     config, notes = deepcopy(config), []
     sections = {"speech": config.encoders.speech, "text": config.encoders.text}
@@ -99,6 +100,8 @@ def _open_encoders(config: Config) -> list[str]:
         path = Path(section.model).expanduser()
         at_hand = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
         if not at_hand and is_hub_name(section.model):
+            with explained(name):
+                refuse_near_miss(section.model, f"encoders.{name}.model")
             notes.append(
                 f"encoders.{name}.model={section.model}: not looked for; the hub model is fetched "
                 "when it is first used"
