@@ -142,7 +142,8 @@ def _check_file(path: str | Path) -> str:
     webm = head[:4] == b"\x1a\x45\xdf\xa3"
     aac = head[0] == 0xFF and len(head) > 1 and head[1] & 0xF6 == 0xF0  # ADTS; MP3 has layer bits
     wma = head[:4] == b"\x30\x26\xb2\x75"
-    return "av" if mp4 or webm or aac or wma else "soundfile"
+    avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    return "av" if mp4 or webm or aac or wma or avi else "soundfile"
 
 
 def _open(path: str | Path):
@@ -229,8 +230,8 @@ def _read_av(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, in
         import av  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise AudioError(
-            "unreadable: m4a, aac, webm and wma need PyAV; pip install 'semi-emotion[m4a]', "
-            "or convert the file to wav or flac"
+            "unreadable: m4a, mp4, aac, avi, webm and wma need PyAV; pip install "
+            "'semi-emotion[m4a]', or convert the file to wav or flac"
         ) from None
     try:
         with av.open(str(path), "r") as container:

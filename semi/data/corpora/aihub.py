@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ManifestError
 from .aihub_video import read_video, script_sheet
 from .emotions import Spelling, add_votes, winners
-from .files import SOUNDS, Tree, examples, number, one_of, plain, read_rows, tally, to_table
+from .files import SOUNDS, Tree, examples, number, one_of, plain, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +31,9 @@ SPEAKERS = (
 
 
 def read_aihub(
-    folder: Path, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
+    tree: Tree, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of every CSV with a column wav_id beneath `folder`, and notes.
+    """Returns the table of every CSV with a column wav_id of the tree, and notes.
 
     Where there is none but a 스크립트.csv, that of the video set.
 
@@ -43,14 +43,14 @@ def read_aihub(
     one_of("label", label, ("situation", "raters"))
     one_of("votes", votes, ("raters", "none"))
     one_of("missing", missing, ("drop", "keep"))
-    tree, spelling = Tree(folder), Spelling()
+    spelling = Spelling()
     sheets = _sheets(tree)
     if not sheets and (script := script_sheet(tree)) is not None:
         return read_video(tree, script, missing)
     if not sheets:
         raise ManifestError(
-            f"{folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and no "
-            "스크립트.csv of the video set"
+            f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and "
+            "no 스크립트.csv of the video set"
         )
     sounds = tree.stems(SOUNDS)
     records: dict[str, dict[str, Any]] = {}
@@ -77,8 +77,8 @@ def read_aihub(
         notes.append(f"{path.name}: {len(rows) - 1} rows, {len(sheet.raters)} raters")
     if not records:
         raise ManifestError(
-            f"{folder}: {len(silent)} rows, but no sound of any, such as {silent[0]}.wav"
-            if silent else f"{folder}: the CSVs hold no rows"
+            f"{tree.folder}: {len(silent)} rows, but no sound of any, such as {silent[0]}.wav"
+            if silent else f"{tree.folder}: the CSVs hold no rows"
         )  # fmt: skip
     table = to_table(list(records.values()))
     return table, [
@@ -142,7 +142,7 @@ def _sheets(tree: Tree) -> list[tuple[Path, list[list[str]]]]:
     """Returns the CSVs that have a column wav_id, whatever they are called."""
     sheets = []
     for path, _ in tree.matching(r".*\.(csv|tsv)"):
-        rows = read_rows(path)
+        rows = tree.rows(path)
         if rows and "wavid" in [plain(cell) for cell in rows[0]]:
             sheets.append((path, rows))
     return sheets

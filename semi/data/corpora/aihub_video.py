@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .emotions import Spelling
-from .files import SOUNDS, Tree, examples, plain, read_rows, tally, to_table
+from .files import SOUNDS, Tree, examples, plain, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ FILMS = (".m2ts", ".mts", ".mp4")
 def script_sheet(tree: Tree) -> tuple[Path, list[list[str]]] | None:
     """Returns the file of sentences beneath the tree and its (number, sentence, emotion) rows."""
     for path, _ in tree.matching(r".*\.(csv|tsv)"):
-        rows = read_rows(path)
+        rows = tree.rows(path)
         head = [plain(cell) for cell in rows[0]] if rows else []
         where = [
             next((j for j, name in enumerate(head) if name in known), None)

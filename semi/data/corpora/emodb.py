@@ -6,10 +6,10 @@ Speaker 03, sentence a01, emotion F (Freude), version a. http://www.emodb.bilder
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
+from .files import Tree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +41,11 @@ WOMEN = ("08", "09", "13", "14", "16")
 UTTERANCES = 535
 
 
-def read_emodb(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of every Emo-DB file beneath `folder`, and notes on what was left out."""
+def read_emodb(tree: Tree) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of every Emo-DB file of the tree, and notes on what was left out."""
     import pandas as pd
 
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES]
+    files = [p for p in tree.files if p.suffix.lower() in SUFFIXES]
     files.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), str(p)))
     records: dict[str, dict] = {}
     strange = []
@@ -69,8 +69,8 @@ def read_emodb(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         }
     if not records:
         raise ManifestError(
-            f"{folder}: no Emo-DB file such as 03a01Fa.wav beneath it; give the folder that holds "
-            "the wav files"
+            f"{tree.folder}: no Emo-DB file such as 03a01Fa.wav beneath it; give the folder that "
+            "holds the wav files"
         )
     notes = [f"{len(records)} utterances of {UTTERANCES} in the whole corpus"]
     if strange:

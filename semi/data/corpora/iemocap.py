@@ -42,7 +42,7 @@ SPOKEN = re.compile(r"(Ses\d+[FM]_\w+)\s*(?:\[[^\]]*\])?\s*:\s*(.*)")
 
 
 def read_iemocap(
-    folder: Path, *, classes: str = "all", votes: str = "raters"
+    tree: Tree, *, classes: str = "all", votes: str = "raters"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns the table of IEMOCAP and notes.
 
@@ -51,7 +51,7 @@ def read_iemocap(
     """
     one_of("classes", classes, tuple(USUAL))
     one_of("votes", votes, ("raters", "none"))
-    tree, spelling = Tree(folder), Spelling(RATERS)
+    spelling = Spelling(RATERS)
     sheets = [
         path
         for path, _ in tree.matching(r"Ses\d+[FM]_\w+\.txt")
@@ -59,8 +59,8 @@ def read_iemocap(
     ]
     if not sheets:
         raise ManifestError(
-            f"{folder}: no file such as Session1/dialog/EmoEvaluation/Ses01F_impro01.txt beneath "
-            "it; give the folder of IEMOCAP"
+            f"{tree.folder}: no file such as Session1/dialog/EmoEvaluation/Ses01F_impro01.txt "
+            "beneath it; give the folder of IEMOCAP"
         )
     spoken = _spoken(tree)
     sounds = tree.stems(SOUNDS)
@@ -68,7 +68,7 @@ def read_iemocap(
     records: dict[str, dict[str, Any]] = {}
     silent, other, undecided = [], Counter(), 0
     for path in sorted(sheets):
-        for row in _evaluations(path, spelling):
+        for row in _evaluations(tree, path, spelling):
             name, code, counts = row["id"], row["code"], row["votes"]
             sound = sounds.get(name.lower())
             if sound is None:
@@ -101,7 +101,9 @@ def read_iemocap(
                 "language": "en",
             }
     if not records:
-        raise ManifestError(f"{folder}: no sound of {len(silent)} utterances, e.g. {silent[0]}.wav")
+        raise ManifestError(
+            f"{tree.folder}: no sound of {len(silent)} utterances, e.g. {silent[0]}.wav"
+        )
     table = to_table(list(records.values()))
     counts = Counter(x for x in table["label"].dropna() if ";" not in x)
     notes = [f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "
@@ -121,9 +123,9 @@ def read_iemocap(
     return table, notes
 
 
-def _evaluations(path: Path, spelling: Spelling) -> list[dict[str, Any]]:
+def _evaluations(tree: Tree, path: Path, spelling: Spelling) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for line in decode(path.read_bytes()).splitlines():
+    for line in decode(tree.data(path)).splitlines():
         if match := LINE.match(line.strip()):
             valence, arousal, dominance = (number(match[i]) for i in (5, 6, 7))
             rows.append(
@@ -140,7 +142,7 @@ def _spoken(tree: Tree) -> dict[str, str]:
     for path, _ in tree.matching(r"Ses\d+[FM]_\w+\.txt"):
         if path.parent.name.lower() != "transcriptions":
             continue
-        for line in decode(path.read_bytes()).splitlines():
+        for line in decode(tree.data(path)).splitlines():
             if match := SPOKEN.match(line.strip()):
                 spoken.setdefault(match[1], " ".join(match[2].split()))
     return {name: text for name, text in spoken.items() if text}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_kemdy20(
-    folder: Path,
+    tree: Tree,
     *,
     tags: str = "keep",
     votes: str = "raters",
@@ -29,17 +29,17 @@ def read_kemdy20(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns the table of KEMDy20 and notes; `biosignals` is a folder to write features into."""
     check_options(tags, votes, missing)
-    tree, spelling = Tree(folder), Spelling()
+    spelling = Spelling()
     found = tree.matching(r"Sess(?:ion)?(\d+)_eval\.csv")
     if not found:
         raise ManifestError(
-            f"{folder}: no rating sheet such as annotation/Sess01_eval.csv beneath it; give the "
-            "folder of KEMDy20"
+            f"{tree.folder}: no rating sheet such as annotation/Sess01_eval.csv beneath it; give "
+            "the folder of KEMDy20"
         )
     sheets, records = [], []
     for path, match in sorted(found, key=lambda pair: pair[0].name.lower()):
         session = f"Sess{int(match[1]):02d}"
-        sheet = read_sheet(path, session, spelling)
+        sheet = read_sheet(tree.rows(path), path, session, spelling)
         sheets.append(sheet)
         for rating in sheet.ratings:
             parts = SEGMENT.fullmatch(rating.id)
@@ -69,5 +69,5 @@ def read_kemdy20(
     if biosignals:
         from ..biosignals import write_biosignals
 
-        notes += write_biosignals(folder, Path(biosignals), table["id"].tolist())
+        notes += write_biosignals(tree.folder, Path(biosignals), table["id"].tolist())
     return table, notes

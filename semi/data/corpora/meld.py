@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
-from .files import SOUNDS, Tree, examples, one_of, read_records, tally, to_table
+from .files import SOUNDS, Tree, examples, one_of, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,26 +27,25 @@ FOLDER = {  # words in the folders of the three parts; the test's own name wins 
 QUOTES = {code: bytes([code]).decode("cp1252") for code in (0x85, *range(0x91, 0x98))}
 
 
-def read_meld(folder: Path, *, missing: str = "keep") -> tuple[pd.DataFrame, list[str]]:
+def read_meld(tree: Tree, *, missing: str = "keep") -> tuple[pd.DataFrame, list[str]]:
     """Returns the table of MELD with its official split, and notes.
 
     `missing` says what becomes of sentences without sound, where there is any: keep (text alone)
     or drop.
     """
     one_of("missing", missing, ("keep", "drop"))
-    tree = Tree(folder)
     found = tree.matching(r"(train|dev|val|test)_sent_emo.*\.csv")
     if not found:
         raise ManifestError(
-            f"{folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath it; "
-            "give the folder of MELD"
+            f"{tree.folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath "
+            "it; give the folder of MELD"
         )
     sounds = _sounds(tree)
     records: dict[str, dict[str, Any]] = {}
     twice, silent, strange = [], [], Counter()
     for path, match in found:
         split = {"val": "dev"}.get(match[1].lower(), match[1].lower())
-        for row in read_records(path):
+        for row in tree.records(path):
             dialogue, turn = row.get("dialogueid", ""), row.get("utteranceid", "")
             name = f"{split}_dia{dialogue}_utt{turn}"
             if not dialogue or not turn or name in records:

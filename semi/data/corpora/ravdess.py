@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
@@ -22,15 +21,15 @@ STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 CHANNELS = ("speech", "song")
 
 
-def read_ravdess(folder: Path, *, channel: str = "speech") -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of the sounds beneath `folder` and notes; `channel`: speech, song or all.
+def read_ravdess(tree: Tree, *, channel: str = "speech") -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of the sounds of the tree and notes; `channel`: speech, song or all.
 
     Copies of one name in two folders count once.
     """
     one_of("channel", channel, (*CHANNELS, "all"))
     records: dict[str, dict[str, Any]] = {}
     strange, others = [], 0
-    for stem, path in sorted(Tree(folder).stems(SOUNDS).items()):
+    for stem, path in sorted(tree.stems(SOUNDS).items()):
         match = NAME.fullmatch(stem)
         if match is None or match[1] == "02":  # 02: film without sound
             strange.append(path.name)
@@ -53,7 +52,7 @@ def read_ravdess(folder: Path, *, channel: str = "speech") -> tuple[pd.DataFrame
         }
     if not records:
         raise ManifestError(
-            f"{folder}: no RAVDESS file such as 03-01-06-01-02-01-12.wav"
+            f"{tree.folder}: no RAVDESS file such as 03-01-06-01-02-01-12.wav"
             f"{'' if channel == 'all' else f' of channel {channel}'} beneath it"
         )
     table = to_table([records[stem] for stem in sorted(records)])
