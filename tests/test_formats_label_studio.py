@@ -238,7 +238,7 @@ def test_a_choice_may_hold_a_semicolon_and_a_task_an_id_of_its_own(sounds):
 
 
 def test_json_min_with_a_control_of_any_name_is_not_guessed(sounds):
-    path = export(sounds, [{"audio": "wav/a.opus", "id": 1, "Mood": "x", **MIN}])
+    path = export(sounds, [{"audio": "wav/a.opus", "id": 1, "Laune": "x", **MIN}])
     manifest = load(path)
-    assert manifest.table["label"].isna().all() and manifest.table["Mood"].tolist() == ["x"]
-    assert "which control is the label cannot be told (Mood): export it as JSON" in manifest.notes
+    assert manifest.table["label"].isna().all() and manifest.table["Laune"].tolist() == ["x"]
+    assert "which control is the label cannot be told (Laune): export it as JSON" in manifest.notes

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..notes import counted
 from ..tables import Table
 from .cells import (
     damaged,
     distinct,
     header,
     is_sound,
-    many,
     plain_table,
     put,
     rename,
@@ -50,7 +50,7 @@ def read(path: Path, root: Path) -> Table:
     """
     if path.is_file():
         table = _read_one(path, _schemes(path.parent, path.stem.removeprefix("db.")))
-        table.notes.insert(0, f"read as an audformat table: {many(len(table.rows), 'row')}")
+        table.notes.insert(0, f"read as an audformat table: {counted(len(table.rows), 'row')}")
         return _with_ids(table)
     tables = _tables(path)
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..notes import counted
 from ..tables import Fault, Table
-from .cells import damaged, many, text
+from .cells import damaged, text
 
 TIMES = ("start", "end", "seconds", "duration", "offset")
 SUFFIXES = (".xlsx", ".xlsm")
@@ -27,7 +28,7 @@ def read(path: Path, root: Path) -> Table:
         raise ManifestError(f"{path.name}: no sheet holds a header and a row beneath it")
     name = next(iter(sheets))
     lines = sheets[name]
-    notes = [f"read as an Excel workbook: sheet '{name}', {many(len(lines) - 1, 'row')}"]
+    notes = [f"read as an Excel workbook: sheet '{name}', {counted(len(lines) - 1, 'row')}"]
     if len(sheets) > 1:
         others = ", ".join(f"'{other}'" for other in list(sheets)[1:6])
         notes.append(

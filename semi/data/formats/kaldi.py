@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
+from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import many, some, to_table
+from .cells import some, to_table
 
 BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the first counts
     "text": "text",
@@ -48,7 +49,7 @@ def read(path: Path, root: Path) -> Table:
             rows.append(number if len(folders) == 1 else len(records))
         kind = "segment" if (folder / "segments").is_file() else "recording"
         name = f"{folder.name}/" if len(folders) > 1 else ""
-        notes.append(f"read as a Kaldi data folder: {name}{many(len(records) - first, kind)}")
+        notes.append(f"read as a Kaldi data folder: {name}{counted(len(records) - first, kind)}")
         notes += told
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
@@ -100,7 +101,7 @@ def _read_folder(
             record[column] = cells.get(record["id"])
         extra = [name for name in cells if name not in wanted]
         if extra:
-            count = many(len(extra), "line")
+            count = counted(len(extra), "line")
             notes.append(f"left out of {file}, naming no utterance: {count} ({some(extra)})")
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")

@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import HEAD, head, header, many, to_table
+from .cells import HEAD, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
@@ -81,8 +82,8 @@ def read(path: Path, root: Path) -> Table:
     several = sum("votes" in record for record in records)
     given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
     multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
-    what = [many(len(tasks), "task")]
-    what += [many(len(records), "row")] if len(records) != len(tasks) else []
+    what = [counted(len(tasks), "task")]
+    what += [counted(len(records), "row")] if len(records) != len(tasks) else []
     what += [f"{several} with votes of several annotators"] if several else []
     what += [f"{multi} with several labels"] if multi else []
     unlabelled = sum(not task.answers for task in tasks)
