@@ -111,6 +111,12 @@ def test_every_shape_of_json_gives_the_same_rows(tmp_path, content):
         ({"one": ROWS, "two": ROWS}, "'one' (list), 'two' (list)"),
         ({}, "with nothing, in which no rows are found"),
         ('{\n "id": "a"\n', "not a readable JSON file"),
+        ("5", "row 1 '5': not a JSON object"),
+        ('[["a", "x"]]', "not a JSON object"),
+        ("hello", "row 1 'hello': not JSON"),
+        ('{"a":' * 5000, "nested too deeply"),
+        ("[" * 50000, "nested too deeply"),
+        ('{"a": {"text": "x"}, "a": {"text": "y"}}', "'a' stands twice in one object"),
         ('{"data": [{"id": "a", "text": "x"}, 5]}', "row 2 '5': not a JSON object"),
     ],
 )

@@ -182,6 +182,8 @@ def _read_json(text: str, path: Path) -> Table:
             listed = json.loads(text)
         except json.JSONDecodeError as error:
             raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
+        except RecursionError:
+            raise ManifestError(f"{path.name}: JSON nested too deeply for a table") from None
         numbered = list(enumerate(listed, 1))
     else:
         numbered = []
@@ -190,8 +192,9 @@ def _read_json(text: str, path: Path) -> Table:
                 continue
             try:
                 numbered.append((number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                faults.append((number, "", line[:60], f"not JSON ({error.msg})", remedy))
+            except (json.JSONDecodeError, RecursionError) as error:
+                detail = getattr(error, "msg", "nested too deeply")
+                faults.append((number, "", line[:60], f"not JSON ({detail})", remedy))
     for number, record in numbered:
         if isinstance(record, dict):
             records.append(record)

@@ -34,7 +34,9 @@ def read(path: Path, root: Path) -> Table:
         notes.append(
             f"{len(sheets)} sheets hold rows; not read: {others}; move the one that is meant first"
         )
-    return _table(lines, notes)
+    table = _table(lines, notes)
+    table.faults += _formulas(path, name, lines)
+    return table
 
 
 def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
@@ -59,8 +61,28 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
     out = {}
     for name, frame in frames.items():
         lines = [(i, row) for i, row in enumerate(frame.to_numpy(dtype=object).tolist(), 1)]
-        out[str(name)] = [(i, row) for i, row in lines if any(_cell(c, "") for c in row)]
+        out[str(name)] = [
+            (i, row) for i, row in lines if any(str(_cell(c, "") or "").strip() for c in row)
+        ]
     return out
+
+
+def _formulas(path: Path, sheet: str, lines: list[tuple[int, list[Any]]]) -> list[Fault]:
+    """Returns a fault for every formula whose value was never stored: it would read as empty."""
+    import openpyxl  # pyright: ignore[reportMissingModuleSource]
+
+    remedy = "open the workbook in Excel or LibreOffice and save it, so that values are stored"
+    values, names = dict(lines), lines[0][1]
+    book = openpyxl.load_workbook(path, read_only=True)
+    try:
+        return [
+            (number, str(names[at]), str(cell.value), "a formula without its value", remedy)
+            for number, row in enumerate(book[sheet].iter_rows(), 1)
+            for at, cell in enumerate(row)
+            if cell.data_type == "f" and number in values and _cell(values[number][at], "") is None
+        ]
+    finally:
+        book.close()
 
 
 def _table(lines: list[tuple[int, list[Any]]], notes: list[str]) -> Table:

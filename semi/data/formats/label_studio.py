@@ -79,7 +79,8 @@ def read(path: Path, root: Path) -> Table:
                 record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
             records.append({**record, **_cells(values, label, record)})
             rows.append(task.row)
-    several = sum("votes" in record for record in records)
+    by_several = {task.row for task in tasks if len(task.answers) > 1}
+    several = sum("votes" in r and row in by_several for r, row in zip(records, rows, strict=True))
     given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
     multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
     what = [counted(len(tasks), "task")]
