@@ -127,5 +127,6 @@ def test_other_objects_are_refused_by_what_they_hold(tmp_path, content, said):
 def test_json_lines_are_read_as_before(tmp_path):
     manifest = load_manifest(write(tmp_path, '{"id": "a", "text": "x"}'))
     assert manifest.table["id"].tolist() == ["a"] and manifest.notes == []
+    assert "nested too deeply" in refusal(write(tmp_path, '{"a":' * 5000, "m.jsonl"))
     said = refusal(write(tmp_path, '{"id": "a", "text": "x"}\n{"id": "b"'))
     assert "row 2" in said and "not JSON" in said

@@ -61,10 +61,12 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
     out = {}
     for name, frame in frames.items():
         lines = [(i, row) for i, row in enumerate(frame.to_numpy(dtype=object).tolist(), 1)]
-        out[str(name)] = [
-            (i, row) for i, row in lines if any(str(_cell(c, "") or "").strip() for c in row)
-        ]
+        out[str(name)] = [(i, row) for i, row in lines if any(_is_filled(cell) for cell in row)]
     return out
+
+
+def _is_filled(cell: Any) -> bool:
+    return bool(str(_cell(cell, "") or "").strip())
 
 
 def _formulas(path: Path, sheet: str, lines: list[tuple[int, list[Any]]]) -> list[Fault]:
@@ -79,7 +81,9 @@ def _formulas(path: Path, sheet: str, lines: list[tuple[int, list[Any]]]) -> lis
             (number, str(names[at]), str(cell.value), "a formula without its value", remedy)
             for number, row in enumerate(book[sheet].iter_rows(), 1)
             for at, cell in enumerate(row)
-            if cell.data_type == "f" and number in values and _cell(values[number][at], "") is None
+            if cell.data_type == "f"
+            and at < len(values.get(number, []))
+            and not _is_filled(values[number][at])
         ]
     finally:
         book.close()
