@@ -207,7 +207,9 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     where = {"device": device, "precision": config.precision}
-    root = config.data.audio_root or os.path.dirname(config.data.manifest)
+    given = config.data.manifest  # a table, or a folder that is read as one
+    folder = given if os.path.isdir(given) else os.path.dirname(given)
+    root = config.data.audio_root or folder
     sections = config.encoders
     builders: dict[str, Callable[[], Encoder | None]] = {
         "speech": lambda: build_speech_encoder(sections.speech, root=root, **where),

@@ -103,7 +103,7 @@ def digest(path: Path, table: Table) -> str:
 
 def _unknown_folder(path: Path) -> str:
     """Returns the sentence on a folder that no format recognises: what it holds, what is read."""
-    files = walk(path)
+    files = list(walk(path))
     tables = [p.relative_to(path) for p in files if p.suffix.lower() in TABLES]
     kinds: dict[str, int] = {}
     for file in files:

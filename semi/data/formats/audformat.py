@@ -223,7 +223,7 @@ def _with_ids(table: Table) -> Table:
     files = [str(f).replace("\\", "/") for f in frame["file"].tolist()]
     stems = [f.rsplit(".", 1)[0] if is_sound(f) else f for f in files]
     spans = [""] * len(frame)
-    if "start" in frame:
+    if "start" in frame and "end" in frame:
         spans = [
             f"_{a or 0}-{b or 'end'}" for a, b in zip(frame["start"], frame["end"], strict=True)
         ]

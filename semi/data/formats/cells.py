@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,9 @@ def is_sound(name: str | Path) -> bool:
     return os.path.splitext(str(name))[1].lower() in SOUNDS
 
 
-def walk(folder: Path) -> list[Path]:
-    """Returns all files beneath `folder`, by name; hidden ones and __MACOSX are passed over."""
-    found, seen = [], set()
+def walk(folder: Path) -> Iterator[Path]:
+    """Yields all files beneath `folder`, by name; hidden ones and __MACOSX are passed over."""
+    seen = set()
     for where, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:  # a link to a folder above itself
@@ -115,8 +115,7 @@ def walk(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if f[0] != "." and f.lower() != "__macosx")
-        found += [Path(where, name) for name in sorted(names) if name[0] != "."]
-    return found
+        yield from (Path(where, name) for name in sorted(names) if name[0] != ".")
 
 
 def some(names: Iterable[Any], count: int = 3) -> str:

@@ -129,9 +129,13 @@ def _is_dataset(path: Path) -> bool:
 
 
 def _features(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return features_of(pq.read_schema(path).metadata)
+    try:
+        return features_of(pq.read_schema(path).metadata)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, "Parquet file", error) from None
 
 
 def features_of(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
