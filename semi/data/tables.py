@@ -163,7 +163,7 @@ def _read_parquet(data: bytes, name: str) -> Table:
         frame = pd.read_parquet(io.BytesIO(data))
     except Exception as error:  # pyarrow raises several kinds for a broken file
         raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
-    if frame.index.name:  # an id kept as the index
+    if any(name is not None for name in frame.index.names):  # ids kept as the index
         frame = frame.reset_index()
     text = _as_text(frame.reset_index(drop=True))
     return Table(text, list(range(2, len(frame) + 2)), kind="Parquet")
