@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar
 from ..errors import AudioError
 from .audio_containers import LEAST, SoundBytes, sound_bytes
 from .audio_decoders import HEADERLESS, AvReader, Reader, SoundFileReader, UndecodedError
+from .flac_length import SAMPLES_AT, counted_length, mended_header, told_length
 from .mpeg_frames import MpegStream, after_tags, frame_header, info_frame, mpeg_streams
 from .ogg_pages import ogg_links
 from .spliced_file import Piece, SplicedFile
@@ -75,9 +76,11 @@ def decoders(source: Source) -> list[Decoder]:
         head = file.read(64)
         if not head:
             raise AudioError("empty: the file has 0 bytes")
-        if head[:4] == b"fLaC":
+        if head[:4] == b"fLaC" and told_length(head):
             return [lambda: _plain(source)]
         size = len(source) if isinstance(source, bytes) else os.fstat(file.fileno()).st_size
+        if head[:4] == b"fLaC":
+            return _flac(source, file, size)
         if head[:4] == b"OggS":
             return _ogg(source, file, size)
         if head.startswith(b"version https://git-lfs"):
@@ -145,6 +148,18 @@ def _plain(source: File) -> Reader:
             if _suffix(source) not in RAW:
                 raise
     raise AudioError(HEADERLESS)
+
+
+def _flac(source: File, file: BinaryIO, size: int) -> list[Decoder]:
+    """Reads FLAC of unknown length, as a pipe makes it, with the length that its frames have."""
+    file.seek(0)
+    head = file.read(64)
+    samples = counted_length(file, head, size)
+    if samples is None:
+        raise AudioError("unreadable: cut short, the file does not end with a whole FLAC frame")
+    right, after = mended_header(head, samples), SAMPLES_AT + 5
+    part = _spliced(source, [(0, SAMPLES_AT), right, (after, size)])
+    return [lambda: SoundFileReader([part])]
 
 
 def _container(source: File, found: SoundBytes) -> list[Decoder]:
