@@ -32,7 +32,7 @@ def half(path, share=0.5):
 
 
 def without_info(path):
-    """Returns a copy of an MP3 file without its Info frame, as streams and old encoders leave it."""
+    """Returns a copy of an MP3 file without its Info frame, as some encoders write it."""
     data = path.read_bytes()
     with path.open("rb") as file:
         (stream,) = mpeg_streams(file, len(data))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 BLOCK = 1 << 20  # samples decoded at a time, all channels together
-SLACK = {"MP3": 2 * 1152, "OGG": 2048}  # frames that a coder may add or trim at the ends
+SLACK = {"MPEG": 2 * 1152, "VORBIS": 2048, "OPUS": 2048}  # frames that coders add or trim
 READABLE = "wav, flac, mp3, ogg, opus, aiff, au"
 
 
@@ -64,7 +64,7 @@ class SoundFileReader:
         self.rate, self.channels, self.format = first.samplerate, first.channels, first.format
         self._frames = sum(part.frames for part in self._parts)
         self.frames: int | None = self._frames
-        self._slack = SLACK.get(self.format, 0) * len(parts)
+        self._slack = SLACK.get(first.subtype.split("_")[0], 0) * len(parts)
         try:
             self._check(expected)
         except AudioError:
@@ -140,6 +140,11 @@ def _less(got: int, promised: int, rate: int) -> str:
     return f"unreadable: {got / rate:.2f} s decoded of the {promised / rate:.2f} s promised"
 
 
+def _of_ffmpeg(error: Exception) -> str:
+    detail = getattr(error, "strerror", None) or str(error)
+    return f"unreadable: damaged or cut short, FFmpeg says: {str(detail)[:150]}"
+
+
 class AvReader:
     """A file decoded by PyAV, an optional library: m4a, aac, webm, and what libsndfile refuses."""
 
@@ -164,7 +169,7 @@ class AvReader:
         except AudioError:
             raise
         except Exception as error:  # PyAV raises one class for each error code of FFmpeg
-            raise UndecodedError(f"unreadable: {error}") from None
+            raise UndecodedError(_of_ffmpeg(error)) from None
         if self._first is None:
             raise AudioError("empty: the file holds no samples")
         self.rate = int(self._first.sample_rate)
@@ -193,7 +198,7 @@ class AvReader:
         except AudioError:
             raise
         except Exception as error:
-            raise AudioError(f"unreadable: {error}") from None
+            raise AudioError(_of_ffmpeg(error)) from None
         if self.seconds is not None and at / self.rate < self.seconds - max(0.2, 4096 / self.rate):
             raise AudioError(
                 f"unreadable: cut short, {at / self.rate:.2f} of {self.seconds:.2f} s are there"

@@ -33,6 +33,10 @@ ONLY_AV = {  # first bytes of what libsndfile does not know, by where they stand
     (0, b"wvpk"): "wavpack",
     (0, b"MAC "): "ape",
     (0, b"FLV\x01"): "flv",
+    (8, b"AVI "): "avi",
+    (0, b"TTA1"): "tta",
+    (0, b"\x0b\x77"): "ac3",
+    (0, b"\x00\x00\x01\xba"): "mpeg",
 }
 
 
