@@ -127,7 +127,11 @@ def _loader(source: Source, encoder: Any) -> Callable[[int], Any]:
         return source.load
     from models.encoders.transport import as_pcm
 
-    return lambda row: as_pcm(source.load(row))
+    def load(row: int) -> Any:
+        sound = source.load(row)
+        return as_pcm(sound) if isinstance(sound, np.ndarray) else sound
+
+    return load
 
 
 def _shard(
