@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import file_sha256, locked, remove_leftovers, write_whole
+from ..checksums import file_sha256
+from .files import locked, remove_leftovers, write_whole
 
 KEY = np.dtype("S64")  # 64 hexadecimal digits of a SHA-256; b"" = the row has nothing here
 _SETTLED_NS = 20_000_000  # a file changed more recently might change again within one clock tick

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checksums import file_sha256
 from ..errors import StoreError
-from .files import Lock, file_sha256, sync_folder, temporary, write_whole
+from .files import Lock, sync_folder, temporary, write_whole
 from .keys import KEY
 from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark, read_json
 

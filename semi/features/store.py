@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checksums import file_sha256
 from ..errors import StoreError
-from .files import Lock, file_sha256, locked, write_whole
+from .files import Lock, locked, write_whole
 from .keys import KEY, identity_key
 
 FORMAT = 1
