@@ -69,7 +69,7 @@ def seal(folder: str | Path, **facts: Any) -> None:
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a record that guards itself."""
-    write_text(path, _text({"format": FORMAT, **value}))
+    write_text(path, guarded({"format": FORMAT, **value}))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -79,8 +79,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
         with reading(path, "a record of checksums", remedy):
             given = path.read_text(encoding="utf-8")
             record = json.loads(given)
-            del record[OWN]
-            whole = _text(record) == given
+            whole = is_guarded(given)
+            record.pop(OWN, None)
     except FileNotFoundError:
         return None
     if record.get("format") != FORMAT:
@@ -91,6 +91,22 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not whole:
         raise RunError(f"{path} is not as it was written; {remedy}")
     return record
+
+
+def guarded(value: Mapping[str, Any]) -> str:
+    """Returns the JSON of a value with its own SHA-256; the same contents give the same bytes."""
+    own = hashlib.sha256(_json(value).encode()).hexdigest()
+    return _json({**value, OWN: own})
+
+
+def is_guarded(text: str) -> bool:
+    """Says whether a text is what `guarded` gave, every bit of it."""
+    value = json.loads(text)
+    return guarded({k: v for k, v in value.items() if k != OWN}) == text
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def changes(folder: Path, recorded: Mapping[str, str]) -> dict[str, str]:
@@ -160,13 +176,3 @@ def _source(folder: Path) -> str:
     with suppress(FileNotFoundError):
         return file_sha256(folder / RECORD)
     return ""
-
-
-def _text(value: Mapping[str, Any]) -> str:
-    """Returns the JSON of a record with its own SHA-256; the same contents give the same bytes."""
-    own = hashlib.sha256(_json(value).encode()).hexdigest()
-    return _json({**value, OWN: own})
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

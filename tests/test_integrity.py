@@ -199,7 +199,12 @@ def test_a_run_of_an_earlier_version_still_opens_and_says_that_nobody_can_tell(h
     assert told in capsys.readouterr().err
     assert told in str(verify(run)) and "nothing can be said of it" in str(verify(run))
     assert (go_on(home, run).path / RECORD).is_file()  # what is written now has checksums
-    assert verify(run).problems == [] and (read_record(run / RECORD) or {})["without"] == [0, 1, 2, 3]
+    assert verify(run).problems == [] and (read_record(run / RECORD) or {})["without"] == [
+        0,
+        1,
+        2,
+        3,
+    ]
     flip(run / "round-00" / "state.safetensors")
     assert f"{run / 'round-00/state.safetensors'} is not as it was written" in str(verify(run))
 
