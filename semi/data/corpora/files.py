@@ -70,6 +70,11 @@ class Tree:
         self.opened.add(path)
         return read_records(path)
 
+    def pass_over(self, path: Path, why: str) -> None:
+        """Notes that a table was looked into and is not read, and why."""
+        self.opened.discard(path)
+        self.ignored[path] = why
+
     def is_under(self, path: Path, name: str) -> bool:
         """Says whether one of the folders between the tree's root and `path` is called `name`."""
         parts = path.relative_to(self.folder).parts[:-1]
