@@ -95,7 +95,7 @@ def submit(
 
 
 def _columns(answers: Any, guess: str) -> dict[str, Any]:
-    """Returns name, discrete and, where the model gives it, valence; `guess` where it cannot say."""
+    """Returns name, discrete and, where the model gives it, valence; `guess` where it is silent."""
     labels = [name if isinstance(name, str) else guess for name in answers["label"].tolist()]
     out: dict[str, Any] = {"name": answers["id"].astype(str).to_numpy(), "discrete": labels}
     if "valence" in answers:
