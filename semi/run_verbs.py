@@ -139,6 +139,28 @@ def _search(args: Arguments) -> None:
                    sampler=args.sampler, batch=args.batch)))  # fmt: skip
 
 
+def _prune_report_arguments(parser: Parser) -> None:
+    takes_settings(parser)
+    parser.add_argument("--utterances", type=int, default=500, help="sample size, default 500")
+    parser.add_argument("--methods", nargs="+", default=["merge", "topk_merge", "stride"],
+                        help="of token pruning; default merge topk_merge stride")  # fmt: skip
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.7, 0.5],
+                        help="keep rates; default 0.7 0.5")  # fmt: skip
+    parser.add_argument("--layers", nargs="+", type=int, default=[],
+                        help="pruning layers, 0-based; default L/4 and L/2")  # fmt: skip
+
+
+def _prune_report(args: Arguments) -> None:
+    from .config.schema import load_config
+    from .experiments.pruning.report import prune_report
+
+    report = prune_report(
+        load_config(*split(args.words)), utterances=args.utterances, methods=args.methods,
+        keep_rates=args.keep, layers=args.layers,
+    )  # fmt: skip
+    say(str(report))
+
+
 def _demo(args: Arguments) -> None:
     """Trains configs/demo.yaml afresh on the bundled real speech; replaces an earlier demo."""
     from .config.schema import load_config
@@ -169,6 +191,8 @@ RUN_VERBS: dict[str, Verb] = {
                     _distill_arguments, _distill, "resume with: {line} --resume"),
     "search": Verb("try settings of the warm start on gold out-of-fold rows (needs Optuna)",
                    _search_arguments, _search, "finished trials stay; go on with: {line}"),
+    "prune-report": Verb("what token pruning would cost and bring on your own audio",
+                         _prune_report_arguments, _prune_report),
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",

@@ -244,7 +244,10 @@ def test_a_run_whose_gold_cannot_be_read_says_so(tmp_path):
 
 
 def test_an_unacknowledged_leak_stops_before_anything_is_written(speech):
-    config = settings(speech, "leaky", "data.allow_leaks=[]")
+    table = pd.read_csv(speech / "manifest.csv", dtype=str)
+    table["split"] = ["test" if i % 3 == 0 else "train" for i in range(len(table))]
+    table.to_csv(speech / "leaky.csv", index=False)
+    config = settings(speech, "leaky", f"data.manifest={speech / 'leaky.csv'}")
     with pytest.raises(ManifestError, match="allow_leaks"):
         semi.self_train(config, progress=False)
     assert not (speech / "runs" / "leaky").exists()

@@ -21,8 +21,8 @@ from torch import Tensor
 from ..config import schema as settings
 from ..config.schema import Config
 from ..errors import RunError
-from ..evaluation.bootstrap import Interval, paired_bootstrap
-from ..evaluation.multitask import affect_sums, multi_sums, paired_intervals
+from ..evaluation.intervals import Interval, paired_interval
+from ..evaluation.multitask import affect_sums, multi_sums, of_sums
 from ..evaluation.names import METRIC_NAMES
 from ..files import read_json, replacing, write_json
 from ..self_training.final_student import taught_round
@@ -186,13 +186,13 @@ def _gap(
         truth = dataset.affect[rows].cpu().numpy()
         values = (a.affect.cpu().numpy() for a in (student, baseline) if a.affect is not None)
         sums = [affect_sums(value, truth) for value in values]
-        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+        return of_sums(sums[0], sums[1], group)[name]
     if dataset.multi is not None:
         truth = dataset.multi[rows].cpu().numpy()
         sums = [multi_sums(probs, truth) for probs in both]
-        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+        return of_sums(sums[0], sums[1], group)[name]
     label = dataset.label[rows].cpu().numpy()
-    return paired_bootstrap(*both, label, group, name, seed=config.seed)
+    return paired_interval(*both, label, group, name)
 
 
 def soft_labels(path: str | Path) -> SoftLabels:

@@ -100,8 +100,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if not scored.any():
         raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
     metrics = measured(
-        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes,
-        config.seed,
+        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes
     )  # fmt: skip
     return Evaluation(str(run), split, manifest.classes, metrics, lost)
 

@@ -141,7 +141,8 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
             "manifest again, or name the rows with --manifest m.csv"
         )
     splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
-    drawn = (splits["role"] == "test").to_numpy()
+    held = splits.loc[splits["role"] == "test", "id"].tolist()
+    drawn = table["id"].isin(held).to_numpy()
     if not drawn.any():
         raise RunError(
             f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"

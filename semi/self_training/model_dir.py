@@ -72,6 +72,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
             "the version of semi that wrote it"
         )
     tensors = read_tensors(home / TENSORS)
+    _check_numbers(tensors, home / TENSORS)
     config = load_config(home / SETTINGS, [f"device={device}"], elsewhere=True)
     return Model(
         config=config,
@@ -83,6 +84,16 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
         identities=saved["encoders"],
         facts=saved["facts"],
     )
+
+
+def _check_numbers(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuses parameters that are not numbers: every answer of such a model would be NaN."""
+    wrong = [name for name, value in tensors.items() if bool(value.isnan().any())]
+    if wrong:
+        raise RunError(
+            f"{path} holds NaN in {len(wrong)} of its {len(tensors)} tensors (first: {wrong[0]}), "
+            f"so the model has no answers; train it again, or restore the file"
+        )
 
 
 def find_model(folder: str | Path) -> Path:
@@ -104,6 +115,9 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
     from ..files import jsonable
 
     now = jsonable(now)
+    if "content" in saved:  # of arrays; before version 0.2 their file's hash was part of this
+        saved = {key: value for key, value in saved.items() if key != "content"}
+        now = {key: value for key, value in now.items() if key not in ("array", "shape")}
     differences = [
         f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(saved.keys() | now.keys())

@@ -14,14 +14,13 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
-from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
 from ..features.read import read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
-from ..training.rows import read_rows
+from ..training.rows import inputs_of, read_rows
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def prepare(
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=keeps_frames(config.encoders), progress=progress,
+        frames=config.encoders.keeps_frames, progress=progress,
     )  # fmt: skip
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
@@ -81,7 +80,7 @@ def prepare(
     if dataset.external is not None:
         notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
         dataset.external = dataset.external.to(config.device)
-    found = leak_report(manifest, splits, content_key).found
+    found = leak_report(manifest, splits, content_key, inputs_of(config.encoders)).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError, nearest
+from .. import delimited
+from ..checks import Problem, listing
+from ..delimited import split_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,12 +134,19 @@ def read_rows(path: Path) -> list[list[str]]:
     """Returns the cells of a CSV, each without blanks at its ends; rows without any are left out.
 
     The delimiter is the comma, or the tab where the first line has more of them.
+
+    Raises:
+        ManifestError: a double quote is never closed; each such row is named.
     """
     text = decode(path.read_bytes()).replace("\ufeff", "").replace("\x00", "")
-    lines = text.splitlines()
+    lines = split_lines(text)
     head = next((line for line in lines if line.strip()), "")
     delimiter = "\t" if head.count("\t") > head.count(",") else ","
-    cells = [[c.strip() for c in row] for row in csv.reader(lines, delimiter=delimiter)]
+    records = delimited.read_records(lines, delimiter)
+    if records.faults:
+        problems = [Problem(path.name, *fault) for fault in records.faults]
+        raise ManifestError(listing(problems, str(path)))
+    cells = [[c.strip() for c in row] for row in records.cells]
     return [row for row in cells if any(row)]
 
 
