@@ -107,11 +107,21 @@ def test_lmr_cl_runs_with_rows_that_lack_biosignals(home):
     result = run(home, "lmr_cl", *words, "data.ties=drop")
     m = record(result)
     assert m["metrics_test"]["rows"] > 0 and m["metrics_oof"]["confusion"]
-    assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "bio"}
+    assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "eda", "temp", "ibi"}
+    config = recipe(home, "lmr_cl", *words, "data.ties=drop")
+    table = load_manifest(config.data.manifest, config.data).table
+    store = FeatureStore(home / "store")
+    features = load_features(table, open_encoders(config), store)
+    have = dict(zip(features.names, features.present.sum(0).tolist(), strict=True))
+    assert (have["eda"], have["temp"], have["ibi"]) == (
+        32,
+        32,
+        11,
+    )  # none dropped for another's lack
 
 
 def test_empty_braces_take_out_what_a_recipe_names(home):
-    assert set(recipe(home, "lmr_cl").encoders.extra) == {"bio"}
+    assert set(recipe(home, "lmr_cl").encoders.extra) == {"eda", "temp", "ibi"}
     assert not recipe(home, "lmr_cl", "encoders.extra={}").encoders.extra
     words = ["encoders.extra={}", "select.per_class={sad: 0.9}"]
     mer = semi.load_config(CONFIGS / "mer2024_semi.yaml", words)
