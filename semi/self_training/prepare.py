@@ -16,12 +16,13 @@ from ..data.roles import Splits
 from ..errors import ManifestError
 from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
-from ..features.read import read_features
+from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import inputs_of, read_rows
+from .scaling import Scaling, choose_scaling
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Prepared:
     identities: dict[str, dict[str, Any]]
     dataset: Dataset
     notes: list[str]
+    scaling: Scaling | None = None  # what features.standardize=auto came to
 
 
 def load_dataset(config: Config, *, progress: bool = False) -> Prepared:
@@ -65,6 +67,9 @@ def prepare(
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
     ]
+    scaling = _scaling(config, manifest, splits, raw)
+    if scaling is not None:
+        config = replace(config, features=replace(config.features, standardize=scaling.mode))
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
     if raw.frames:
@@ -85,8 +90,22 @@ def prepare(
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
-        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes
-    )
+        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
+        scaling,
+    )  # fmt: skip
+
+
+def _scaling(
+    config: Config, manifest: Manifest, splits: Splits, raw: RawFeatures
+) -> Scaling | None:
+    """Returns the scaling that gold chooses, None where the settings name one."""
+    if config.features.standardize != "auto":
+        return None
+    ids, speakers = (manifest.table[k].to_numpy(dtype=object) for k in ("id", "speaker"))
+    return choose_scaling(
+        raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
+        config.seed,
+    )  # fmt: skip
 
 
 def _lacking(features: Any) -> list[str]:
