@@ -15,6 +15,7 @@ from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
 from ..files import read_json, write_table
+from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
@@ -67,6 +68,7 @@ def submit(
 
     opened = Run.open(run)
     result = result_of(opened)
+    check_run(run)
     if opened.config.task.kind == "affect":
         raise RunError(
             f"{opened.path} has task.kind=affect and says no label, which a submission must have; "
@@ -86,18 +88,23 @@ def submit(
             f"none of the {len(table)} rows to submit can be read, so every answer would be "
             f"'{guess}'; the first, {table['id'].iloc[0]}: {answers['note'].iloc[0]}"
         )
-    labels = [guess if gone else name for name, gone in zip(answers["label"], lost, strict=True)]
-    ids = table["id"].astype(str)
-    out: dict[str, Any] = {"name": ids.to_numpy(), "discrete": labels}
+    if answers["id"].astype(str).tolist() != table["id"].astype(str).tolist():
+        raise RuntimeError("the answers are not in the manifest's order")
+    why = dict(zip(answers["id"][lost], answers["note"][lost], strict=True))
+    columns = _columns(answers, guess)
+    write_table(output, pd.DataFrame(columns))
+    return Submission(str(output), len(table), why, guess, list(columns), notes)
+
+
+def _columns(answers: Any, guess: str) -> dict[str, Any]:
+    """Returns name, discrete and, where the model gives it, valence; `guess` where it is silent."""
+    labels = [name if isinstance(name, str) else guess for name in answers["label"].tolist()]
+    out: dict[str, Any] = {"name": answers["id"].astype(str).to_numpy(), "discrete": labels}
     if "valence" in answers:
         value = answers["valence"].to_numpy(dtype=float)
         middle = float(np.nanmean(value)) if np.isfinite(value).any() else 0.0
         out["valence"] = np.where(np.isnan(value), middle, value)
-    if answers["id"].astype(str).tolist() != ids.tolist():
-        raise RuntimeError("the answers are not in the manifest's order")
-    why = dict(zip(answers["id"][lost], answers["note"][lost], strict=True))
-    write_table(output, pd.DataFrame(out))
-    return Submission(str(output), len(table), why, guess, list(out), notes)
+    return out
 
 
 def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ManifestError, nearest
 from .account import account
 from .aihub import read_aihub
+from .cremad import read_cremad
 from .emodb import read_emodb
+from .esd import read_esd
 from .files import Tree
 from .iemocap import read_iemocap
 from .join import join_manifest
@@ -18,7 +20,10 @@ from .kemdy19 import read_kemdy19
 from .kemdy20 import read_kemdy20
 from .meld import read_meld
 from .mer import read_mer
+from .msp_podcast import read_msp_podcast
 from .ravdess import read_ravdess
+from .savee import read_savee
+from .tess import read_tess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +32,10 @@ if TYPE_CHECKING:
 # and why; its keywords are the options of the command line. Extend it freely.
 CORPORA: dict[str, Callable[..., tuple[pd.DataFrame, list[str]]]] = {
     "aihub": read_aihub,
+    "cremad": read_cremad,
     "emodb": read_emodb,
+    "emodb2": read_emodb,
+    "esd": read_esd,
     "iemocap": read_iemocap,
     "kemdy19": read_kemdy19,
     "kemdy20": read_kemdy20,
@@ -35,7 +43,10 @@ CORPORA: dict[str, Callable[..., tuple[pd.DataFrame, list[str]]]] = {
     "mer2023": read_mer,
     "mer2024": read_mer,
     "mer2025": read_mer,
+    "msp_podcast": read_msp_podcast,
     "ravdess": read_ravdess,
+    "savee": read_savee,
+    "tess": read_tess,
 }
 
 

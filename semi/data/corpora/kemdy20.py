@@ -7,13 +7,13 @@ id = SessNN_scriptMM_UserXXXG_KKK.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .emotions import Spelling
 from .files import Tree
 from .kemdy import check_options, finish, join_files
-from .sheets import SEGMENT, read_sheet, sheet_notes
+from .sheets import SEGMENT, Sheet, read_sheet, sheet_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,28 +41,7 @@ def read_kemdy20(
         session = f"Sess{int(match[1]):02d}"
         sheet = read_sheet(tree.rows(path), path, session, spelling)
         sheets.append(sheet)
-        for rating in sheet.ratings:
-            parts = SEGMENT.fullmatch(rating.id)
-            speaker = parts[3].split("_")[0] if parts else ""  # User002M
-            if not parts or len(speaker) < 5:
-                sheet.strange.append(rating.id)
-                continue
-            records.append(
-                {
-                    "id": rating.id,
-                    "label": rating.label,
-                    "votes": rating.votes or None,
-                    "valence": rating.valence,
-                    "arousal": rating.arousal,
-                    "speaker": speaker,
-                    "gender": speaker[-1].lower(),
-                    "session": session,
-                    "dialogue": f"{session}_{parts[2]}",
-                    "split": None,
-                    "language": "ko",
-                    "recording": rating.id.rpartition("_")[0],
-                }
-            )
+        records += _utterances(sheet, session)
     rows, notes = join_files(tree, records, tags=tags, missing=missing, signal_stem="recording")
     table, more = finish(rows, spelling, votes)
     notes = [more[0], *sheet_notes(sheets), *notes, *more[1:]]
@@ -71,3 +50,31 @@ def read_kemdy20(
 
         notes += write_biosignals(tree.folder, Path(biosignals), table["id"].tolist())
     return table, notes
+
+
+def _utterances(sheet: Sheet, session: str) -> list[dict[str, Any]]:
+    """Returns a record a rating; ids without a user, of the other corpus, are added to strange."""
+    records = []
+    for rating in sheet.ratings:
+        parts = SEGMENT.fullmatch(rating.id)
+        speaker = parts[3].split("_")[0] if parts else ""  # User002M
+        if not parts or len(speaker) < 5:
+            sheet.strange.append(rating.id)
+            continue
+        records.append(
+            {
+                "id": rating.id,
+                "label": rating.label,
+                "votes": rating.votes or None,
+                "valence": rating.valence,
+                "arousal": rating.arousal,
+                "speaker": speaker,
+                "gender": speaker[-1].lower(),
+                "session": session,
+                "dialogue": f"{session}_{parts[2]}",
+                "split": None,
+                "language": "ko",
+                "recording": rating.id.rpartition("_")[0],
+            }
+        )
+    return records

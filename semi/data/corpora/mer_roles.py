@@ -107,7 +107,7 @@ def read_roles(tree: Tree, test_labels: str) -> Roles:
             found = {role: _sheet(tree, path, labelled=role != CANDIDATES)}
         else:
             if not any(re.fullmatch(known, name) for known in TRANSCRIPTS):
-                tree.ignored[path] = _reason(path)
+                tree.pass_over(path, _reason(path))
             continue
         for role, rows in found.items():
             rows = _without_fillers(role, rows, path.name, test_labels, roles.notes)
