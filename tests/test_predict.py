@@ -155,8 +155,8 @@ def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
         ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
         (["a", "b"], ["x"], {}, "2 audio files but 1 texts; give one text per file, or none"),
         (["no.wav"], [], {}, "no such audio file: no.wav"),
-        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or a table "
-                             "of them with --manifest"),
+        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or the "
+                             "folder itself with --manifest"),
         (["no.wav"], [], {"output": "a.xls"},
          "a.xls: cannot write '.xls'; name it .csv, .tsv, .parquet, .jsonl"),
         (["a"], [], {"manifest": "m.csv"}, "give either files and --text, or --manifest, not both"),

@@ -216,7 +216,7 @@ def predict(
         if folders:
             raise ManifestError(
                 f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
-                " or a table of them with --manifest"
+                " or the folder itself with --manifest"
             )
         if missing:
             raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
