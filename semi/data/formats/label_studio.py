@@ -63,36 +63,50 @@ def read(path: Path, root: Path) -> Table:
     records, rows = [], []
     for task in tasks:
         shared = _shared(task, root, faults)
-        if shared is None:
-            continue  # its sound is not here, which is a fault
-        spans = sorted({span for answer in task.answers for span in answer.spans})
-        for number, span in enumerate(spans or [None], 1):
-            values: dict[str, list[Any]] = {}
-            for answer in task.answers:
-                here = answer.spans.get(span, {}) if span else {}
-                if span and not here:
-                    continue  # another annotator's span
-                for name, value in {**answer.whole, **here}.items():
-                    values.setdefault(name, []).append(value)
-            record = {"id": task.id, **shared}
-            if span:
-                record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
-            records.append({**record, **_cells(values, label, record)})
-            rows.append(task.row)
-    by_several = {task.row for task in tasks if len(task.answers) > 1}
-    several = sum("votes" in r and row in by_several for r, row in zip(records, rows, strict=True))
-    given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
-    multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
-    what = [counted(len(tasks), "task")]
-    what += [counted(len(records), "row")] if len(records) != len(tasks) else []
-    what += [f"{several} with votes of several annotators"] if several else []
-    what += [f"{multi} with several labels"] if multi else []
-    unlabelled = sum(not task.answers for task in tasks)
-    what += [f"{unlabelled} skipped or not annotated, without a label"] if unlabelled else []
+        if shared is not None:  # else its sound is not here, which is a fault
+            found = _records(task, shared, label)
+            records += found
+            rows += [task.row] * len(found)
     if records and not any({"audio", "text"} & set(record) for record in records):
         notes.append("no task names a sound or a text")
-    notes.insert(0, f"read as a Label Studio export ({kind}): {', '.join(what)}")
+    told = ", ".join(_counts(tasks, records, label))
+    notes.insert(0, f"read as a Label Studio export ({kind}): {told}")
     return to_table(records, rows, notes, faults)
+
+
+def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
+    """Returns a record for every labelled span of a task, or one where there are none."""
+    records = []
+    spans = sorted({span for answer in task.answers for span in answer.spans})
+    for number, span in enumerate(spans or [None], 1):
+        values: dict[str, list[Any]] = {}
+        for answer in task.answers:
+            here = answer.spans.get(span, {}) if span else {}
+            if span and not here:
+                continue  # another annotator's span
+            for name, value in {**answer.whole, **here}.items():
+                values.setdefault(name, []).append(value)
+        record = {"id": task.id, **shared}
+        if span:
+            record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
+        records.append({**record, **_cells(values, label, record)})
+    return records
+
+
+def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[str]:
+    """Returns how many tasks and rows there are, and how many of each kind worth telling."""
+    answers = [answer for task in tasks for answer in task.answers]
+    given = [answer.whole.get(label or "") for answer in answers]
+    counts = {
+        "with votes of several annotators": sum("votes" in record for record in records)
+        if len(answers) > len([task for task in tasks if task.answers])
+        else 0,
+        "with several labels": sum(isinstance(c, list) and len(c) > 1 for c in given),
+        "skipped or not annotated, without a label": sum(not task.answers for task in tasks),
+    }
+    rows = [counted(len(records), "row")] if len(records) != len(tasks) else []
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return [counted(len(tasks), "task"), *rows, *told]
 
 
 def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]:
