@@ -63,6 +63,7 @@ def read(path: Path, root: Path) -> Table:
         counts = Counter(split or "no split" for split in splits)
         notes.append("splits by folder: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     other = [file for file in files if not is_sound(file)]
+    other.sort(key=lambda file: file.suffix.lower() not in TABLES)  # a table may be meant
     if other:
         notes.append(f"ignored, being no sound: {counted(len(other), 'file')} ({some(other)})")
     return to_table(records, range(1, len(records) + 1), notes)
