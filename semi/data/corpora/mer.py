@@ -84,6 +84,15 @@ def read_mer(
     notes = [_found(table), *roles.notes, *notes, *spelling.notes(), *_complete(table, inputs)]
     if not inputs.names:
         notes.append("no sound, transcript or features were found: the table holds labels alone")
+    waiting = sum(
+        split == "test" and label is None
+        for split, label in zip(table["split"].tolist(), table["label"].tolist(), strict=True)
+    )
+    if waiting:
+        notes.append(
+            f"{waiting} tests and candidates have no label: nothing is learned from them nor "
+            "scored on them, semi submit answers them"
+        )
     if not roles.held:
         notes.append(
             "no test and no candidates are declared: data.test_fraction holds a share out, and "
