@@ -19,6 +19,7 @@ from semi.features.table import load_features
 from semi.runs.answers import lines
 from semi.runs.distill import distill
 from semi.runs.evaluate import evaluate
+from semi.self_training.chain import mark_begun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # of twelve: every way to fuse, and every task with one sense and with two; all twelve load in
@@ -178,6 +179,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_rounds(home, words):
     )  # fmt: skip
     whole = semi.self_train(config, progress=False)
     ledger = pd.read_csv(whole.path / "ledger.csv")
+    mark_begun(whole.path)
     shutil.rmtree(whole.path / "round-01")
     shutil.rmtree(whole.path / "model")
     (whole.path / "result.json").unlink()

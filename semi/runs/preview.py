@@ -16,6 +16,7 @@ from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.text import percent, table
 from ..files import read_json
 from ..self_training.checkpoints import RECORD, read_round
+from ..self_training.integrity import check_run
 from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
 from ..self_training.rounds import coverage_at
@@ -77,6 +78,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
         overrides: key=value of the selection, such as rule=margin; "select." may stand before.
     """
     opened = Run.open(run)
+    check_run(run)
     settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides]
     # the run's file holds what its recipe chose already
     overrides = [*settings, "recipe=none"]

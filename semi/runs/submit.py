@@ -15,6 +15,7 @@ from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
 from ..files import read_json, write_table
+from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
@@ -67,6 +68,7 @@ def submit(
 
     opened = Run.open(run)
     result = result_of(opened)
+    check_run(run)
     if opened.config.task.kind == "affect":
         raise RunError(
             f"{opened.path} has task.kind=affect and says no label, which a submission must have; "
