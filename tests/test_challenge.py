@@ -85,6 +85,30 @@ def test_mer2024_with_fillers_is_never_trained_on_its_tests(tmp_path, store):
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
 
 
+def test_unlabelled_tests_may_be_learned_from_without_their_labels_and_are_answered(
+    tmp_path, store
+):
+    _, tests, _ = mer2024(tmp_path / "mer", 36, 9, 0)
+    assert told(corpus_manifest("mer2024", tmp_path / "mer")[1], "tests=pool lets them learn of it")
+    table, notes = corpus_manifest("mer2024", tmp_path / "mer", tests="pool")
+    assert told(notes, "9 tests and candidates have no label") and table["split"].isna().all()
+    write_manifest(table, tmp_path / "m.csv")
+    run = train(tmp_path, store)
+    assert {roles(run)[n] for n in names(tests)} == {"pool"}
+    done = submit(run, tmp_path / "s.csv")
+    assert list(pd.read_csv(tmp_path / "s.csv")["name"]) == names(tests)
+    assert told(done.notes, "(test1_corpus 9); its other 36 rows")
+
+
+def test_a_part_of_the_unlabelled_that_is_answered_later_is_a_test_of_its_own(tmp_path):
+    _, tests, _ = mer2024(tmp_path, 12, 6, 2)
+    sheet(tmp_path / "reference-noise.csv", "name,discrete", [row[:2] for row in tests[:4]])
+    by = corpus_manifest("mer2024", tmp_path)[0].set_index("id")
+    assert by.loc[names(tests)[:4], "corpus"].eq("test2_corpus").all()
+    assert by.loc[names(tests)[:4], "label"].tolist() == [row[1] for row in tests[:4]]
+    assert by.loc[names(tests)[4:], "corpus"].eq("test1_corpus").all()
+
+
 def test_answers_given_out_later_score_the_tests_and_train_nothing(tmp_path, store):
     _, tests, _ = mer2024(tmp_path / "mer", answers=True)
     table, _ = corpus_manifest("mer2024", tmp_path / "mer")
