@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from corpus_trees import kemdy20, put, wav
+from corpus_trees import kemdy19, kemdy20, put, wav
 
 from semi.data.config import DataConfig
 from semi.data.corpora import corpus_manifest
@@ -211,3 +211,18 @@ def test_two_corpora_become_one_table_with_one_spelling(tmp_path):
 def test_an_empty_folder_is_refused_by_a_sentence_that_names_a_file(tmp_path, name):
     with pytest.raises(ManifestError, match=r"beneath it"):
         corpus_manifest(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["meld", "iemocap", "aihub", "kemdy19", "kemdy20"])
+def test_every_reader_accounts_for_its_folder(tmp_path, name):
+    make = {"meld": meld, "iemocap": iemocap, "aihub": aihub, "kemdy19": kemdy19,
+            "kemdy20": kemdy20}[name]  # fmt: skip
+    make(tmp_path)
+    put(tmp_path / "faces" / "a.jpg", "a picture")
+    put(tmp_path / ".DS_Store", "hidden")
+    table, notes = corpus_manifest(name, tmp_path)
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p.name[0] != "."]
+    read = int(next(n for n in notes if n.startswith("read ")).split()[1])
+    assert table["audio"].nunique() <= read < len(files)
+    assert told(notes, f"read {read} of {len(files)} files beneath {tmp_path}")
+    assert told(notes, "roles: ") and told(notes, ".jpg 1") and told(notes, "labels")
