@@ -213,6 +213,14 @@ def test_an_empty_folder_is_refused_by_a_sentence_that_names_a_file(tmp_path, na
         corpus_manifest(name, tmp_path)
 
 
+def test_films_of_meld_say_what_hears_them(tmp_path):
+    meld(tmp_path)
+    put(tmp_path / "MELD.Raw" / "train_splits" / "dia0_utt1.mp4", "film")
+    table, notes = corpus_manifest("meld", tmp_path)
+    assert table["audio"].dropna().str.endswith(".mp4").sum() == 1
+    assert told(notes, "1 utterances have a film and no sound file; the film's sound is used")
+
+
 @pytest.mark.parametrize("name", ["meld", "iemocap", "aihub", "kemdy19", "kemdy20"])
 def test_every_reader_accounts_for_its_folder(tmp_path, name):
     make = {"meld": meld, "iemocap": iemocap, "aihub": aihub, "kemdy19": kemdy19,

@@ -225,4 +225,4 @@ def test_savee_by_folders_and_flat(tmp_path, flat):
 def test_savee_of_films_alone_is_listed(tmp_path):
     put(tmp_path / "AudioVisualClip" / "DC" / "a01.avi", "film")
     by, notes = read("savee", tmp_path)
-    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "extra m4a (PyAV)")
+    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "1 utterances have a film")

@@ -71,8 +71,7 @@ def read_mer(
     one_of("tests", tests, ("held", "pool"))
     one_of("missing", missing, ("refuse", "drop"))
     roles, notes = read_roles(tree, test_labels), []
-    sounds = media(tree, notes)
-    inputs = Inputs(sounds, transcripts(tree, text, notes), features(tree, frames, notes))
+    inputs = Inputs(media(tree), transcripts(tree, text, notes), features(tree, frames, notes))
     _declare(roles, inputs, tree, pool)
     notes += _without_inputs(roles, inputs, missing)
     spelling = Spelling(MER)
