@@ -89,7 +89,9 @@ def test_unlabelled_tests_may_be_learned_from_without_their_labels_and_are_answe
     tmp_path, store
 ):
     _, tests, _ = mer2024(tmp_path / "mer", 36, 9, 0)
-    assert told(corpus_manifest("mer2024", tmp_path / "mer")[1], "tests=pool lets them learn of it")
+    assert told(
+        corpus_manifest("mer2024", tmp_path / "mer")[1], "tests=pool lets them learn from these"
+    )
     table, notes = corpus_manifest("mer2024", tmp_path / "mer", tests="pool")
     assert told(notes, "9 tests and candidates have no label") and table["split"].isna().all()
     write_manifest(table, tmp_path / "m.csv")

@@ -178,7 +178,9 @@ def _waiting(table: pd.DataFrame, tests: str) -> list[str]:
         return [f"{told}, and until then they are in the pool (tests=pool)"]
     pool = POOL in set(table["corpus"].tolist())
     more = (
-        "" if pool else "; there is no other pool for the rounds: tests=pool lets them learn of it"
+        ""
+        if pool
+        else "; there is no other pool for the rounds: tests=pool lets them learn from these"
     )
     return [f"{told}, nothing is learned from them{more}"]
 
