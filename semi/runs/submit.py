@@ -20,6 +20,7 @@ from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
 
+TESTS = r"test\d*_corpus|candidates"  # in the column corpus of a challenge's manifest
 SHOWN = 20  # rows without an answer that are printed
 
 
@@ -54,7 +55,8 @@ def submit(
 ) -> Submission:  # fmt: skip
     """Writes the run's label of every row, each exactly once, in the manifest's order.
 
-    The rows are those that a manifest declares as test, labelled or not, and no others. RunError
+    The rows are those that a manifest declares as test, labelled or not, and no others: by split,
+    and in a challenge by corpus, also where its unlabelled tests are in the pool. RunError
     where a challenge's manifest declares none, or where not one of them can be read.
 
     Args:
@@ -111,7 +113,7 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
     """Returns the table to label, every row once, and which rows these are."""
     if path is not None:
         table = load_manifest(path, DataConfig(manifest=str(path))).table
-        rows = (table["split"] == "test").to_numpy()
+        rows = _is_test(table)
         notes = [_declared(str(path), table, rows)] if rows.any() else []
         rows = rows | (not rows.any())
     else:
@@ -132,7 +134,7 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     import pandas as pd
 
     table = manifest.table
-    declared = (table["split"] == "test").to_numpy()
+    declared = _is_test(table)
     if declared.any():
         return declared, [_declared(manifest.path, table, declared)]
     roles = _roles(table)
@@ -153,6 +155,14 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
         f"the manifest declares no test rows: these are the {drawn.sum()} labelled rows that the "
         "run itself held out"
     ]
+
+
+def _is_test(table: Any) -> np.ndarray:
+    """Returns which rows (N,) are to be answered: a challenge's tests also when in its pool."""
+    rows = (table["split"] == "test").to_numpy()
+    if "corpus" in table:
+        rows = rows | table["corpus"].astype(str).str.fullmatch(TESTS).to_numpy(dtype=bool)
+    return rows
 
 
 def _declared(path: str, table: Any, rows: np.ndarray) -> str:
