@@ -158,6 +158,11 @@ def load_json(source: Source, name: str) -> dict[str, Any]:
     return read_json(source.folder / name, f"{source.setting}={source.name}")
 
 
+def load_list(source: Source, name: str) -> list[Any]:
+    """Returns a JSON list of the model folder, empty where it has none."""
+    return read_json(source.folder / name, f"{source.setting}={source.name}", list)
+
+
 def load_weights(source: Source, loader: str, needed: str = "") -> Any:
     """Returns the model in float32 and eval mode, its weights under `needed` all really loaded.
 

@@ -226,6 +226,8 @@ class Corpus:
             return self.wanted
         if len(wide) == 1:
             return wide[0]
+        if not shapes:
+            raise ArrayError("holds no array beside `id`; add one with a row for each id")
         raise ArrayError(
             f"holds {listed(list(shapes))} beside `id`; say which one is meant: "
             f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]:.40}"

@@ -46,6 +46,7 @@ class Extraction:
 
     modalities: dict[str, Count] = field(default_factory=dict)
     quarantine: list[Quarantined] = field(default_factory=list)  # each utterance, file and reason
+    notes: list[str] = field(default_factory=list)  # what an encoder's own files say otherwise
     seconds: float = 0.0
     store: str = ""
 
@@ -115,7 +116,7 @@ def extract_rows(
 
     began = time.monotonic()
     worker = worker_from_environment()
-    report = Extraction(store=str(store.root))
+    report = Extraction(store=str(store.root), notes=encoder_notes(encoders))
     show = progress and int(os.environ.get("LOCAL_RANK", worker.rank)) == 0
     limits = limits or Limits()
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
@@ -229,6 +230,11 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
             "encoders.extra is empty; set at least one"
         )
     return encoders
+
+
+def encoder_notes(encoders: dict[str, Encoder]) -> list[str]:
+    """Returns what each encoder says of files that are read otherwise, or say nothing."""
+    return [note for encoder in encoders.values() for note in getattr(encoder, "notes", [])]
 
 
 @contextmanager

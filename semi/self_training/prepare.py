@@ -61,6 +61,7 @@ def prepare(
     )  # fmt: skip
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
+        *raw.extraction.notes,
         *splits.notes,
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
