@@ -84,15 +84,32 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
     from ..data.manifest import load_manifest
 
     manifest = load_manifest(config.data.manifest, config.data)
-    return extract_rows(
+    encoders = open_encoders(config)
+    extraction = extract_rows(
         manifest.table,
-        open_encoders(config),
+        encoders,
         FeatureStore(config.features.store),
         limits=Limits(config.data.min_seconds, config.data.max_seconds),
         workers=config.data.workers,
         progress=progress,
         compare=config.precision != "fp32",
     )
+    _check_any(extraction, encoders, config.data.manifest)
+    return extraction
+
+
+def _check_any(extraction: Extraction, encoders: dict[str, Encoder], manifest: str) -> None:
+    """Refuses an extraction that found nothing to read: no id of an array matches, for example."""
+    arrays = {name: e for name, e in encoders.items() if hasattr(e, "read")}
+    for name, encoder in arrays.items():
+        if not extraction.modalities[name].rows:
+            raise EncoderError(f"encoders.{name}: {encoder.nothing_found()} (table: {manifest})")
+    if not any(count.rows for count in extraction.modalities.values()):
+        names = " nor ".join(extraction.modalities)
+        raise EncoderError(
+            f"{manifest}: no row has {names}, so there is nothing to encode; fill the column that "
+            f"holds it, or choose other encoders"
+        )
 
 
 def extract_rows(
