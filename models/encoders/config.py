@@ -16,7 +16,7 @@ class SpeechConfig:
     """How speech becomes vectors."""
 
     model: str = "acoustic"
-    """acoustic | egemaps | hub name | local folder | fairseq file (.pt) | precomputed | none."""
+    """acoustic | egemaps | hub name | local folder | checkpoint file | precomputed | none."""
     revision: str = ""
     """Branch, tag or commit of a hub model; '' = its main branch."""
     layers: list[int] = field(default_factory=list)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
 
 def _check_any(extraction: Extraction, encoders: dict[str, Encoder], manifest: str) -> None:
     """Refuses an extraction that found nothing to read: no id of an array matches, for example."""
-    arrays = {name: e for name, e in encoders.items() if hasattr(e, "read")}
+    arrays: dict[str, Any] = {name: e for name, e in encoders.items() if hasattr(e, "read")}
     for name, encoder in arrays.items():
         if not extraction.modalities[name].rows:
             raise EncoderError(f"encoders.{name}: {encoder.nothing_found()} (table: {manifest})")
