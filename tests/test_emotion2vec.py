@@ -67,6 +67,15 @@ def test_a_row_alone_equals_the_row_in_any_padded_batch(tmp_path):
     assert alone.std(0).min() > 0
 
 
+def test_half_precision_is_near(tmp_path):
+    conf, weights = known()
+    path = save(tmp_path / "a.pt", weights, conf)
+    config = SpeechConfig(model=str(path))
+    exact = build_speech_encoder(config).encode(waves(16_000, 9_000))
+    near = build_speech_encoder(config, precision="bf16").encode(waves(16_000, 9_000))
+    assert torch.cosine_similarity(exact, near).min() > 0.999
+
+
 def test_funasrs_folder_and_the_files_of_fairseq_are_one_encoder(tmp_path):
     conf, weights = known()
     nested = {"_name": "x", "w2v_args": {"model": conf, "task": {"normalize": True}}}
