@@ -190,7 +190,12 @@ def test_finetune_says_that_it_cannot_adapt_one(tmp_path):
         TrainableSpeech(SpeechConfig(model=str(path)))
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", "is not YAML"), ("- 1", "has no model_conf")])
+@pytest.mark.parametrize(
+    ("text", "told"), [
+        ("{", "is not YAML"), ("- 1", "has no model_conf"),
+        ("version https://git-lfs.github.com/spec/v1\n", "beside it is a Git LFS pointer"),
+    ],
+)  # fmt: skip
 def test_a_folder_whose_settings_are_damaged(text, told, tmp_path):
     conf, weights = known()
     folder = funasr_folder(tmp_path / "a", weights, conf)
