@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -80,7 +81,6 @@ class Predictor:
         self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        from ..features.config import keeps_frames
         from ..features.extract import open_encoders
         from ..features.read import read_features
         from ..features.sequences import sequences
@@ -92,7 +92,7 @@ class Predictor:
         encoders = {name: e for name, e in opened.items() if name in model.identities}
         raw = read_features(
             table, encoders, store, Limits(data.min_seconds, data.max_seconds),
-            workers=data.workers, frames=keeps_frames(model.config.encoders), some=True,
+            workers=data.workers, frames=model.config.encoders.keeps_frames, some=True,
             progress=progress,
         )  # fmt: skip
         for name, count in raw.extraction.modalities.items():
@@ -245,8 +245,12 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
     from ..data.manifest import load_manifest
 
     config = predictor.model.config
-    data = DataConfig(manifest=str(path), workers=config.data.workers)
-    table = load_manifest(path, data, gold=False).table
+    data = DataConfig(
+        manifest=str(path), columns=dict(config.data.columns), workers=config.data.workers
+    )
+    manifest = load_manifest(path, data, gold=False)
+    print(manifest.reading, file=sys.stderr, flush=True)
+    table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     return table, store if os.path.isdir(store) else None

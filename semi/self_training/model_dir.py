@@ -3,6 +3,7 @@
 model.safetensors  parameters of all members, standardisation
 model.json         classes, calibration, votes, shape of the ensemble, identities of the encoders
 config.yaml        the settings of the run it came from
+checksums.json     SHA-256 of these files
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import seal
 from ..config.schema import Config, load_config, save
 from ..errors import RunError
 from ..features.standardize import Standardizer
 from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
 from ..training.ensemble import Ensemble
 from ..training.teacher import Voter
+from .integrity import check_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,11 +63,16 @@ def save_model(folder: str | Path, model: Model) -> None:
                 "facts": model.facts,
             },
         )
+        seal(target)
 
 
 def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
-    """Returns the model of a model directory or of a run's folder, on the given device."""
+    """Returns the model of a model directory or of a run's folder, on the given device.
+
+    RunError where a file of it is not as it was written.
+    """
     home = find_model(folder)
+    check_model(home)
     saved = read_json(home / FACTS)
     if saved.get("format") != FORMAT:
         raise RunError(
