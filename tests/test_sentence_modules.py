@@ -76,7 +76,34 @@ def test_another_pooling_is_said(pooling, told, tmp_path):
     assert encoder_notes({"text": encoder}) == [
         f"encoders.text.model={tmp_path} pools its tokens by '{told}' in sentence-transformers; "
         f"here encoders.text.pooling=mean is used"
+        + ("; encoders.text.pooling=cls does as they do" if told == "cls" else "")
     ]
+    as_they_do = build_text_encoder(TextConfig(model=str(tmp_path), pooling="cls"))
+    assert bool(as_they_do.notes) == (told != "cls")
+
+
+@pytest.mark.parametrize("combine", ["concat", "views"])
+def test_cls_is_the_first_token_of_transformers_in_any_batch(combine, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    from models.encoders.trainable import TrainableText
+
+    folder("bert", tmp_path)
+    config = TextConfig(model=str(tmp_path), pooling="cls", layers=[1, 2], combine=combine)
+    encoder = build_text_encoder(config)
+    rows = encoder.encode(TEXTS)
+    assert rows.shape == (len(TEXTS), *encoder.shape)
+    model, tokenizer = (kind.from_pretrained(tmp_path) for kind in (AutoModel, AutoTokenizer))
+    for row, text in zip(rows, TEXTS, strict=True):
+        with torch.no_grad():
+            out = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+        expected = torch.stack([out.hidden_states[k][0, 0] for k in (1, 2)])
+        torch.testing.assert_close(row, expected.view_as(row), atol=1e-5, rtol=0)
+    if combine == "concat":
+        learned = TrainableText(config).eval().vectors(TEXTS)
+        torch.testing.assert_close(learned, rows, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match=r"pooling=cls is of models with a \[CLS\] token"):
+        TextConfig(pooling="cls")
 
 
 def test_further_steps_and_prompts_are_said_and_a_mere_length_is_not(tmp_path):

@@ -31,9 +31,10 @@ def differences(source: hub.Source, pooling: str, prefix: str) -> list[str]:
         if kind == "Pooling":
             theirs = _pooling(hub.load_json(source, f"{name}/config.json"))
             if theirs not in ("mean", pooling):
+                remedy = f"; {section}.pooling=cls does as they do" if theirs == "cls" else ""
                 notes.append(
                     f"{given} pools its tokens by '{theirs}' in sentence-transformers; here "
-                    f"{section}.pooling={pooling} is used"
+                    f"{section}.pooling={pooling} is used{remedy}"
                 )
         elif kind == "Normalize":
             continue  # only a length, of vectors that are standardised before anything is learned

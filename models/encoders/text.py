@@ -106,6 +106,8 @@ class TextEncoder:
         spread = self.config.pooling == "mean_std"
 
         def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            if self.config.pooling == "cls":
+                return hidden[:, 0].float()
             return vector(masked_moments(hidden, mask, variance=spread), self.config.pooling)
 
         rows = torch.zeros(len(batch), *self.shape)

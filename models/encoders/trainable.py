@@ -202,9 +202,10 @@ class TrainableText(Trainable):
         ).to(device)  # fmt: skip
         out = self.model(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
-        pooled = [
-            masked_moments(out.hidden_states[k], mask, variance=False).mean for k in self.used
-        ]
+        states = [out.hidden_states[k] for k in self.used]
+        if self.config.pooling == "cls":
+            return combine_layers(torch.stack([s[:, 0] for s in states], 1), self.combine)
+        pooled = [masked_moments(s, mask, variance=False).mean for s in states]
         return combine_layers(torch.stack(pooled, 1), self.combine)
 
     forward = vectors
