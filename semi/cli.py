@@ -126,10 +126,12 @@ def _convert_arguments(parser: Parser) -> None:
 
 
 def _convert(args: Arguments) -> None:
+    import shlex
+
     from models.encoders.fairseq import convert
 
     folder = convert(args.checkpoint, args.folder)
-    _say(f"{folder}: use it with encoders.speech.model={folder}")
+    _say(f"{folder}: use it with {shlex.quote(f'encoders.speech.model={folder}')}")
 
 
 def _finetune(args: Arguments) -> None:

@@ -123,4 +123,5 @@ def extraction_words(extraction: Any) -> list[str]:
     lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]
     if len(extraction.quarantine) > 20:
         lines.append(f"... and {len(extraction.quarantine) - 20} more")
+    lines += extraction.notes
     return [*lines, f"{extraction.store}: complete after {extraction.seconds:.1f} s"]
