@@ -154,8 +154,8 @@ class AvReader:
             import av  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UndecodedError(
-                "unreadable: m4a, aac, webm and wma need PyAV; pip install 'semi-emotion[m4a]', "
-                "or convert the file to wav or flac"
+                "unreadable: m4a, mp4, aac, avi, webm and wma need PyAV; pip install "
+                "'semi-emotion[m4a]', or convert the file to wav or flac"
             ) from None
         self.frames: int | None = None
         try:

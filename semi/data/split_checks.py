@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
 from .config import DataConfig
-from .leaks import content_key, leak_report
+from .leaks import MERE_WARNINGS, content_key, leak_report
+from .notes import WARNING, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,7 @@ def check_classes(
     train = role == "labeled"
     if not train.any():
         held = int(((role == "dev") | (role == "test")).sum())
-        extra = f" ({held} labelled rows are held out)" if held else ""
+        extra = f" ({counted(held, 'labelled row')} held out)" if held else ""
         raise ManifestError(
             f"{where}: no labelled row is left for training{extra}; fill the label column of some "
             "rows whose split is train or empty"
@@ -50,7 +52,7 @@ def check_classes(
     nowhere = [name for name, held in lacking.items() if not held]
     if nowhere or len(classes) - len(lacking) < 2:
         classes_without = ", ".join(
-            f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
+            f"'{name}' ({counted(held, 'row') + ' elsewhere' if held else 'no row'})"
             for name, held in lacking.items()
         )
         first = next(iter(nowhere or lacking))
@@ -62,8 +64,8 @@ def check_classes(
             remedy += ", or hold out other groups with data.test_groups"
         raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")
     return [
-        f"no labelled training row of '{name}': no model can name it, and its {held} rows "
-        "elsewhere count as wrong"
+        f"{WARNING}no labelled training row of '{name}': no model can name it, and its "
+        f"{counted(held, 'row')} elsewhere count as wrong"
         for name, held in lacking.items()
     ]
 
@@ -78,11 +80,23 @@ def absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
     return [f"{name} has no row of {', '.join(gone)}"] if gone else []
 
 
-def check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
-    """Notes the accepted leaks; raises ManifestError for those data.allow_leaks does not name."""
-    leaks = leak_report(manifest, splits, content_key)
-    splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
-    open_leaks = leaks.unacknowledged(config.allow_leaks)
+def check_leaks(
+    manifest: Manifest, splits: Splits, config: DataConfig, inputs: Collection[str]
+) -> None:
+    """Notes accepted leaks and shared texts; raises ManifestError for any other leak."""
+    leaks = leak_report(manifest, splits, content_key, inputs)
+    splits.notes += [
+        f"accepted leak, {leak}" for kind, leak in leaks.found.items() if kind in config.allow_leaks
+    ]
+    left = leaks.unacknowledged(config.allow_leaks)
+    splits.notes += [
+        f"{WARNING}training and held-out rows share a {leak}; on sentences that are new the model "
+        f"may do worse (data.allow_leaks=[{','.join([*config.allow_leaks, leak.kind])}] says that "
+        "this is known)"
+        for leak in left
+        if leak.kind in MERE_WARNINGS
+    ]
+    open_leaks = [leak for leak in left if leak.kind not in MERE_WARNINGS]
     if not open_leaks:
         return
     lines = "\n".join(f"  {leak}" for leak in open_leaks)

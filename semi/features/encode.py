@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import AudioError, EncoderError, SemiError
-from .merge import Failure, Shard, leftovers, read_quarantine
+from .merge import Shard, leftovers
 from .progress import Progress
+from .quarantine import Failure, read_quarantine
 from .shards import Pending, PlanGone, Worker, begin, cut
 from .sources import Source
 from .store import Shelf, Snapshot

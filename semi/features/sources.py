@@ -92,19 +92,18 @@ def array_source(
 ) -> Source:
     """Returns the precomputed arrays of a table, found by a column of paths or by utterance id.
 
-    A row without a file, or whose id is unknown, lacks the modality. Arrays found by id are keyed
-    by it: what the folder or file holds is part of the encoder's identity.
+    A row without a file, or whose id is unknown, lacks the modality. Each array is keyed by the
+    content of its file; in one file for all, by that and its id.
     """
     ids = _ids(table)
     items = _paths(table, encoder.column, "") if encoder.column else ids
     found = [encoder.path_of(item) if item else None for item in items]
     paths = ["" if path is None else str(path) for path in found]
-    problems: dict[int, str] = {}
-    if encoder.column:
-        keys, problems = _keys_of_files(paths, file_keys, workers)
-    else:
-        keys = [text_key(name) if path else "" for name, path in zip(ids, paths, strict=True)]
+    keys, problems = _keys_of_files(paths, file_keys, workers)
     one_file = getattr(encoder, "corpus", None) is not None
+    if one_file:
+        keys = [text_key(f"{k} {name}") if k else "" for k, name in zip(keys, ids, strict=True)]
+    encoder.settle(item for item, path in zip(items, paths, strict=True) if path)
 
     def size(row: int) -> float:
         return 1.0 if one_file else float(os.path.getsize(paths[row]))

@@ -16,8 +16,8 @@ from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..errors import ConfigError, ManifestError
-from ..features.extract import open_encoders
-from ..training.rows import read_rows
+from ..features.extract import explained, open_encoders
+from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
     from ..data.config import DataConfig
@@ -38,8 +38,8 @@ class Checked:
     notes: list[str] = field(default_factory=list)  # what was not looked at
 
     def __str__(self) -> str:
-        """Returns the resolved settings as YAML, then as comments what was found."""
-        lines = [f"{self.config.data.manifest}: {len(self.manifest)} utterances"]
+        """Returns what was understood of the table, then what a run would do with it."""
+        lines = [str(self.manifest.reading)]
         role, label = self.splits.role, self.splits.label
         for name in ("labeled", "pool", "dev", "test", "unused"):
             in_role = role == name
@@ -60,7 +60,7 @@ class Checked:
             )
         if self.splits.folds:
             lines.append(f"out-of-fold parts: {self.splits.folds}")
-        lines += self.splits.notes
+        lines += [note for note in self.splits.notes if note not in self.manifest.reading.notes]
         if not self.leaks.found:  # an accepted one is among the notes
             lines.append(str(self.leaks))
         if self.quarantine:
@@ -69,8 +69,12 @@ class Checked:
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
         lines += self.notes
         lines.append("nothing was trained; all is well")
-        comments = "".join(f"# {line}\n" for text in lines for line in str(text).splitlines())
-        return to_yaml(self.config) + "\n" + comments.rstrip("\n")
+        return "\n".join(str(line) for line in lines)
+
+    def with_settings(self) -> str:
+        """Returns the same as comments, and below it the resolved settings as YAML."""
+        comments = "".join(f"# {line}\n" for line in str(self).splitlines())
+        return f"{comments}\n{to_yaml(self.config).rstrip()}"
 
 
 def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Checked:
@@ -81,13 +85,14 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
     notes = _open_encoders(config)
-    leaks = leak_report(manifest, splits, content_key)
+    leaks = leak_report(manifest, splits, content_key, inputs_of(config.encoders))
     return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data), notes)
 
 
 def _open_encoders(config: Config) -> list[str]:
     """Opens the encoders that need no network, so that wrong ones are told; names the others."""
     from models.encoders.hub import is_hub_name
+    from models.encoders.names import refuse_near_miss
 
     config, notes = deepcopy(config), []
     sections = {"speech": config.encoders.speech, "text": config.encoders.text}
@@ -95,6 +100,8 @@ def _open_encoders(config: Config) -> list[str]:
         path = Path(section.model).expanduser()
         at_hand = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
         if not at_hand and is_hub_name(section.model):
+            with explained(name):
+                refuse_near_miss(section.model, f"encoders.{name}.model")
             notes.append(
                 f"encoders.{name}.model={section.model}: not looked for; the hub model is fetched "
                 "when it is first used"

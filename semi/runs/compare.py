@@ -179,6 +179,7 @@ def _guess_group(run: Run) -> str:
     except (SemiError, OSError):
         return "?"
     group = splits["group"].tolist()
+    manifest = manifest.set_index("id").reindex(splits["id"])  # either may have another order
     for kind in GROUP_KINDS:
         given = manifest[kind].tolist()
         known = [(g, v) for g, v in zip(group, given, strict=True) if isinstance(v, str)]
