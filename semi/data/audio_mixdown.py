@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable
 
 import numpy as np
 
 from ..errors import AudioError
-from .long_sound import KEPT_SECONDS, LongSound
+from .long_sound import KEPT_SECONDS, LongSound, SampleFile
 
 SAMPLE_RATE = 16_000
 SILENCE = 1e-4  # peak, -80 dB of full scale: three steps of 16 bits
@@ -37,7 +36,7 @@ class Mixdown:
         self._sum: list[float] = []
         self._parts: list[np.ndarray] = []
         self._length = 0
-        self._file = None
+        self._file: SampleFile | None = None
         self._resampler = None
         if rate != SAMPLE_RATE:
             import soxr
@@ -63,8 +62,7 @@ class Mixdown:
             self._keep(self._resampler.resample_chunk(nothing, last=True))
         scale = self._scale()
         if self._file is not None:
-            self._file.flush()
-            return LongSound(self._file, self._length, scale)
+            return LongSound(self._file, 0, self._length, scale)
         mono = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
         if scale != 1.0:
             mono = mono / scale
@@ -112,14 +110,14 @@ class Mixdown:
     def _keep(self, mono: np.ndarray) -> None:
         self._length += len(mono)
         if self._file is None and self._length > KEPT_SECONDS * SAMPLE_RATE:
-            self._file = tempfile.TemporaryFile(prefix="semi-sound-")  # noqa: SIM115 # its sound closes it
+            self._file = SampleFile()
             for part in self._parts:
-                self._file.write(part.tobytes())
+                self._file.append(part)
             self._parts = []
         if self._file is None:
             self._parts.append(mono)
         else:
-            self._file.write(np.ascontiguousarray(mono).tobytes())
+            self._file.append(mono)
 
     def _scale(self) -> float:
         """Returns what the sound is divided by: floats may exceed full scale, their shape is kept.
@@ -148,11 +146,9 @@ class Mixdown:
 
     def _held(self) -> Iterable[np.ndarray]:
         if self._file is None:
-            yield from (np.ascontiguousarray(part, np.float32) for part in self._parts)
-            return
-        for start in range(0, self._length, 1 << 20):
-            self._file.seek(4 * start)
-            yield np.frombuffer(self._file.read(4 << 20), np.float32)
+            return (np.ascontiguousarray(part, np.float32) for part in self._parts)
+        starts = range(0, self._length, 1 << 20)
+        return (self._file.read(s, min(s + (1 << 20), self._length)) for s in starts)
 
     def _place(self, at: int) -> str:
         at += self.first
