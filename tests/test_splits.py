@@ -174,7 +174,8 @@ def test_classes_rarer_than_folds_are_dealt_out_and_said_so(tmp_path):
     frame["label"] = np.where(frame["label"] == "sad", "happy", frame["label"])
     frame.loc[[2, 10], "label"] = "sad"  # both of speaker s2
     splits = split(tmp_path, frame, test_groups=["s0"])
-    assert any("'sad' fall into one fold" in note for note in splits.notes)
+    told = "warning: the labelled rows of 'sad' come from one speaker: no model that learned"
+    assert any(note.startswith(told) for note in splits.notes)
     few = split(tmp_path, table(n=9, speakers=9), folds=20, test_fraction=0.0)
     assert few.folds == 9 and any("9 folds instead of 20" in note for note in few.notes)
 
@@ -246,9 +247,9 @@ def test_what_no_model_reads_is_not_searched_for_leaks(tmp_path):
     with pytest.raises(ManifestError, match="audio: 10 of 10 dev/test rows"):
         make_splits(manifest, settings, folds=5, seed=0, inputs=["audio"])
     read = make_splits(manifest, settings, folds=5, seed=0, inputs=["text"])
-    assert "share a text: 10 of 10 dev/test rows" in warnings_in(read.notes)[0]
+    assert any("share a text: 10 of 10 dev/test rows" in n for n in warnings_in(read.notes))
     neither = make_splits(manifest, settings, folds=5, seed=0, inputs=[])
-    assert not warnings_in(neither.notes)
+    assert not any("share" in note for note in neither.notes)
 
 
 def test_the_drawn_test_side_is_as_even_as_the_best_of_many_draws():

@@ -91,13 +91,33 @@ def assign_folds(
         counts = np.zeros((len(names), len(classes)))
         np.add.at(counts, (index, codes), 1)
         fold = _by_group(counts, shuffled(names, seed, "fold"), parts)[index]
-    lonely = [int(c) for c in np.unique(label) if len(np.unique(fold[label == c])) < 2]
-    if lonely:
+    return fold, notes + _lonely(label, index, fold, kind)
+
+
+def _lonely(label: np.ndarray, index: np.ndarray, fold: np.ndarray, kind: str) -> list[str]:
+    """Returns warnings of classes that only one group has, or that only one fold has."""
+    import numpy as np
+
+    one, alone = [], []
+    for c in np.unique(label):
+        mine = label == c
+        if kind != "none" and len(np.unique(index[mine])) < 2:
+            one.append(int(c))
+        elif len(np.unique(fold[mine])) < 2:
+            alone.append(int(c))
+    notes = []
+    if one:
+        each = " each" * (len(one) > 1)
         notes.append(
-            f"all labelled rows of {_list(lonely)} fall into one fold: out-of-fold models never "
-            "see that class when they are scored on it"
+            f"{WARNING}the labelled rows of {_list(one)} come from one {kind}{each}: no model that "
+            f"learned such a class is scored on it by another {kind}"
         )
-    return fold, notes
+    if alone:
+        notes.append(
+            f"{WARNING}all labelled rows of {_list(alone)} fall into one fold: out-of-fold models "
+            "never see such a class when they are scored on it"
+        )
+    return notes
 
 
 def contiguous_folds(n: int, parts: int) -> np.ndarray:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .roles import Splits
 
 
+FEW_GOLD = 20  # labelled training rows
+FEW_HELD = 5  # held-out rows of a class
+
+
 def check_classes(
     manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
 ) -> list[str]:
@@ -70,14 +74,35 @@ def check_classes(
     ]
 
 
-def absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
-    """Returns a sentence where a held-out side has no row of some class."""
-    rows = splits.role == name
-    if not rows.any():
-        return []
-    present = set(splits.label[rows].tolist())
-    gone = [c for i, c in enumerate(manifest.classes) if i not in present]
-    return [f"{name} has no row of {', '.join(gone)}"] if gone else []
+def thin_sides(role: np.ndarray, has: np.ndarray, classes: list[str]) -> list[str]:
+    """Returns warnings of few labelled rows: in training, and of a class on a held-out side.
+
+    Args:
+        role: (N,) of `semi.data.roles.ROLES`.
+        has: (N, C) bool, of which classes a row is.
+        classes: their names.
+    """
+    notes, train = [], int((role == "labeled").sum())
+    if train < FEW_GOLD:
+        notes.append(
+            f"{WARNING}only {counted(train, 'labelled training row')}: with fewer than {FEW_GOLD} "
+            "neither a model nor what is said of it can be relied on; label more rows"
+        )
+    for name in ("dev", "test"):
+        here, total = has[role == name].sum(0), has[role != "unused"].sum(0)
+        if not (role == name).any():
+            continue
+        few = [
+            f"'{c}' ({n or 'none'} of {all_})"
+            for c, n, all_ in zip(classes, here.tolist(), total.tolist(), strict=True)
+            if n < FEW_HELD
+        ]
+        if few:
+            notes.append(
+                f"{WARNING}{name} has fewer than {FEW_HELD} rows of {', '.join(few)}: scores of "
+                "such a class say little"
+            )
+    return notes
 
 
 def check_leaks(

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
+from .confounding import confounding_notes
 from .draws import GoldRows
 from .folds import assign_folds, draw_labels
 from .held_out import choose_groups
 from .leaks import INPUTS
 from .notes import WARNING, counted
 from .roles import Splits
-from .split_checks import absent, check_classes, check_leaks
+from .split_checks import check_classes, check_leaks, thin_sides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,9 +72,10 @@ def make_splits(
     fold[train], fold_notes = assign_folds(rows.at(train), folds, seed, kind, config.fold_method)
     notes += [_named(note, manifest.classes) for note in fold_notes]
     target[(role == "pool") | (role == "unused")] = 0.0
+    notes += thin_sides(role, has, manifest.classes)
+    notes += confounding_notes(table.iloc[train], label[train])
+    notes = list(dict.fromkeys(notes))  # parts and folds may say the same
     splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
-    for name in ("dev", "test"):
-        splits.notes += absent(name, splits, manifest)
     check_leaks(manifest, splits, config, inputs)
     return splits
 

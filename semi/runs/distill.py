@@ -64,7 +64,7 @@ def distill(
     labels = soft_labels(teacher)
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
         _bind_teacher(frame.run, teacher)
-        dataset = frame.ready.dataset
+        dataset, config = frame.ready.dataset, frame.run.config
         alone, taught = _two_rounds(dataset, config, labels, frame)
         return frame.finish(Ending(
             alone, taught, 1, "max_rounds",

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from .checkpoints import RECORD, RunRecorder
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .run_dir import Run
+from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 
@@ -153,6 +154,17 @@ class RunFrame:
         )
 
 
+def _settle_scaling(run: Run, ready: Prepared, progress: bool) -> None:
+    """Writes down and tells what features.standardize=auto came to; a begun run keeps it."""
+    if ready.scaling is not None:
+        features = replace(run.config.features, standardize=ready.scaling.mode)
+        run.settle(replace(run.config, features=features), ready.scaling.sentence, SCALING)
+    if sentence := run.settled(SCALING):
+        ready.notes.append(sentence)
+        if progress:
+            print(sentence, file=sys.stderr, flush=True)
+
+
 def _scores(metrics: dict[str, Any]) -> dict[str, float | None]:
     """Returns part/metric -> value of what is known out-of-fold and on test rows."""
     return {
@@ -181,11 +193,12 @@ def run_frame(
         run.bind_manifest(manifest.sha256)
         with limited_threads(config.threads):
             try:
-                ready = prepare(config, manifest, splits, progress=progress)
+                ready = prepare(run.config, manifest, splits, progress=progress)
             except Exception:
                 run.take_back()
                 raise
             refuse_other_features(run.path, ready.sha256)
+            _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:
                 yield frame

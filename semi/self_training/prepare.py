@@ -22,6 +22,7 @@ from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import inputs_of, read_rows
+from .scaling import Scaling, choose_scaling
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Prepared:
     dataset: Dataset
     notes: list[str]
     sha256: str  # of the raw features of all rows
+    scaling: Scaling | None = None  # what features.standardize=auto came to
 
 
 def load_dataset(config: Config, *, progress: bool = False) -> Prepared:
@@ -67,6 +69,9 @@ def prepare(
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
     ]
+    scaling = _scaling(config, manifest, splits, raw)
+    if scaling is not None:
+        config = replace(config, features=replace(config.features, standardize=scaling.mode))
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
     if raw.frames:
@@ -88,7 +93,7 @@ def prepare(
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
         manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
-        sha256,
+        sha256, scaling,
     )  # fmt: skip
 
 
@@ -104,6 +109,19 @@ def digest(raw: RawFeatures) -> str:
         sha256.update(f"{name} {tuple(values.shape)}".encode())
         sha256.update(np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
+
+
+def _scaling(
+    config: Config, manifest: Manifest, splits: Splits, raw: RawFeatures
+) -> Scaling | None:
+    """Returns the scaling that gold chooses, None where the settings name one."""
+    if config.features.standardize != "auto":
+        return None
+    ids, speakers = (manifest.table[k].to_numpy(dtype=object) for k in ("id", "speaker"))
+    return choose_scaling(
+        raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
+        config.seed,
+    )  # fmt: skip
 
 
 def _lacking(features: Any) -> list[str]:

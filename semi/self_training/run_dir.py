@@ -23,6 +23,7 @@ from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
 
 RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
+SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
 
 __all__ = [
     "Run",
@@ -139,20 +140,20 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", RECIPE, RECORD, ".lock"):
+        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, RECORD, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()
 
-    def settle(self, config: Config, sentence: str) -> None:
-        """Writes down what `recipe: auto` decided from the data, and why; before any round."""
-        write_text(self.path / RECIPE, sentence + "\n")
+    def settle(self, config: Config, sentence: str, file: str = RECIPE) -> None:
+        """Writes down what an auto decided from the data, and why; before any round."""
+        write_text(self.path / file, sentence + "\n")
         save(config, self.path / "config.yaml")
         self.config = config
 
-    def settled(self) -> str:
-        """Returns why the settings are what they are, if a recipe decided that from the data."""
-        source = self.path / RECIPE
+    def settled(self, file: str = RECIPE) -> str:
+        """Returns why the settings are what they are, if an auto decided that from the data."""
+        source = self.path / file
         return source.read_text(encoding="utf-8").strip() if source.is_file() else ""
 
     def manifest_sha256(self) -> str:
@@ -246,16 +247,19 @@ def _ours(path: Path) -> bool:
 
 
 def _taken_over(path: Path, config: Config) -> Config:
-    """Returns the config with what the recipe decided when the run began, if it decided.
+    """Returns the config with what its autos decided when the run began, if they decided.
 
     A student that the user names now is left: it is compared with the one the run began with.
     """
+    begun = load_config(path / "config.yaml", elsewhere=True)
+    if config.features.standardize == "auto":
+        mode = begun.features.standardize
+        config = replace(config, features=replace(config.features, standardize=mode))
     usual = FusionConfig(kind=GAUSSIAN["model.kind"])
     own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
     if config.recipe == "none" or own or not (path / RECIPE).is_file():
         return config
-    before = load_config(path / "config.yaml", elsewhere=True).model
-    taken = {name: getattr(before, name) for name in SETTLED}
+    taken = {name: getattr(begun.model, name) for name in SETTLED}
     return replace(config, model=replace(config.model, **taken))
 
 
