@@ -104,6 +104,10 @@ def _predict_arguments(parser: Parser) -> None:
     parser.add_argument("--manifest", help="a table of utterances instead of files")
     parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
                         help="where the arrays of these utterances are")  # fmt: skip
+    parser.add_argument("--windows", type=float, metavar="SECONDS",
+                        help="label long recordings piece by piece: start, end, label")  # fmt: skip
+    parser.add_argument("--hop", type=float, metavar="SECONDS",
+                        help="from one window to the next; default: half a window")  # fmt: skip
     parser.add_argument("-o", "--output", help="write a table (.csv, .parquet)")
 
 
@@ -111,7 +115,7 @@ def _predict(args: Arguments) -> None:
     from .runs.predict import predict
 
     _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
-                 output=args.output))  # fmt: skip
+                 output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:
