@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from .. import files
 from ..checksums import RECORD, seal
 from ..config.recipes import GAUSSIAN, SETTLED
 from ..config.schema import Config, load_config, save, signature
-from ..errors import RunError, reading, writing
+from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_json, write_table, write_tensors, write_text
 from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
@@ -72,6 +73,8 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
         except OSError as error:
+            if is_full_disk(error) and error.errno != errno.EROFS:
+                raise RunError(os_sentence(error, path, "written")) from error
             raise RunError(
                 f"{path} cannot be written ({error.strerror}); set runs_dir to a folder where you "
                 "may write"
