@@ -22,6 +22,7 @@ from .verbs import (
 )
 from .verbs import say as _say
 from .verbs import split as _split
+from .verbs import takes_places as _takes_places
 from .verbs import takes_run as _takes_run
 from .verbs import takes_settings as _takes_settings
 
@@ -82,6 +83,7 @@ def _train(args: Arguments) -> None:
 
 def _evaluate_arguments(parser: Parser) -> None:
     _takes_run(parser)
+    _takes_places(parser)
     parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
                         help="gold rows to score on: held-out test (default), dev, or out-of-fold "
                              "training rows")  # fmt: skip
@@ -90,7 +92,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 def _evaluate(args: Arguments) -> None:
     from .runs.evaluate import evaluate
 
-    _say(str(evaluate(args.run, split=args.split)))
+    _say(str(evaluate(args.run, split=args.split, places=args.words)))
 
 
 def _predict_arguments(parser: Parser) -> None:

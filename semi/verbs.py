@@ -39,6 +39,14 @@ def takes_run(parser: Parser) -> None:
     parser.add_argument("run", help="folder of a run, such as runs/demo")
 
 
+def takes_places(parser: Parser) -> None:
+    """Adds where a run's data are now."""
+    parser.add_argument(
+        "words", nargs="*", metavar="key=value",
+        help="where the run's data are, if they have moved: data.manifest=moved/table.csv",
+    )  # fmt: skip
+
+
 def split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """Returns the YAML file among the words, if any, and the settings."""
     files = [w for w in words if "=" not in w]
