@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,7 +63,7 @@ def distill(
     settings.check(config)
     manifest, splits = read_rows(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
-    labels = soft_labels(teacher)
+    labels = soft_labels(teacher, [f"data.manifest={config.data.manifest}"])
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
         _bind_teacher(frame.run, teacher)
         dataset, config = frame.ready.dataset, frame.run.config
@@ -92,7 +94,10 @@ def _student_config(teacher: str | Path, config: Config) -> Config:
             "it out"
         )
     config = copy.deepcopy(config)
-    config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
+    data = copy.deepcopy(run.config.data)
+    if os.path.isfile(config.data.manifest):  # where the data are now: moved, perhaps
+        data.manifest, data.audio_root = config.data.manifest, config.data.audio_root
+    config.data, config.seed = data, run.config.seed
     config.train.folds = run.config.train.folds
     kind, teacher_kind = config.task.kind, run.config.task.kind
     if kind != teacher_kind:
@@ -199,7 +204,7 @@ def _gap(
     return paired_interval(*both, label, group, name)
 
 
-def soft_labels(path: str | Path) -> SoftLabels:
+def soft_labels(path: str | Path, places: Sequence[str] = ()) -> SoftLabels:
     """Returns what a finished run says of its training rows; read back where it was stored."""
     kept = Path(path, TEACHER)
     if is_current(kept):
@@ -209,7 +214,7 @@ def soft_labels(path: str | Path) -> SoftLabels:
         ):
             arrays = {k: held[k] for k in held.files}
         return SoftLabels(**arrays | {"classes": arrays["classes"].tolist()})
-    done = reopen(path)
+    done = reopen(path, places)
     labels = words_of(done.dataset, done.state)
     with (
         suppress(RunError, OSError),  # where it cannot be kept it is made again

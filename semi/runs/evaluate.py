@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,16 @@ class Evaluation:
         return "\n".join(parts)
 
 
-def evaluate(run: str | Path, split: str = "test") -> Evaluation:
+def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()) -> Evaluation:
     """Returns the scores of a run's model on gold rows of `split`: test, dev or oof.
 
     The out-of-fold scores are the run's own (no single model saw none of those rows); test and dev
-    are computed anew from the model directory.
+    are computed anew from the model directory. `places` says where the data are now, if they have
+    moved: data.manifest=moved/table.csv, data.audio_root=..., features.store=....
     """
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
-    opened = Run.open(run)
+    opened = Run.open(run, places)
     check_run(run)
     if split == "oof" or not TASKS[opened.config.task.kind].one_class:
         metrics, classes = _recorded(opened, split)
@@ -81,6 +83,8 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     from .predict import load
 
     predictor, config = load(run), opened.config
+    predictor.model.config.data = config.data
+    opened.need_manifest()
     manifest, splits = read_rows(config)
     opened.bind_manifest(manifest.sha256)
     gold = (splits.role == split) & (splits.label >= 0)

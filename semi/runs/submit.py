@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Submission:
 
 def submit(
     run: str | Path, output: str | Path = "submission.csv", *, manifest: str | Path | None = None,
-    progress: bool = False,
+    progress: bool = False, places: Sequence[str] = (),
 ) -> Submission:  # fmt: skip
     """Writes the run's label of every row, each exactly once, in the manifest's order.
 
@@ -65,10 +66,11 @@ def submit(
         manifest: utterances to label, its test rows alone where its column split says test; None =
             those of the run's own manifest.
         progress: show a bar while features are extracted.
+        places: where the run's data are now, such as data.manifest=moved/table.csv.
     """
     import pandas as pd
 
-    opened = Run.open(run)
+    opened = Run.open(run, places)
     result = result_of(opened)
     check_run(run)
     if opened.config.task.kind == "affect":
@@ -79,7 +81,9 @@ def submit(
     table, notes = _rows(opened, manifest)
     predictor = load(run)
     config = predictor.model.config
-    if manifest is not None:
+    if manifest is None:
+        config.data = opened.config.data
+    else:
         config.data.manifest, config.data.audio_root = str(manifest), ""
     store = config.features.store if os.path.isdir(config.features.store) else None
     answers = predictor.predict(table, store=store, progress=progress)
@@ -118,6 +122,7 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
         rows = rows | (not rows.any())
     else:
         config = run.config
+        run.need_manifest()
         manifest: Manifest = load_manifest(config.data.manifest, config.data)
         run.bind_manifest(manifest.sha256)
         table = manifest.table

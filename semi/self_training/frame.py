@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..config.schema import Config, signature
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.manifest import Manifest
 from ..data.roles import Splits
-from ..errors import RunError
+from ..errors import RunError, writing
 from ..evaluation.html_report import write_report
 from ..evaluation.tensorboard import Tracker, open_tracker
 from ..files import read_json, write_json, write_table
@@ -68,6 +68,7 @@ class RunFrame:
 
     def __init__(self, run: Run, ready: Prepared, progress: bool) -> None:
         self.run, self.ready, self.progress = run, ready, progress
+        self.shown = run.path / "tb"
 
     def record(self, config: Config) -> RunRecorder:
         """Writes who is who, opens what is shown, and returns what keeps the rounds."""
@@ -75,13 +76,12 @@ class RunFrame:
         self._write_splits()
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         self.config = config
-        self.tracker = open_tracker(run.path / "tb", enabled=config.tracking)
+        self.tracker = open_tracker(self.shown, enabled=config.tracking)
         self.bars = RoundProgress(config, show=self.progress)
         table = ready.manifest.table
         self.recorder = RunRecorder(
             run, ready.dataset, config,
-            lambda state, record: show_round(self.tracker, ready.dataset, state, record, table),
-            ready.sha256,
+            lambda state, record: self._show(state, record, table), ready.sha256,
         )  # fmt: skip
         return self.recorder
 
@@ -99,16 +99,22 @@ class RunFrame:
             return
         write_table(path, table)
 
+    def _show(self, state: RoundState, record: dict, table: Any) -> None:
+        with writing(self.shown):
+            show_round(self.tracker, self.ready.dataset, state, record, table)
+
     def on_step(self, number: int) -> OnStep:
         """Returns the step callback of a round; -1 is pre-training."""
-        self.tracker.begin_round(number)
+        with writing(self.shown):
+            self.tracker.begin_round(number)
 
         def on_step(step: int, values: dict[str, float]) -> None:
             self.bars.step(number, step)
             named = {
                 k if k.startswith(("probe/", "lr")) else f"loss/{k}": v for k, v in values.items()
             }
-            self.tracker.step(step, named)
+            with writing(self.shown):
+                self.tracker.step(step, named)
 
         return on_step
 
@@ -116,7 +122,8 @@ class RunFrame:
         """Closes what is shown."""
         if hasattr(self, "recorder"):
             self.bars.close()
-            self.tracker.close()
+            with writing(self.shown):
+                self.tracker.close()
 
     def finish(self, ending: Ending) -> RunResult:
         """Writes the model, result.json and the report; returns the result."""
@@ -146,7 +153,8 @@ class RunFrame:
             "final": final.metric,
         }
         write_json(run.path / "result.json", result | ending.facts)
-        self.tracker.hparams(signature(self.config), _scores(metrics))
+        with writing(self.shown):
+            self.tracker.hparams(signature(self.config), _scores(metrics))
         write_report(run.path)
         mark_finished(run.path)
         return RunResult(
@@ -202,5 +210,8 @@ def run_frame(
             frame = RunFrame(run, ready, progress)
             try:
                 yield frame
-            finally:
-                frame.close()
+            except BaseException:
+                with suppress(Exception):  # what stopped the run is said, not what came of it
+                    frame.close()
+                raise
+            frame.close()
