@@ -11,6 +11,7 @@ from ..config.learning import LearningConfig
 from ..evaluation.metrics import name_groups
 from ..training.dataset import Dataset
 from ..training.teacher import Prediction, answer
+from .confidence import confidence_facts
 from .state import RoundState, shipped
 from .tasks import TASKS
 
@@ -104,4 +105,6 @@ def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, ru
     }
     if pseudo_labels is not None:
         record |= task.facts(dataset, pseudo_labels)
+        if task.one_class:
+            record["confidence"] = confidence_facts(dataset, state)
     return record
