@@ -35,7 +35,8 @@ def test_models_that_are_too_sure_of_held_out_gold_make_labels_less_sure(finishe
     on_gold = (state.outputs.oof.log() / temperature).softmax(1).amax(1).mean()
     assert float(on_gold) == pytest.approx(0.7, abs=0.03)
     before, after = state.pseudo_labels.probs.amax(1), round_confidence(dataset, state)
-    assert (after <= before + 1e-6).all() and after.mean() < before.mean() - 0.02
+    assert (after <= before + 1e-6).all()
+    assert after.mean() - 1 / 3 < 0.8 * (before.mean() - 1 / 3)
 
 
 def test_gold_that_is_all_right_makes_no_label_surer(finished):
