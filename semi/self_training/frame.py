@@ -24,6 +24,7 @@ from ..threads import limited_threads
 from ..training.fit import OnStep
 from .chain import mark_finished, refuse_other_features
 from .checkpoints import RECORD, RunRecorder
+from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
@@ -39,7 +40,7 @@ class RunResult:
     """What came of a run; everything else is in its folder."""
 
     path: Path
-    stopped: str  # max_rounds | no_change | all_labeled | gate
+    stopped: str  # max_rounds | no_change | converged | all_labeled | gate
     rounds: int  # finished rounds beside the warm start, rolled-back ones included
     best_round: int  # the round whose model ships; 0 = the warm start
     metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
@@ -55,6 +56,7 @@ class Ending:
     rounds: int  # finished ones beside the warm start
     stopped: str
     sentence: str
+    gains: Gains  # of what ships over the warm start
     notes: list[str] = field(default_factory=list)  # beside those of the inputs
     facts: dict[str, Any] = field(default_factory=dict)  # further entries of result.json
 
@@ -149,8 +151,10 @@ class RunFrame:
             "quarantined": len(ready.extraction.quarantine),
             "gold_rows": len(ready.dataset.gold),
             "pool_rows": len(ready.dataset.pool),
+            "group_kind": ready.dataset.group_kind,
             "warm_start": ending.start.metric,
             "final": final.metric,
+            "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
         }
         write_json(run.path / "result.json", result | ending.facts)
         with writing(self.shown):
