@@ -10,7 +10,7 @@ import torch
 from two_runs import settings, write_manifest
 
 import semi
-from semi.data.draws import GoldRows
+from semi.data.draws import LabelledRows
 from semi.data.folds import assign_folds
 from semi.data.roles import Splits
 from semi.features.config import FeaturesConfig
@@ -38,7 +38,7 @@ def problem(n=160, confounded=False, gold=80, seed=0):
     mine = role == "labeled"
     ids = np.array([f"u{i:03d}" for i in range(n)])
     fold = np.full(n, -1)
-    rows = GoldRows(ids, label, speakers.astype(str)).at(np.flatnonzero(mine))
+    rows = LabelledRows(ids, label, speakers.astype(str)).at(np.flatnonzero(mine))
     fold[mine], _ = assign_folds(rows, 4, 0, "speaker")
     splits = Splits(role, label, np.eye(4, dtype=np.float32)[label], speakers.astype(str), fold)
     values = {"speech": torch.from_numpy(x.astype(np.float32))}
