@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from .errors import SemiError, nearest
+from .errors import ManifestError, SemiError, nearest
 from .run_verbs import RUN_VERBS
 from .verbs import Arguments, Parser, Verb
 from .verbs import say as _say
@@ -37,17 +37,24 @@ def _manifest_arguments(parser: Parser) -> None:
 
 def _manifest(args: Arguments) -> None:
     from .data.corpora import corpus_manifest, parse_options
-    from .data.manifest import write_manifest
+    from .data.manifest import load_manifest, write_manifest
 
     table, notes = corpus_manifest(args.corpus, args.folder, **parse_options(args.words))
     write_manifest(table, args.output)
-    _say(*notes, f"{args.output}: {len(table)} utterances")
+    _say(*notes, f"{args.output}: {len(table)} utterances", str(load_manifest(args.output).reading))
+
+
+def _check_arguments(parser: Parser) -> None:
+    _takes_settings(parser)
+    parser.add_argument("--settings", action="store_true",
+                        help="print every setting too, as YAML that reads back")  # fmt: skip
 
 
 def _check(args: Arguments) -> None:
     from .runs.check import check
 
-    _say(str(check(*_split(args.words))))
+    checked = check(*_split(args.words))
+    _say(checked.with_settings() if args.settings else str(checked))
 
 
 def _extract(args: Arguments) -> None:
@@ -95,13 +102,16 @@ def _predict_arguments(parser: Parser) -> None:
         help="what was said; once per audio file, in the same order, or alone",
     )
     parser.add_argument("--manifest", help="a table of utterances instead of files")
+    parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
+                        help="where the arrays of these utterances are")  # fmt: skip
     parser.add_argument("-o", "--output", help="write a table (.csv, .parquet)")
 
 
 def _predict(args: Arguments) -> None:
     from .runs.predict import predict
 
-    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, output=args.output))
+    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
+                 output=args.output))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:
@@ -120,27 +130,6 @@ def _convert(args: Arguments) -> None:
 
     folder = convert(args.checkpoint, args.folder)
     _say(f"{folder}: use it with encoders.speech.model={folder}")
-
-
-def _prune_report_arguments(parser: Parser) -> None:
-    _takes_settings(parser)
-    parser.add_argument("--utterances", type=int, default=500, help="sample size, default 500")
-    parser.add_argument("--methods", nargs="+", default=["merge", "topk_merge", "stride"],
-                        help="of token pruning; default merge topk_merge stride")  # fmt: skip
-    parser.add_argument("--keep", nargs="+", type=float, default=[0.7, 0.5],
-                        help="keep rates; default 0.7 0.5")  # fmt: skip
-    parser.add_argument("--layers", nargs="+", type=int, default=[],
-                        help="pruning layers, 0-based; default L/4 and L/2")  # fmt: skip
-
-
-def _prune_report(args: Arguments) -> None:
-    from .experiments.pruning.report import prune_report
-
-    report = prune_report(
-        _config(args), utterances=args.utterances, methods=args.methods, keep_rates=args.keep,
-        layers=args.layers,
-    )  # fmt: skip
-    _say(str(report))
 
 
 def _finetune(args: Arguments) -> None:
@@ -180,7 +169,7 @@ VERBS: dict[str, Verb] = {
     "manifest": Verb("make the table of utterances of a published corpus",
                      _manifest_arguments, _manifest),
     "check": Verb("check settings and manifest, every problem at once; train nothing",
-                  _takes_settings, _check),
+                  _check_arguments, _check),
     "extract": Verb("fill the feature store",
                     _takes_settings, _extract, "what is stored stays stored; go on with: {line}"),
     "train": Verb("warm start and rounds of self-training -> runs/<name>/",
@@ -195,8 +184,6 @@ VERBS: dict[str, Verb] = {
     "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
     "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
                     _convert_arguments, _convert),
-    "prune-report": Verb("what token pruning would cost and bring on your own audio",
-                         _prune_report_arguments, _prune_report),
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **RUN_VERBS,
@@ -255,6 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, "debug", False):
             traceback.print_exc()
         ours = is_user_error(error)
+        if isinstance(error, ManifestError) and error.reading is not None:
+            print(error.reading, file=sys.stderr)
         print(f"semi: error: {_sentence(error, ours)}", file=sys.stderr)
         return 2 if ours else 1
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import RunError
+from .errors import RunError, reading
 
 if TYPE_CHECKING:
     import pandas
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
 
+ANEW = "bring it back from a copy, or make it anew"
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
@@ -99,9 +100,20 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path, default: Any = None) -> Any:
     """Returns what a JSON file holds, or `default` when there is no such file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with reading(path, "a JSON file", ANEW):
+            return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default
+
+
+def read_table(path: str | Path) -> pandas.DataFrame:
+    """Returns a table that was written as Parquet or CSV; cells of a CSV stay text."""
+    import pandas as pd
+
+    with reading(path, "a table", ANEW):
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
@@ -146,7 +158,8 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     """Returns the named tensors of a safetensors file, on the CPU."""
     from safetensors.torch import load_file
 
-    return load_file(path)
+    with reading(path, "a safetensors file", ANEW):
+        return load_file(path)
 
 
 def jsonable(value: Any) -> Any:

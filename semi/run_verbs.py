@@ -120,6 +120,23 @@ def _export(args: Arguments) -> None:
     say(str(export(args.run, args.output)))
 
 
+def _verify_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", help="a run, a model folder, a feature store or an ensemble")
+
+
+def _verify(args: Arguments) -> None:
+    from .runs.verify import verify
+
+    done = verify(args.folder)
+    say(str(done))
+    if done.problems:
+        count = len(done.problems)
+        raise SemiError(
+            f"{done.path}: {count} {'thing is' if count == 1 else 'things are'} not as written; "
+            "bring what is damaged or missing back from a copy, and take out what was added"
+        )
+
+
 def _search_arguments(parser: Parser) -> None:
     parser.add_argument("recipe", help="YAML file of the recipe")
     parser.add_argument("space", help="YAML file of what may vary: 'model.hidden: [64, 128]', "
@@ -137,6 +154,28 @@ def _search(args: Arguments) -> None:
 
     say(str(search(args.recipe, args.space, args.words, trials=args.trials,
                    sampler=args.sampler, batch=args.batch)))  # fmt: skip
+
+
+def _prune_report_arguments(parser: Parser) -> None:
+    takes_settings(parser)
+    parser.add_argument("--utterances", type=int, default=500, help="sample size, default 500")
+    parser.add_argument("--methods", nargs="+", default=["merge", "topk_merge", "stride"],
+                        help="of token pruning; default merge topk_merge stride")  # fmt: skip
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.7, 0.5],
+                        help="keep rates; default 0.7 0.5")  # fmt: skip
+    parser.add_argument("--layers", nargs="+", type=int, default=[],
+                        help="pruning layers, 0-based; default L/4 and L/2")  # fmt: skip
+
+
+def _prune_report(args: Arguments) -> None:
+    from .config.schema import load_config
+    from .experiments.pruning.report import prune_report
+
+    report = prune_report(
+        load_config(*split(args.words)), utterances=args.utterances, methods=args.methods,
+        keep_rates=args.keep, layers=args.layers,
+    )  # fmt: skip
+    say(str(report))
 
 
 def _demo(args: Arguments) -> None:
@@ -167,8 +206,12 @@ RUN_VERBS: dict[str, Verb] = {
                    _submit_arguments, _submit),
     "distill": Verb("train a student on gold and on what a finished run says of all rows",
                     _distill_arguments, _distill, "resume with: {line} --resume"),
+    "verify": Verb("check that every file of a run, model or feature store is as it was written",
+                   _verify_arguments, _verify),
     "search": Verb("try settings of the warm start on gold out-of-fold rows (needs Optuna)",
                    _search_arguments, _search, "finished trials stay; go on with: {line}"),
+    "prune-report": Verb("what token pruning would cost and bring on your own audio",
+                         _prune_report_arguments, _prune_report),
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",

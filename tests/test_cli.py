@@ -174,16 +174,28 @@ def test_check_prints_settings_that_read_back_and_what_was_found(capsys, tmp_pat
     ] + ["u99,more,,s2"]  # fmt: skip
     manifest.write_text("\n".join(["id,text,label,speaker", *rows]) + "\n")
     words = [f"data.manifest={manifest}", "encoders.speech.model=none", "train.folds=2"]
-    status, out, err = say(capsys, "check", *words)
+    status, found, err = say(capsys, "check", *words)
     assert (status, err) == (0, "")
+    assert found.startswith(
+        f"read {manifest} (comma, utf-8): 25 of 25 rows\n"
+        "  columns: id, text, label, speaker\n"
+        "  labels: anger 12, joy 12\n"
+        "  unlabelled: 1 rows (empty 1)\n"
+    )
+    assert "labeled: 20 rows by 4 speakers (anger: 10, joy: 10)\n" in found
+    assert "pool: 1 row by 1 speaker\n" in found
+    assert "out-of-fold parts: 2\n" in found
+    assert "\nwarning: test has fewer than 5 rows of 'anger' (2 of 12), 'joy' (2 of 12)" in found
+    assert found.endswith("\n1 warning, nothing was trained\n")
+    status, well, _ = say(capsys, "check", *words, "data.test_fraction=0")
+    assert status == 0 and well.endswith("\nnothing was trained; all is well\n")
+    assert "seed:" not in found
+    status, out, err = say(capsys, "check", *words, "--settings")
+    assert (status, err) == (0, "")
+    assert out.startswith("".join(f"# {line}\n" for line in found.splitlines()))
     printed = tmp_path / "printed.yaml"
     printed.write_text(out)
     assert load_config(printed) == load_config(None, words)
-    assert f"# {manifest}: 25 utterances\n" in out
-    assert "# labeled: 19 rows by 4 speakers (10 anger, 9 joy)\n" in out
-    assert "# pool: 1 row by 1 speaker\n" in out
-    assert "# out-of-fold parts: 2\n" in out
-    assert out.endswith("# nothing was trained; all is well\n")
 
 
 def test_manifest_of_an_unknown_corpus_names_the_known(capsys, tmp_path):
@@ -221,7 +233,8 @@ def test_check_tells_what_no_encoder_could_read(capsys, tmp_path, words, told):
     manifest.write_text("\n".join(["id,text,label,speaker,speech", *rows]) + "\n")
     off = () if not words or "speech" in words[0] else ("encoders.speech.model=none",)
     status, out, err = say(capsys, "check", f"data.manifest={manifest}", *off, *words)
-    assert (status, out) == (2, "") and err.startswith("semi: error: ") and told in err
+    assert (status, out) == (2, "") and "semi: error: " in err and told in err
+    assert err.startswith((f"read {manifest} (comma, utf-8): 24 of 24 rows\n", "semi: error: "))
 
 
 def test_check_says_that_a_hub_model_was_not_looked_for(capsys, tmp_path):
@@ -230,4 +243,4 @@ def test_check_says_that_a_hub_model_was_not_looked_for(capsys, tmp_path):
     manifest.write_text("\n".join(["id,text,label,speaker", *rows]) + "\n")
     words = ["encoders.speech.model=none", "encoders.text.model=nobody/nothing"]
     status, out, _ = say(capsys, "check", f"data.manifest={manifest}", *words)
-    assert status == 0 and "# encoders.text.model=nobody/nothing: not looked for;" in out
+    assert status == 0 and "encoders.text.model=nobody/nothing: not looked for;" in out

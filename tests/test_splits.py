@@ -209,7 +209,7 @@ def test_a_class_that_only_held_out_rows_have_is_told_and_does_not_stop_the_rest
     frame.loc[frame["speaker"] == "s1", "label"] = "sad"
     splits = split(tmp_path, frame, test_groups=["s1"])
     told = [note for note in splits.notes if "no labelled training row of 'sad'" in note]
-    assert told and "its 30 rows elsewhere count as wrong" in told[0]
+    assert told and "'sad' (30 rows elsewhere): no model can name it" in told[0]
 
 
 def test_votes_become_shares_and_ties_are_never_scored(tmp_path):

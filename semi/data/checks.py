@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import nearest
+from ..errors import nearest, shown
+from .missing import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class Problem:
         """Returns the problem as one sentence."""
         place = self.file + (f" row {self.row}" if self.row is not None else "")
         column = f", {self.column}" if self.column else ""
-        value = f" '{self.value[:80]}'" if self.value else ""
+        value = f" '{shown(self.value)}'" if self.value else ""
         join = " " if self.reason.endswith("?") else "; "
         return f"{place}{column}{value}: {self.reason}{join}{self.remedy}"
 
@@ -98,17 +99,12 @@ def parse_numbers(
     if column is None:
         return pd.Series(np.nan, index=range(len(rows)), dtype=float), []
     text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    missing = text.str.lower().isin(["", "nan", "na", "n/a", "<na>", "none", "null"])
+    missing = text.isin(MISSING)
     plain = text.str.replace(",", ".", regex=False) if decimal_comma else text
     numbers = pd.to_numeric(plain.where(~missing, None), errors="coerce").astype(float)
     bad = ~missing & ~np.isfinite(numbers)
     remedy = "write a plain number such as 3.5, or leave the cell empty"
-    problems = problems_at(bad, rows, file, name, text, "not a number", remedy)
-    if name in ("seconds", "start", "end"):
-        problems += problems_at(
-            numbers < 0, rows, file, name, text, "a time before 0", "write seconds, 0 or more"
-        )
-    return numbers, problems
+    return numbers, problems_at(bad, rows, file, name, text, "not a number", remedy)
 
 
 def normalise_splits(
@@ -176,13 +172,14 @@ def _respelled(base: str, given: str) -> str | None:
 def _audio_remedy(path: str, folder: str, name: str, names: set[str]) -> str:
     if not names:
         where = "is empty" if os.path.isdir(folder) else "does not exist"
-        return f"the folder {folder} {where}: correct the path or set data.audio_root"
+        return f"the folder {shown(folder, 160)} {where}: correct the path or set data.audio_root"
     same = next((n for n in names if n.lower() == name.lower()), None)
     if same is None:
         stem = os.path.splitext(name)[0]
         same = next((n for n in names if os.path.splitext(n)[0] == stem), None)
     # Close matching is quadratic in effort, so only small folders are searched by likeness.
     near = f"; did you mean '{same}'?" if same else nearest(name, names) if len(names) < 200 else ""
+    path = shown(path, 160)
     return f"looked for {path}{near}" if near else f"looked for {path}: correct the path or add it"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
+
+from .headers import COLUMNS, MILLISECONDS
 
 GROUP_KINDS = ("speaker", "session", "dialogue")
 FOLD_METHODS = ("grouped", "contiguous")
@@ -14,9 +17,17 @@ class DataConfig:
     """Which utterances a run sees, and on which side of the split each one stands."""
 
     manifest: str = ""
-    """Path of the table of utterances: CSV, TSV, Parquet or JSONL (required)."""
+    """Path of the table of utterances: CSV, TSV, Parquet, JSONL, or another format (required).
+
+    Others: class folders, Hugging Face datasets, audformat, Label Studio, Kaldi, SpeechBrain, xlsx.
+    """
     audio_root: str = ""
     """Folder that relative audio paths start from; empty means the manifest's own folder."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which column is what, e.g. {label: sentiment}; an empty name says that none is.
+
+    start_ms, end_ms and duration_ms are times in milliseconds.
+    """
     classes: list[str] = field(default_factory=list)
     """Labels in order; empty means every label found, sorted."""
     label_map: dict[str, str] = field(default_factory=dict)
@@ -63,6 +74,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field that cannot be used."""
+        self._compose()
+        for name in self.columns:
+            if name not in COLUMNS and name not in MILLISECONDS:
+                known = ", ".join((*COLUMNS, *MILLISECONDS))
+                raise ValueError(f"columns may name {known}, got '{name}'")
         if self.ties not in ("drop", "votes"):
             raise ValueError(f"ties must be drop or votes, got '{self.ties}'")
         if self.group not in ("auto", *GROUP_KINDS, "none"):
@@ -98,3 +114,15 @@ class DataConfig:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes must not repeat a label, got {list(self.classes)}")
+
+    def _compose(self) -> None:
+        """Composes the letters (NFC) of all names that are compared with the table's."""
+        for name in ("classes", "test_groups"):
+            setattr(self, name, [_composed(value) for value in getattr(self, name)])
+        for name in ("columns", "label_map"):
+            pairs = getattr(self, name).items()
+            setattr(self, name, {_composed(key): _composed(value) for key, value in pairs})
+
+
+def _composed(value: object) -> str:
+    return "" if value is None else unicodedata.normalize("NFC", str(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .draws import LabelledRows, shuffled
-from .notes import WARNING, counted
+from .notes import WARNING, counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,4 +167,4 @@ def _by_group(counts: np.ndarray, order: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _list(classes: list[int]) -> str:
-    return ", ".join(f"<{c}>" for c in classes)
+    return listed([f"<{c}>" for c in classes])

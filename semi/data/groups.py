@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
-from .notes import WARNING, counted
+from .notes import WARNING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,9 +61,7 @@ def groups_of(
     return "none", table["id"].to_numpy(dtype=object), np.zeros(len(table), dtype=bool)
 
 
-def refuse_unknown(
-    manifest: Manifest, config: DataConfig, kind: str, groups: set[str]
-) -> None:
+def refuse_unknown(manifest: Manifest, config: DataConfig, kind: str, groups: set[str]) -> None:
     """Raises ManifestError where data.test_groups names a group that no row belongs to."""
     names = sorted(groups)
     unknown = [g for g in config.test_groups if str(g) not in names]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import nearest
+from ..errors import nearest, setting, shown
+from . import missing
 from .checks import Problem
 from .config import DataConfig
+from .notes import WARNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,7 @@ class Labels:
     used: list[str]  # raw columns consumed: votes and votes_<class>
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unlabelled: Counter[str] = field(default_factory=Counter)  # what rows without a label say
 
 
 def read_labels(
@@ -38,10 +42,12 @@ def read_labels(
     votes, problems = _vote_cells(raw, columns, rows, file)
     rename = {str(k): str(v).strip() for k, v in config.label_map.items()}
     labels: list[str | None] = table["label"].tolist()
+    bad, notes = _markers(labels, config, rows, file)
+    problems += bad
     parts = {text: _parts(text, rename) for text in set(labels) if text is not None}
     votes = [None if shares is None else _renamed(shares, rename) for shares in votes]
     tied, dropped = _settle(labels, votes, parts, config.ties)
-    notes = []
+    unlabelled = _spelled(raw, labels, votes)
     if tied:
         done = "count as unlabelled" if config.ties == "drop" else "carry their votes"
         notes.append(f"{tied} rows with tied labels {done} (data.ties={config.ties})")
@@ -55,14 +61,14 @@ def read_labels(
         named = sorted({*named, *winners})  # a class may be named from ties alone
     classes = [str(c) for c in config.classes] or [str(c) for c in named]
     if config.classes:
-        problems += _unknown(labels, votes, classes, rows, file)
+        problems += _unknown(labels, votes, classes, rows, file, config.label_map)
     elif given - set(classes):
-        names = ", ".join(sorted(given - set(classes)))
+        names = ", ".join(shown(n, 40) for n in sorted(given - set(classes)))
         notes.append(f"votes for {names} are left out: no row has that label")
         for i, shares in enumerate(votes):
             if shares:
                 votes[i] = {k: n for k, n in shares.items() if k in classes} or None
-    notes += _case_notes(classes)
+    notes += _case_notes(classes, config.label_map)
     return Labels(
         pd.Series(labels, dtype=object),
         pd.Series(votes, dtype=object),
@@ -70,7 +76,55 @@ def read_labels(
         ["votes", *columns],
         problems,
         notes,
+        unlabelled,
     )
+
+
+def _markers(
+    labels: list[str | None], config: DataConfig, rows: pd.Series, file: str
+) -> tuple[list[Problem], list[str]]:
+    """Returns problems of labels that say "no label", and notes of those that may say it.
+
+    What data.classes or data.label_map name is somebody's decision and passes.
+    """
+    if config.classes:
+        return [], []  # what is none of them is refused anyway
+    counts = Counter(label for label in labels if label is not None)
+    certain, possible = missing.unlabelled_markers(counts.keys() - config.label_map.keys())
+    problems = []
+    for marker in certain:
+        keep = setting("data.label_map", {**config.label_map, marker: marker})
+        problems.append(
+            Problem(
+                *(file, int(rows.iloc[labels.index(marker)]), "label", marker),
+                f"reads like 'no label' ({counts[marker]} rows)",
+                f"{missing.drop_markers(certain, config.label_map)} makes these rows unlabelled; "
+                f"{keep} keeps it as a class",
+            )
+        )
+    notes = []
+    if possible:
+        told = ", ".join(f"'{shown(label, 40)}' ({counts[label]} rows)" for label in possible)
+        notes.append(
+            f"{told} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
+            f"{missing.drop_markers(possible, config.label_map)}"
+        )
+    return problems, notes
+
+
+def _spelled(
+    raw: pd.DataFrame, labels: list[str | None], votes: list[dict[str, float] | None]
+) -> Counter[str]:
+    """Returns how often rows that end without a label say what instead of one."""
+    if "label" not in raw:
+        return Counter()
+    cells = raw["label"].tolist()
+    said = (
+        "empty" if cell is None or not str(cell).strip() else str(cell).strip()
+        for cell, label, shares in zip(cells, labels, votes, strict=True)
+        if label is None and not shares
+    )
+    return Counter(said)
 
 
 def _settle(
@@ -134,7 +188,7 @@ def _vote_cells(
     cells = raw["votes"].tolist() if "votes" in raw else [None] * len(raw)
     remedy = 'write {"happy": 3, "sad": 1} or happy;happy;sad, with counts of 0 or more'
     for i, cell in enumerate(cells):
-        if cell is None or (isinstance(cell, str) and cell.strip() in ("", "nan", "None", "null")):
+        if cell is None or (isinstance(cell, str) and cell.strip() in missing.MISSING):
             continue
         votes[i] = _parse_votes(cell)
         if votes[i] is None:
@@ -143,7 +197,7 @@ def _vote_cells(
     for column in columns:
         name = column[len("votes_") :]
         for i, cell in enumerate(raw[column].tolist()):
-            if cell is None or str(cell).strip() in ("", "nan", "None"):
+            if cell is None or str(cell).strip() in missing.MISSING:
                 continue
             count = _count(cell)
             if count is None:
@@ -196,10 +250,11 @@ def _unknown(
     classes: list[str],
     rows: pd.Series,
     file: str,
+    label_map: dict[str, str],
 ) -> list[Problem]:
     problems = []
     known = set(classes)
-    names = ", ".join(classes)
+    names = ", ".join(shown(c, 40) for c in classes[:20]) + " ..." * (len(classes) > 20)
     near: dict[str, str] = {}
     for i, (label, shares) in enumerate(zip(labels, votes, strict=True)):
         given = [label] if label is not None else []
@@ -216,8 +271,9 @@ def _unknown(
                         column,
                         name,
                         f"not one of the classes {names}{near[name]}",
-                        f"correct it, add it to data.classes, or rename it with "
-                        f"data.label_map={{{name}: ...}} ('' drops it)",
+                        "correct it, add it to data.classes, or drop it with "
+                        f"{missing.drop_markers([name], label_map)} (a name in place of "
+                        '"" renames it)',
                     )
                 )
     return problems
@@ -228,14 +284,10 @@ def _suggest(name: str, classes: list[str]) -> str:
     return f"; did you mean '{same}'?" if same else nearest(name, classes)
 
 
-def _case_notes(classes: list[str]) -> list[str]:
-    seen: dict[str, str] = {}
-    notes = []
-    for name in classes:
-        other = seen.setdefault(name.lower(), name)
-        if other != name:
-            notes.append(
-                f"labels '{other}' and '{name}' differ only in case; if they are one class set "
-                f"data.label_map={{{other}: {name}}}"
-            )
-    return notes
+def _case_notes(classes: list[str], label_map: dict[str, str]) -> list[str]:
+    return [
+        f"{WARNING}labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width "
+        "or blanks; if they are one class set "
+        + setting("data.label_map", {**label_map, other: name})
+        for other, name in missing.twins(classes)
+    ]

@@ -7,46 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, nearest
+from ..errors import ManifestError, nearest, setting, shown
+from . import formats, headers, missing
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
+from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
-from .tables import read_table
+from .notes import WARNING
+from .reading import Reading, odd_labels
+from .tables import Table, read_table
+from .times import mistaken_unit, parse_times
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS = ("train", "dev", "test", "unlabeled")
-TEXT_COLUMNS = ("id", "audio", "text", "label", "speaker", "session", "dialogue", "split")
-TEXT_COLUMNS += ("language",)
-NUMBER_COLUMNS = ("valence", "arousal", "seconds", "start", "end")
-COLUMNS = (*TEXT_COLUMNS[:9], "valence", "arousal", "votes", "seconds", "start", "end")
-ALIASES = {  # canonical name -> other headers, compared in lower case with '_' for blanks and '-'
-    "id": ("utterance_id", "utt_id", "utt", "segment_id", "sample_id", "name"),
-    "audio": (
-        *("path", "wav", "file", "filename", "file_name", "audio_path", "wav_path", "audio_file"),
-        *("filepath", "file_path"),
-    ),
-    "text": ("transcript", "transcription", "sentence", "utterance"),
-    "label": ("emotion", "category", "class"),
-    "speaker": ("speaker_id", "spk", "spk_id", "actor"),
-    "session": ("session_id",),
-    "dialogue": ("dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id"),
-    "split": ("subset", "partition"),
-    "language": ("lang",),
-    "valence": (),
-    "arousal": ("activation",),
-    "votes": ("ratings",),
-    "seconds": ("duration", "duration_seconds", "length_seconds"),
-    "start": ("start_seconds",),
-    "end": ("end_seconds",),
-}
+TIMES = ("seconds", "start", "end")
 GOLD = ("label", "split", "votes", "valence", "arousal")
-NOTHING = ("", "nan", "NaN", "<NA>", "N/A", "n/a", "null", "NULL", "None")
 
 
 @dataclass
@@ -59,8 +40,9 @@ class Manifest:
     classes: list[str]  # C labels in order
     path: str
     problems: list[Problem] = field(default_factory=list)  # empty after a successful load
-    sha256: str = ""  # of the file's bytes
+    sha256: str = ""  # of the file's bytes; of all cells where a folder was read
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
+    reading: Reading = field(default_factory=lambda: Reading(""))  # what was understood, to print
 
     def __len__(self) -> int:
         """Returns the number of utterances."""
@@ -73,26 +55,31 @@ def load_manifest(
     """Returns the checked table at `path`, or raises one ManifestError that lists every problem.
 
     Relative audio paths start from `config.audio_root`, else from the manifest's own folder; in the
-    result they are absolute. The error carries the whole list as `error.problems`. Without `gold`
-    labels and splits are not read: what is wrong with them does not matter for prediction.
+    result they are absolute. The error carries the whole list as `error.problems`, and what was
+    understood as `error.reading`. Without `gold` labels and splits are not read: what is wrong with
+    them does not matter for prediction.
     """
     import pandas as pd
 
     config = config or DataConfig()
     path = Path(path).expanduser()
-    data = _read_bytes(path)
-    source = read_table(path, data)
+    root = formats.sound_root(path, config.audio_root)
+    source = formats.read(path, root)
+    data = b"" if source else _read_bytes(path)
+    sha256 = formats.digest(path, source) if source else hashlib.sha256(data).hexdigest()
+    source = source or read_table(path, data)
     problems = [Problem(path.name, *fault) for fault in source.faults]
-    raw = source.frame
-    if not len(raw) and not problems:
+    if not len(source.frame) and not problems:
         raise ManifestError(f"{path.name}: a header but no rows; it needs one row an utterance")
-    raw.columns = [str(name).strip() for name in raw.columns]
-    raw = raw.rename(columns=_canonical_names(list(raw.columns)))
-    if not gold:
-        raw = raw.drop(columns=[n for n in raw if n in GOLD or n.lower().startswith("votes_")])
+    raw, header = _named(source, config, path.name, gold=gold)
     rows = pd.Series(source.rows, dtype=int)
+    ignored = []
+    if not gold:
+        ignored = [n for n in raw if n in GOLD or n.lower().startswith("votes_")]
+        raw = raw.drop(columns=ignored)
 
-    table, bad = _columns(raw, config, rows, path, source.decimal_comma)
+    milliseconds = header.milliseconds
+    table, bad = _columns(raw, config, rows, path.name, root, source.decimal_comma, milliseconds)
     problems += bad
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
@@ -100,40 +87,102 @@ def load_manifest(
     extra = [name for name in raw.columns if name not in table and name not in read.used]
     table = pd.concat([table[list(COLUMNS)], raw[extra]], axis=1)
     problems += check_content(table, extra, rows, path.name)
+    origin = {name: column for column, name in header.canonical.items()}
+    problems += mistaken_unit(table, origin, config, path.name)
+    counts = Counter(read.label.dropna().tolist())
+    measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
+    odd = odd_labels(counts, origin.get("label", ""), measured) + _twins(table)
+    notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
+    reading = Reading(
+        str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
+        header.canonical, header.rivals, extra, ignored, counts, read.unlabelled, gold, notes,
+    )  # fmt: skip
     if problems:
-        problems.sort(key=lambda p: (p.row is None, p.row or 0))
+        problems.sort(key=lambda p: p.row or 0)  # what concerns the whole file comes first
         error = ManifestError(listing(problems, str(path)))
-        error.problems = problems  # type: ignore[attr-defined]
+        error.problems, error.reading = problems, reading
         raise error
     return Manifest(
         table=table,
         classes=read.classes,
         path=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
-        notes=source.notes + read.notes,
+        sha256=sha256,
+        notes=notes,
+        reading=reading,
     )
 
 
+def _named(
+    source: Table, config: DataConfig, file: str, *, gold: bool
+) -> tuple[pd.DataFrame, headers.Header]:
+    """Returns the table with its columns under their canonical names, and what was renamed."""
+    raw = source.frame
+    raw.columns = [missing.composed(str(name)) for name in raw.columns]
+    names = list(raw.columns)
+    header = headers.recognise(names, config.columns, file, gold=gold)
+    first = {n: str(raw[n].iloc[0]) for n in names} if len(raw) else {}
+    headers.refuse_unknown(names, first, header, file)
+    if gold and (rivals := headers.equal_rivals(header)):
+        told = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
+        ways = [setting("data.columns", {"label": name}) for name in rivals]
+        raise ManifestError(
+            f"{file}: {len(rivals)} columns could be the label, {' and '.join(told)}; choose with "
+            + " or ".join(ways)
+        )
+    rename = dict(header.canonical)
+    for name in set(names) & set(rename.values()) - set(rename):
+        rename[name] = f"{name}_in_file"  # another column plays its part
+    return raw.rename(columns=rename), header
+
+
+def _first_words(column: pd.Series) -> str:
+    """Returns the first few different cells of a column, for a message."""
+    words = list(dict.fromkeys(str(cell) for cell in column.tolist()[:1000] if cell))
+    return ", ".join(shown(word, 20) for word in words[:3]) + " ..." * (len(words) > 3)
+
+
 def _columns(
-    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, path: Path, decimal_comma: bool
-) -> tuple[pd.DataFrame, list[Problem]]:
+    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, file: str, root: Path,
+    decimal_comma: bool, milliseconds: list[str],
+) -> tuple[pd.DataFrame, list[Problem]]:  # fmt: skip
     """Returns every column but label and votes, cleaned, and what is wrong in them."""
     import pandas as pd
 
     table, problems = pd.DataFrame(index=raw.index), []
     for name in TEXT_COLUMNS:
-        table[name] = _clean(raw[name], name, config) if name in raw else _nothing(len(raw))
+        spelled = missing.MISSING_TEXT if name == "text" else missing.MISSING
+        if name == "label":
+            spelled = spelled - {*config.classes, *config.label_map}
+        cells = missing.clean(raw[name].tolist(), spelled) if name in raw else [None] * len(raw)
+        table[name] = pd.Series(cells, dtype=object)
     for name in NUMBER_COLUMNS:
-        table[name], bad = parse_numbers(raw.get(name), name, rows, path.name, decimal_comma)
+        parse = parse_times if name in TIMES else parse_numbers
+        table[name], bad = parse(raw.get(name), name, rows, file, decimal_comma)
+        if name in milliseconds:
+            table[name] /= 1000
         problems += bad
-    table["split"], bad = normalise_splits(table["split"], rows, path.name)
+    table["split"], bad = normalise_splits(table["split"], rows, file)
     problems += bad
-    root = Path(config.audio_root).expanduser() if config.audio_root else path.parent
-    table["audio"], bad = find_audio(table["audio"], root, rows, path.name)
+    given = table["audio"]
+    table["audio"], bad = find_audio(given, root, rows, file)
     problems += bad
     if "id" not in raw:
-        table["id"] = _ids(table, rows)
+        table["id"] = pd.Series(_ids(given.tolist(), table, rows.tolist()), dtype=object)
     return table, problems
+
+
+def _twins(table: pd.DataFrame) -> list[str]:
+    """Returns a sentence about speakers and sessions that differ only in how they are written."""
+    notes = []
+    for column in ("speaker", "session"):
+        pairs = missing.twins(sorted(set(table[column].dropna())))
+        if pairs:
+            told = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
+            notes.append(
+                f"{column}s {told}{' ...' * (len(pairs) > 3)} differ only in case, width or "
+                "blanks and count as different; write them alike if they are one"
+            )
+    return notes
 
 
 def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
@@ -169,10 +218,6 @@ def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ManifestError(
-            f"{path} is a folder; give the table of utterances itself (CSV, Parquet or JSONL)"
-        )
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -186,50 +231,28 @@ def _read_bytes(path: Path) -> bytes:
         raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _canonical_names(names: list[str]) -> dict[str, str]:
-    """Returns {header: canonical name}; the exact name wins over its aliases, in their order."""
-    plain = {name: name.lower().replace(" ", "_").replace("-", "_") for name in names}
-    found: dict[str, str] = {}
-    for canonical, aliases in ALIASES.items():
-        for wanted in (canonical, *aliases):
-            same = [n for n in names if plain[n] == wanted and n not in found]
-            match = wanted if wanted in same else next(iter(same), None)
-            if match is not None:
-                found[match] = canonical
-                break
-    return found
+def _ids(given: list[str | None], table: pd.DataFrame, rows: list[int]) -> list[str]:
+    """Ids where the table has no such column: the sound's stem, else the row number.
 
-
-def _nothing(n: int) -> pd.Series:
-    import pandas as pd
-
-    return pd.Series([None] * n, dtype=object)
-
-
-def _clean(column: pd.Series, name: str, config: DataConfig) -> pd.Series:
-    """Strips every cell; what spells nothing becomes None (in text only what pandas writes)."""
-    import pandas as pd
-
-    empty = set(NOTHING)
-    if name == "text":
-        empty = {"", "nan", "NaN", "<NA>"}
-    elif name == "label":
-        empty -= {"None", *config.classes}
-
-    def clean(cell: object) -> str | None:
-        text = cell.strip() if isinstance(cell, str) else None if cell is None else str(cell)
-        return None if text is None or text in empty else text
-
-    return pd.Series([clean(cell) for cell in column.tolist()], dtype=object)
-
-
-def _ids(table: pd.DataFrame, rows: pd.Series) -> pd.Series:
-    """Ids where the table has no such column: the audio's stem, else the row number."""
-    import pandas as pd
-
-    paths = zip(table["audio"].tolist(), rows.tolist(), strict=True)
-    ids = [os.path.splitext(os.path.basename(p))[0] if p else f"row-{r}" for p, r in paths]
-    return pd.Series(ids, dtype=object)
+    Where two sounds have one stem, their paths as the table writes them tell them apart; segments
+    of one sound are told apart by their times.
+    """
+    paths = [None if p is None else os.path.normpath(p.replace("\\", "/")) for p in given]
+    spans = [
+        ""
+        if start != start and end != end
+        else f"_{0.0 if start != start else start:g}" + ("" if end != end else f"-{end:g}")
+        for start, end in zip(table["start"].tolist(), table["end"].tolist(), strict=True)
+    ]
+    stems = [None if p is None else os.path.splitext(os.path.basename(p))[0] for p in paths]
+    bare = [None if p is None else os.path.splitext(p)[0] for p in paths]
+    ways = [
+        [f"row-{row}" if name is None else name + end for name, end, row in way]
+        for names in (stems, bare, paths)
+        for ends in ([""] * len(rows), spans)
+        for way in [zip(names, ends, rows, strict=True)]
+    ]
+    return next((ids for ids in ways if len(set(ids)) == len(ids)), ways[0])
 
 
 def _relative(value: object, folder: str) -> object:

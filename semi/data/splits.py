@@ -18,7 +18,7 @@ from .folds import assign_folds, draw_labels
 from .groups import groups_of, refuse_unknown
 from .held_out import choose_groups
 from .leaks import INPUTS
-from .notes import WARNING, counted
+from .notes import counted
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
 

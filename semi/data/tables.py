@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
+from .delimited import Fault, delimiter_of, read_records, split_lines, squared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
-Fault = tuple[int | None, str, str, str, str]  # row, column, value, reason, remedy
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -34,6 +34,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     decimal_comma: bool = False
+    refused: int = 0  # rows of the file that are not in `frame`, each named by a fault
+    kind: str = ""  # how the file was read, such as "comma, utf-8"
 
 
 def decode(data: bytes, name: str) -> tuple[str, str]:
@@ -94,6 +96,7 @@ def read_table(path: Path, data: bytes) -> Table:
         return _read_parquet(data, path.name)
     text, encoding = decode(data, path.name)
     table = _read_json(text, path) if suffix in JSON_LINES else _read_delimited(text, path)
+    table.kind = ", ".join(filter(None, [table.kind, encoding]))
     if encoding in GUESSED:
         table.notes.append(
             f"{path.name} was read as {GUESSED[encoding]}; save it as UTF-8 if letters look wrong"
@@ -104,82 +107,53 @@ def read_table(path: Path, data: bytes) -> Table:
 def _read_delimited(text: str, path: Path) -> Table:
     import pandas as pd
 
-    text = text.lstrip("\ufeff")
-    body = text.lstrip("\r\n")
-    skipped = len(text[: len(text) - len(body)].splitlines())
-    first = body.splitlines()[0]
-    stated = re.fullmatch(r'"?sep=([,;\t])"?[,;\t]*', first)
-    if stated:  # Excel's own way to name the delimiter, not a header
-        body = body[len(first) :].lstrip("\r\n")
-        skipped, first = skipped + 1, (body.splitlines() or [""])[0]
-    plain = re.sub(r'"[^"]*"', "", first)
-    delimiter = max(",;\t", key=plain.count) if any(d in plain for d in ",;\t") else ","
-    delimiter = stated.group(1) if stated else delimiter
-    header = next(csv.reader([first], delimiter=delimiter))
-    frame, faults = _parse(body, delimiter, header, skipped, path.name)
-    columns = {
-        name: [cell if isinstance(cell, str) else None for cell in frame[name].tolist()]
-        for name in frame.columns
-    }
-    filled = pd.Series(False, index=frame.index)
-    for name, cells in columns.items():
-        has = pd.Series([bool(cell and not cell.isspace()) for cell in cells], dtype=bool)
-        filled |= has
-        if name.startswith("Unnamed: ") and not has.any():  # a delimiter at the end of each line
-            frame = frame.drop(columns=name)
-    frame = pd.DataFrame({name: columns[name] for name in frame.columns}, dtype=object)
-    rows = pd.Series(range(skipped + 2, skipped + 2 + len(frame)))
+    lines = split_lines(text.lstrip("\ufeff"))
+    start = next(i for i, line in enumerate(lines) if line.strip())
+    stated = re.fullmatch(r'"?sep=([,;\t|])"?[,;\t|]*', lines[start])
+    if stated and len(lines) > start + 1:  # Excel's own way to name the delimiter, not a header
+        start += 1
+    delimiter = stated[1] if stated else delimiter_of(lines[start])
+    records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
+    header, *cells = records.cells
+    names, faults = _names(header, start + 1)
+    filled = [any(cell and not cell.isspace() for cell in record) for record in cells]
+    kept = [record for record, has in zip(cells, filled, strict=True) if has]
+    columns = dict(zip(names, zip(*kept, strict=True) if kept else [[]] * len(names), strict=True))
+    for name in [name for name in names if name.startswith("Unnamed: ")]:
+        if not any(cell.strip() for cell in columns[name]):
+            del columns[name]  # a delimiter at the end of each line
+    rows = [row for row, has in zip(records.rows[1:], filled, strict=True) if has]
+    notes = []
+    if records.short:
+        notes.append(
+            f"{len(records.short)} rows have fewer cells than the header (first: row "
+            f"{records.short[0]}); what they lack is empty"
+        )
     return Table(
-        frame[filled].reset_index(drop=True),
-        rows[filled].tolist(),
-        faults=faults,
+        pd.DataFrame({name: list(column) for name, column in columns.items()}, dtype=object),
+        rows,
+        notes,
+        faults + records.faults,
         decimal_comma=delimiter == ";",
+        refused=records.refused,
+        kind=NAMES[delimiter],
     )
 
 
-def _parse(
-    body: str, delimiter: str, header: list[str], skipped: int, file: str
-) -> tuple[pd.DataFrame, list[Fault]]:
-    """Returns the cells as text, and columns that appear twice and rows that are too wide."""
-    import warnings
-
-    import pandas as pd
-
-    faults: list[Fault] = [
-        (skipped + 1, name, name, "the column appears twice", "remove or rename one of the two")
-        for name in sorted({h for h in header if h.strip() and header.count(h) > 1})
-    ]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(body),
-                sep=delimiter,
-                dtype=object,
-                na_filter=False,
-                skip_blank_lines=False,
-                index_col=False,
-                low_memory=False,
-            )
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        records = list(csv.reader(io.StringIO(body), delimiter=delimiter))
-        remedy = f"put double quotes around texts that hold the delimiter '{delimiter}'"
-        wide: list[Fault] = [
-            (number, "", "", f"{len(cells)} fields where the header has {len(header)}", remedy)
-            for number, cells in enumerate(records, 1 + skipped)
-            if len(cells) > len(header)
-        ]
-        if not wide:
-            detail = str(error).rsplit("error: ", 1)[-1].replace("\n", " ")
-            raise ManifestError(
-                f"{file}: not a readable table ({detail}); look for a double quote that is "
-                "never closed"
-            ) from None
-        faults += wide  # the rest is still read, so that its problems are listed too
-        cells = [(r + [""] * len(header))[: len(header)] for r in records[1:]]
-        unique = [f"{name}.{i}" if name in header[:i] else name for i, name in enumerate(header)]
-        frame = pd.DataFrame(cells, columns=unique, dtype=object)
-    return frame, faults
+def _names(header: list[str], row: int) -> tuple[list[str], list[Fault]]:
+    """Returns a name of its own for each column, and a fault for each name that appears twice."""
+    names: list[str] = []
+    faults: list[Fault] = []
+    for i, name in enumerate(header):
+        if not name.strip():
+            name = f"Unnamed: {i}"
+        if name in names:
+            if not any(fault[1] == name for fault in faults):
+                faults.append((row, name, name, "the column appears twice",
+                               "remove or rename one of the two"))  # fmt: skip
+            name = f"{name}.{i}"
+        names.append(name)
+    return names, faults
 
 
 def _read_parquet(data: bytes, name: str) -> Table:
@@ -191,7 +165,8 @@ def _read_parquet(data: bytes, name: str) -> Table:
         raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
     if frame.index.name:  # an id kept as the index
         frame = frame.reset_index()
-    return Table(_as_text(frame.reset_index(drop=True)), list(range(2, len(frame) + 2)))
+    text = _as_text(frame.reset_index(drop=True))
+    return Table(text, list(range(2, len(frame) + 2)), kind="Parquet")
 
 
 def _read_json(text: str, path: Path) -> Table:
@@ -210,7 +185,7 @@ def _read_json(text: str, path: Path) -> Table:
         numbered = list(enumerate(listed, 1))
     else:
         numbered = []
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(split_lines(text), 1):
             if not line.strip():
                 continue
             try:
@@ -223,7 +198,8 @@ def _read_json(text: str, path: Path) -> Table:
             rows.append(number)
         else:
             faults.append((number, "", str(record)[:60], "not a JSON object", remedy))
-    return Table(_as_text(pd.DataFrame(records, dtype=object)), rows, faults=faults)
+    frame = _as_text(pd.DataFrame(records, dtype=object))
+    return Table(frame, rows, faults=faults, refused=len(faults), kind="JSON")
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -72,11 +72,11 @@ class EncodersConfig:
                     "digits and _ other than speech, text and fused"
                 )
 
-
-def keeps_frames(encoders: EncodersConfig) -> bool:
-    """Says whether any modality keeps its frames (pooling: frames)."""
-    sections = (encoders.speech, encoders.text, *encoders.extra.values())
-    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+    @property
+    def keeps_frames(self) -> bool:
+        """Says whether any modality keeps its frames (pooling: frames)."""
+        sections = (self.speech, self.text, *self.extra.values())
+        return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
 
 
 class ExtractionConfig(Protocol):

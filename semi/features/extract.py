@@ -16,7 +16,7 @@ from ..data.audio import Quarantined
 from ..errors import EncoderError
 from .config import ExtractionConfig
 from .keys import FileKeys
-from .merge import read_quarantine
+from .quarantine import read_quarantine
 from .sources import Limits, Source, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
-from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
 from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
@@ -42,6 +42,7 @@ class Prepared:
     identities: dict[str, dict[str, Any]]
     dataset: Dataset
     notes: list[str]
+    sha256: str  # of the raw features of all rows
     scaling: Scaling | None = None  # what features.standardize=auto came to
 
 
@@ -59,8 +60,9 @@ def prepare(
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=keeps_frames(config.encoders), progress=progress,
+        frames=config.encoders.keeps_frames, progress=progress,
     )  # fmt: skip
+    sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
         *splits.notes,
@@ -91,7 +93,7 @@ def prepare(
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
         manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
-        scaling,
+        sha256, scaling,
     )  # fmt: skip
 
 
@@ -106,6 +108,20 @@ def _scaling(
         raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
         config.seed,
     )  # fmt: skip
+
+
+def digest(raw: RawFeatures) -> str:
+    """Returns the SHA-256 of raw features: names, which rows have them, and every number."""
+    sha256 = hashlib.sha256()
+    vectors = raw.vectors.values if raw.vectors else {}
+    arrays = {"present": raw.vectors.present} if raw.vectors else {}
+    arrays |= vectors
+    for name, frames in raw.frames.items():
+        arrays |= {name: frames.values, f"{name} offsets": frames.offsets}
+    for name, values in sorted(arrays.items()):
+        sha256.update(f"{name} {tuple(values.shape)}".encode())
+        sha256.update(np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
 
 
 def _lacking(features: Any) -> list[str]:

@@ -27,6 +27,8 @@ def self_train(
     """
     settings.check(config)
     manifest, splits = read_rows(config)
+    if progress:
+        print(manifest.reading, file=sys.stderr, flush=True)
     splits.notes += encoder_notes(config, manifest, splits)
     rows = {role: int((splits.role == role).sum()) for role in ("labeled", "pool")}
     config, recipe = resolved(config, rows["labeled"], rows["pool"])

@@ -26,14 +26,20 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
     The rows are sorted by id, so that the order of the file changes nothing that is learned from
     them, to the last bit. Contiguous slices are slices of the file, whose order then counts.
     """
-    manifest = manifest_of_task(load_manifest(config.data.manifest, config.data), config.task)
-    check_columns(manifest, config.encoders)
-    if config.data.fold_method != "contiguous":
-        manifest = by_id(manifest)
-    return manifest, make_splits(
-        manifest, config.data, folds=config.train.folds, seed=config.seed,
-        several=config.task.multi, inputs=inputs_of(config.encoders),
-    )  # fmt: skip
+    given = load_manifest(config.data.manifest, config.data)
+    try:
+        manifest = manifest_of_task(given, config.task)
+        check_columns(manifest, config.encoders)
+        if config.data.fold_method != "contiguous":
+            manifest = by_id(manifest)
+        splits = make_splits(
+            manifest, config.data, folds=config.train.folds, seed=config.seed,
+            several=config.task.multi, inputs=inputs_of(config.encoders),
+        )  # fmt: skip
+    except ManifestError as error:
+        error.reading = given.reading  # what was understood helps
+        raise
+    return manifest, splits
 
 
 def by_id(manifest: Manifest) -> Manifest:

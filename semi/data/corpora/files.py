@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
@@ -12,20 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError, nearest
+from .. import delimited
+from ..checks import Problem, listing
+from ..delimited import split_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SOUNDS = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")  # the first found wins
+FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")  # whose sound is used where there is no other
 HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u318e]")  # syllables and letters
 NEVER = ("__macosx",)  # what archives of other systems leave behind
 
 
 class Tree:
-    """Every file beneath a folder, listed once; hidden ones are passed over."""
+    """Every file beneath a folder, listed once, but hidden ones; and which of them were read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.opened: set[Path] = set()  # sheets, labels and transcripts that were read
+        self.ignored: dict[Path, str] = {}  # why a file that looks like a table was not
 
     @cached_property
     def files(self) -> list[Path]:
@@ -44,20 +49,49 @@ class Tree:
 
     def stems(self, suffixes: Iterable[str], under: str = "") -> dict[str, Path]:
         """Returns {stem in lower case: file}; with `under` only beneath a folder of that name."""
-        rank = {suffix: i for i, suffix in enumerate(suffixes)}
-        found: dict[str, Path] = {}
-        for path in self.files:
-            suffix, stem = path.suffix.lower(), path.stem.lower()
-            if suffix not in rank or (under and not self.is_under(path, under)):
-                continue
-            if stem not in found or rank[suffix] < rank[found[stem].suffix.lower()]:
-                found[stem] = path
-        return found
+        files = (path for path in self.files if not under or self.is_under(path, under))
+        return best(((path.stem.lower(), path) for path in files), suffixes)
+
+    def data(self, path: Path) -> bytes:
+        """Returns the bytes of a file."""
+        self.opened.add(path)
+        return path.read_bytes()
+
+    def text(self, path: Path) -> str:
+        """Returns what `read_text` makes of a file."""
+        self.opened.add(path)
+        return read_text(path)
+
+    def rows(self, path: Path) -> list[list[str]]:
+        """Returns what `read_rows` makes of a file."""
+        self.opened.add(path)
+        return read_rows(path)
+
+    def records(self, path: Path) -> list[dict[str, str]]:
+        """Returns what `read_records` makes of a file."""
+        self.opened.add(path)
+        return read_records(path)
+
+    def pass_over(self, path: Path, why: str) -> None:
+        """Notes that a table was looked into and is not read, and why."""
+        self.opened.discard(path)
+        self.ignored[path] = why
 
     def is_under(self, path: Path, name: str) -> bool:
         """Says whether one of the folders between the tree's root and `path` is called `name`."""
         parts = path.relative_to(self.folder).parts[:-1]
         return name.lower() in (part.lower() for part in (self.folder.name, *parts))
+
+
+def best(named: Iterable[tuple[Any, Path]], suffixes: Iterable[str]) -> dict[Any, Path]:
+    """Returns {name: file} of (name, file): of several the suffix named first, then the first."""
+    rank = {suffix: i for i, suffix in enumerate(suffixes)}
+    found: dict[Any, Path] = {}
+    for name, path in named:
+        place = rank.get(path.suffix.lower())
+        if place is not None and (name not in found or place < rank[found[name].suffix.lower()]):
+            found[name] = path
+    return found
 
 
 def decode(data: bytes) -> str:
@@ -100,12 +134,19 @@ def read_rows(path: Path) -> list[list[str]]:
     """Returns the cells of a CSV, each without blanks at its ends; rows without any are left out.
 
     The delimiter is the comma, or the tab where the first line has more of them.
+
+    Raises:
+        ManifestError: a double quote is never closed; each such row is named.
     """
     text = decode(path.read_bytes()).replace("\ufeff", "").replace("\x00", "")
-    lines = text.splitlines()
+    lines = split_lines(text)
     head = next((line for line in lines if line.strip()), "")
     delimiter = "\t" if head.count("\t") > head.count(",") else ","
-    cells = [[c.strip() for c in row] for row in csv.reader(lines, delimiter=delimiter)]
+    records = delimited.read_records(lines, delimiter)
+    if records.faults:
+        problems = [Problem(path.name, *fault) for fault in records.faults]
+        raise ManifestError(listing(problems, str(path)))
+    cells = [[c.strip() for c in row] for row in records.cells]
     return [row for row in cells if any(row)]
 
 

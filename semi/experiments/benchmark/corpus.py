@@ -132,8 +132,8 @@ def _view(name: str, path: Path, arrays: dict, view: str, rows: int) -> np.ndarr
 def _from_run(name: str, config: DatasetConfig) -> Corpus:
     """Returns the corpus of a run's YAML: its manifest and its encoders' features."""
     from ...config.schema import load_config
-    from ...data.manifest import load_manifest
     from ...data.groups import groups_of
+    from ...data.manifest import load_manifest
     from ...data.splits import _gold
     from ...features.extract import open_encoders
     from ...features.read import read_features

@@ -1,0 +1,159 @@
+"""Which column of a table is what: its own name, another name for it, or `data.columns`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import ManifestError, nearest, setting, shown
+
+TEXT_COLUMNS = ("id", "audio", "text", "label", "speaker", "session", "dialogue", "split")
+TEXT_COLUMNS += ("language",)
+NUMBER_COLUMNS = ("valence", "arousal", "seconds", "start", "end")
+COLUMNS = (*TEXT_COLUMNS, "valence", "arousal", "votes", "seconds", "start", "end")
+ALIASES = {  # canonical name -> other headers, the first one there wins; see `_plain`
+    "id": ("utterance_id", "utt_id", "utt", "segment_id", "sample_id", "name"),
+    "audio": (
+        *("path", "wav", "file", "filename", "audio_path", "wav_path", "audio_file", "filepath"),
+        *("audio_filepath", "sound"),
+    ),
+    "text": ("transcript", "transcription", "sentence", "utterance"),
+    "label": ("emotion", "emotion_label", "emo", "category", "class", "sentiment", "mood"),
+    "speaker": ("speaker_id", "spk", "spk_id", "actor"),
+    "session": ("session_id",),
+    "dialogue": ("dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id"),
+    "split": ("subset", "partition"),
+    "language": ("lang",),
+    "valence": (),
+    "arousal": ("activation",),
+    "votes": ("ratings",),
+    "seconds": ("duration", "duration_seconds", "length_seconds"),
+    "start": ("start_seconds", "start_time", "begin"),
+    "end": ("end_seconds", "end_time"),
+}
+# Names of the label that say the same: none of them goes before another.
+EQUALS = ("category", "class", "sentiment", "mood")
+MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma")
+LISTED = 30  # columns named in a message
+
+
+@dataclass
+class Header:
+    """What the columns of a table are."""
+
+    canonical: dict[str, str]  # header -> name in COLUMNS
+    rivals: dict[str, list[str]] = field(default_factory=dict)  # canonical -> others it could be
+    milliseconds: list[str] = field(default_factory=list)  # canonical names of times in ms
+
+
+def recognise(names: list[str], chosen: Mapping[str, str], file: str, *, gold: bool) -> Header:
+    """Returns what each column is; `chosen` (data.columns) wins over all other names.
+
+    Args:
+        names: headers of the table.
+        chosen: canonical name -> header; an empty header says that no column is it.
+        file: name of the table, for messages.
+        gold: whether labels are read; without, a chosen header may be absent.
+
+    Raises:
+        ManifestError: a chosen header is not there, or two columns are the label with equal right.
+    """
+    header = Header({})
+    for name, wanted in chosen.items():
+        if not wanted:
+            continue
+        match = next((n for n in names if n == wanted), None)
+        match = match or next((n for n in names if _plain(n) == _plain(wanted)), None)
+        if match is None and gold:
+            raise ManifestError(
+                f"{file}: no column '{shown(wanted)}', which data.columns names as {name}"
+                f"{nearest(wanted, names)}; its columns are {listed(names)}"
+            )
+        if match is not None:
+            header.canonical[match] = MILLISECONDS.get(name, name)
+            header.milliseconds += [MILLISECONDS[name]] * (name in MILLISECONDS)
+    taken = {*header.canonical.values(), *(MILLISECONDS.get(n, n) for n in chosen)}
+    plain = {name: _plain(name) for name in names if name not in header.canonical}
+    for canonical, aliases in ALIASES.items():
+        if canonical in taken:
+            continue
+        found = [n for wanted in (canonical, *aliases) for n in _same(plain, wanted, header)]
+        if found:
+            header.canonical[found[0]] = canonical
+            if plain[found[0]] != _plain(canonical):
+                header.rivals[canonical] = found[1:]
+    for alias, canonical in MILLISECONDS.items():
+        found = _same(plain, alias, header)
+        if found and canonical not in {*taken, *header.canonical.values()}:
+            header.canonical[found[0]] = canonical
+            header.milliseconds.append(canonical)
+    return header
+
+
+def equal_rivals(header: Header) -> list[str]:
+    """Returns the columns that are the label with equal right, if there are several."""
+    label = next((h for h, name in header.canonical.items() if name == "label"), "")
+    rivals = [n for n in header.rivals.get("label", []) if _plain(n) in EQUALS]
+    return [label, *rivals] if rivals and _plain(label) in EQUALS else []
+
+
+def refuse_unknown(names: list[str], first: dict[str, str], header: Header, file: str) -> None:
+    """Raises ManifestError where no column is known, with what was found and how to name it.
+
+    `first` holds each column's first cell.
+    """
+    if header.canonical:
+        return
+    found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
+    if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):
+        raise ManifestError(
+            f"{file}: the first line looks like a row, not like names of columns ({found}); write "
+            f"a first line above it, such as {','.join(_guesses(names))}"
+        )
+    if len(names) == 1 and len(words := names[0].split()) > 1 and recognise(
+        words, {}, file, gold=False
+    ).canonical:  # fmt: skip
+        raise ManifestError(
+            f"{file}: blanks seem to stand between its columns ({', '.join(words)}); save it as "
+            "CSV, with commas or tabs between them"
+        )
+    sounds = [n for n in names if first.get(n, "").lower().endswith(SOUNDS)]
+    guess = {"audio": sounds[0]} if sounds else {"text": names[-1]}
+    raise ManifestError(
+        f"{file}: none of its columns is known; {found}. Say what they are, as in "
+        f"{setting('data.columns', guess)}; known are {', '.join(COLUMNS)}"
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Returns the names of columns as a message prints them."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"'{shown(name, 40)}'" for name in names[:LISTED]) + more
+
+
+def _guesses(cells: list[str]) -> list[str]:
+    """Returns names for the cells of a row: the sound, then what else a row may have."""
+    rest = iter(("label", "speaker", "text", *(f"column{i}" for i in range(len(cells)))))
+    return ["audio" if cell.lower().endswith(SOUNDS) else next(rest) for cell in cells][:LISTED]
+
+
+def _same(plain: Mapping[str, str], wanted: str, header: Header) -> list[str]:
+    """Returns the free headers that say `wanted`; the one written just so first."""
+    same = [n for n, p in plain.items() if p == _plain(wanted) and n not in header.canonical]
+    return sorted(same, key=lambda n: n != wanted)
+
+
+def _plain(name: str) -> str:
+    """Returns a header as compared: lower case, letters composed, without blanks, '_' and '-'."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
