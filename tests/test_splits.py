@@ -133,7 +133,7 @@ def test_unlabelled_rows_of_held_out_speakers_never_enter_the_pool(tmp_path):
     explicit.loc[0:40, "split"] = "unlabeled"
     splits = split(tmp_path, explicit)
     assert splits.role[0] == "unused" and splits.role[1] == "pool"
-    assert any("unlabelled rows of held-out speakers stay out" in note for note in splits.notes)
+    assert any("unlabelled rows of held-out speakers kept out" in note for note in splits.notes)
 
 
 def test_named_test_groups_are_held_out_and_unknown_ones_refused(tmp_path):

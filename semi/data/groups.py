@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
-from .notes import WARNING
+from .notes import WARNING, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,9 @@ def groups_of(
         known = values.notna().to_numpy()
         missing = int((~known).sum())
         if missing:
-            notes.append(f"{missing} rows have no {kind}; each counts as a {kind} of its own")
+            notes.append(
+                f"{counted(missing, 'row')} without a {kind}, each taken for a {kind} of its own"
+            )
         group = np.empty(len(table), dtype=object)
         group[:] = values.tolist()
         group[~known] = [f"?{name}" for name in table["id"][~known]]

@@ -237,7 +237,8 @@ def _keep_pool_apart(
         role[caught] = "unused"
         keep = f"; data.allow_leaks=[{kind}] keeps them" if kind in ("speaker", "session") else ""
         notes.append(
-            f"{int(caught.sum())} unlabelled rows of held-out {kind}s stay out of the pool{keep}"
+            f"{counted(int(caught.sum()), 'unlabelled row')} of held-out {kind}s kept out of the "
+            f"pool{keep}"
         )
 
 

@@ -19,6 +19,7 @@ from ..self_training.checkpoints import RECORD, read_round
 from ..self_training.integrity import check_run
 from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
+from ..self_training.resumed import refuse_other_sides
 from ..self_training.rounds import coverage_at
 from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
@@ -111,6 +112,7 @@ def _dataset(run: Run, config: Config) -> Dataset:
     """Returns the run's data, drawn and standardised again as they were."""
     ready = load_dataset(config)
     run.bind_manifest(ready.manifest.sha256)
+    refuse_other_sides(run.path, ready.manifest, ready.drawn)
     return ready.dataset
 
 

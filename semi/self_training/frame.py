@@ -27,7 +27,7 @@ from .checkpoints import RECORD, RunRecorder
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .resumed import SCALING
+from .resumed import SCALING, refuse_other_sides
 from .run_dir import Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
@@ -192,6 +192,7 @@ def run_frame(
     """
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
+        refuse_other_sides(run.path, manifest, splits)
         with limited_threads(config.threads):
             try:
                 ready = prepare(run.config, manifest, splits, progress=progress)

@@ -1,4 +1,4 @@
-"""The settings that a begun run goes on with: what it decided holds, others are refused."""
+"""What a begun run goes on with: what it decided holds, other settings and sides are refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from models.fusion.config import FusionConfig
 
 from ..config.recipes import GAUSSIAN, SETTLED
 from ..config.schema import Config, load_config, signature
+from ..data.manifest import Manifest
+from ..data.roles import Splits
 from ..errors import RunError
 
 RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
@@ -45,4 +47,31 @@ def refuse_other_settings(path: Path, config: Config) -> None:
         raise RunError(
             f"{path} was begun with another configuration ({'; '.join(differences[:4])}{more}); "
             "resume with the same settings, or choose another name=..."
+        )
+
+
+def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:
+    """Raises RunError where the rows of a run stood on other sides, or in another order.
+
+    So it is with runs of versions that drew otherwise: their test rows would be training rows here.
+    Rows that could not be used are left out of the comparison.
+    """
+    import pandas as pd
+
+    source = path / "splits.csv"
+    if not source.is_file():
+        return
+    before = pd.read_csv(source, dtype=str, keep_default_na=False)
+    same = before["id"].tolist() == manifest.table["id"].astype(str).tolist()
+    if same:
+        used = (before["role"] != "unused").to_numpy()
+        same = bool((before["role"].to_numpy()[used] == splits.role[used]).all())
+        parts = before["fold"].to_numpy()[used]
+        pairs = set(zip(parts.tolist(), splits.fold[used].tolist(), strict=True))
+        same = same and len(pairs) == len(set(parts.tolist()))
+    if not same:
+        raise RunError(
+            f"{path} drew its test rows, labels or folds otherwise than this version of semi does, "
+            "so its rows cannot be told apart again; use the version it was made with, or train it "
+            "anew under another name (semi predict and semi export work as before)"
         )
