@@ -30,7 +30,8 @@ from semi.config.learning import LearningConfig
 from semi.config.loading import resolve
 from semi.config.recipes import resolved
 from semi.experiments.benchmark.config import DatasetConfig
-from semi.experiments.benchmark.data import Corpus, dataset_of, load_corpus, outer
+from semi.experiments.benchmark.corpus import Corpus, load_corpus
+from semi.experiments.benchmark.data import dataset_of, outer
 from semi.self_training.rounds import run_rounds
 from semi.self_training.state import PseudoLabels
 from semi.training.dataset import Dataset

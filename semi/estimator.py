@@ -23,7 +23,7 @@ from pseudo_label import SelectionConfig
 from .config.learning import LearningConfig
 from .config.recipes import GAUSSIAN
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
-from .data.draws import GoldRows
+from .data.draws import LabelledRows
 from .data.folds import assign_folds
 from .estimator_columns import UNLABELED, Columns, grouped, labeled_rows, plain, validated
 from .self_training.model_selection import select_model, widest
@@ -229,7 +229,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
 
     def _dataset(self, X, label, labeled, group, config) -> Dataset:
         gold, pool = np.flatnonzero(labeled), np.flatnonzero(~labeled)
-        rows = GoldRows(np.arange(len(X)).astype(str), label, group).at(gold)
+        rows = LabelledRows(np.arange(len(X)).astype(str), label, group).at(gold)
         fold, _ = assign_folds(rows, config.train.folds, config.seed, "group")
         target = torch.zeros(len(X), len(self.classes_))
         target[gold, label[gold]] = 1.0

@@ -20,10 +20,13 @@ from semi.experiments.benchmark.arms import (
 )
 from semi.experiments.benchmark.benchmark import COLUMNS, RunLog, benchmark
 from semi.experiments.benchmark.config import DatasetConfig, budget_name, learning_of, load_bench
-from semi.experiments.benchmark.data import dataset_of, load_corpus, outer, outer_splits
+from semi.experiments.benchmark.corpus import load_corpus
+from semi.experiments.benchmark.data import dataset_of, outer, outer_splits
 from semi.experiments.benchmark.results import coded, decoded, read_runs
 from semi.experiments.benchmark.significance import MIN_RUNS, Draw, Line, Resampler, share_of
 from semi.experiments.benchmark.summary import summary_lines
+from semi.features.config import FeaturesConfig
+from semi.features.standardize import Standardizer
 from semi.self_training.rounds import choose, warm_start
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -279,6 +282,37 @@ def test_a_manifest_with_its_encoders_is_a_corpus_too(tmp_path):
     split = outer(corpus, outer_splits(corpus, 3)[0], 0)
     dataset = dataset_of(corpus, split, 12, draw=0, folds=2, seed=0)
     assert list(dataset.dims) == ["text"] and len(dataset.gold) == 12
+
+
+@pytest.mark.parametrize(("run", "own", "used"), [
+    ("speaker", "", "speaker"), ("global", "", "global"), ("none", "", "none"),
+    ("global", "speaker", "speaker"), ("speaker", "none", "none"), ("speaker", "auto", "auto"),
+])  # fmt: skip
+def test_the_scaling_of_a_run_holds_unless_the_dataset_names_one(tmp_path, run, own, used):
+    write_manifest(tmp_path)
+    given = settings(tmp_path, "a", f"features.standardize={run}", "features.clamp=2.5")
+    (tmp_path / "run.yaml").write_text(to_yaml(given))
+    config = DatasetConfig(
+        config=str(tmp_path / "run.yaml"), standardize=own, global_views=[], pca=None
+    )
+    corpus = load_corpus("texts", config)
+    test = outer_splits(corpus, 3)[0]
+    split = outer(corpus, test, 0)
+    learn = torch.zeros(len(corpus), dtype=torch.bool)
+    learn[torch.from_numpy(split.train)] = True
+    speakers = corpus.group.tolist()
+
+    def scaled(mode):
+        about = FeaturesConfig(standardize=mode, clamp=2.5)
+        fitted = Standardizer.fit(corpus.features, learn, about, speakers)
+        return fitted.apply(corpus.features, speakers).values["text"]
+
+    assert torch.equal(split.values["text"], scaled("global" if used == "auto" else used))
+    assert (split.per_speaker is not None) == (used == "auto")
+    if split.per_speaker is not None:
+        assert torch.equal(split.per_speaker["text"], scaled("speaker"))
+        dataset = dataset_of(corpus, split, 40, draw=0, folds=2, seed=0)
+        assert any(torch.equal(dataset.values["text"], scaled(m)) for m in ("global", "speaker"))
 
 
 # --- arms ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import semi
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
+from semi.errors import RunError
 
 AUTO = ["recipe=auto", "threads=1", "tracking=false", "data.workers=1", "train.folds=2",
         "encoders.text.model=char-ngram", "data.labeled_fraction=0.5",
@@ -37,9 +38,9 @@ def tables(tmp_path_factory):
     return folder
 
 
-def trained(folder, recipe, table):
+def trained(folder, recipe, table, name=""):
     path, words = RECIPES[recipe]
-    where = [f"name={recipe}-{table}", f"runs_dir={folder / 'runs'}",
+    where = [f"name={name or recipe}-{table}", f"runs_dir={folder / 'runs'}",
              f"features.store={folder / f'store-{table}'}",
              f"data.manifest={folder / f'{table}.csv'}"]  # fmt: skip
     return semi.self_train(semi.load_config(path, [*where, *words]), progress=False)
@@ -108,3 +109,20 @@ def test_rows_that_are_added_change_little(speakers):
         after = drawn(pd.concat([table, extra]), **draws)
         changed += sum(after[name][0] != role for name, (role, _) in before.items())
     assert changed < 0.05 * 10 * len(before)
+
+
+def test_a_run_whose_rows_were_drawn_otherwise_is_not_scored_on_its_own_training_rows(tables):
+    run = trained(tables, "contrastive", "manifest", "older").path
+    sides = pd.read_csv(run / "splits.csv", dtype=str)
+    other = sides.copy()
+    swapped = {"test": "pool", "pool": "test"}
+    other["role"] = [swapped.get(role, role) for role in sides["role"]]
+    for found in (other, sides[::-1]):
+        found.to_csv(run / "splits.csv", index=False)
+        # as an older version, which kept no checksums
+        for record in run.rglob("checksums.json"):
+            record.unlink()
+        with pytest.raises(RunError, match="drew its test rows, labels or folds otherwise"):
+            semi.evaluate(run)
+    sides.to_csv(run / "splits.csv", index=False)
+    assert semi.evaluate(run).metrics["rows"] > 0

@@ -7,7 +7,7 @@ from corpus_trees import wav
 
 from semi.data.audio import audio_sha256
 from semi.data.config import DataConfig
-from semi.data.draws import GoldRows
+from semi.data.draws import LabelledRows
 from semi.data.held_out import choose_groups, unevenness
 from semi.data.leaks import leak_report, normalise_text
 from semi.data.manifest import load_manifest
@@ -133,7 +133,7 @@ def test_unlabelled_rows_of_held_out_speakers_never_enter_the_pool(tmp_path):
     explicit.loc[0:40, "split"] = "unlabeled"
     splits = split(tmp_path, explicit)
     assert splits.role[0] == "unused" and splits.role[1] == "pool"
-    assert any("unlabelled rows of held-out speakers stay out" in note for note in splits.notes)
+    assert any("unlabelled rows of held-out speakers kept out" in note for note in splits.notes)
 
 
 def test_named_test_groups_are_held_out_and_unknown_ones_refused(tmp_path):
@@ -209,7 +209,7 @@ def test_a_class_that_only_held_out_rows_have_is_told_and_does_not_stop_the_rest
     frame.loc[frame["speaker"] == "s1", "label"] = "sad"
     splits = split(tmp_path, frame, test_groups=["s1"])
     told = [note for note in splits.notes if "no labelled training row of 'sad'" in note]
-    assert told and "its 30 rows elsewhere count as wrong" in told[0]
+    assert told and "'sad' (30 rows elsewhere): no model can name it" in told[0]
 
 
 def test_votes_become_shares_and_ties_are_never_scored(tmp_path):
@@ -258,7 +258,7 @@ def test_the_drawn_test_side_is_as_even_as_the_best_of_many_draws():
         group = np.array([f"g{i}" for i in rng.integers(0, 12, 500)])
         leaning = np.array([int(g[1:]) % 4 for g in group])  # each group prefers one class
         label = np.where(rng.random(500) < 0.5, leaning, rng.choice(4, 500, p=[0.6, 0.2, 0.1, 0.1]))
-        rows = GoldRows(np.arange(500).astype(str), label, group)
+        rows = LabelledRows(np.arange(500).astype(str), label, group)
         names, total = np.unique(group), np.bincount(label)
 
         def off(chosen, rows=rows, total=total):
@@ -267,7 +267,7 @@ def test_the_drawn_test_side_is_as_even_as_the_best_of_many_draws():
 
         random = [off(rng.choice(names, k, replace=False)) for _ in range(400) for k in (2, 3)]
         assert off(choose_groups(rows, 4, 0.2, seed)) <= min(random) + 0.0101
-    alone = GoldRows(np.arange(82).astype(str), np.array([0] * 80 + [1] * 2), np.arange(82))
+    alone = LabelledRows(np.arange(82).astype(str), np.array([0] * 80 + [1] * 2), np.arange(82))
     chosen = [int(g) for g in choose_groups(alone, 2, 0.2, 0)]  # every row its own group
     assert sum(g < 80 for g in chosen) == 16 and sum(g >= 80 for g in chosen) == 1
 

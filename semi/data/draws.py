@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class GoldRows:
+class LabelledRows:
     """The labelled rows that a draw is made among."""
 
     ids: np.ndarray  # (n,) str
@@ -23,9 +23,9 @@ class GoldRows:
         """Returns the number of rows n."""
         return len(self.label)
 
-    def at(self, rows: np.ndarray) -> GoldRows:
+    def at(self, rows: np.ndarray) -> LabelledRows:
         """Returns some of the rows."""
-        return GoldRows(self.ids[rows], self.label[rows], self.group[rows])
+        return LabelledRows(self.ids[rows], self.label[rows], self.group[rows])
 
 
 def hashed(names: Iterable[object], seed: int, what: str) -> np.ndarray:

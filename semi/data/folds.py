@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .draws import GoldRows, shuffled
-from .notes import WARNING, counted
+from .draws import LabelledRows, shuffled
+from .notes import WARNING, counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ PER_CLASS = 2  # labelled rows of a class that a draw never goes below
 
 
 def draw_labels(
-    rows: GoldRows, fraction: float | None, count: int | None, seed: int
+    rows: LabelledRows, fraction: float | None, count: int | None, seed: int
 ) -> tuple[np.ndarray, str]:
     """Returns which of the labelled rows (n,) stay labelled, stratified, and a note that says it.
 
@@ -57,7 +57,7 @@ def _shares(exact: np.ndarray, floor: np.ndarray, totals: np.ndarray, count: int
 
 
 def assign_folds(
-    rows: GoldRows, folds: int, seed: int, kind: str, method: str = "grouped"
+    rows: LabelledRows, folds: int, seed: int, kind: str, method: str = "grouped"
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the fold (n,) of each labelled row and notes; classes are written '<index>' in them.
 
@@ -132,7 +132,7 @@ def contiguous_folds(n: int, parts: int) -> np.ndarray:
     return np.searchsorted(ends, np.arange(n), side="right")
 
 
-def _by_row(rows: GoldRows, parts: int, seed: int) -> np.ndarray:
+def _by_row(rows: LabelledRows, parts: int, seed: int) -> np.ndarray:
     """Deals the shuffled rows out class after class, so that every fold is as even as can be."""
     import numpy as np
 
@@ -167,4 +167,4 @@ def _by_group(counts: np.ndarray, order: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _list(classes: list[int]) -> str:
-    return ", ".join(f"<{c}>" for c in classes)
+    return listed([f"<{c}>" for c in classes])

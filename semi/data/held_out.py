@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .draws import GoldRows, hashed, shuffled
+from .draws import LabelledRows, hashed, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ CELLS = 1_000_000  # draws x groups
 ALIKE = 0.01  # draws whose unevenness differs by less are taken for equally even
 
 
-def choose_groups(rows: GoldRows, classes: int, fraction: float, seed: int) -> set[str]:
+def choose_groups(rows: LabelledRows, classes: int, fraction: float, seed: int) -> set[str]:
     """Returns the groups to hold out: about `fraction` of the rows of every class.
 
     Groups are taken in an order drawn by seed as long as each brings the sum nearer to what is

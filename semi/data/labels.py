@@ -13,6 +13,7 @@ from ..errors import nearest, setting, shown
 from . import missing
 from .checks import Problem
 from .config import DataConfig
+from .notes import WARNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,7 +286,8 @@ def _suggest(name: str, classes: list[str]) -> str:
 
 def _case_notes(classes: list[str], label_map: dict[str, str]) -> list[str]:
     return [
-        f"labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width or "
-        f"blanks; if they are one class set {setting('data.label_map', {**label_map, other: name})}"
+        f"{WARNING}labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width "
+        "or blanks; if they are one class set "
+        + setting("data.label_map", {**label_map, other: name})
         for other, name in missing.twins(classes)
     ]

@@ -18,6 +18,7 @@ from .checks import Problem, check_content, find_audio, listing, normalise_split
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
+from .notes import WARNING
 from .reading import Reading, odd_labels
 from .tables import Table, read_table
 from .times import mistaken_unit, parse_times
@@ -90,8 +91,8 @@ def load_manifest(
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
-    notes = [*source.notes, *read.notes, *odd_labels(counts, origin.get("label", ""), measured)]
-    notes += _twins(table)
+    odd = odd_labels(counts, origin.get("label", ""), measured) + _twins(table)
+    notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
     reading = Reading(
         str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
         header.canonical, header.rivals, extra, ignored, counts, read.unlabelled, gold, notes,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 WARNING = "warning: "  # how a note begins that a run must not pass over
+LISTED = 8  # names that a sentence tells
 
 
 def warnings_in(notes: Iterable[str]) -> list[str]:
     """Returns the notes that warn."""
     return [note for note in notes if note.startswith(WARNING)]
+
+
+def listed(names: Sequence[str], most: int = LISTED) -> str:
+    """Returns names joined by commas, the first `most` of them and how many are left."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def counted(count: int, word: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import setting, shown
 from .headers import LISTED
+from .notes import WARNING
 
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
 
@@ -45,7 +46,8 @@ class Reading:
             if self.unlabelled:
                 count = sum(self.unlabelled.values())
                 lines.append(f"  unlabelled: {count} rows ({_counts(self.unlabelled)})")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        notes = [f"  {'' if n.startswith(WARNING) else 'note: '}{n}" for n in self.notes]
+        return "\n".join([*lines, *notes])
 
     def _choice(self, name: str) -> str:
         """Returns which header was taken for `name`, and how to take another."""

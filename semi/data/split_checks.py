@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError
 from .config import DataConfig
 from .leaks import MERE_WARNINGS, content_key, leak_report
-from .notes import WARNING, counted
+from .notes import WARNING, counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,11 +67,9 @@ def check_classes(
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
         raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")
-    return [
-        f"{WARNING}no labelled training row of '{name}': no model can name it, and its "
-        f"{counted(held, 'row')} elsewhere count as wrong"
-        for name, held in lacking.items()
-    ]
+    held = [f"'{name}' ({counted(n, 'row')} elsewhere)" for name, n in lacking.items()]
+    it = "it, and its rows count" if len(held) == 1 else "them, and their rows count"
+    return [f"{WARNING}no labelled training row of {listed(held)}: no model can name {it} as wrong"]
 
 
 def thin_sides(role: np.ndarray, has: np.ndarray, classes: list[str]) -> list[str]:
@@ -99,7 +97,7 @@ def thin_sides(role: np.ndarray, has: np.ndarray, classes: list[str]) -> list[st
         ]
         if few:
             notes.append(
-                f"{WARNING}{name} has fewer than {FEW_HELD} rows of {', '.join(few)}: scores of "
+                f"{WARNING}{name} has fewer than {FEW_HELD} rows of {listed(few)}: scores of "
                 "such a class say little"
             )
     return notes

@@ -10,14 +10,15 @@ import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, nearest
+from ..errors import ManifestError
 from .config import GROUP_KINDS, DataConfig
 from .confounding import confounding_notes
-from .draws import GoldRows
+from .draws import LabelledRows
 from .folds import assign_folds, draw_labels
+from .groups import groups_of, refuse_unknown
 from .held_out import choose_groups
 from .leaks import INPUTS
-from .notes import WARNING, counted
+from .notes import counted
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
 
@@ -48,8 +49,8 @@ def make_splits(
 
     table, notes = manifest.table, list(manifest.notes)
     label, target = _gold(manifest)
-    kind, group, known = _groups(manifest, config, notes)
-    rows = GoldRows(table["id"].to_numpy().astype(str), label, group.astype(str))
+    kind, group, known = groups_of(manifest, config, notes)
+    rows = LabelledRows(table["id"].to_numpy().astype(str), label, group.astype(str))
     side = _sides(manifest, config, rows, kind, known, seed, notes)
 
     tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
@@ -120,53 +121,10 @@ def _gold(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     return label, target
 
 
-def _groups(
-    manifest: Manifest, config: DataConfig, notes: list[str]
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """Returns the kind of group, the group (N,) of every row, and where it is known (N,) bool."""
-    import numpy as np
-
-    table = manifest.table
-    kinds = GROUP_KINDS if config.group == "auto" else (config.group,)
-    single = []
-    for kind in kinds:
-        if kind == "none":
-            break
-        values = table[kind]
-        count = values.nunique()
-        if count == 0:
-            if config.group != "auto":
-                have = [k for k in GROUP_KINDS if table[k].notna().any()]
-                remedy = f"set data.group={have[0]}" if have else "set data.group=none"
-                raise ManifestError(
-                    f"{manifest.path}: data.group={kind}, but no row has a {kind}; fill it in, "
-                    f"or {remedy}"
-                )
-            continue
-        if count == 1 and config.group == "auto":
-            single.append(kind)
-            continue
-        known = values.notna().to_numpy()
-        missing = int((~known).sum())
-        if missing:
-            notes.append(f"{missing} rows have no {kind}; each counts as a {kind} of its own")
-        group = np.empty(len(table), dtype=object)
-        group[:] = values.tolist()
-        group[~known] = [f"?{name}" for name in table["id"][~known]]
-        return kind, group, known
-    if config.group == "auto":
-        why = f"all rows share one {single[0]}" if single else "no speaker, session or dialogue"
-        notes.append(
-            f"{WARNING}{why} in the manifest, so nothing keeps a speaker off two sides; results "
-            "flatter the model if speakers repeat"
-        )
-    return "none", table["id"].to_numpy(dtype=object), np.zeros(len(table), dtype=bool)
-
-
 def _sides(
     manifest: Manifest,
     config: DataConfig,
-    rows: GoldRows,
+    rows: LabelledRows,
     kind: str,
     known: np.ndarray,
     seed: int,
@@ -179,7 +137,7 @@ def _sides(
     given = manifest.table["split"]
     side = given.where(given.notna(), "train").to_numpy(dtype=object, copy=True)
     if config.test_groups:
-        _refuse_unknown_groups(manifest, config, kind, set(group[known].tolist()))
+        refuse_unknown(manifest, config, kind, set(group[known].tolist()))
         held = np.isin(group, [str(g) for g in config.test_groups])
         side[held] = "test"
         shown = ", ".join(map(str, config.test_groups))
@@ -206,22 +164,13 @@ def _sides(
     return side
 
 
-def _refuse_unknown_groups(
-    manifest: Manifest, config: DataConfig, kind: str, groups: set[str]
-) -> None:
-    """Raises ManifestError where data.test_groups names a group that no row belongs to."""
-    names = sorted(groups)
-    unknown = [g for g in config.test_groups if str(g) not in names]
-    if unknown:
-        shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-        raise ManifestError(
-            f"data.test_groups names '{unknown[0]}', which is no {kind} of {manifest.path}"
-            f"{nearest(str(unknown[0]), names)}; known are {shown or 'none'}"
-        )
-
-
 def _parts(
-    manifest: Manifest, config: DataConfig, rows: GoldRows, kind: str, seed: int, notes: list[str]
+    manifest: Manifest,
+    config: DataConfig,
+    rows: LabelledRows,
+    kind: str,
+    seed: int,
+    notes: list[str],
 ) -> np.ndarray:
     """Returns the part 1, 2 ... of each row (N,) that can be held out, 0 elsewhere.
 
@@ -250,7 +199,7 @@ def _parts(
 
 
 def _held_share(
-    manifest: Manifest, share: float, rows: GoldRows, kind: str, seed: int
+    manifest: Manifest, share: float, rows: LabelledRows, kind: str, seed: int
 ) -> tuple[np.ndarray, str]:
     """Returns the rows (N,) bool of whole groups held out by draw, and a note."""
     import numpy as np
@@ -289,7 +238,8 @@ def _keep_pool_apart(
         role[caught] = "unused"
         keep = f"; data.allow_leaks=[{kind}] keeps them" if kind in ("speaker", "session") else ""
         notes.append(
-            f"{int(caught.sum())} unlabelled rows of held-out {kind}s stay out of the pool{keep}"
+            f"{counted(int(caught.sum()), 'unlabelled row')} of held-out {kind}s kept out of the "
+            f"pool{keep}"
         )
 
 

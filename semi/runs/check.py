@@ -14,14 +14,16 @@ from ..config.yaml_format import to_yaml
 from ..data.audio import Quarantined, check_audio
 from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
-from ..data.roles import Splits
-from ..errors import ConfigError, ManifestError
+from ..data.notes import WARNING, counted, listed, warnings_in
+from ..data.roles import ROLES, Splits
+from ..errors import ConfigError, ManifestError, shown
 from ..features.extract import encoder_notes, explained, open_encoders
 from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
     from ..data.config import DataConfig
 
+MIX = 12  # classes told with their counts
 SHOWN = 10  # quarantined files told by name
 BUILT_IN = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")  # names, not weights
 
@@ -37,38 +39,32 @@ class Checked:
     quarantine: list[Quarantined] = field(default_factory=list)  # by their headers alone
     notes: list[str] = field(default_factory=list)  # what was not looked at
 
+    @property
+    def warnings(self) -> list[str]:
+        """Returns what a run with these settings should not pass over."""
+        told = warnings_in([*self.manifest.reading.notes, *self.splits.notes, *self.notes])
+        return list(dict.fromkeys(told))
+
     def __str__(self) -> str:
-        """Returns what was understood of the table, then what a run would do with it."""
-        lines = [str(self.manifest.reading)]
-        role, label = self.splits.role, self.splits.label
-        for name in ("labeled", "pool", "dev", "test", "unused"):
-            in_role = role == name
-            if not in_role.any():
-                continue
-            counts = Counter(self.manifest.classes[k] for k in label[in_role] if k >= 0)
-            mix = ", ".join(f"{counts[c]} {c}" for c in self.manifest.classes if counts[c])
-            if name == "pool":
-                mix = f"{sum(counts.values())} of them with a label that stays hidden" * bool(
-                    counts
-                )
-            groups = len(set(self.splits.group[in_role]))
-            by = f" by {groups} {_plural(self.splits.group_kind, groups)}" if groups else ""
-            by = "" if self.splits.group_kind == "none" else by
-            count = int(in_role.sum())
-            lines.append(
-                f"{name}: {count} {_plural('row', count)}{by}" + (f" ({mix})" if mix else "")
-            )
+        """Returns what was understood of the table, what is odd, and what a run would do."""
+        read = self.manifest.reading.notes
+        lines = [str(self.manifest.reading), *(n for n in self.warnings if n not in read)]
+        lines += [
+            line for name in ROLES if (line := _side(name, self.splits, self.manifest.classes))
+        ]
         if self.splits.folds:
             lines.append(f"out-of-fold parts: {self.splits.folds}")
-        lines += [note for note in self.splits.notes if note not in self.manifest.reading.notes]
+        notes = [*self.splits.notes, *self.notes]
+        lines += [n for n in notes if n not in read and not n.startswith(WARNING)]
         if not self.leaks.found:  # an accepted one is among the notes
             lines.append(str(self.leaks))
-        if self.quarantine:
-            files = _plural("audio file", len(self.quarantine))
-            lines.append(f"quarantine: {len(self.quarantine)} {files} cannot be used")
-            lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
-        lines += self.notes
-        lines.append("nothing was trained; all is well")
+        lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
+        if len(self.quarantine) > SHOWN:
+            lines.append(f"  ... and {len(self.quarantine) - SHOWN:,} more")
+        found = counted(len(self.warnings), "warning")
+        lines.append(
+            f"{found}, nothing was trained" if self.warnings else "nothing was trained; all is well"
+        )
         return "\n".join(str(line) for line in lines)
 
     def with_settings(self) -> str:
@@ -85,8 +81,50 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
     notes = _open_encoders(config)
-    leaks = leak_report(manifest, splits, content_key, inputs_of(config.encoders))
-    return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data), notes)
+    inputs = inputs_of(config.encoders)
+    leaks = leak_report(manifest, splits, content_key, inputs)
+    quarantine = check_audio(manifest, config.data) if "audio" in inputs else []
+    notes += _unusable(config, manifest, splits, quarantine)
+    return Checked(config, manifest, splits, leaks, quarantine, notes)
+
+
+def _side(name: str, splits: Splits, classes: list[str]) -> str:
+    """Returns a line that says how many rows, groups and labels a side has; '' if it has none."""
+    here = splits.role == name
+    if not here.any():
+        return ""
+    counts = Counter(classes[k] for k in splits.label[here] if k >= 0)
+    mix = listed([f"{shown(c, 40)}: {counts[c]}" for c in classes if counts[c]], MIX)
+    if name == "pool" and counts:
+        mix = f"{counted(sum(counts.values()), 'hidden label')}, for reports"
+    kind = splits.group_kind
+    by = f" by {counted(len(set(splits.group[here])), kind)}" if kind != "none" else ""
+    return f"{name}: {counted(int(here.sum()), 'row')}{by}" + (f" ({mix})" if mix else "")
+
+
+def _unusable(
+    config: Config, manifest: Manifest, splits: Splits, quarantine: list[Quarantined]
+) -> list[str]:
+    """Returns warnings of sounds that cannot be used; ManifestError if no gold row is left."""
+    if not quarantine:
+        return []
+    table, encoders = manifest.table, config.encoders
+    notes = [f"{WARNING}{counted(len(quarantine), 'sound')} cannot be used, see below"]
+    if encoders.extra or "precomputed" in (encoders.speech.model, encoders.text.model):
+        return notes  # whether a row has an array is seen when it is read
+    usable = table["audio"].notna().to_numpy() & ~table["id"].isin([q.id for q in quarantine])
+    if encoders.text.model != "none":
+        usable |= table["text"].notna().to_numpy()
+    gold, first = splits.role == "labeled", quarantine[0]
+    if not (usable & gold).any():
+        raise ManifestError(
+            f"{manifest.path}: none of the {counted(int(gold.sum()), 'labelled training row')} can "
+            f"be used: all of their sounds are refused, the first one, {first.path}, because: "
+            f"{first.reason}"
+        )
+    lost = Counter(splits.role[~usable].tolist())
+    told = ", ".join(f"{lost[role]} {role}" for role in ROLES if lost[role] and role != "unused")
+    return notes + ([f"{WARNING}rows without anything to go by: {told}"] if told else [])
 
 
 def _open_encoders(config: Config) -> list[str]:
@@ -122,7 +160,3 @@ def _manifest_too(data: DataConfig | None) -> list[str]:
     except ManifestError as error:
         return [str(error)]
     return []
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else word + "s"

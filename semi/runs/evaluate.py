@@ -16,6 +16,7 @@ from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
 from ..evaluation.text import over, percent, table
 from ..files import read_json
 from ..self_training.integrity import check_run
+from ..self_training.resumed import refuse_other_sides
 from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
@@ -85,6 +86,7 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
     opened.need_manifest()
     manifest, splits = read_rows(config)
     opened.bind_manifest(manifest.sha256)
+    refuse_other_sides(opened.path, manifest, splits)
     gold = (splits.role == split) & (splits.label >= 0)
     if not gold.any():
         others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]

@@ -20,6 +20,7 @@ from ..self_training.checkpoints import RECORD, read_round
 from ..self_training.integrity import check_run
 from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
+from ..self_training.resumed import refuse_other_sides
 from ..self_training.rounds import coverage_at
 from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
@@ -116,6 +117,7 @@ def _dataset(run: Run, config: Config) -> Dataset:
     run.need_manifest()
     ready = load_dataset(config)
     run.bind_manifest(ready.manifest.sha256)
+    refuse_other_sides(run.path, ready.manifest, ready.drawn)
     return ready.dataset
 
 

@@ -18,6 +18,7 @@ from ..self_training.checkpoints import read_round
 from ..self_training.integrity import check_run, inspect_folder, refuse
 from ..self_training.model_dir import Model, load_model
 from ..self_training.prepare import Prepared, load_dataset
+from ..self_training.resumed import refuse_other_sides
 from ..self_training.run_dir import Run
 from ..self_training.state import RoundState
 from ..training.dataset import Dataset
@@ -59,6 +60,7 @@ def reopen(path: str | Path, places: Sequence[str] = ()) -> Finished:
     config.device = "cpu"
     ready = load_dataset(config)
     run.bind_manifest(ready.manifest.sha256)
+    refuse_other_sides(run.path, ready.manifest, ready.drawn)
     return Finished(run, ready, read_round(run.round_dir(result["best_round"]), ready.dataset),
                     load_model(path))  # fmt: skip
 

@@ -16,7 +16,10 @@ from ..checksums import RECORD, digests, file_sha256, read_record, write_record
 from ..errors import RunError
 
 # What every round rests on and what never changes after the first one.
-BESIDE = ("config.yaml", "manifest.sha256", "recipe.txt", "splits.csv", "pretrained/checksums.json")
+BESIDE = (
+    *("config.yaml", "manifest.sha256", "recipe.txt", "standardize.txt", "splits.csv"),
+    "pretrained/checksums.json",
+)
 FEATURES = "features"  # entry beside these that is no file: the SHA-256 of all features
 APPENDED = "metrics.jsonl"  # grows by a line a round: hashed up to where it ended by then
 DERIVED_FILES = ("report.html", "probs.parquet", "teacher.npz")

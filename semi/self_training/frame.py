@@ -28,7 +28,8 @@ from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .run_dir import SCALING, Run
+from .resumed import SCALING, refuse_other_sides
+from .run_dir import Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 
@@ -203,6 +204,7 @@ def run_frame(
     """
     with Run.create(config, resume=resume) as run:
         run.bind_manifest(manifest.sha256)
+        refuse_other_sides(run.path, manifest, splits)
         with limited_threads(config.threads):
             try:
                 ready = prepare(run.config, manifest, splits, progress=progress)

@@ -13,6 +13,7 @@ from ..config.schema import Config
 from ..data.external_votes import outside_notes, outside_votes
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
+from ..data.notes import WARNING, counted
 from ..data.roles import Splits
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
@@ -129,7 +130,9 @@ def _lacking(features: Any) -> list[str]:
     """Returns a sentence for each modality that some rows lack or that cannot be used there."""
     rows = len(features.present)
     counts = zip(features.names, (~features.present).sum(0).tolist(), strict=True)
-    return [f"{count} of {rows} rows lack usable {name}" for name, count in counts if count]
+    return [
+        f"{count} of {counted(rows, 'row')} lack usable {name}" for name, count in counts if count
+    ]
 
 
 def _drop_unusable(features: Any, splits: Splits, extraction: Extraction) -> list[str]:
@@ -150,8 +153,11 @@ def _drop_unusable(features: Any, splits: Splits, extraction: Extraction) -> lis
         )
     kept = np.unique(splits.fold[gold])
     splits.fold[gold] = np.searchsorted(kept, splits.fold[gold])  # a fold may have emptied
-    counted = ", ".join(f"{n} {role}" for role, n in counts.items())
-    return [f"{int(lost.sum())} rows have no usable modality and are left out ({counted})"]
+    sides = ", ".join(f"{n} {role}" for role, n in counts.items())
+    return [
+        f"{WARNING}{counted(int(lost.sum()), 'row')} without any usable modality, left out of "
+        f"everything ({sides})"
+    ]
 
 
 def splits_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:

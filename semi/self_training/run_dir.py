@@ -8,25 +8,19 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from models.fusion.config import FusionConfig
 
 from .. import files
 from ..checksums import RECORD, seal
 from ..config.paths import absolute, check_places, found_again
-from ..config.recipes import GAUSSIAN, SETTLED
-from ..config.schema import Config, load_config, save, signature
+from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_json, write_table, write_tensors, write_text
 from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
 from .lock import lock_of, unlock
-
-RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
-SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
+from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
 
 __all__ = [
     "Run",
@@ -92,8 +86,8 @@ class Run:
                 )
             if begun:
                 check_run(path)
-                config = _taken_over(path, config)
-                _refuse_other(path, config)
+                config = taken_over(path, config)
+                refuse_other_settings(path, config)
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
@@ -255,37 +249,3 @@ class Run:
 
 def _ours(path: Path) -> bool:
     return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
-
-
-def _taken_over(path: Path, config: Config) -> Config:
-    """Returns the config with what its autos decided when the run began, if they decided.
-
-    A student that the user names now is left: it is compared with the one the run began with.
-    """
-    begun = load_config(path / "config.yaml", elsewhere=True)
-    if config.features.standardize == "auto":
-        mode = begun.features.standardize
-        config = replace(config, features=replace(config.features, standardize=mode))
-    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
-    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
-    if config.recipe == "none" or own or not (path / RECIPE).is_file():
-        return config
-    taken = {name: getattr(begun.model, name) for name in SETTLED}
-    return replace(config, model=replace(config.model, **taken))
-
-
-def _refuse_other(path: Path, config: Config) -> None:
-    """Raises RunError naming the settings in which a begun run differs from the config given."""
-    begun = absolute(load_config(path / "config.yaml", elsewhere=True))
-    before, now = signature(begun), signature(config)
-    differences = [
-        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
-        more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
-        raise RunError(
-            f"{path} was begun with another configuration ({'; '.join(differences[:4])}{more}); "
-            "resume with the same settings, or choose another name=..."
-        )

@@ -77,7 +77,7 @@ def choose_scaling(
         scaling = Standardizer.fit(features, learn, about, speakers)
         scaled = scaling.apply(features.rows(torch.from_numpy(rows)), [speakers[i] for i in rows])
         found[mode] = _dataset(scaled, splits, ids, rows)
-    gain, error = prefers_speaker(found["global"], found["speaker"], seed)
+    gain, error = speaker_gain(found["global"], found["speaker"], seed)
     mode = "speaker" if gain > MARGIN * error else "global"
     return Scaling(
         mode,
@@ -86,7 +86,15 @@ def choose_scaling(
     )
 
 
-def prefers_speaker(over_all: Dataset, per_speaker: Dataset, seed: int) -> tuple[float, float]:
+def choose_speaker(over_all: Dataset, per_speaker: Dataset, seed: int) -> bool:
+    """Says whether a dataset of any source is scaled per speaker; see `choose_scaling`."""
+    if len(over_all.gold) < ENOUGH or over_all.folds < 2:
+        return False
+    gain, error = speaker_gain(over_all, per_speaker, seed)
+    return gain > MARGIN * error
+
+
+def speaker_gain(over_all: Dataset, per_speaker: Dataset, seed: int) -> tuple[float, float]:
     """Returns by how many nats of gold out-of-fold the second knows more, and the standard error.
 
     Both are the same rows, scaled over all rows and per speaker.

@@ -37,7 +37,8 @@ from .arms import (
     supervised_arm,
 )
 from .config import USB, BenchConfig, budget_name, learning_of
-from .data import Corpus, Outer, dataset_of, load_corpus, outer, outer_splits
+from .corpus import Corpus, load_corpus
+from .data import Outer, dataset_of, outer, outer_splits
 from .oracle import oracle_arm
 from .results import ALL_LABELS, KEY, coded, read_runs
 from .usb import usb_arm

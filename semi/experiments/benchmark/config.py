@@ -15,12 +15,12 @@ from ...config import loading as settings
 from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, recipe_problems, signature
 from ...config.training import GATE_METRICS
+from ...features.config import STANDARDIZE
 
 CONTROLS = ("placebo", "shuffled", "oracle")
 USB = ("usb_supervised", "usb_fixmatch", "usb_flexmatch", "usb_freematch", "usb_softmatch",
        "usb_adamatch")  # fmt: skip
 BASELINES = ("self_training_0.7", "self_training_0.9", "label_spreading", *USB)
-STANDARDIZE = ("speaker", "global", "none")
 
 
 @dataclass
@@ -39,8 +39,11 @@ class DatasetConfig:
     """Array of the .npz file whose values never stand on both sides of a split."""
     second_group: str = ""
     """A further array kept apart, such as script; test rows are new in both."""
-    standardize: str = "speaker"
-    """Scaling of features: speaker | global | none."""
+    standardize: str = ""
+    """Scaling of features: auto | speaker | global | none; '' = as the run's YAML has it.
+
+    Of an .npz file '' is speaker. auto chooses for each draw of labels, as a run does.
+    """
     global_views: list[str] = field(default_factory=lambda: ["text"])
     """Views scaled over all speakers together even so."""
     pca: int | None = 200
@@ -50,7 +53,9 @@ class DatasetConfig:
         """Raises ValueError naming the first setting that is not allowed."""
         if bool(self.config) == bool(self.features):
             raise ValueError("config or features must be set, and not both")
-        if self.standardize not in STANDARDIZE:
+        if self.features and not self.standardize:
+            self.standardize = "speaker"
+        if self.standardize and self.standardize not in STANDARDIZE:
             raise ValueError(unknown("standardize", self.standardize, STANDARDIZE))
         if self.pca is not None and self.pca < 1:
             raise ValueError(f"pca must be >= 1 or null, got {self.pca}")

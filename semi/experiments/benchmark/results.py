@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import BASELINES
-from .data import Corpus
+from .corpus import Corpus
 
 KEY = ("dataset", "budget", "seed", "draw", "fold", "arm")
 ALL_LABELS = "all"  # the budget of arms that are given every label

@@ -10,7 +10,7 @@ import numpy as np
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
-from .data import Corpus
+from .corpus import Corpus
 from .plots import plot_gains, plot_shares
 from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
