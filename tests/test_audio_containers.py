@@ -5,6 +5,7 @@ import pytest
 import soundfile
 from speech_files import half, likeness, reason, save, speech
 
+from models.encoders import Encoder
 from models.encoders.acoustic import AcousticEncoder
 from semi.data.audio import check_audio, load_audio
 from semi.data.config import DataConfig
@@ -181,7 +182,7 @@ def test_one_file_without_a_header_stops_no_other_row(tmp_path):
     for name in ("a.raw", "b.pcm"):
         (speech(1) * 32767).astype("<i2").tofile(tmp_path / name)
     table = utterances([tmp_path / "a.raw", tmp_path / "good.wav", tmp_path / "b.pcm"], None)
-    encoders = {"speech": AcousticEncoder()}
+    encoders: dict[str, Encoder] = {"speech": AcousticEncoder()}
     found = extract_rows(table, encoders, FeatureStore(tmp_path / "store"), progress=False)
     assert found.done == 1 and len(found.quarantine) == 2
     assert all("without a header" in q.reason for q in found.quarantine)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from semi.data.long_sound import KEPT_SECONDS, LongSound, SampleFile
 MINUTES = 11.0  # beyond every limit from which on sound is taken in parts
 
 
-def on_disk(wave):
+def on_disk(wave) -> Any:
     file = SampleFile()
     file.append(wave)
     return LongSound(file, 0, len(wave))

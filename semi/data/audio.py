@@ -127,16 +127,20 @@ def check_audio(
 
 def header_seconds(path: str | Path) -> float:
     """Returns about how long a file is, for plans and bars; decoding will say what is wrong."""
-    import soundfile
-
     try:
-        about = soundfile.info(str(path))
-        return about.frames / about.samplerate
-    except (RuntimeError, OSError, TypeError, ValueError, ZeroDivisionError):
+        seconds = read_with(path, _seconds_of)
+        return Path(path).stat().st_size / BYTES_PER_SECOND if seconds is None else seconds
+    except AudioError:
         try:
             return Path(path).stat().st_size / BYTES_PER_SECOND
         except OSError:
             return 0.0
+
+
+def _seconds_of(reader: Reader) -> float | None:
+    if reader.frames is None:
+        return getattr(reader, "seconds", None)
+    return reader.frames / reader.rate
 
 
 def seconds_or_none(value: float | None) -> float | None:
