@@ -32,18 +32,10 @@ def clean(cells: Iterable[object], missing: Collection[str]) -> list[str | None]
     Letters such as é or Hangul syllables may be stored whole or in parts that look the same: only
     composed are two of them equal.
     """
-    known: dict[str, str | None] = {}
-    out: list[str | None] = []
-    for cell in cells:
-        if cell is None:
-            out.append(None)
-            continue
-        text = cell if isinstance(cell, str) else str(cell)
-        if text not in known:
-            bare = composed(text)
-            known[text] = None if bare in missing else bare
-        out.append(known[text])
-    return out
+    texts = ["" if cell is None else str(cell).strip() for cell in cells]
+    if not "".join(texts).isascii():
+        texts = [composed(text) for text in texts]
+    return [None if text in missing else text for text in texts]
 
 
 def composed(text: str) -> str:

@@ -9,6 +9,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,13 +117,13 @@ def _read_delimited(text: str, path: Path) -> Table:
     records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
     header, *cells = records.cells
     names, faults = _names(header, start + 1)
-    filled = [any(cell and not cell.isspace() for cell in record) for record in cells]
-    kept = [record for record, has in zip(cells, filled, strict=True) if has]
-    columns = dict(zip(names, zip(*kept, strict=True) if kept else [[]] * len(names), strict=True))
+    filled = [bool(record[0].strip() or "".join(record).strip()) for record in cells]
+    flat = list(chain.from_iterable(compress(cells, filled)))
+    columns = {name: flat[i :: len(names)] for i, name in enumerate(names)}
     for name in [name for name in names if name.startswith("Unnamed: ")]:
         if not any(cell.strip() for cell in columns[name]):
             del columns[name]  # a delimiter at the end of each line
-    rows = [row for row, has in zip(records.rows[1:], filled, strict=True) if has]
+    rows = list(compress(records.rows[1:], filled))
     notes = []
     if records.short:
         notes.append(
@@ -130,7 +131,7 @@ def _read_delimited(text: str, path: Path) -> Table:
             f"{records.short[0]}); what they lack is empty"
         )
     return Table(
-        pd.DataFrame({name: list(column) for name, column in columns.items()}, dtype=object),
+        pd.DataFrame(columns, dtype=object),
         rows,
         notes,
         faults + records.faults,
