@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RunError
+from .formulas import guarded_table, unguarded
 
 if TYPE_CHECKING:
     import pandas
@@ -105,7 +106,10 @@ def read_json(path: str | Path, default: Any = None) -> Any:
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
-    """Writes a table without its index, as its name ends: one of TABLES."""
+    """Writes a table without its index, as its name ends: one of TABLES.
+
+    In .csv and .tsv texts that begin like a formula are guarded, see `semi.formulas`.
+    """
     check_table(path)
     suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
@@ -115,7 +119,15 @@ def write_table(path: str | Path, table: pandas.DataFrame) -> None:
             table.to_json(temporary, orient="records", lines=True, force_ascii=False)
         else:
             delimiter = "\t" if suffix == ".tsv" else ","
-            table.to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
+            guarded_table(table).to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
+
+
+def read_csv(path: str | Path) -> pandas.DataFrame:
+    """Returns a .csv that `write_table` wrote, every cell as text."""
+    import pandas
+
+    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    return table.map(unguarded).rename(columns=unguarded)
 
 
 def check_table(path: str | Path) -> None:

@@ -74,7 +74,8 @@ def recognise(names: list[str], chosen: Mapping[str, str], file: str, *, gold: b
             )
         if match is not None:
             header.canonical[match] = MILLISECONDS.get(name, name)
-            header.milliseconds += [MILLISECONDS[name]] * (name in MILLISECONDS)
+            if name in MILLISECONDS:
+                header.milliseconds.append(MILLISECONDS[name])
     taken = {*header.canonical.values(), *(MILLISECONDS.get(n, n) for n in chosen)}
     plain = {name: _plain(name) for name in names if name not in header.canonical}
     for canonical, aliases in ALIASES.items():

@@ -286,6 +286,7 @@ def _suggest(name: str, classes: list[str]) -> str:
 def _case_notes(classes: list[str], label_map: dict[str, str]) -> list[str]:
     return [
         f"labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width or "
-        f"blanks; if they are one class set {setting('data.label_map', {**label_map, other: name})}"
+        f"blanks; if they are one class set "
+        + setting("data.label_map", {**label_map, shown(other, 100): shown(name, 100)})
         for other, name in missing.twins(classes)
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest, setting, shown
+from ..formulas import guarded_table
 from . import headers, missing
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
@@ -88,9 +89,11 @@ def load_manifest(
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
     notes = [*source.notes, *read.notes, *odd_labels(counts, origin.get("label", ""), measured)]
     notes += _twins(table)
+    named = {column: name for column, name in header.canonical.items() if name not in ignored}
     reading = Reading(
         str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
-        header.canonical, header.rivals, extra, ignored, counts, read.unlabelled, gold, notes,
+        named, header.rivals if gold else {}, extra, ignored, counts, read.unlabelled,
+        gold, notes,
     )  # fmt: skip
     if problems:
         problems.sort(key=lambda p: p.row or 0)  # what concerns the whole file comes first
@@ -124,9 +127,8 @@ def _named(
             f"{file}: {len(rivals)} columns could be the label, {' and '.join(told)}; choose with "
             + " or ".join(ways)
         )
-    rename = dict(header.canonical)
-    for name in set(names) & set(rename.values()) - set(rename):
-        rename[name] = f"{name}_in_file"  # another column plays its part
+    rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says
+    rename |= header.canonical
     return raw.rename(columns=rename), header
 
 
@@ -203,7 +205,8 @@ def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
     elif suffix in (".jsonl", ".ndjson"):
         table.to_json(part, orient="records", lines=True, force_ascii=False)
     elif suffix in (".csv", ".tsv"):
-        table.to_csv(part, index=False, sep="\t" if suffix == ".tsv" else ",", encoding="utf-8")
+        guarded = guarded_table(table)  # what a spreadsheet would run is written as text
+        guarded.to_csv(part, index=False, sep="\t" if suffix == ".tsv" else ",", encoding="utf-8")
     else:
         raise ManifestError(
             f"{path.name}: cannot write '{suffix}'; name it .csv, .tsv, .parquet or .jsonl"

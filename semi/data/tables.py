@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
+from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
 
 if TYPE_CHECKING:
@@ -116,9 +117,11 @@ def _read_delimited(text: str, path: Path) -> Table:
     delimiter = stated[1] if stated else delimiter_of(lines[start])
     records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
     header, *cells = records.cells
-    names, faults = _names(header, start + 1)
+    names, faults = _names([unguarded(name) for name in header], start + 1)
     filled = [bool(record[0].strip() or "".join(record).strip()) for record in cells]
     flat = list(chain.from_iterable(compress(cells, filled)))
+    if "'" in text:  # what was written as text lest a spreadsheet run it
+        flat = [unguarded(cell) for cell in flat]
     columns = {name: flat[i :: len(names)] for i, name in enumerate(names)}
     for name in [name for name in names if name.startswith("Unnamed: ")]:
         if not any(cell.strip() for cell in columns[name]):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
+from ..formulas import guarded, unguarded
 from .files import Lock, file_sha256, sync_folder, temporary, write_whole
 from .keys import KEY
 from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark, read_json
@@ -135,7 +136,7 @@ def read_quarantine(shelf: Shelf) -> dict[str, str]:
     if not path.exists():
         return {}
     with open(path, encoding="utf-8", newline="") as file:
-        return {row["key"]: row["reason"] for row in csv.DictReader(file)}
+        return {row["key"]: unguarded(row["reason"]) for row in csv.DictReader(file)}
 
 
 @dataclass
@@ -260,7 +261,7 @@ def _write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot)
     if path.exists():
         with open(path, encoding="utf-8", newline="") as file:
             rows = {row["key"]: row for row in csv.DictReader(file)}
-    rows.update({f.key: vars(f) for f in failures})
+    rows.update({f.key: {k: guarded(v) for k, v in vars(f).items()} for f in failures})
     names = sorted(rows)
     present = snapshot.find(np.array(names, KEY)) >= 0
     text = io.StringIO()

@@ -15,7 +15,7 @@ from ..data.audio import Quarantined, check_audio
 from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
-from ..errors import ConfigError, ManifestError
+from ..errors import ConfigError, ManifestError, setting
 from ..features.extract import open_encoders
 from ..training.rows import read_rows
 
@@ -68,8 +68,29 @@ class Checked:
             lines.append(f"quarantine: {len(self.quarantine)} {files} cannot be used")
             lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
         lines += self.notes
-        lines.append("nothing was trained; all is well")
+        lines += self._unusable()
+        lines.append(
+            "nothing was trained; "
+            + (
+                "all is well"
+                if not self._unusable()
+                else "most sounds cannot be used, so a run would have little to learn from"
+            )
+        )
         return "\n".join(str(line) for line in lines)
+
+    def _unusable(self) -> list[str]:
+        """Returns a warning where most sounds cannot be used."""
+        table = self.manifest.table
+        sounds = int(table["audio"].notna().to_numpy().sum())
+        if 2 * len(self.quarantine) <= sounds:
+            return []
+        told = f"warning: {len(self.quarantine)} of {sounds} sounds cannot be used"
+        if table["start"].notna().to_numpy().any():
+            named = {name: header for header, name in self.manifest.reading.named.items()}
+            times = {f"{n}_ms": named[n] for n in ("start", "end") if n in named}
+            told += f"; if start and end are milliseconds, set {setting('data.columns', times)}"
+        return [told]
 
     def with_settings(self) -> str:
         """Returns the same as comments, and below it the resolved settings as YAML."""
