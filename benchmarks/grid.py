@@ -43,6 +43,7 @@ from semi.features.principal import principal
 from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
+from semi.training.steps import FitConfig
 
 CLASSES, ROWS, FOLDS, SETTINGS, EPOCHS = 6, 5030, 5, 56, 100
 DIMS = {"speech": 1024, "text": 768, "video": 5120}
@@ -102,7 +103,7 @@ def stacked(
             )
             for k in range(together)
         ]  # fmt: skip
-        fit(start, targets, settings, NoiseConfig(), off, seed=0)
+        fit(start, targets, FitConfig(settings, NoiseConfig(), off), seed=0)
 
     return run
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -96,8 +96,53 @@ def settings(args: argparse.Namespace, seed: int, gold: int, pool: int) -> Learn
     return config
 
 
-def main() -> None:
-    """Prints a line for each corpus and budget."""
+@dataclass
+class Tally:
+    """What became of the promises of one corpus and budget."""
+
+    pool: int = 0  # rows
+    promised: int = 0  # draws with a promise
+    kept: int = 0  # draws that kept every promise
+    selections: list[Kept] = field(default_factory=list)
+
+    def row(self, name: str, budget: int, draws: int) -> str:
+        """Returns the line of the table."""
+        selections = self.selections
+        line = f"{name:18s} {budget:4d} {self.pool:5d} "
+        line += f"{self.promised:6d}/{draws:<4d} {len(selections):10d} "
+        if selections:
+            every = sum(t.classes for t in selections)
+            line += f"{every / len(selections):9.1f} "
+            line += f"{np.mean([t.rows for t in selections]):5.0f} "
+            line += f"{100 * np.mean([t.right for t in selections]):5.1f}% "
+            line += f"{100 * min(t.worst for t in selections):5.1f}% "
+            line += f"{100 * (1 - sum(t.broken for t in selections) / every):11.1f}% "
+            line += f"{100 * self.kept / self.promised:4.0f}%"
+        return line
+
+
+def tally(args: argparse.Namespace, corpus: Corpus, budget: int) -> Tally | None:
+    """Returns the promises of all draws of one budget; None where the corpus is too small."""
+    done = Tally()
+    for seed in range(args.first, args.first + args.draws):
+        dataset = draw_problem(corpus, budget, seed, args.half)
+        if dataset is None:
+            return None
+        done.pool = len(dataset.pool)
+        config = settings(args, seed, len(dataset.gold), done.pool)
+        states = run_rounds(dataset, config).states[1:]
+        labelled = [s.pseudo_labels for s in states if s.pseudo_labels]
+        counts = [measured(dataset, labels, args.target) for labels in labelled]
+        counts = [t for t in counts if t.classes]
+        if counts:
+            done.promised += 1
+            done.kept += all(t.broken == 0 for t in counts)
+            done.selections += counts
+    return done
+
+
+def arguments() -> argparse.Namespace:
+    """Returns the arguments of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("features", nargs="+")
     parser.add_argument("--draws", type=int, default=60)
@@ -108,7 +153,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--half", action="store_true")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prints a line for each corpus and budget."""
+    args = arguments()
     torch.set_num_threads(1)
     where = "pool of speakers without a label" if args.half else "pool of all speakers"
     print(f"target {args.target:g}, bound {args.bound}, rate {args.rate:g}, draws {args.first} to "
@@ -116,44 +166,17 @@ def main() -> None:
     print(f"{'corpus':18s} {'gold':>4s} {'pool':>5s} {'promised in':>11s} {'selections':>10s} "
           f"{'classes':>9s} {'rows':>5s} {'right':>6s} {'worst':>6s} {'classes kept':>12s} "
           f"{'kept':>5s}")  # fmt: skip
-    draws_kept, draws_promised = 0, 0
+    kept, promised = 0, 0
     for path in args.features:
         corpus = load_corpus(Path(path).stem, DatasetConfig(features=path))
         for budget in map(int, args.budgets.split(",")):
-            promises, selections, kept, dataset = 0, [], 0, None
-            for seed in range(args.first, args.first + args.draws):
-                dataset = draw_problem(corpus, budget, seed, args.half) or None
-                if dataset is None:
-                    break
-                config = settings(args, seed, len(dataset.gold), len(dataset.pool))
-                states = run_rounds(dataset, config).states[1:]
-                counts = [
-                    measured(dataset, s.pseudo_labels, args.target)
-                    for s in states
-                    if s.pseudo_labels
-                ]
-                counts = [t for t in counts if t.classes]
-                if counts:
-                    promises += 1
-                    kept += all(t.broken == 0 for t in counts)
-                    selections += counts
-            if dataset is None:
-                continue
-            draws_kept, draws_promised = draws_kept + kept, draws_promised + promises
-            line = f"{corpus.name:18s} {budget:4d} {len(dataset.pool):5d} "
-            line += f"{promises:6d}/{args.draws:<4d} {len(selections):10d} "
-            if selections:
-                every = sum(t.classes for t in selections)
-                line += f"{every / len(selections):4.1f} of {len(corpus.classes)} "
-                line += f"{np.mean([t.rows for t in selections]):5.0f} "
-                line += f"{100 * np.mean([t.right for t in selections]):5.1f}% "
-                line += f"{100 * min(t.worst for t in selections):5.1f}% "
-                line += f"{100 * (1 - sum(t.broken for t in selections) / every):11.1f}% "
-                line += f"{100 * kept / promises:4.0f}%"
-            print(line, flush=True)
-    if draws_promised:
-        print(f"every promise of a draw kept: {draws_kept} of {draws_promised} draws with a "
-              f"promise, {100 * draws_kept / draws_promised:.1f} %")  # fmt: skip
+            done = tally(args, corpus, budget)
+            if done is not None:
+                kept, promised = kept + done.kept, promised + done.promised
+                print(done.row(corpus.name, budget, args.draws), flush=True)
+    if promised:
+        print(f"every promise of a draw kept: {kept} of {promised} draws with a "
+              f"promise, {100 * kept / promised:.1f} %")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ training-free; a table for each layer that is read. Per setting: operations of t
 as that layer, against un-pruned; cosine of centred vectors to the un-pruned ones (mean and 5th
 percentile); share of the 10 nearest neighbours kept; and for each manifest macro-F1 of a logistic
 regression over unseen speakers, trained and tested on vectors of that very setting, with the change
-against un-pruned and its 95 % interval (whole speakers resampled). A manifest of several corpora
+against un-pruned and its 95 % interval (over whole speakers). A manifest of several corpora
 (column `corpus`) has a head and classes of their own for each. `stop k` runs k layers and prunes
 nothing; the last column is the `stop` that costs what the setting costs. Random weights tell
 nothing here.
@@ -35,7 +35,7 @@ from models.encoders.numerics import centred_cosine
 from models.encoders.padding import normalized
 from models.encoders.pruning import PruningConfig, TokenPruner, Tokens
 from models.encoders.speech_models import make_backbone, speech_model
-from semi.evaluation.bootstrap import paired_bootstrap
+from semi.evaluation.intervals import paired_interval
 from semi.experiments.pruning.fidelity import neighbour_overlap, neighbours, out_of_fold
 
 Setting = tuple[str, int, float]  # method, layer, keep rate; ("stop", layers that run, 1.0)
@@ -200,7 +200,7 @@ def report(frame: pd.DataFrame, vectors: dict, flops: dict, read: list[int]) -> 
             cells.append(f"{neighbour_overlap(near, neighbours(vectors[key])).mean():.3f}")
             scores = stops.get(key) or macros(vectors[key], golds)
             for gold, (score, after), (_, before) in zip(golds, scores, stops[full], strict=True):
-                gap = paired_bootstrap(after, before, gold.label, gold.speaker, "macro_f1", n=2000)
+                gap = paired_interval(after, before, gold.label, gold.speaker, "macro_f1")
                 points = [100 * v for v in (gap.value, gap.low, gap.high)]
                 cells += [f"{score:.1f}", "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points)]
             equal = min(stops, key=lambda k: abs(flops[k] - flops[key]))

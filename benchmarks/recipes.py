@@ -101,8 +101,9 @@ def etri(bench: Bench) -> list[str]:
 def lmr(bench: Bench) -> list[str]:
     """000: three sessions learn, one of the published test sessions is held out."""
     bench.manifest("kemdy20", "kemdy20", "kemdy20.csv", f"biosignals={bench.work / 'bio'}")
-    split = ["data.test_groups=[Sess04,Sess10,Sess15]",
-             f"encoders.extra.bio.path={bench.work / 'bio' / 'bio.npz'}"]  # fmt: skip
+    signals = [f"encoders.extra.{name}.path={bench.work / 'bio' / name}.npz"
+               for name in ("eda", "temp", "ibi")]  # fmt: skip
+    split = ["data.test_groups=[Sess04,Sess10,Sess15]", *signals]
     changes = {"": [], "-no_contrast": ["contrast.intra=0", "contrast.inter=0"],
                "-no_auxiliary": ["model.auxiliary_weight=0"],
                "-no_bio": ["encoders.extra={}"]}  # fmt: skip

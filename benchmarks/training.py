@@ -34,6 +34,7 @@ from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
 from semi.training.losses import LossContext
 from semi.training.objective import Batch, MemberRows, Objective, ObjectiveConfig
+from semi.training.steps import FitConfig
 
 CLASSES = 6
 
@@ -93,7 +94,7 @@ def ours(targets: TrainingTargets, config: TrainConfig, model, contrast, members
     """Trains `members` members at once with semi.training.fit."""
     dims = {m: v.shape[1] for m, v in targets.values.items()}
     start = Ensemble.create(model, dims, CLASSES, count=members, seed=0)
-    fit(start, targets, config, NoiseConfig(), contrast, seed=0)
+    fit(start, targets, FitConfig([config], NoiseConfig(), contrast), seed=0)
 
 
 def measured(programs: dict, repeats: int) -> dict[str, tuple[float, float]]:

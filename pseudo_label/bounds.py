@@ -95,8 +95,6 @@ def precision_thresholds(
     count = probs.shape[1]
     names = classes or [str(c) for c in range(count)]
     confidence, predicted = probs.max(1)
-    tau = torch.full((count,), NEVER, dtype=probs.dtype, device=probs.device)
-    low = torch.zeros(count, dtype=torch.float64)
     rows = torch.bincount(predicted, minlength=count).cpu()
     thin = torch.ones(count, 2, dtype=torch.float64)
     if taken is not None and group is not None:
@@ -108,10 +106,34 @@ def precision_thresholds(
         prefixes[c] = _prefixes(
             confidence[of_class], label[of_class] == c, at_risk, thin[c], first, grow, mode
         )
-    again, possible = True, len(prefixes)
-    while again and prefixes:
-        share, again = alpha / len(prefixes), False
-        for c, (value, right, size, left) in list(prefixes.items()):
+    tau = torch.full((count,), NEVER, dtype=probs.dtype, device=probs.device)
+    low = torch.zeros(count, dtype=torch.float64)
+    for c, (value, bound) in _certified(prefixes, target, alpha, mode).items():
+        tau[c], low[c] = value, bound
+    note, bad = _note(tau, rows, names, target, alpha, len(prefixes))
+    if taken is not None and bad:
+        note += "; a class of few pool rows needs more gold: one error weighs more"
+    if (thin > 1).any():
+        note += f"; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
+    return Bound(tau, low, rows, note, bad)
+
+
+_Prefixes = tuple[Tensor, Tensor, Tensor, Tensor | None]  # as `_prefixes` returns them
+
+
+def _certified(
+    prefixes: dict[int, _Prefixes], target: float, alpha: float, mode: str
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Returns the threshold and the lower bound of every class that can be certified.
+
+    The risk is shared by the classes still open; what certified ones no longer need goes to them.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    again = True
+    while again and len(found) < len(prefixes):
+        share, again = alpha / (len(prefixes) - len(found)), False
+        for c in [c for c in prefixes if c not in found]:
+            value, right, size, left = prefixes[c]
             bound = lower_bound(right, size, share)
             good = bound >= target
             if left is not None:
@@ -120,19 +142,9 @@ def precision_thresholds(
                 good = good.long().cumprod(0).bool()
             if good.any():
                 best = int(good.nonzero().max())
-                tau[c], low[c] = value[best], bound[best]
-                del prefixes[c]
+                found[c] = (value[best], bound[best])
                 again = True
-    note = _note(tau, rows, names, target, alpha, possible)
-    if taken is not None and note[1]:
-        note = (
-            f"{note[0]}; a class of few pool rows needs more gold: one error weighs more",
-            note[1],
-        )
-    if (thin > 1).any():
-        far = f"{note[0]}; rows of speakers without gold count as 1 / {float(thin.max()):.1f} rows"
-        note = (far, note[1])
-    return Bound(tau, low, rows, *note)
+    return found
 
 
 def _prefixes(

@@ -102,13 +102,16 @@ def _predict_arguments(parser: Parser) -> None:
         help="what was said; once per audio file, in the same order, or alone",
     )
     parser.add_argument("--manifest", help="a table of utterances instead of files")
+    parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
+                        help="where the arrays of these utterances are")  # fmt: skip
     parser.add_argument("-o", "--output", help="write a table (.csv, .parquet)")
 
 
 def _predict(args: Arguments) -> None:
     from .runs.predict import predict
 
-    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, output=args.output))
+    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
+                 output=args.output))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:

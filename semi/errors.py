@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
+import os
+import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -71,3 +75,92 @@ def _yaml(value: object) -> str:
 
 
 NO_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf")  # in YAML
+
+
+# --- files: what libraries raise, as sentences ----------------------------------------------------
+
+REMEDIES = {
+    errno.ENOSPC: "free some space there, or name a folder on another disk",
+    errno.EDQUOT: "free some of your quota there, or name a folder on another disk",
+    errno.EFBIG: "the file may not grow so large here; lift the limit, or name another folder",
+    errno.EACCES: "ask for the right to use it, or name another place",
+    errno.EPERM: "ask for the right to use it, or name another place",
+    errno.EROFS: "name a folder where you may write",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; correct the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "correct the path",
+    errno.EEXIST: "choose another name",
+    errno.EIO: "the disk or the network drive failed; copy what is left of it to another one",
+    errno.EMFILE: "close some programs, or raise the limit (ulimit -n)",
+    errno.ELOOP: "the link points back to itself; correct it",
+}
+FINISHED_STAYS = "what is finished stays, so the same command goes on from there"
+
+
+@contextmanager
+def reading(
+    path: str | os.PathLike, what: str, remedy: str, kind: type[SemiError] = RunError
+) -> Iterator[None]:
+    """Turns whatever reading one file raises into a sentence: file, what is wrong, remedy.
+
+    Only the call that opens and parses the file belongs inside the block, so that a fault of ours
+    is not blamed on the file.
+
+    Args:
+        path: the file.
+        what: what it should be, such as "a safetensors file".
+        remedy: what to do about a damaged one.
+        kind: the class of the error.
+    """
+    try:
+        yield
+    except (SemiError, FileNotFoundError):
+        raise
+    except OSError as error:
+        if error.errno is None:  # a library's word about the contents, not the system's
+            raise kind(_damaged(path, what, error, remedy)) from error
+        raise kind(os_sentence(error, path, "read")) from error
+    except Exception as error:  # of json, safetensors, zipfile, zlib, numpy, Arrow, YAML ...
+        raise kind(_damaged(path, what, error, remedy)) from error
+
+
+@contextmanager
+def writing(path: str | os.PathLike, kind: type[SemiError] = RunError) -> Iterator[None]:
+    """Turns what the system says against writing a file into a sentence with its remedy."""
+    try:
+        yield
+    except SemiError:
+        raise
+    except Exception as error:
+        found = system_error(error)
+        if found is None:
+            raise
+        raise kind(f"{os_sentence(found, path, 'written')}; {FINISHED_STAYS}") from error
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Returns the system's error that an error is or tells of, or None.
+
+    Libraries written in other languages wrap it in a sentence: "... (os error 28)", "[errno 28]".
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    told = re.search(r"(?:os error|\[errno) (\d+)", str(error), re.IGNORECASE)
+    if told and int(told.group(1)) in errno.errorcode:
+        number = int(told.group(1))
+        return OSError(number, os.strerror(number))
+    return None
+
+
+def os_sentence(error: OSError, path: str | os.PathLike, done: str) -> str:
+    """Returns "PATH cannot be read: reason; remedy" of the system's error."""
+    number = error.errno or 0
+    reason = os.strerror(number) if number else " ".join(str(error).split())
+    remedy = REMEDIES.get(number)
+    return f"{os.fspath(path)} cannot be {done}: {reason}" + (f"; {remedy}" if remedy else "")
+
+
+def _damaged(path: str | os.PathLike, what: str, error: Exception, remedy: str) -> str:
+    cause = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{os.fspath(path)} is damaged or not {what} ({cause}); {remedy}"

@@ -24,6 +24,7 @@ from pseudo_label import SelectionConfig
 from .config.learning import LearningConfig
 from .config.recipes import GAUSSIAN
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
+from .data.draws import GoldRows
 from .data.folds import assign_folds
 from .estimator_columns import Columns, grouped, plain, validated
 from .estimator_labels import UNLABELED, is_labeled, labeled_rows
@@ -234,8 +235,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
 
     def _dataset(self, X, label, labeled, group, config) -> Dataset:
         gold, pool = np.flatnonzero(labeled), np.flatnonzero(~labeled)
-        folds = config.train.folds
-        fold, _ = assign_folds(label[gold], group[gold], folds, config.seed, "group")
+        rows = GoldRows(np.arange(len(X)).astype(str), label, group).at(gold)
+        fold, _ = assign_folds(rows, config.train.folds, config.seed, "group")
         target = torch.zeros(len(X), len(self.classes_))
         target[gold, label[gold]] = 1.0
         where = self.device

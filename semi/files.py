@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import RunError
+from .errors import RunError, reading
 from .formulas import guarded_table, unguarded
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
 
+ANEW = "bring it back from a copy, or make it anew"
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
@@ -100,9 +101,21 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path, default: Any = None) -> Any:
     """Returns what a JSON file holds, or `default` when there is no such file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with reading(path, "a JSON file", ANEW):
+            return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default
+
+
+def read_table(path: str | Path) -> pandas.DataFrame:
+    """Returns a table that was written as Parquet or CSV; cells of a CSV stay text."""
+    import pandas as pd
+
+    with reading(path, "a table", ANEW):
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return table.map(unguarded).rename(columns=unguarded)
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
@@ -120,14 +133,6 @@ def write_table(path: str | Path, table: pandas.DataFrame) -> None:
         else:
             delimiter = "\t" if suffix == ".tsv" else ","
             guarded_table(table).to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
-
-
-def read_csv(path: str | Path) -> pandas.DataFrame:
-    """Returns a .csv that `write_table` wrote, every cell as text."""
-    import pandas
-
-    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
-    return table.map(unguarded).rename(columns=unguarded)
 
 
 def check_table(path: str | Path) -> None:
@@ -158,7 +163,8 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     """Returns the named tensors of a safetensors file, on the CPU."""
     from safetensors.torch import load_file
 
-    return load_file(path)
+    with reading(path, "a safetensors file", ANEW):
+        return load_file(path)
 
 
 def jsonable(value: Any) -> Any:

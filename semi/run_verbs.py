@@ -120,6 +120,23 @@ def _export(args: Arguments) -> None:
     say(str(export(args.run, args.output)))
 
 
+def _verify_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", help="a run, a model folder, a feature store or an ensemble")
+
+
+def _verify(args: Arguments) -> None:
+    from .runs.verify import verify
+
+    done = verify(args.folder)
+    say(str(done))
+    if done.problems:
+        count = len(done.problems)
+        raise SemiError(
+            f"{done.path}: {count} {'thing is' if count == 1 else 'things are'} not as written; "
+            "bring what is damaged or missing back from a copy, and take out what was added"
+        )
+
+
 def _search_arguments(parser: Parser) -> None:
     parser.add_argument("recipe", help="YAML file of the recipe")
     parser.add_argument("space", help="YAML file of what may vary: 'model.hidden: [64, 128]', "
@@ -189,6 +206,8 @@ RUN_VERBS: dict[str, Verb] = {
                    _submit_arguments, _submit),
     "distill": Verb("train a student on gold and on what a finished run says of all rows",
                     _distill_arguments, _distill, "resume with: {line} --resume"),
+    "verify": Verb("check that every file of a run, model or feature store is as it was written",
+                   _verify_arguments, _verify),
     "search": Verb("try settings of the warm start on gold out-of-fold rows (needs Optuna)",
                    _search_arguments, _search, "finished trials stay; go on with: {line}"),
     "prune-report": Verb("what token pruning would cost and bring on your own audio",

@@ -41,6 +41,7 @@ RUNS = {
     "emo_ensemble": ("emo_ensemble_text30", "small", [*TINY, *BOTH[2:], "data.ties=drop",
                                               "data.labeled_fraction=0.7"]),
     "lmr_cl": ("lmr_cl", "small", [*TINY, *BOTH, "data.group=speaker", "data.test_groups=[]",
+                                   "encoders.extra={}", "encoders.extra.bio.path=bio/bio.npz",
                                    "data.ties=drop"]),
     "mer2024": ("mer2024_semi", "small", [*TINY, *BOTH, "encoders.extra={}", "select.per_class={}",
                                           "select.threshold=0.3",
@@ -69,7 +70,11 @@ def write_small(folder):
     table.to_csv(folder / "manifest.csv", index=False)
     (folder / "bio").mkdir()
     ids = table["id"].to_numpy(dtype=str)[4:]
-    np.savez(folder / "bio" / "bio.npz", id=ids, x=rng.normal(size=(len(ids), 20)))
+    signals = rng.normal(size=(len(ids), 20))
+    np.savez(folder / "bio" / "bio.npz", id=ids, x=signals)
+    for name, x in (("eda", signals[:, :12]), ("temp", signals[:, 12:17])):
+        np.savez(folder / "bio" / f"{name}.npz", id=ids, x=x)
+    np.savez(folder / "bio" / "ibi.npz", id=ids[::3], x=signals[::3, 17:])  # a third has beats
 
 
 def train(name, folder, store, runs):

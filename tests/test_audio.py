@@ -128,7 +128,7 @@ def test_a_wav_that_ends_early_is_refused_and_one_written_into_a_pipe_is_read(tm
     path = save(tmp_path / "a.wav", tone(seconds=3))
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:40_000])
-    told = f"unreadable: truncated, 39956 of {len(data) - 44} bytes are there"
+    told = f"unreadable: cut short, 39956 of {len(data) - 44} bytes are there"
     assert reason(path) == told
     (tmp_path / "m.csv").write_text("id,audio\nu,a.wav\n")
     found = check_audio(load_manifest(tmp_path / "m.csv"), DataConfig())

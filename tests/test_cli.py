@@ -182,7 +182,7 @@ def test_check_prints_settings_that_read_back_and_what_was_found(capsys, tmp_pat
         "  labels: anger 12, joy 12\n"
         "  unlabelled: 1 rows (empty 1)\n"
     )
-    assert "labeled: 19 rows by 4 speakers (10 anger, 9 joy)\n" in found
+    assert "labeled: 20 rows by 4 speakers (10 anger, 10 joy)\n" in found
     assert "pool: 1 row by 1 speaker\n" in found
     assert "out-of-fold parts: 2\n" in found
     assert found.endswith("nothing was trained; all is well\n")

@@ -65,7 +65,7 @@ def test_labels_transcripts_audio_features_and_pool_stand_in_one_table(tmp_path)
 def test_fillers_of_a_test_without_labels_are_never_gold(tmp_path):
     table, notes = corpus_manifest("mer2024", mer(tmp_path / "mer"))
     assert table.loc[table["corpus"] == "test1_corpus", "label"].isna().all()
-    assert told(notes, "test1_corpus: 3 rows, whose labels are fillers")
+    assert told(notes, "test1_corpus: the 3 labels in label-6way.npz are all alike, thus fillers")
     real, _ = corpus_manifest("mer2024", mer(tmp_path / "real", real_tests=True))
     held = real[real["corpus"] == "test1_corpus"]
     assert held["label"].tolist() == EMOTIONS[:3] and set(held["split"]) == {"test"}

@@ -141,6 +141,21 @@ def test_ravdess_is_read_from_its_names_each_once(tmp_path):
     assert sorted(both["gender"]) == ["f", "m"]
 
 
+def test_a_take_of_ravdess_that_is_sound_and_film_counts_once(tmp_path):
+    wav(tmp_path / "Actor_01" / "01-01-06-01-02-01-01.wav")  # cut out of the film
+    wav(tmp_path / "Actor_01" / "03-01-06-01-02-01-01.wav")
+    wav(tmp_path / "Actor_01" / "sub_03-01-05-01-02-01-01.wav")
+    put(tmp_path / "Video" / "01-01-05-01-02-01-01.mp4", "film")
+    put(tmp_path / "Video" / "01-01-03-01-02-01-01.mp4", "film")  # no sound of its own
+    put(tmp_path / "Video" / "02-01-03-01-02-01-01.mp4", "mute film")
+    table, notes = corpus_manifest("ravdess", tmp_path)
+    assert table["id"].tolist() == [
+        "01-01-03-01-02-01-01", "03-01-06-01-02-01-01", "sub_03-01-05-01-02-01-01"
+    ]  # fmt: skip
+    assert told(notes, "2 takes are there as sound (03-...) and as the film's sound (01-...)")
+    assert told(notes, "1 films without sound (02-...) are left out")
+
+
 def aihub(root):
     lines = [
         "5e2588,오늘 정말, Sadness ,Sadness,2,sad,1,NEUTRAL,0,Neutral,1,Sadness,0,30,female",

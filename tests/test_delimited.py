@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from semi.data.corpora.files import read_rows
+from semi.data.corpora.files import Tree, read_rows
 from semi.data.corpora.meld import read_meld
 from semi.data.delimited import read_records, split_lines
 from semi.data.manifest import load_manifest
@@ -143,8 +143,8 @@ def test_meld_loses_no_sentence_to_an_open_quote(tmp_path):
     head = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n"
     good = '1,"Well,\x85 yes",Joey,joy,positive,0,0\n2,No\x85 way,Ross,anger,negative,0,1\n'
     put(tmp_path, head + good, "train_sent_emo.csv")
-    table, _ = read_meld(tmp_path)
+    table, _ = read_meld(Tree(tmp_path))
     assert table["text"].tolist() == ["Well,… yes", "No… way"]
     put(tmp_path, head + '0,"Oh,Joey,joy,positive,0,2\n' + good, "train_sent_emo.csv")
     with pytest.raises(ManifestError, match=r"train_sent_emo.csv row 2 '0,\"Oh,Joey"):
-        read_meld(tmp_path)
+        read_meld(Tree(tmp_path))

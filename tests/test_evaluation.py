@@ -1,4 +1,4 @@
-"""Metrics equal scikit-learn with absent classes counted; intervals resample whole groups."""
+"""Metrics equal scikit-learn with absent classes counted."""
 
 import json
 import math
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from semi.evaluation.bootstrap import bootstrap, metrics_from_confusion, paired_bootstrap
 from semi.evaluation.metrics import affect_scores, mcnemar, pseudo_report, score
 
 NAMES = ["anger", "calm", "fear", "joy", "sad"]
@@ -59,7 +58,6 @@ def test_other_decisions_than_the_argmax_can_be_scored():
 def test_no_rows_give_no_numbers():
     empty = score(np.zeros((0, 5)), np.zeros(0, dtype=int), NAMES)
     assert empty.rows == 0 and math.isnan(empty.waf) and empty.support == [0] * 5
-    assert math.isnan(bootstrap(np.zeros((0, 5)), np.zeros(0, dtype=int), None).value)
 
 
 def test_rows_without_gold_are_refused():
@@ -71,76 +69,6 @@ def test_rows_without_gold_are_refused():
         score(probs, label, 4)
     with pytest.raises(ValueError, match="200 rows of probs for 10 labels"):
         score(probs, label[:10], 5)
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "waf", "macro_f1", "uar", "micro_f1"])
-def test_bootstrap_over_groups_equals_the_loop(metric):
-    """Each resample is the metric of the concatenated rows of the drawn groups."""
-    probs, label, group = predictions()
-    got = bootstrap(probs, label, group, metric, n=400, seed=1)
-    assert got.value == pytest.approx(getattr(score(probs, label, 5), metric))
-    assert got.unit == "groups" and got.units == 8 and got.note == ""
-    rng = np.random.default_rng(1)
-    times = rng.multinomial(8, np.full(8, 1 / 8), size=400)
-    slow = []
-    for row in times[:40]:
-        rows = np.concatenate([np.flatnonzero(group == g).repeat(k) for g, k in enumerate(row)])
-        slow.append(getattr(score(probs[rows], label[rows], 5), metric))
-    table = np.stack(
-        [
-            np.bincount(label[group == g] * 5 + probs[group == g].argmax(1), minlength=25)
-            for g in range(8)
-        ]
-    )
-    fast = metrics_from_confusion((times @ table).reshape(400, 5, 5))[metric]
-    assert fast[:40].tolist() == pytest.approx(slow)
-    low, high, se = got
-    assert [low, high] == pytest.approx(np.percentile(fast, [2.5, 97.5]).tolist())
-    assert se == pytest.approx(fast.std(ddof=1))
-
-
-def test_whole_groups_vary_more_than_rows():
-    """A speaker effect: rows of a speaker are right or wrong together."""
-    rng = np.random.default_rng(0)
-    group = np.repeat(np.arange(6), 50)
-    right = rng.random(300) < np.array([0.95, 0.9, 0.5, 0.4, 0.8, 0.3])[group]
-    label = rng.integers(0, 3, 300)
-    decided = np.where(right, label, (label + 1) % 3)
-    by_group = bootstrap(decided, label, group.astype(str), "accuracy")
-    by_row = bootstrap(decided, label, None, "accuracy")
-    assert by_group.se > 2 * by_row.se
-    expected = math.sqrt(by_row.value * (1 - by_row.value) / 300)
-    assert by_row.se == pytest.approx(expected, rel=0.1)
-    assert by_row.unit == "rows" and by_row.units == 300 and "fewer than two groups" in by_row.note
-    single = bootstrap(decided, label, np.zeros(300), "accuracy")
-    assert single.unit == "rows" and tuple(single) == tuple(by_row)
-
-
-def test_the_same_seed_gives_the_same_interval():
-    probs, label, group = predictions()
-    assert bootstrap(probs, label, group, seed=3) == bootstrap(probs, label, group, seed=3)
-    assert bootstrap(probs, label, group, seed=3) != bootstrap(probs, label, group, seed=4)
-    with pytest.raises(ValueError, match="metric must be one of accuracy, waf, macro_f1"):
-        bootstrap(probs, label, group, "f1")
-
-
-@pytest.mark.parametrize("grouped", [True, False])
-def test_paired_differences_cancel_what_both_share(grouped):
-    probs, label, group = predictions(strength=2.0)
-    group = group if grouped else None
-    same = paired_bootstrap(probs, probs, label, group)
-    assert same.value == same.low == same.high == same.se == 0.0 and same.p_value == 1.0
-    worse = probs.copy()
-    worse[::10] = np.roll(worse[::10], 1, axis=1)
-    gap = paired_bootstrap(probs, worse, label, group, "accuracy")
-    assert gap.value == pytest.approx(
-        score(probs, label, 5).accuracy - score(worse, label, 5).accuracy
-    )
-    assert gap.low > 0 and gap.p_value < 0.05
-    alone = bootstrap(probs, label, group, "accuracy").se
-    assert gap.se < 2 * alone
-    back = paired_bootstrap(worse, probs, label, group, "accuracy")
-    assert (back.low, back.high) == pytest.approx((-gap.high, -gap.low))
 
 
 def test_pseudo_labels_are_judged_where_gold_was_hidden():
@@ -184,21 +112,3 @@ def test_affect_scores_equal_numpy():
     assert affect_scores(predicted, truth)["rows"] == 90
     assert affect_scores([1.0, 1.0], [2.0, 2.0])["ccc"] == 0.0
     assert math.isnan(affect_scores([1.0], [1.0])["ccc"])
-
-
-def test_many_units_are_drawn_by_kind_and_the_interval_stays(monkeypatch):
-    from semi.evaluation import bootstrap as intervals
-
-    rng = np.random.default_rng(0)
-    label = rng.integers(3, size=5000)
-    probs = np.eye(3)[np.where(rng.random(5000) < 0.7, label, rng.integers(3, size=5000))]
-    other = np.eye(3)[np.where(rng.random(5000) < 0.6, label, rng.integers(3, size=5000))]
-    group = np.arange(5000) // 2
-    fast = bootstrap(probs, label, group, "macro_f1"), paired_bootstrap(probs, other, label, group)
-    monkeypatch.setattr(intervals, "MANY", 10**6)
-    slow = bootstrap(probs, label, group, "macro_f1"), paired_bootstrap(probs, other, label, group)
-    for one, two in zip(fast, slow, strict=True):
-        assert (one.value, one.units, one.unit) == (two.value, two.units, two.unit)
-        assert one.units == 2500
-        assert one.se == pytest.approx(two.se, rel=0.1)
-        assert (one.low, one.high) == pytest.approx((two.low, two.high), abs=0.25 * two.se)

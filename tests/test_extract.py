@@ -19,7 +19,7 @@ from semi.data.audio import SAMPLE_RATE
 from semi.errors import EncoderError
 from semi.features import encode as encode_module
 from semi.features.extract import Extraction, extract_rows, open_encoders
-from semi.features.merge import read_quarantine
+from semi.features.quarantine import read_quarantine
 from semi.features.shards import cut, make_plan, worker_from_environment
 from semi.features.sources import Limits
 from semi.features.store import FeatureStore

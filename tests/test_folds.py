@@ -66,6 +66,22 @@ def test_defect_001_6_slices_that_cut_a_session_are_a_leak_to_be_accepted(tmp_pa
         make_splits(manifest, config, folds=3, seed=0)
 
 
+def test_more_parts_than_groups_are_refused_with_what_can_be_held_out(tmp_path):
+    manifest = load(tmp_path, session=[f"d{i // 40}" for i in range(103)])  # 3 sessions
+    config = DataConfig(test_fold=1, group="session", allow_leaks=ACCEPTED)
+    with pytest.raises(ManifestError) as told:
+        make_splits(manifest, config, folds=2, seed=0)
+    assert "come from 3 sessions, fewer than the 5 parts of whole sessions" in str(told.value)
+    assert "set data.test_folds=3, or hold out whole speakers with data.group=speaker" in str(
+        told.value
+    )
+    config.test_folds = 3
+    splits = make_splits(manifest, config, folds=2, seed=0)
+    assert len(set(splits.group[splits.role == "test"])) == 1
+    loose = [n for n in make_splits(manifest, config, folds=4, seed=0).notes if "folds share" in n]
+    assert loose[0].startswith("warning: ") and "train.folds=2 keeps sessions whole" in loose[0]
+
+
 def test_settings_that_cannot_be_used_are_named():
     for message, settings in {
         r"fold_method must be grouped or contiguous, got 'random'": {"fold_method": "random"},

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semi.data.manifest import load_manifest, write_manifest
-from semi.files import read_csv, write_table
+from semi.files import read_table, write_table
 from semi.formulas import guarded, unguarded
 
 TEXTS = [
@@ -65,7 +65,7 @@ def test_tables_of_ordinary_names_are_written_as_before(tmp_path):
     table = pd.DataFrame({"id": ["a-1", "b"], "score": [-0.5, float("nan")], "n": [-1, 2]})
     write_table(tmp_path / "t.csv", table)
     assert (tmp_path / "t.csv").read_text() == table.to_csv(index=False)
-    assert read_csv(tmp_path / "t.csv")["id"].tolist() == ["a-1", "b"]
+    assert read_table(tmp_path / "t.csv")["id"].tolist() == ["a-1", "b"]
 
 
 def test_jsonl_needs_no_guard(tmp_path):

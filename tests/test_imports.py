@@ -15,6 +15,7 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = (
     ("errors", "formulas", "threads"),
     ("files",),
+    ("checksums",),
     ("data",),
     ("evaluation",),
     ("features",),

@@ -179,7 +179,7 @@ def test_missing_files_folders_and_foreign_kinds_are_refused_by_sentence(tmp_pat
     put(tmp_path, TEXT, "manifest.csv")
     assert "did you mean 'manifest.csv'?" in error_of(tmp_path / "manifset.csv")
     assert "is a folder" in error_of(tmp_path)
-    assert "export the sheet as CSV" in error_of(put(tmp_path, "x", "m.xlsx"))
+    assert "export the sheet as CSV" in error_of(put(tmp_path, "x", "m.xls"))
     assert "not a readable Parquet file" in error_of(put(tmp_path, "x", "m.parquet"))
     message = error_of(put(tmp_path, '{"id": 1, "text": "x"}\noops\n[1]\n', "m.jsonl"))
     assert "m.jsonl row 2 'oops': not JSON" in message

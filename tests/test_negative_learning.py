@@ -16,6 +16,7 @@ from semi.self_training.state import negatives
 from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
 from semi.training.losses import negative_learning
+from semi.training.steps import FitConfig
 
 LOOSE = UPSConfig(tau_n=0.3, kappa_n=0.2)
 
@@ -48,11 +49,12 @@ def test_a_row_weighs_one_whatever_the_number_of_its_negative_classes():
 
 
 def test_all_rows_together_weigh_at_most_the_cap_times_gold():
-    mask = torch.ones(100, 3, dtype=torch.bool)
-    weight = negatives([mask, mask & False], [10.0, 20.0], 2.0)
-    assert float(weight[0].sum()) == pytest.approx(20.0) and float(weight[1].sum()) == 0
-    assert negatives([mask & False], [10.0], 2.0) is None
-    assert negatives([None, None], [10.0, 20.0], 2.0) is None
+    dataset, mask = tiny_dataset(), torch.ones(100, 3, dtype=torch.bool)
+    own = int((dataset.fold != 0).sum())  # gold rows that the first chain learns from
+    weight = negatives(dataset, [mask, mask & False], 2.0)
+    assert float(weight[0].sum()) == pytest.approx(2.0 * own) and float(weight[1].sum()) == 0
+    assert negatives(dataset, [mask & False], 2.0) is None
+    assert negatives(dataset, [None, mask], 2.0) is None
 
 
 def test_only_rows_that_are_not_chosen_have_negative_labels_and_only_from_ups():
@@ -98,8 +100,7 @@ def test_training_heeds_negative_labels(mixup):
     def said(negative):
         pseudo_labels.negative = negative
         targets = targets_of(dataset, pseudo_labels, target)
-        model = fit(fresh_ensemble(dataset, config, {}), targets, config.train, config.noise,
-                    config.contrast, seed=0)  # fmt: skip
+        model = fit(fresh_ensemble(dataset, config, {}), targets, FitConfig.of(config), seed=0)
         values = {m: v[dataset.pool] for m, v in dataset.values.items()}
         logits = model.predict_logits(values, dataset.present[dataset.pool]).fused
         return float(logits.softmax(-1)[..., 0].mean())

@@ -7,11 +7,11 @@ from pseudo_label.alignment import em_prior
 from semi.config.training import TrainConfig
 from semi.self_training.pool import (
     GRAPH_DIMS,
+    Pools,
     assumed_shares,
     graph_features,
     member_probs,
     needs_members,
-    pool_of,
 )
 from semi.self_training.rounds import run_rounds, warm_start
 
@@ -58,10 +58,9 @@ def test_a_chain_is_never_shown_the_gold_it_holds_out(started):
     dataset, learning, state = started
     learning.select.rule = "label_propagation"
     features = graph_features(dataset, learning.select)
+    pools = Pools(dataset, state, learning, 0.3, 1)
     for chain in range(3):
-        pool = pool_of(
-            dataset, state, chain, learning.select, rate=0.3, number=1, features=features,
-        )  # fmt: skip
+        pool = pools.of(chain)
         kept = dataset.fold != chain
         assert len(pool.gold.label) == int(kept.sum())
         assert torch.equal(pool.gold.features, features[dataset.gold[kept]])

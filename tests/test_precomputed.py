@@ -120,13 +120,15 @@ def test_pickled_ids_are_refused_with_the_remedy(tmp_path, values):
     assert speech(path).encode(["x"]).shape == (1, 4)
 
 
-def test_identity_follows_the_content_and_not_the_place(tmp_path, values):
+def test_identity_is_what_is_read_and_how_and_neither_place_nor_content(tmp_path, values):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "a.npy", values[0])
     first = speech(tmp_path / "one").identity()
     assert speech(tmp_path / "two").identity() == first
     np.save(tmp_path / "two" / "a.npy", values[1])
+    assert speech(tmp_path / "two").identity() == first  # the content is each row's own key
+    np.save(tmp_path / "two" / "a.npy", values[1, :, :2])
     assert speech(tmp_path / "two").identity() != first
     assert speech(tmp_path / "one", pooling="mean_std").identity() != first
 

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from pseudo_label.calibration import fit_calibration
+from semi.checksums import seal
 from semi.config.schema import load_config
 from semi.errors import ManifestError, RunError, SemiError
 from semi.features.extract import extract_rows, open_encoders
@@ -77,7 +78,7 @@ def run(model, tmp_path_factory):
 
 def test_a_model_directory_holds_no_pickle(run):
     assert sorted(p.name for p in (run / "model").iterdir()) == [
-        "config.yaml", "model.json", "model.safetensors"
+        "checksums.json", "config.yaml", "model.json", "model.safetensors"
     ]  # fmt: skip
     assert read_json(run / "model/model.json")["classes"] == CLASSES
 
@@ -218,6 +219,7 @@ def test_sentences_about_a_folder_without_a_model(run, tmp_path):
     shutil.copytree(run / "model", tmp_path / "model")
     said = read_json(tmp_path / "model/model.json")
     write_json(tmp_path / "model/model.json", {**said, "format": 99})
+    seal(tmp_path / "model")
     with pytest.raises(RunError, match="has format 99, this version reads 1"):
         load_model(tmp_path)
 

@@ -19,6 +19,7 @@ from semi.features.table import load_features
 from semi.runs.answers import lines
 from semi.runs.distill import distill
 from semi.runs.evaluate import evaluate
+from semi.self_training.chain import mark_begun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # of twelve: every way to fuse, and every task with one sense and with two; all twelve load in
@@ -106,11 +107,21 @@ def test_lmr_cl_runs_with_rows_that_lack_biosignals(home):
     result = run(home, "lmr_cl", *words, "data.ties=drop")
     m = record(result)
     assert m["metrics_test"]["rows"] > 0 and m["metrics_oof"]["confusion"]
-    assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "bio"}
+    assert set(m["calibration"]["heads"]) == {"fused", "speech", "text", "eda", "temp", "ibi"}
+    config = recipe(home, "lmr_cl", *words, "data.ties=drop")
+    table = load_manifest(config.data.manifest, config.data).table
+    store = FeatureStore(home / "store")
+    features = load_features(table, open_encoders(config), store)
+    have = dict(zip(features.names, features.present.sum(0).tolist(), strict=True))
+    assert (have["eda"], have["temp"], have["ibi"]) == (
+        32,
+        32,
+        11,
+    )  # none dropped for another's lack
 
 
 def test_empty_braces_take_out_what_a_recipe_names(home):
-    assert set(recipe(home, "lmr_cl").encoders.extra) == {"bio"}
+    assert set(recipe(home, "lmr_cl").encoders.extra) == {"eda", "temp", "ibi"}
     assert not recipe(home, "lmr_cl", "encoders.extra={}").encoders.extra
     words = ["encoders.extra={}", "select.per_class={sad: 0.9}"]
     mer = semi.load_config(CONFIGS / "mer2024_semi.yaml", words)
@@ -168,6 +179,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_rounds(home, words):
     )  # fmt: skip
     whole = semi.self_train(config, progress=False)
     ledger = pd.read_csv(whole.path / "ledger.csv")
+    mark_begun(whole.path)
     shutil.rmtree(whole.path / "round-01")
     shutil.rmtree(whole.path / "model")
     (whole.path / "result.json").unlink()

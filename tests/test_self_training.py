@@ -17,6 +17,7 @@ import pytest
 import semi
 from semi.data.corpora import bundled_emodb
 from semi.errors import ManifestError, RunError
+from semi.self_training.chain import mark_begun
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -132,6 +133,7 @@ def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, m
     )
     assert note.endswith("5 components it is")
     before = files_of(done.path)
+    mark_begun(done.path)
     (done.path / "result.json").unlink()
     shutil.rmtree(sorted(done.path.glob("round-*"))[-1])
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
@@ -244,7 +246,10 @@ def test_a_run_whose_gold_cannot_be_read_says_so(tmp_path):
 
 
 def test_an_unacknowledged_leak_stops_before_anything_is_written(speech):
-    config = settings(speech, "leaky", "data.allow_leaks=[]")
+    table = pd.read_csv(speech / "manifest.csv", dtype=str)
+    table["split"] = ["test" if i % 3 == 0 else "train" for i in range(len(table))]
+    table.to_csv(speech / "leaky.csv", index=False)
+    config = settings(speech, "leaky", f"data.manifest={speech / 'leaky.csv'}")
     with pytest.raises(ManifestError, match="allow_leaks"):
         semi.self_train(config, progress=False)
     assert not (speech / "runs" / "leaky").exists()

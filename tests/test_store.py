@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from semi.checksums import file_sha256
 from semi.errors import StoreError
 from semi.features import files
 from semi.features.files import Lock, locked, write_whole
@@ -154,7 +155,7 @@ def test_an_intact_copy_opens_and_the_check_is_made_once(shelf, monkeypatch):
     fill(shelf, shard([1, 2]))
     os.utime(data_file(shelf), ns=(0, 0))
     read = []
-    real = files.file_sha256
+    real = file_sha256
     monkeypatch.setattr(
         "semi.features.store.file_sha256", lambda path: read.append(path) or real(path)
     )
@@ -293,7 +294,7 @@ def test_a_file_is_read_once_and_again_only_when_it_changed(tmp_path, monkeypatc
     (key,) = first.keys([str(path)])
     first.save()
     read = []
-    real = files.file_sha256
+    real = file_sha256
     monkeypatch.setattr("semi.features.keys.file_sha256", lambda p: read.append(p) or real(p))
     assert FileKeys(memory).keys([str(path)]) == [key]
     assert read == []

@@ -12,6 +12,7 @@ from two_runs import settings, write_manifest
 import semi
 from semi.runs.distill import soft_labels
 from semi.self_training import final_student as student
+from semi.self_training.chain import mark_begun
 from semi.self_training.model_dir import load_model
 from semi.self_training.run_dir import Run
 
@@ -76,6 +77,7 @@ def test_ledger_report_and_tensorboard_tell_of_the_student(finished):
 @pytest.mark.parametrize("lost", [["round-02"], []])
 def test_killed_before_or_after_the_student_it_ends_the_same(home, finished, lost):
     before = kept(finished.path)
+    mark_begun(finished.path)
     for name in ["model", *lost]:
         shutil.rmtree(finished.path / name)
     (finished.path / "result.json").unlink()

@@ -27,6 +27,7 @@ from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
 from semi.training.losses import LOSSES, LossContext, binary_cross_entropy
 from semi.training.rows import manifest_of_task
+from semi.training.steps import FitConfig
 from semi.training.teacher import answer, chain_affect, chain_logits
 
 QUIET = NoiseConfig(steps=0, impulse=0, dim_mask=0, modality_dropout=0)
@@ -106,7 +107,9 @@ def test_contrast_by_class_reads_no_held_out_label():
     spoilt = dataclasses.replace(targets, target=target)
     off = settings("single", steps=3, head_weight=0.0)
     before, after, without = (
-        fit(fresh_ensemble(dataset, c, {}), given, c.train, QUIET, c.contrast, seed=0).params
+        fit(
+            fresh_ensemble(dataset, c, {}), given, FitConfig([c.train], QUIET, c.contrast), seed=0
+        ).params
         for c, given in ((config, targets), (config, spoilt), (off, targets))
     )
     name = "encoders.first.0.weight"
@@ -177,7 +180,7 @@ def test_scores_of_several_labels_equal_scikit_learns():
     truth, probs = (rng.random((60, 4)) < 0.4).astype(int), rng.random((60, 4))
     truth[:3], probs[:2] = 0, 0.1
     group = np.arange(60) % 6
-    found = multi_measured(probs, truth, group, list("abcd"), 0)
+    found = multi_measured(probs, truth, group, list("abcd"))
     said = (probs >= 0.5).astype(int)
     for name, average in (("macro_f1", "macro"), ("micro_f1", "micro"), ("sample_f1", "samples")):
         # a row without any label that is given none is right; scikit-learn asks what it counts
@@ -220,8 +223,9 @@ def test_valence_and_arousal_are_learned_on_their_own_scale(kind):
 def test_answers_stay_within_the_values_of_the_chains_own_rows():
     dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=5)
     dataset.affect[dataset.gold[dataset.fold == 0]] = 90.0  # chain 0 never sees them
-    done = fit(fresh_ensemble(dataset, config, {}), targets_of(dataset, None, None), config.train,
-               QUIET, PLAIN, seed=0, task=config.task)  # fmt: skip
+    settled = FitConfig([config.train], QUIET, PLAIN, config.task)
+    fresh = fresh_ensemble(dataset, config, {})
+    done = fit(fresh, targets_of(dataset, None, None), settled, seed=0)
     wild = {m: 100 * v for m, v in dataset.values.items()}
     said = done.predict_logits(wild, dataset.present).affect
     gold = dataset.affect[dataset.gold]
@@ -236,8 +240,8 @@ def test_a_chain_never_sees_valence_and_arousal_of_its_own_fold():
     held = dataset.gold[dataset.fold == 0]
     spoilt.affect[held] += 100.0
     one, two = (
-        fit(fresh_ensemble(p, config, {}), targets_of(p, None, None), config.train, QUIET, PLAIN,
-            seed=0, task=config.task)
+        fit(fresh_ensemble(p, config, {}), targets_of(p, None, None),
+            FitConfig([config.train], QUIET, PLAIN, config.task), seed=0)
         for p in (dataset, spoilt)
     )  # fmt: skip
     for name, value in one.params.items():
@@ -285,12 +289,15 @@ def test_affect_metrics_hold_their_definitions_and_intervals():
     truth = rng.normal(3, 1, (200, 2))
     said = 0.8 * truth + rng.normal(0, 0.5, truth.shape)
     truth[:5, 0] = np.nan
-    found = affect_measured(said, truth, np.arange(200) % 10, 0)
+    found = affect_measured(said, truth, np.arange(200) % 10)
     p, t = said[5:, 0], truth[5:, 0]
     ccc = 2 * np.cov(p, t, bias=True)[0, 1] / (p.var() + t.var() + (p.mean() - t.mean()) ** 2)
     assert found["valence"]["ccc"] == pytest.approx(ccc)
     interval = found["valence"]["intervals"]["ccc"]
     assert interval["low"] < ccc < interval["high"] and interval["value"] == pytest.approx(ccc)
+    both = found["intervals"]["ccc"]
+    assert both["value"] == pytest.approx(found["ccc"]) and both["units"] == 10
+    assert found["valence"]["intervals"]["ccc"]["high"] <= 1.0
 
 
 def values_manifest(tmp_path, rows):

@@ -15,6 +15,7 @@ from semi.training.fit import fit, needs_twins
 from semi.training.initialisation import fresh_ensemble
 from semi.training.objective import NO_CONTEXT, ObjectiveConfig
 from semi.training.optim import MemberAdamW, clip_members, learning_rate
+from semi.training.steps import FitConfig
 
 PLAIN = ContrastConfig(modality=False, rest=False, noise=False, weight=0.0, weight_end=0.0)
 
@@ -23,7 +24,7 @@ def trained(dataset, config, ensemble=None, **targets):
     given = targets_of(dataset, None, None)
     given = dataclasses.replace(given, **targets)
     start = ensemble or fresh_ensemble(dataset, config, {})
-    return fit(start, given, config.train, config.noise, config.contrast, seed=config.seed)
+    return fit(start, given, FitConfig.of(config), seed=config.seed)
 
 
 @pytest.mark.parametrize("contrast", [PLAIN, ContrastConfig()])
@@ -42,9 +43,7 @@ def test_all_members_at_once_equal_one_after_another(contrast):
             weight=given.weight[[chain]],
         )
         # the last chain's targets are those of all gold rows, whatever the chain
-        one = fit(
-            start.select([member]), alone, config.train, config.noise, contrast, seed=config.seed
-        )
+        one = fit(start.select([member]), alone, FitConfig.of(config), seed=config.seed)
         for name, value in one.params.items():
             torch.testing.assert_close(value[0], together.params[name][member], rtol=0, atol=1e-5)
 
@@ -58,7 +57,7 @@ def test_settings_trained_at_once_are_refused_where_they_cannot_be():
     ):
         configs = [config.train] * (many - 1) + [dataclasses.replace(config.train, **change)]
         with pytest.raises(ValueError, match=told):
-            fit(start, given, configs, config.noise, config.contrast, seed=0)
+            fit(start, given, FitConfig.of(config, train=configs), seed=0)
 
 
 @pytest.mark.parametrize("kind", ["attention", "contrastive", "misa"])

@@ -30,6 +30,9 @@ NAMES = [
     "unispeech",
     "unispeech-sat",
     "mms-adapter",
+    "w2v-bert",
+    "w2v-bert-relative",
+    "w2v-bert-rotary",
     "whisper",
 ]
 
@@ -47,6 +50,19 @@ def tiny(name: str) -> torch.nn.Module:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         model = WhisperEncoder(config)
+    elif name.startswith("w2v-bert"):
+        config = t.Wav2Vec2BertConfig(
+            hidden_size=24,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=32,
+            feature_projection_input_dim=32,
+            conv_depthwise_kernel_size=5,
+            left_max_position_embeddings=6,
+            right_max_position_embeddings=3,
+            position_embeddings_type=name[9:] or "relative_key",
+        )
+        model = t.Wav2Vec2BertModel(config)
     elif name == "data2vec-audio":
         config = t.Data2VecAudioConfig(**SMALL, num_conv_pos_embeddings=3, conv_pos_kernel_size=7)
         model = t.Data2VecAudioModel(config)
@@ -84,3 +100,14 @@ def encoder(model: torch.nn.Module, precision: str = "fp32", **settings) -> Spee
 def waves(*lengths: int, seed: int = 0) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     return [random.normal(0, 0.1, n).astype(np.float32) for n in lengths]
+
+
+def speech(count: int) -> list[np.ndarray]:
+    """The first recordings of the bundled corpus, real speech at 16 kHz."""
+    import pandas as pd
+
+    from semi.data.audio import load_audio
+    from semi.data.corpora import bundled_emodb
+
+    files = pd.read_csv(bundled_emodb(), dtype=str)["audio"][:count]
+    return [load_audio(str(bundled_emodb().parent / file)) for file in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -86,6 +86,8 @@ def feature_names() -> tuple[str, ...]:
 
 
 def _measured(sound: np.ndarray, row: int) -> Contours:
+    if not isinstance(sound, (np.ndarray, Sequence, Tensor)):
+        return measure(sound)  # samples on a disk, which were checked as they came there
     samples = torch.as_tensor(np.ascontiguousarray(sound, dtype=np.float32))
     if samples.ndim != 1:
         raise ValueError(

@@ -17,6 +17,7 @@ from .acoustic_frames import HOP, MFCCS, QUALITY, SAMPLE_RATE, SPECTRAL, Contour
 
 FRAME_RATE = SAMPLE_RATE / HOP  # 100 frames a second
 MODULATION_HZ = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # edges of octave bands
+LONG = 60_000  # frames, ten minutes: from here on memory counts more than a call
 MODULATION_GROUPS = 8  # the mel bands are averaged into this many before the second transform
 
 Named = dict[str, Tensor]
@@ -138,7 +139,8 @@ def modulation(c: Contours) -> Named:
     bands = torch.stack([part.mean(1) for part in c.log_mel.chunk(MODULATION_GROUPS, 1)], 1)
     bands = bands - bands.mean(0)
     size = 2 ** max(9, math.ceil(math.log2(len(bands))))
-    power = torch.fft.rfft(bands, n=size, dim=0).abs().square()[1:]  # (F, groups)
+    parts = [bands] if len(bands) <= LONG else bands.split(1, 1)  # for memory
+    power = torch.cat([torch.fft.rfft(b, n=size, dim=0).abs().square()[1:] for b in parts], 1)
     hertz = torch.arange(1, len(power) + 1) * FRAME_RATE / size
     whole = power.sum(0) + 1e-6
     out = {}
@@ -234,7 +236,17 @@ def quantile(contour: Tensor, where: Tensor, q: float) -> Tensor:
     chosen = contour[where]
     if not len(chosen):
         return contour.new_zeros(contour.shape[1])
-    return _quantile(chosen.sort(0).values, q)
+    return _quantile(_sorted(chosen), q)
+
+
+def _sorted(chosen: Tensor) -> Tensor:
+    """Returns (n, K) with every column sorted; hours of frames a column at a time, for memory."""
+    if len(chosen) <= LONG:
+        return chosen.sort(0).values
+    ordered = torch.empty_like(chosen)
+    for column, target in zip(chosen.T, ordered.T, strict=True):
+        target.copy_(column.sort().values)
+    return ordered
 
 
 def _quantile(ordered: Tensor, q: float) -> Tensor:
@@ -249,7 +261,7 @@ def spread_of(name: str, contour: Tensor, where: Tensor) -> Named:
     chosen = contour[where]
     if not len(chosen):
         chosen = contour.new_zeros(1, contour.shape[1])
-    ordered = chosen.sort(0).values
+    ordered = _sorted(chosen)
     return {
         f"{name}_mean": chosen.mean(0),
         f"{name}_std": chosen.std(0, correction=0),

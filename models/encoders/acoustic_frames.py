@@ -8,20 +8,29 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-SAMPLE_RATE = 16_000
-HOP = 160  # 10 ms, the frame step of openSMILE, Kaldi and most of the literature
-SHORT = 400  # 25 ms: resolves the envelope of the spectrum, blurs its harmonics
-LONG = 720  # 45 ms: about three periods of the lowest pitch, what autocorrelation needs
-FFT_SHORT, FFT_LONG = 512, 1024  # FFT_LONG >= LONG + the longest lag: no circular overlap
+from .acoustic_pitch import (
+    F0_MAX,
+    F0_MIN,
+    FFT_LONG,
+    VOICED,
+    Candidates,
+    candidates,
+    choose,
+    register,
+    within,
+    without_jumps,
+)
+from .acoustic_windows import BLOCK, HOP, SAMPLE_RATE, Windows
+
+FFT_SHORT = 512
 MEL_BANDS, MFCCS = 26, 16
-F0_MIN, F0_MAX = 60.0, 600.0  # Hz; emotional speech goes far above the usual 400 Hz
 ACTIVE_DB = 35.0  # a frame this far below the loudest one is a pause
-VOICED = 0.5  # normalised autocorrelation at the pitch lag above which a frame counts as voiced
 SILENCE_RMS = 1e-5  # -100 dBFS, below 16-bit quantisation: sound under it is not amplified
 FLOOR = 1e-6  # of the mean power; keeps the noise floor of a recording out of the logarithms
 
@@ -65,15 +74,16 @@ SPECTRAL = (
 QUALITY = ("periodicity", "hnr", "cpp", "h1_h2", "h1_a1", "h1_a3")
 
 
-def measure(samples: Tensor) -> Contours:
-    """Returns the contours of one sound, (S,) float32 at 16 kHz; silence has a single frame."""
-    sound = _without_drift(_without_padding(samples))
-    sound = pad(sound, (0, max(0, LONG - len(sound))))
-    # Only windows that lie wholly inside the sound: one that hangs over the edge of a file cut out
-    # of running speech sees a click there. Both kinds of window have the same centres.
-    edge = (LONG - SHORT) // 2
-    short = sound[edge : len(sound) - edge].unfold(0, SHORT, HOP)  # (T, SHORT)
-    power = short.square().mean(1)  # (T,)
+def measure(sound: Any) -> Contours:
+    """Returns the contours of one sound, (S,) float32 at 16 kHz; silence has a single frame.
+
+    `sound` is a tensor, or anything whose slices are samples. It is read a minute at a time; the
+    loudest frame, the mean power and the register of the voice are those of the whole.
+    """
+    windows = Windows(sound)
+    power = torch.cat(
+        [short.square().mean(1) for _, short, _ in windows.blocks(0, len(windows))]
+    )  # (T,)
     active = power > power.max() * 10 ** (-ACTIVE_DB / 10)
     # Silence before and after is no property of the speech: only the span between counts.
     where = active.nonzero()[:, 0]
@@ -84,77 +94,52 @@ def measure(samples: Tensor) -> Contours:
     level = 10 * level.clamp_min(SILENCE_RMS**2).log10()
     # The sound is brought to unit power, so `level` knows the gain and nothing else does.
     gain = mean_power.clamp_min(SILENCE_RMS**2).rsqrt()
-    short = short[first:last] * gain
-    long = sound.unfold(0, LONG, HOP)[first:last] * gain
+    contours = _empty(last - first, active, level)
+    one_block = last - 1 - first // BLOCK * BLOCK < BLOCK
+    kept, before = None, None
+    for at, short, long in windows.blocks(first, last):
+        before = _fill_spectral(contours, at, short * gain, before)
+        kept = _harmonics(long * gain)
+        contours.f0[at], contours.quality[at, 0] = choose(kept[1])
+    voice = register(contours.f0, contours.quality[:, 0], active)
+    for at, _, long in windows.blocks(first, last):
+        harmonic, found = kept if one_block and kept else _harmonics(long * gain)
+        f0, strength = choose(found, within(found.period, *voice) if voice else None)
+        contours.f0[at], contours.quality[at] = f0, _voice_quality(harmonic, f0, strength)
+    contours.voiced = active & _majority(contours.quality[:, 0] > VOICED)
+    contours.f0 = without_jumps(contours.f0, contours.voiced)
+    return contours
 
-    spectrum = _power_spectrum(short, FFT_SHORT)  # (T, 257)
-    log_mel = 10 * (spectrum @ mel_filters() + FLOOR).log10()  # (T, MEL_BANDS)
-    mfcc = log_mel @ cosines()  # (T, MFCCS)
-    loudness = 10 * (spectrum.sum(1) + FLOOR).log10()
-    harmonic = _power_spectrum(long, FFT_LONG)  # (T, 513)
-    f0, strength = pitch(harmonic, active)
-    voiced = active & _majority(strength > VOICED)
+
+def _fill_spectral(contours: Contours, at: slice, short: Tensor, before: Tensor | None) -> Tensor:
+    """Writes what short windows (t, SHORT) say; returns the last spectrum (1, 257)."""
+    spectrum = _power_spectrum(short, FFT_SHORT)  # (t, 257)
+    contours.log_mel[at] = 10 * (spectrum @ mel_filters() + FLOOR).log10()
+    contours.mfcc[at] = contours.log_mel[at] @ cosines()
+    contours.loudness[at] = 10 * (spectrum.sum(1) + FLOOR).log10()
+    contours.spectral[at] = _spectral_shape(spectrum, before)
+    return spectrum[-1:].clone()
+
+
+def _harmonics(long: Tensor) -> tuple[Tensor, Candidates]:
+    """Returns the power spectra (t, 513) of long windows (t, LONG) and what they say of pitch."""
+    harmonic = _power_spectrum(long, FFT_LONG)
+    return harmonic, candidates(harmonic)
+
+
+def _empty(frames: int, active: Tensor, level: Tensor) -> Contours:
+    """Returns contours that are yet to be filled, block by block."""
     return Contours(
         active=active,
-        voiced=voiced,
-        log_mel=log_mel,
-        mfcc=mfcc,
-        loudness=loudness,
-        spectral=_spectral_shape(spectrum),
-        f0=_without_jumps(f0, voiced),
-        quality=_voice_quality(harmonic, f0, strength),
+        voiced=torch.zeros_like(active),
+        log_mel=torch.empty(frames, MEL_BANDS),
+        mfcc=torch.empty(frames, MFCCS),
+        loudness=torch.empty(frames),
+        spectral=torch.empty(frames, len(SPECTRAL)),
+        f0=torch.empty(frames),
+        quality=torch.empty(frames, len(QUALITY)),
         level=level,
     )
-
-
-def pitch(harmonic: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns f0 in Hz and the periodicity in [0, 1], both (T,), from power spectra (T, 513).
-
-    The autocorrelation of the windowed frame divided by that of the window (Boersma 1993,
-    https://www.fon.hum.uva.nl/paul/papers/Proceedings_1993.pdf). Octave errors are fought as in
-    De Looze & Hirst 2008: a first pass over the whole range finds the speaker's register, a second
-    one searches only there. Both passes are vectorised over frames, unlike a Viterbi search.
-    """
-    # Twice the samples of the lag axis: the peaks of a high voice are narrower than one sample.
-    lags = torch.fft.irfft(harmonic, n=2 * FFT_LONG)  # (T, 2048)
-    low, high = int(2 * SAMPLE_RATE / F0_MAX), int(2 * SAMPLE_RATE / F0_MIN) + 1
-    lags = lags[:, : high + 2] / lags[:, :1].clamp_min(1e-12)
-    lags = lags / window_autocorrelation()[: high + 2]
-    here = lags[:, low : high + 1]  # (T, lags)
-    before, after = lags[:, low - 1 : high], lags[:, low + 1 : high + 2]
-    peak = (here >= before) & (here > after)
-    period = torch.arange(low, high + 1, dtype=lags.dtype) / 2
-    # Multiples of the true period correlate as well; a small cost per octave prefers the shortest.
-    score = torch.where(peak, here - 0.02 * (period * F0_MAX / SAMPLE_RATE).log2(), -1.0)
-
-    def choose(allowed: Tensor) -> tuple[Tensor, Tensor]:
-        index = torch.where(allowed, score, -1.0).argmax(1, keepdim=True)  # (T, 1)
-        left, mid, right = (a.gather(1, index)[:, 0] for a in (before, here, after))
-        bend = (left - 2 * mid + right).clamp_max(-1e-9)
-        shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
-        height = mid - 0.25 * (left - right) * shift
-        found = (peak & allowed).gather(1, index)[:, 0]
-        f0 = SAMPLE_RATE / (period[index[:, 0]] + shift / 2)
-        return f0, torch.where(found, height, 0.0).clamp(0.0, 1.0)
-
-    f0, strength = choose(torch.ones_like(period, dtype=torch.bool).expand_as(peak))
-    sure = active & (strength > VOICED)
-    if int(sure.sum()) >= 5:
-        lower, upper = torch.quantile(f0[sure], torch.tensor([0.25, 0.75])).tolist()
-        allowed = (period >= SAMPLE_RATE / (1.8 * upper)) & (period <= SAMPLE_RATE / (0.7 * lower))
-        f0, strength = choose(allowed.expand_as(peak))
-    return f0, strength
-
-
-def _without_jumps(f0: Tensor, voiced: Tensor) -> Tensor:
-    """Returns f0 with isolated octave errors replaced by the median of five voiced neighbours."""
-    values = f0[voiced]
-    if len(values) < 5:
-        return f0
-    middle = pad(values[None], (2, 2), mode="replicate")[0].unfold(0, 5, 1).median(1).values
-    f0 = f0.clone()
-    f0[voiced] = torch.where((values / middle).log2().abs() > 0.3, middle, values)
-    return f0
 
 
 def _voice_quality(harmonic: Tensor, f0: Tensor, strength: Tensor) -> Tensor:
@@ -188,8 +173,10 @@ def _voice_quality(harmonic: Tensor, f0: Tensor, strength: Tensor) -> Tensor:
     return torch.stack([strength, hnr, cpp, first - second, first - a1, first - a3], 1)
 
 
-def _spectral_shape(spectrum: Tensor) -> Tensor:
+def _spectral_shape(spectrum: Tensor, before: Tensor | None) -> Tensor:
     """Returns (T, len(SPECTRAL)): moments, tilt and movement of power spectra (T, 257).
+
+    `before` (1, 257) is the frame that goes before the first, None where there is none.
 
     Alpha ratio, Hammarberg index, slopes and flux as in eGeMAPS (Eyben 2016): vocal effort lifts
     the part above 1 kHz, so they separate high from low arousal whatever the level.
@@ -204,6 +191,10 @@ def _spectral_shape(spectrum: Tensor) -> Tensor:
     away = kilo - centroid[:, None]
     spread = (soft * away.square()).sum(1).sqrt()
     skewness = (soft * away**3).sum(1) / spread.clamp_min(1e-3) ** 3
+    flux = pad((soft[1:] - soft[:-1]).square().sum(1).sqrt(), (1, 0))
+    if before is not None:
+        was = (before + FLOOR / spectrum.shape[1]).sqrt()
+        flux[0] = (soft[0] - was[0] / was.sum()).square().sum().sqrt()
     rising = soft.cumsum(1)
     rolloff = [(rising < q).sum(1) * float(kilo[1]) for q in (0.5, 0.85)]
     decibel = 10 * spectrum.log10()
@@ -233,28 +224,9 @@ def _spectral_shape(spectrum: Tensor) -> Tensor:
         energy(1000, 4000),
         energy(4000, 8000),
         decibel.mean(1) - 10 * spectrum.mean(1).log10(),
-        pad((soft[1:] - soft[:-1]).square().sum(1).sqrt(), (1, 0)),
+        flux,
     ]
     return torch.stack(columns, 1)
-
-
-def _without_padding(samples: Tensor) -> Tensor:
-    """Returns the sound from its first to its last sample that is not exactly zero.
-
-    So zeros that a collator or a cutting tool put around the speech change nothing at all.
-    """
-    where = samples.nonzero()[:, 0]
-    return samples[int(where[0]) : int(where[-1]) + 1] if len(where) else samples[:0]
-
-
-def _without_drift(samples: Tensor) -> Tensor:
-    """Returns the sound minus its moving average of 0.1 s, so a constant offset becomes zero."""
-    half = 800
-    total = pad(samples.double().cumsum(0), (1, 0))
-    index = torch.arange(len(samples))
-    start, stop = (index - half).clamp_min(0), (index + half + 1).clamp_max(len(samples))
-    mean = (total[stop] - total[start]) / (stop - start)
-    return (samples.double() - mean).float()
 
 
 def _power_spectrum(frames: Tensor, size: int) -> Tensor:
@@ -288,12 +260,3 @@ def cosines() -> Tensor:
     band = torch.arange(MEL_BANDS, dtype=torch.float64)[:, None] + 0.5
     order = torch.arange(1, MFCCS + 1, dtype=torch.float64)
     return ((math.pi / MEL_BANDS * band * order).cos() * math.sqrt(2 / MEL_BANDS)).float()
-
-
-@functools.lru_cache(maxsize=1)
-def window_autocorrelation() -> Tensor:
-    """Returns the normalised autocorrelation of the long window at every half sample."""
-    window = torch.hann_window(LONG, periodic=False, dtype=torch.float64)
-    power = torch.fft.rfft(window, n=FFT_LONG).abs().square()
-    lags = torch.fft.irfft(power, n=2 * FFT_LONG)
-    return (lags / lags[0]).clamp_min(0.05).float()

@@ -1,81 +1,11 @@
-"""Reading one array from a file that somebody else made, without running anything in it."""
+"""An utterance's array into a vector or frames, once it has been checked."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..pooling import combine_layers, masked_moments, vector
-
-SUFFIXES = (".npy", ".npz", ".safetensors")
-
-
-class ArrayError(ValueError):
-    """The array cannot be used; the message is a reason, to follow the file's name."""
-
-
-def load_array(path: Path, name: str = "") -> np.ndarray:
-    """Returns the array of a .npy, .npz or .safetensors file; of several, the one named `name`."""
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return arrays[choose(arrays.files, name)]
-        if path.suffix == ".safetensors":
-            return _load_safetensors(path, name)
-    except ArrayError:
-        raise
-    except FileNotFoundError:
-        raise
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise ArrayError(PICKLED) from error
-        raise ArrayError(f"cannot be read ({error})") from error
-    except Exception as error:
-        raise ArrayError(f"cannot be read ({type(error).__name__}: {error})") from error
-    raise ArrayError(f"ends in '{path.suffix}'; known are {', '.join(SUFFIXES)}")
-
-
-PICKLED = (
-    "holds Python objects, which are never unpickled; save it again with plain types: "
-    "np.asarray(ids, dtype=str), np.asarray(values, dtype=np.float32)"
-)
-
-
-def choose(names: list[str], wanted: str) -> str:
-    """Returns which array of a file is meant: the only one, or the wanted one."""
-    if len(names) == 1:
-        return names[0]
-    if wanted in names:
-        return wanted
-    raise ArrayError(
-        f"holds {len(names)} arrays ({', '.join(sorted(names)) or 'none'}) and none is named "
-        f"'{wanted}'; keep one of them, or rename it"
-    )
-
-
-def shapes(file: np.lib.npyio.NpzFile) -> dict[str, tuple[int, ...]]:
-    """Returns name and shape of a .npz file's arrays from their headers, reading no data."""
-    found = {}
-    archive: Any = file.zip
-    for name in file.files:
-        with archive.open(f"{name}.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            found[name] = read(stream)[0]
-    return found
-
-
-def _load_safetensors(path: Path, name: str) -> np.ndarray:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:  # "pt", since NumPy knows no bfloat16
-        return file.get_tensor(choose(list(file.keys()), name)).float().numpy()
+from .array_files import ArrayError
 
 
 def pool_array(array: np.ndarray, *, layers: list[int], combine: str, pooling: str) -> np.ndarray:

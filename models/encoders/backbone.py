@@ -63,6 +63,7 @@ class Backbone(nn.Module):
     multiple: int  # padded batches are a multiple of this wide, so that shapes repeat
     layers: Any  # transformers' own modules, a ModuleList
     checkpointing = False  # True: a layer is computed again for its gradient, not remembered
+    packable = True  # False: layers look beyond a token, so rows cannot lie end to end
 
     @abstractmethod
     def prepare(self, wave: torch.Tensor) -> torch.Tensor:
@@ -123,7 +124,7 @@ class Backbone(nn.Module):
             tokens = pruner.start(frames, hidden.shape[1], hidden.device)
         positions = self.relative_positions(hidden.shape[1])
         packing = None
-        if packed and positions is None and min(frames) < hidden.shape[1]:
+        if packed and self.packable and positions is None and min(frames) < hidden.shape[1]:
             packing = Packing(frames, hidden.shape[1], hidden.device)
             hidden = packing.pack(hidden)
         yield 0, LayerState(hidden, tokens, packing)

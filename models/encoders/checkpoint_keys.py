@@ -1,15 +1,19 @@
-"""The names that fairseq and torchaudio give to weights, as transformers' HuBERT names them."""
+"""The names that fairseq, unilm (WavLM) and torchaudio give to weights, as transformers' own."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 
 from .unpickle import CheckpointError
 
 FIRST = "feature_extractor.conv_layers.0."
+POSITIONS = "encoder.layers.0.attention.rel_attn_embed.weight"  # WavLM's, by distance and head
 LAYER = r"^encoder\.layers\.(\d+)\."
+AUDIO = "modality_encoders.AUDIO."  # emotion2vec's
+MARK = AUDIO + "local_encoder.conv_layers.0.0.weight"
 # Pre-training heads, teachers and quantisers: no part of the encoder.
 HEADS = re.compile(
     r"^(final_proj|label_embs_concat|quantizer|project_q|target_glu|aux|mask_generator|logit_generator|decoder|proj|ctc_proj)\b"
@@ -22,6 +26,12 @@ FAIRSEQ = [
     (r"^post_extract_proj\.", "feature_projection.projection."),
     (r"^mask_emb$", "masked_spec_embed"),
     (r"^encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
+    (LAYER + r"self_attn\.grep_linear\.", r"encoder.layers.\1.attention.gru_rel_pos_linear."),
+    (LAYER + r"self_attn\.grep_a$", r"encoder.layers.\1.attention.gru_rel_pos_const"),
+    (
+        LAYER + r"self_attn\.relative_attention_bias\.",
+        r"encoder.layers.\1.attention.rel_attn_embed.",
+    ),
     (LAYER + r"self_attn\.", r"encoder.layers.\1.attention."),
     (LAYER + r"self_attn_layer_norm\.", r"encoder.layers.\1.layer_norm."),
     (LAYER + r"fc1\.", r"encoder.layers.\1.feed_forward.intermediate_dense."),
@@ -38,6 +48,12 @@ TORCHAUDIO = [
     (r"^encoder\.feature_projection\.", "feature_projection."),
     (r"^encoder\.transformer\.", "encoder."),
 ]
+
+
+def is_emotion2vec(content: Any) -> bool:
+    """Returns whether what a checkpoint file holds is an emotion2vec."""
+    weights = content.get("model", content) if isinstance(content, dict) else None
+    return isinstance(weights, dict) and any(str(name).endswith(MARK) for name in weights)
 
 
 def split_prefix(weights: dict[str, torch.Tensor]) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""fairseq's HuBERT and wav2vec 2.0 checkpoints as transformers models, without fairseq.
+"""Checkpoints of HuBERT, wav2vec 2.0 and WavLM as transformers models, without their own code.
 
-Also the variants that torchaudio and s3prl made of them. Nothing in the file is run; the
-architecture is read from the checkpoint's own settings.
+Of fairseq and of Microsoft's unilm, and the variants that torchaudio and s3prl made of them.
+Nothing in the file is run; the architecture is read from the checkpoint's own settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .checkpoint_keys import fit_positions, rename, split_prefix
+from .checkpoint_keys import POSITIONS, fit_positions, is_emotion2vec, rename, split_prefix
 from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
 from .hub import foreign_torchaudio
 from .unpickle import CheckpointError, load_inert
@@ -38,13 +38,13 @@ class LoadedFairseq:
 
     model: Any  # transformers' HubertModel or its kin, in eval mode, float32
     normalize: bool  # True: every waveform is brought to mean 0 and variance 1 first
-    kind: str  # hubert | wav2vec2 | data2vec-audio
+    kind: str  # hubert | wav2vec2 | wavlm | data2vec-audio
     config: dict[str, Any] = field(default_factory=dict)  # the architecture, fairseq's words
     ignored: list[str] = field(default_factory=list)  # weights of heads, left in the file
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> LoadedFairseq:
-    """Returns the encoder in a file of fairseq, s3prl or torchaudio; nothing in it is run.
+    """Returns the encoder in a file of fairseq, unilm, s3prl or torchaudio; nothing in it is run.
 
     What the file is follows from its content, not from what its name ends in. A plain table of
     weights under transformers' names is read as well, where their shapes tell the architecture.
@@ -74,6 +74,11 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     target = Path(out_dir)
     if target.exists():
         raise CheckpointError(f"{target} exists already; name a new folder")
+    if is_emotion2vec(load_inert(checkpoint)):
+        raise CheckpointError(
+            f"{checkpoint} is an emotion2vec, for which Hugging Face has no class; it needs no "
+            f"conversion: encoders.speech.model={checkpoint}"
+        )
     loaded = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -98,21 +103,26 @@ def _build(content: Any) -> LoadedFairseq:
     weights, heads = rename(source.weights, style, prefix)
     settings = {**DEFAULTS, **(source.stated or from_shapes(weights))}
     settings = {name: settings[name] for name in DEFAULTS}
-    _check_layers(settings, weights)
-    config = _transformers_config(settings, source.kind, masked="masked_spec_embed" in weights)
+    kind = "wavlm" if POSITIONS in weights else source.kind
+    _check_layers(settings, weights, kind)
+    config = _transformers_config(settings, kind, masked="masked_spec_embed" in weights)
     normalize = source.normalize
     if normalize is None:
         # fairseq's default is False; every published model that normalises its convolutions by
         # layer, torchaudio's files without settings among them, wants normalised waveforms.
         normalize = not source.stated and settings["extractor_mode"] == "layer_norm"
-    model = _fill(config, weights)
-    return LoadedFairseq(model, normalize, source.kind, settings, heads)
+    model = fill_model(config, weights)
+    return LoadedFairseq(model, normalize, kind, settings, heads)
 
 
-def _check_layers(settings: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
-    """Refuses weights of another architecture, and settings that ask for layers not there."""
-    if any("grep_linear" in name or "rel_attn_embed" in name for name in weights):
-        raise CheckpointError("it is a WavLM checkpoint; use the model's Hugging Face folder")
+def _check_layers(settings: dict[str, Any], weights: dict[str, torch.Tensor], kind: str) -> None:
+    """Refuses settings that ask for layers not there, and WavLM without its own positions."""
+    for name in ("relative_position_embedding", "gru_rel_pos"):
+        if settings[name] is not (kind == "wavlm"):
+            raise CheckpointError(
+                f"{name} is {settings[name]!r:.20} in its settings, and its weights are those of "
+                f"{kind}; only models with gated relative positions are read as WavLM"
+            )
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
     asked = settings["encoder_layers"]
     if type(asked) is int and asked != len(layers):
@@ -123,7 +133,7 @@ def _check_layers(settings: dict[str, Any], weights: dict[str, torch.Tensor]) ->
 
 def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -> Any:
     """Returns transformers' config of the same architecture."""
-    from transformers import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config
+    from transformers import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
 
     for name, only in (
         ("layer_type", "transformer"),
@@ -145,7 +155,7 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
     channels, kernels, strides = zip(*conv_layers(settings["conv_feature_layers"]), strict=True)
     depth = settings["pos_conv_depth"]
     positions = {"num_conv_pos_embeddings": settings["conv_pos"]}
-    config: Any = HubertConfig if kind == "hubert" else Wav2Vec2Config
+    config: Any = {"hubert": HubertConfig, "wavlm": WavLMConfig}.get(kind, Wav2Vec2Config)
     if depth > 1:  # several positional convolutions: transformers calls that data2vec-audio
         if settings["extractor_mode"] != "layer_norm" or settings["layer_norm_first"]:
             raise CheckpointError(
@@ -157,6 +167,9 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
         positions = {"num_conv_pos_embeddings": depth, "conv_pos_kernel_size": taps}
     elif config is HubertConfig:
         positions["conv_pos_batch_norm"] = settings["conv_pos_batch_norm"]
+    elif config is WavLMConfig:
+        positions["num_buckets"] = settings["num_buckets"]
+        positions["max_bucket_distance"] = settings["max_distance"]
     return config(
         hidden_size=settings["encoder_embed_dim"],
         num_hidden_layers=settings["encoder_layers"],
@@ -181,11 +194,11 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
     )
 
 
-def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
+def fill_model(config: Any, weights: dict[str, torch.Tensor]) -> Any:
     """Returns the model with these weights; any name or shape that does not fit is an error."""
     with foreign_torchaudio("the checkpoint"):
-        from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model
-    kinds = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}
+        from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model, WavLMModel
+    kinds = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model, "wavlm": WavLMModel}
     with torch.device("meta"):  # no random weights are drawn only to be replaced
         model: Any = kinds.get(config.model_type, Data2VecAudioModel)(config)
     expected = model.state_dict()
@@ -208,9 +221,20 @@ def _fill(config: Any, weights: dict[str, torch.Tensor]) -> Any:
                 f"{name} has shape {tuple(value.shape)}, but its settings ask for "
                 f"{tuple(expected[name].shape)}"
             )
+    check_finite(weights)
     owned = {n: v.detach().to(expected[n].dtype, copy=True) for n, v in weights.items()}
     model.load_state_dict(owned, strict=True, assign=True)
     return model.eval()
+
+
+def check_finite(weights: dict[str, torch.Tensor]) -> None:
+    """Refuses weights that hold NaN or infinity: every vector made with them would, too."""
+    wrong = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} of its {len(weights)} weights hold NaN or infinity (first: {wrong[0]}); "
+            f"download it again, or take an earlier checkpoint"
+        )
 
 
 def _some(word: str, names: list[str]) -> str:

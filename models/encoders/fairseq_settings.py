@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .checkpoint_keys import FIRST
+from .checkpoint_keys import FIRST, POSITIONS
 from .unpickle import CheckpointError, plain
 
 # fairseq's own defaults, for what older checkpoints do not say.
@@ -34,6 +34,11 @@ DEFAULTS: dict[str, Any] = {
     "pos_enc_type": "abs",
     "conv_pos_batch_norm": False,
     "sample_rate": 16000,
+    # WavLM's, in Microsoft's words.
+    "relative_position_embedding": False,
+    "gru_rel_pos": False,
+    "num_buckets": 320,
+    "max_distance": 800,  # of every published WavLM; they all say so
 }
 # Published widths and their heads, for files without settings (torchaudio's).
 ATTENTION_HEADS = {768: 12, 1024: 16, 1280: 16}
@@ -46,7 +51,7 @@ class Source:
 
     weights: dict[str, torch.Tensor]
     stated: dict[str, Any]  # the encoder's own settings; empty in a file without
-    kind: str  # hubert | wav2vec2 | data2vec-audio
+    kind: str  # hubert | wav2vec2 | wavlm | data2vec-audio
     normalize: bool | None  # None: the file does not say
 
 
@@ -97,7 +102,7 @@ def _sections(settings: Any) -> tuple[dict, dict]:
 
 
 def _kind(parts: list[dict]) -> str:
-    """Returns hubert, wav2vec2 or data2vec-audio, by the first section that names its model."""
+    """Returns hubert, wav2vec2, wavlm or data2vec-audio, by the first section that names one."""
     names = [part.get("_name") or part.get("arch") for part in parts]
     for name in names:
         if not isinstance(name, str):
@@ -108,9 +113,11 @@ def _kind(parts: list[dict]) -> str:
             return "wav2vec2"
         if name.startswith("data2vec_audio"):
             return "data2vec-audio"
+        if name.startswith("wavlm"):
+            return "wavlm"
         raise CheckpointError(
-            f"its model is called '{name}', and only hubert, wav2vec2 and data2vec_audio are read "
-            "here; use the model's Hugging Face folder instead"
+            f"its model is called '{name}', and only hubert, wav2vec2, wavlm and data2vec_audio "
+            "are read here; use the model's Hugging Face folder instead"
         )
     return "hubert"  # without settings: the two encoders are the same network
 
@@ -126,7 +133,8 @@ def from_shapes(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
             )
         convolutions.append((channels, kernel, STRIDES[kernel]))
     width = weights["feature_projection.projection.weight"].shape[0]
-    if width not in ATTENTION_HEADS:
+    table = weights.get(POSITIONS)  # WavLM's: how many distances, for how many heads
+    if table is None and width not in ATTENTION_HEADS:
         known = ", ".join(str(w) for w in ATTENTION_HEADS)
         raise CheckpointError(
             f"it has no settings and a width of {width}, so its number of attention heads is "
@@ -146,11 +154,14 @@ def from_shapes(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
         "encoder_ffn_embed_dim": weights[
             "encoder.layers.0.feed_forward.intermediate_dense.weight"
         ].shape[0],
-        "encoder_attention_heads": ATTENTION_HEADS[width],
+        "encoder_attention_heads": ATTENTION_HEADS[width] if table is None else table.shape[1],
         "conv_feature_layers": str(convolutions),
         "conv_bias": FIRST + "conv.bias" in weights,
         "conv_pos": taps.shape[-1],
         "conv_pos_groups": width // grouped.shape[1],
+        "relative_position_embedding": table is not None,
+        "gru_rel_pos": table is not None,
+        "num_buckets": DEFAULTS["num_buckets"] if table is None else table.shape[0],
     }
 
 

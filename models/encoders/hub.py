@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +14,13 @@ from typing import Any
 import torch
 
 from .base import EncoderUnavailable
+from .folder_checks import SMALL_FILES, WEIGHT_FILES, check_folder, read_json
+from .names import refuse_near_miss
 
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".safetensors")
-SMALL_FILES = ("*.json", "*.txt", "*.model", "merges.txt")
-WEIGHT_FILES = (
-    ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
-)
+FUNASR = ("model.pt", "config.yaml")
+# Asked of transformers every time: no network, and no Python that a folder brings along.
+OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass
@@ -38,15 +37,16 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
     """Returns the folder of a local or hub model; EncoderUnavailable where it cannot be had."""
     path = Path(model).expanduser()
     if path.is_dir():
-        _check_folder(path, model, setting)
+        check_folder(path, model, setting)
         return Source(model, path, {"sha256": folder_sha256(path)}, setting)
     if not is_hub_name(model):
         raise EncoderUnavailable(
             f"{setting}={model} is not a folder; give the folder that holds config.json and "
             f"model.safetensors, or a Hugging Face name such as facebook/hubert-large-ll60k"
         )
+    refuse_near_miss(model, setting)
     folder = _download(model, revision, setting)
-    _check_folder(folder, model, setting)
+    check_folder(folder, model, setting)
     commit = folder.name  # the hub cache keeps each commit in a folder of its name
     return Source(model, folder, {"model": model, "revision": commit}, setting)
 
@@ -65,22 +65,25 @@ def is_hub_name(model: str) -> bool:
     return not (path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1)
 
 
-def _check_folder(folder: Path, model: str, setting: str) -> None:
-    if not (folder / "config.json").is_file():
-        raise EncoderUnavailable(
-            f"{setting}={model} has no config.json; a model folder as save_pretrained writes it "
-            f"is needed"
-        )
-    if not any(any(folder.glob(pattern)) for group in WEIGHT_FILES for pattern in group):
-        raise EncoderUnavailable(
-            f"{setting}={model} has no weights (model.safetensors or pytorch_model.bin) in "
-            f"{folder}; connect once to download them, or give a local folder: "
-            f"{setting}=/path/to/folder"
-        )
+def find_funasr(model: str, revision: str = "", *, setting: str) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder of a model as FunASR publishes it, here or on the hub, and an identity."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        files = sorted(f for name in FUNASR for f in path.glob(name))
+        return path, {f.name: file_sha256(f) for f in files}
+    folder = _download(model, revision, setting, groups=(FUNASR,))
+    if not (folder / FUNASR[0]).is_file():
+        raise EncoderUnavailable(f"{setting}={model} has no {FUNASR[0]}; give a local folder")
+    return folder, {"model": model, "revision": folder.name}
 
 
-def _download(model: str, revision: str, setting: str) -> Path:
-    """Returns the hub's snapshot folder, from the cache where it is there."""
+def _download(
+    model: str, revision: str, setting: str, groups: tuple[tuple[str, ...], ...] = WEIGHT_FILES
+) -> Path:
+    """Returns the hub's snapshot folder, from the cache where it is there.
+
+    `groups` are the names that weights may have; the first group that is there is enough.
+    """
     from huggingface_hub import snapshot_download
 
     def fetch(patterns: tuple[str, ...], **how: Any) -> Path:
@@ -89,18 +92,18 @@ def _download(model: str, revision: str, setting: str) -> Path:
             snapshot_download(model, revision=revision or None, allow_patterns=wanted, **how)
         )
 
-    def complete(folder: Path) -> bool:
-        return any(any(folder.glob(p)) for group in WEIGHT_FILES for p in group)
+    def whole(folder: Path) -> bool:
+        return any(any(folder.glob(pattern)) for group in groups for pattern in group)
 
     if revision:  # a commit or tag that is cached needs no network
         with contextlib.suppress(Exception):
             folder = fetch((), local_files_only=True)
-            if complete(folder) and (folder / "config.json").is_file():
+            if whole(folder) and (groups != WEIGHT_FILES or (folder / "config.json").is_file()):
                 return folder
     try:
-        for patterns in WEIGHT_FILES:  # safetensors first; the older format only if there is none
+        for patterns in groups:  # safetensors first; the older format only if there is none
             folder = fetch(patterns)
-            if complete(folder):
+            if whole(folder):
                 break
         return folder
     except Exception as error:
@@ -147,13 +150,12 @@ def load_config(source: Source) -> Any:
     with _explained(source):
         from transformers import AutoConfig
 
-        return AutoConfig.from_pretrained(source.folder, local_files_only=True)
+        return AutoConfig.from_pretrained(source.folder, **OFFLINE)
 
 
 def load_json(source: Source, name: str) -> dict[str, Any]:
     """Returns a JSON file of the model folder, empty where it has none."""
-    path = source.folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(source.folder / name, f"{source.setting}={source.name}")
 
 
 def load_weights(source: Source, loader: str, needed: str = "") -> Any:
@@ -165,7 +167,7 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
     with _explained(source), quiet():
         module, _, name = f"transformers.{loader}".rpartition(".")
         model, info = getattr(import_module(module), name).from_pretrained(
-            source.folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            source.folder, dtype=torch.float32, output_loading_info=True, **OFFLINE
         )
     missing = [k for k in info["missing_keys"] if k.startswith(needed) and not _unused(k)]
     wrong = [entry[0] for entry in info["mismatched_keys"]]
@@ -175,7 +177,18 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
             f"{source.setting}={source.name} does not hold {len(missing) + len(wrong)} of the "
             f"encoder's weights ({names} ...); give a folder or hub model of a whole encoder"
         )
+    bad = [n for n, v in model.named_parameters() if n.startswith(needed) and not _finite(v)]
+    if bad:
+        raise EncoderUnavailable(
+            f"{source.setting}={source.name} holds NaN or infinity in {len(bad)} of its weights "
+            f"(first: {bad[0]}), so its vectors would be no numbers; download it again, or take "
+            f"an earlier checkpoint"
+        )
     return model.eval()
+
+
+def _finite(weight: torch.Tensor) -> bool:
+    return bool(weight.isfinite().all())
 
 
 def load_tokenizer(source: Source) -> Any:
@@ -183,7 +196,7 @@ def load_tokenizer(source: Source) -> Any:
     with _explained(source), quiet():
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(source.folder, **OFFLINE)
 
 
 def _unused(key: str) -> bool:

@@ -5,6 +5,9 @@ Letters: B batch, S samples, T frames, D features, P pieces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -50,12 +53,18 @@ def normalized(wave: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
     return ((wave - wave.mean()) / np.sqrt(wave.var() + epsilon)).astype(np.float32)
 
 
-def cut_long(wave: np.ndarray, longest: int, sample_rate: int = 16_000) -> list[np.ndarray]:
+def cut_long(
+    wave: Any,
+    longest: int,
+    sample_rate: int = 16_000,
+    *,
+    heard: Callable[[Any], np.ndarray] = np.asarray,
+) -> list[Any]:
     """Returns the wave (S,) in pieces of at most `longest` samples, cut at quiet points.
 
     Each cut is the quietest 20 ms in the second half of what a piece may hold, so that words are
     rarely split; no piece is shorter than a quarter of `longest`. No overlap: the pieces together
-    are the wave.
+    are the wave. `heard` makes floats of a part before its loudness is measured.
     """
     hop = sample_rate // 100
     pieces, start = [], 0
@@ -63,7 +72,7 @@ def cut_long(wave: np.ndarray, longest: int, sample_rate: int = 16_000) -> list[
         low = start + longest // 2
         high = min(start + longest, len(wave) - longest // 4)
         frames = (high - low) // hop
-        energy = np.square(wave[low : low + frames * hop], dtype=np.float64)
+        energy = np.square(heard(wave[low : low + frames * hop]), dtype=np.float64)
         energy = energy.reshape(frames, hop).sum(1)  # (frames,) of 10 ms each
         quiet = int(np.argmin(energy[:-1] + energy[1:])) + 1
         stop = low + quiet * hop

@@ -6,10 +6,10 @@ MER2024); one .npz file with `id` (N,) and an array (N, D), (N, T, D) or (N, L, 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from . import arrays
-from .arrays import ArrayError
+from .array_files import SUFFIXES, Archive, ArrayError, explained, listed, load_array
 from .base import ArrayBatch, ArrayProblem, EncoderUnavailable
 from .config import ArrayConfig, SpeechConfig, TextConfig
-from .hub import file_sha256
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 
@@ -87,49 +86,43 @@ class PrecomputedEncoder:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one utterance's result, which the first usable array sets."""
-        if self._shape is None:
-            self._shape = next(self._shapes(), None)
+        self.settle()
         if self._shape is None:
             raise ValueError(f"{self.modality}: no array has been read yet that gives the width")
         return self._shape
 
-    def _shapes(self) -> Iterator[tuple[int, ...]]:
-        """Yields the shapes that the arrays give, in the order of their ids."""
+    def settle(self, items: Iterable[str] = ()) -> None:
+        """Takes the shape from the first usable array, unless it is known.
+
+        `items` are what to try where only a column, row by row, says which files there are.
+        """
+        if self._shape is None:
+            read = (self._try(item, self._pool) for item in chain(self._items(), items))
+            self._shape = next((r.shape for r in read if isinstance(r, np.ndarray)), None)
+
+    def _items(self) -> Iterator[str]:
+        """Yields what there is to read, in order; nothing where a column says it row by row."""
         if self.corpus is not None:
-            items = list(self.corpus.rows)
-        else:
-            files = () if self.column else sorted(self.folder.iterdir())
-            items = [path.stem for path in files if path.suffix in arrays.SUFFIXES]
-        for item in items:
-            result = self._try(item, self._pool)
-            if isinstance(result, np.ndarray):
-                yield result.shape
+            yield from self.corpus.rows
+        elif not self.column:
+            yield from (p.stem for p in sorted(self.folder.iterdir()) if p.suffix in SUFFIXES)
 
     def identity(self) -> dict[str, Any]:
         """Returns everything that changes the numbers; see Encoder.
 
-        Of a column's files the content is each row's own key, and no part of this.
+        What the files hold is no part of this but of each row's own key: a model reads new arrays
+        if they are called as its own were and give vectors of their shape.
         """
-        content = None
-        if self.corpus is not None:
-            content = {"file": file_sha256(self.corpus.path), "array": self.corpus.name}
-        elif not self.column:
-            content = {"folder": self._folder_sha256}
+        self.settle()
         return {
             "encoder": "precomputed",
             "code": CODE,
-            "content": content,
+            "array": self.corpus.name if self.corpus is not None else None,
+            "shape": None if self._shape is None else list(self._shape),
             "layers": self.layers,
             "combine": self.combine,
             "pooling": self.pooling,
         }
-
-    @cached_property
-    def _folder_sha256(self) -> str:
-        digest = hashlib.sha256()
-        for path in sorted(p for p in self.folder.iterdir() if p.suffix in arrays.SUFFIXES):
-            digest.update(f"{path.name} {file_sha256(path)}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
 
     def path_of(self, item: str) -> Path | None:
         """Returns the file of an item (an id, or a path of the column), None without one."""
@@ -138,7 +131,7 @@ class PrecomputedEncoder:
         if self.column:
             paths = (self.folder / item, Path(item))
             return next((path for path in paths if path.is_file()), None)
-        paths = (self.folder / f"{item}{suffix}" for suffix in arrays.SUFFIXES)
+        paths = (self.folder / f"{item}{suffix}" for suffix in SUFFIXES)
         return next((path for path in paths if path.is_file()), None)
 
     def read(self, batch: list[str]) -> ArrayBatch:
@@ -183,7 +176,7 @@ class PrecomputedEncoder:
                 return ArrayProblem(item, "missing", self._where(item))
             if self.corpus is not None:
                 return use(self.corpus.values[self.corpus.rows[item]])
-            return use(arrays.load_array(path, self.modality))
+            return use(load_array(path, self.modality))
         except ArrayError as error:
             return ArrayProblem(item, "damaged", str(error))
 
@@ -211,21 +204,21 @@ class Corpus:
                 f"{self.path} has no ids; an .npz file with `id` and an array is needed, for "
                 f"example np.savez(path, id=ids, speech=values)"
             )
-        with np.load(self.path, allow_pickle=False) as content:
-            try:
-                if "id" not in content.files:
-                    raise ArrayError(f"has no array `id`, only {', '.join(content.files)}")
-                ids = [str(name) for name in content["id"].tolist()]
-                name = self._choose(arrays.shapes(content), ids)
-                values = content[name]
-            except ValueError as error:
-                reason = arrays.PICKLED if "allow_pickle" in str(error) else str(error)
-                raise EncoderUnavailable(f"{self.path} {reason}") from error
+        try:
+            with explained(self.path), Archive(self.path) as archive:
+                if "id" not in archive.shapes:
+                    raise ArrayError(f"has no array `id`, only {listed(list(archive.shapes))}")
+                ids = [str(name) for name in archive.read("id").ravel().tolist()]
+                name = self._choose(dict(archive.shapes), ids)
+                values = archive.read(name)
+        except ArrayError as error:
+            raise EncoderUnavailable(f"{self.path} {error}") from error
         if len(set(ids)) < len(ids):
             raise EncoderUnavailable(f"{self.path} has ids twice, so rows cannot be told apart")
         return {name: row for row, name in enumerate(ids)}, name, values
 
     def _choose(self, shapes: dict[str, tuple[int, ...]], ids: list[str]) -> str:
+        """Returns the name of the array that is meant."""
         shapes.pop("id")
         fitting = [n for n, shape in shapes.items() if shape[:1] == (len(ids),)]
         wide = [n for n in fitting if len(shapes[n]) > 1]
@@ -234,8 +227,8 @@ class Corpus:
         if len(wide) == 1:
             return wide[0]
         raise ArrayError(
-            f"holds {', '.join(shapes) or 'no array'} beside `id`; say which one is meant: "
-            f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]}"
+            f"holds {listed(list(shapes))} beside `id`; say which one is meant: "
+            f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]:.40}"
         )
 
     @property

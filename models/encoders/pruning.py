@@ -275,6 +275,7 @@ class TokenPruner:
 ABSOLUTE = ("hubert", "wav2vec2", "data2vec-audio", "whisper")
 RELATIVE = {
     "wavlm": "its attention adds a bias by relative position in every layer",
+    "emotion2vec": "its attention adds a bias by distance in every layer",
     "wav2vec2-conformer": "its layers convolve over neighbours and attend by relative position",
     "wav2vec2-bert": "its layers convolve over neighbours and attend by relative position",
 }

@@ -38,9 +38,9 @@ class ReversedSpeech:
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
         """Returns `(B, *shape)` of the waves turned around."""
-        return self.encoder.encode([wave[::-1].copy() for wave in batch])
+        return self.encoder.encode([np.asarray(wave)[::-1].copy() for wave in batch])
 
     def encode_frames(self, batch: list[np.ndarray]) -> list[torch.Tensor]:
         """Returns the frames `(T_b, D)` of the waves turned around, in the order heard."""
         frames: Any = self.encoder
-        return frames.encode_frames([wave[::-1].copy() for wave in batch])
+        return frames.encode_frames([np.asarray(wave)[::-1].copy() for wave in batch])

@@ -200,6 +200,8 @@ class SpeechEncoder:
 
 def _checked(wave: np.ndarray, row: int) -> np.ndarray:
     """Returns the samples (S,), int16 or float32, or says why they cannot be used."""
+    if not isinstance(wave, (np.ndarray, list, torch.Tensor)) and len(wave):
+        return wave  # on a disk, checked as it came there
     wave = np.asarray(wave)
     if wave.dtype != np.int16:
         wave = wave.astype(np.float32, copy=False)

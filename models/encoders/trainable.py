@@ -110,6 +110,11 @@ class TrainableSpeech(Trainable):
             possible, reason = supports_pruning(about.model_type)
             if not possible:
                 raise ValueError(f"encoders.speech.pruning: {reason}")
+        if about.model_type == "emotion2vec":
+            raise ValueError(
+                f"encoders.speech.model={config.model} is an emotion2vec, which finetune cannot "
+                "adapt (no library but its own could read the result); set finetune.speech=none"
+            )
         self.about = about
         self.model: Any = about.load()
         self.backbone: Any = make_backbone(self.model)

@@ -7,21 +7,24 @@ way the device works on the same float32 numbers. Letters: S samples, P pieces.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from .padding import cut_long, normalized
+from .padding import cut_long
 
 FULL_SCALE = 32_768.0
+BLOCK = 1 << 20  # samples of a sound on a disk that are read at a time
 
 
 @dataclass
 class Piece:
     """A part of an utterance, and how the whole utterance is scaled on the device."""
 
-    samples: np.ndarray  # (S,) float32, or int16: 32768 times what it stands for
+    samples: Any  # (S,) float32, or int16: 32768 times what it stands for; may lie on a disk
     scale: tuple[float, float] | None = None  # what is subtracted, then divided by
 
 
@@ -34,27 +37,42 @@ def as_pcm(wave: np.ndarray) -> np.ndarray:
     return whole if np.array_equal(whole, scaled) else wave
 
 
-def as_float(samples: np.ndarray) -> np.ndarray:
+def as_float(samples: Any) -> np.ndarray:
     """Returns samples (S,) as float32, int16 divided by 32768."""
     if samples.dtype == np.int16:
         return samples.astype(np.float32) / np.float32(FULL_SCALE)
     return np.asarray(samples, np.float32)
 
 
-def cut(samples: np.ndarray, longest: int, epsilon: float | None) -> list[Piece]:
+def cut(samples: Any, longest: int, epsilon: float | None) -> list[Piece]:
     """Returns an utterance (S,) in pieces of at most `longest` samples, cut at quiet points.
 
-    With `epsilon` the whole utterance is to have mean 0 and variance 1, epsilon being added to the
+    A sound whose samples lie on a disk stays there: so do its pieces, until they are sent. With
+    `epsilon` the whole utterance is to have mean 0 and variance 1, epsilon being added to the
     variance: `normalized`, computed on the device.
     """
-    scale, heard = None, as_float(samples)
-    if epsilon is not None:
-        scale = (float(heard.mean()), float(np.sqrt(heard.var() + epsilon)))
+    scale = None if epsilon is None else _scale(samples, epsilon)
     if len(samples) <= longest:
         return [Piece(samples, scale)]
-    lengths = [len(p) for p in cut_long(normalized(heard, epsilon) if epsilon else heard, longest)]
-    bounds = np.cumsum(lengths)[:-1]
-    return [Piece(part, scale) for part in np.split(samples, bounds)]
+
+    def heard(part: Any) -> np.ndarray:
+        part = as_float(part)
+        return part if scale is None else (part - np.float32(scale[0])) / np.float32(scale[1])
+
+    return [Piece(part, scale) for part in cut_long(samples, longest, heard=heard)]
+
+
+def _scale(samples: Any, epsilon: float) -> tuple[float, float]:
+    """Returns the mean of samples (S,) and what they are divided by, as `normalized` does it."""
+    if isinstance(samples, np.ndarray):
+        heard = as_float(samples)
+        return float(heard.mean()), float(np.sqrt(heard.var() + epsilon))
+    starts = range(0, len(samples), BLOCK)  # on a disk: twice through it, block by block
+    blocks = (np.asarray(samples[s : s + BLOCK], np.float64) for s in starts)
+    mean = sum(float(block.sum()) for block in blocks) / len(samples)
+    blocks = (np.asarray(samples[s : s + BLOCK], np.float64) for s in starts)
+    variance = sum(float(np.square(block - mean).sum()) for block in blocks) / len(samples)
+    return mean, math.sqrt(variance + epsilon)
 
 
 def upload(pieces: list[Piece], device: torch.device) -> list[torch.Tensor]:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import _utils
 
+from .lfs import is_lfs_pointer, pulled_by
+
 
 class CheckpointError(ValueError):
     """A checkpoint file cannot be read, or is refused; one sentence."""
@@ -97,7 +99,16 @@ CONTAINERS = {
     },
 }
 # Settings and numbers that other libraries leave in a checkpoint. Nothing of theirs is imported.
-SETTINGS = ("fairseq", "omegaconf", "examples", "numpy", "typing", "s3prl")
+SETTINGS = (
+    "fairseq",
+    "omegaconf",
+    "examples",
+    "numpy",
+    "typing",
+    "s3prl",
+    "emotion2vec",
+    "upstream",
+)
 SETTINGS_NAMES = {
     ("argparse", "Namespace"),
     ("collections", "defaultdict"),
@@ -138,6 +149,10 @@ def load_inert(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; give the path of a downloaded checkpoint")
+    if is_lfs_pointer(path):
+        raise CheckpointError(
+            f"{path} is a Git LFS pointer, not the file itself; {pulled_by(path)}"
+        )
     with path.open("rb") as file:
         start = file.read(9)
     zipped = start[:4] == b"PK\x03\x04"  # as torch.load tells its two formats apart

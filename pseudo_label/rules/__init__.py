@@ -1,7 +1,7 @@
 """The selection rules: RULES maps a name in the configuration to a pure function, one rule a file.
 
-A rule is `rule(pool: Pool, config: SelectionConfig) -> Selection`. To add one, write a file and
-put its function here.
+A rule is `rule(pool: Pool, config) -> Selection`; it says what it reads of the SelectionConfig. To
+add one, write a file and put its function here.
 """
 
 from __future__ import annotations

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -33,7 +30,13 @@ class AdaMatchConfig:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
 
-def adamatch(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    adamatch: AdaMatchConfig
+
+
+def adamatch(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with max Norm(p p_gold / p_pool) >= tau mean(max p on gold).
 
     https://arxiv.org/abs/2106.04732, section 3. Out-of-fold gold stands where the paper has the

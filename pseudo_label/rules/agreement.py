@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..pool import Pool, Selection, unknown
 from .class_topk import class_topk
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 MODES = ("off", "soft", "hard", "k_of_n")
 VIEWS = ("modalities", "members", "external")
@@ -43,7 +40,13 @@ class AgreementConfig:
             raise ValueError(f"margin must be in [0, 1), got {self.margin}")
 
 
-def agreement(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    agreement: AgreementConfig
+
+
+def agreement(pool: Pool, config: _Reads) -> Selection:
     """Takes the class-prior top-k of the rows on which the views agree (rate = 1: all of them).
 
     Co-training's idea (Blum and Mitchell 1998) as used in MER2023 (10.1145/3581783.3612864). With

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ..pool import QUOTA, Pool, Selection, decide, quotas, rank_in_class
 
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
-
-def class_topk(pool: Pool, config: SelectionConfig) -> Selection:
+def class_topk(pool: Pool, config: object) -> Selection:
     """Takes per predicted class the k_c = ceil(rate * N * prior_c) most confident rows.
 
     Class-balanced top-k of MER2023 (https://doi.org/10.1145/3581783.3612864), quota by prior.
@@ -21,7 +16,7 @@ def class_topk(pool: Pool, config: SelectionConfig) -> Selection:
     return take_top(pool, pool.confidence, quotas(pool.rate, len(pool), pool.prior))
 
 
-def equal_topk(pool: Pool, config: SelectionConfig) -> Selection:
+def equal_topk(pool: Pool, config: object) -> Selection:
     """Takes per predicted class the ceil(rate * N / C) most confident rows (MER2023 itself)."""
     quota = quotas(pool.rate, len(pool), torch.ones_like(pool.prior))
     return take_top(pool, pool.confidence, quota)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch import Tensor
 from ..alignment import align, normalise
 from ..pool import CONSTANT, QUOTA, Pool, Selection, nothing
 from .class_topk import take_top
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -36,7 +33,13 @@ class CReSTConfig:
             raise ValueError(f"t_min must be in [0, 1], got {self.t_min}")
 
 
-def crest(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    crest: CReSTConfig
+
+
+def crest(pool: Pool, config: _Reads) -> Selection:
     """Takes the top mu_c share of the rows predicted as c, mu_c = (N_{C+1-c} / N_1)^(1/alpha).
 
     https://arxiv.org/abs/2102.09559, eq. 1 and the progressive alignment of CReST+; c counts the

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
 from ..pool import QUOTA, Pool, Selection
 from .class_topk import take_top
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -28,7 +25,13 @@ class CurriculumConfig:
             raise ValueError(f"percentiles must be values in [0, 100], got {self.percentiles}")
 
 
-def curriculum(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    curriculum: CurriculumConfig
+
+
+def curriculum(pool: Pool, config: _Reads) -> Selection:
     """Takes the rows at or above a percentile of confidence that falls with the rounds.
 
     https://arxiv.org/abs/2001.06001. numpy's percentile p of n values lies at index

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..alignment import normalise
 from ..pool import BELOW, CONSTANT, Pool, Selection, at_label, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -37,7 +34,13 @@ class DashConfig:
             raise ValueError(f"rho_min must be positive, got {self.rho_min}")
 
 
-def dash(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    dash: DashConfig
+
+
+def dash(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with CE(p, label) <= rho_t = max(C gamma^-t rho_0, rho_min).
 
     https://arxiv.org/abs/2109.00650, eq. 8. rho_0 is the loss on held-out gold after the warm start

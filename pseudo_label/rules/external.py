@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..pool import Pool, Selection
-from .agreement import with_agreement
+from .agreement import AgreementConfig, with_agreement
 from .class_topk import class_topk
 
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
+
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    agreement: AgreementConfig
 
 
-def external(pool: Pool, config: SelectionConfig) -> Selection:
+def external(pool: Pool, config: _Reads) -> Selection:
     """Takes the class-prior top-k of the rows whose fused class every outside voter names too.
 
     Consensus of a model and an outside one, as in https://arxiv.org/abs/2508.06036. To let the

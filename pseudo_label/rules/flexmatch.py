@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -28,7 +25,13 @@ class FlexMatchConfig:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
 
 
-def flexmatch(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    flexmatch: FlexMatchConfig
+
+
+def flexmatch(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with max p >= tau a_c / (2 - a_c) (https://arxiv.org/abs/2110.08263, eq. 5-7, 11).
 
     The paper masks a batch with the counts of the batches before it. A round is one batch, so here

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -33,7 +30,13 @@ class FreeMatchConfig:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
 
-def freematch(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    freematch: FreeMatchConfig
+
+
+def freematch(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with max p >= tau_t p_c / max p (https://arxiv.org/abs/2205.07246, eq. 5-8)."""
     if not len(pool):
         return nothing(pool)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..pool import CONSTANT, ISOLATED, Pool, Selection, decide, nothing
 from .soft_allocation import certainty
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -43,7 +40,13 @@ class PropagationConfig:
             raise ValueError(f"same_speaker must be in [0, 1], got {self.same_speaker}")
 
 
-def label_propagation(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    label_propagation: PropagationConfig
+
+
+def label_propagation(pool: Pool, config: _Reads) -> Selection:
     """Takes the rows that labels reach over the graph, weight 1 - H(z) / log C over its maximum.
 
     https://arxiv.org/abs/1904.04717. Gold rows are the sources, each class with total mass 1.

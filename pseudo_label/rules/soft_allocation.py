@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -31,7 +28,13 @@ class AllocationConfig:
             raise ValueError(f"iterations must be at least 1, got {self.iterations}")
 
 
-def soft_allocation(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    soft_allocation: AllocationConfig
+
+
+def soft_allocation(pool: Pool, config: _Reads) -> Selection:
     """Takes all rows with Q = Sinkhorn(P^(1/T)), weight 1 - H(Q) / log C.
 
     Optimal-transport allocation as in SeLa (https://arxiv.org/abs/1911.05371) and SwAV

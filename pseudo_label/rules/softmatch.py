@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..alignment import running
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -35,7 +32,13 @@ class SoftMatchConfig:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
 
-def softmatch(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    softmatch: SoftMatchConfig
+
+
+def softmatch(pool: Pool, config: _Reads) -> Selection:
     """Takes all rows, w = exp(-min(m - mu, 0)^2 / (2 var / n_sigma^2)).
 
     https://arxiv.org/abs/2301.10921, eq. 6-9. Its uniform alignment is align_gamma = 0; on emotion

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..pool import BELOW, Pool, Selection, decide, unknown
 
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
+
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    threshold: float
+    per_class: dict[str, float]
 
 
-def threshold(pool: Pool, config: SelectionConfig) -> Selection:
+def threshold(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with max p >= tau of the predicted class (https://arxiv.org/abs/2001.07685)."""
     tau = class_thresholds(pool, config.threshold, config.per_class)
     chosen = pool.confidence >= tau[pool.predicted]

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ..pool import UNCERTAIN, Pool, Selection, quotas
 from .class_topk import take_top
 
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
-
-def margin(pool: Pool, config: SelectionConfig) -> Selection:
+def margin(pool: Pool, config: object) -> Selection:
     """Takes per class the rows whose two best classes lie furthest apart (breaking ties, BvSB)."""
     quota = quotas(pool.rate, len(pool), pool.prior)
     return take_top(pool, best_minus_second(pool.probs), quota, refusal=UNCERTAIN)
 
 
-def entropy(pool: Pool, config: SelectionConfig) -> Selection:
+def entropy(pool: Pool, config: object) -> Selection:
     """Takes per class the rows of least entropy H(p) = -sum p log p."""
     quota = quotas(pool.rate, len(pool), pool.prior)
     score = -torch.special.entr(pool.probs).sum(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,9 +21,6 @@ from ..pool import (
     rank_in_class,
 )
 from .freematch import quantile
-
-if TYPE_CHECKING:
-    from ..config import SelectionConfig
 
 
 @dataclass
@@ -57,7 +54,13 @@ class UPSConfig:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
 
-def ups(pool: Pool, config: SelectionConfig) -> Selection:
+class _Reads(Protocol):
+    """What the rule reads of the settings."""
+
+    ups: UPSConfig
+
+
+def ups(pool: Pool, config: _Reads) -> Selection:
     """Takes rows with mean p >= tau_p, std < kappa_p; marks classes with p < tau_n, std < kappa_n.
 
     https://arxiv.org/abs/2101.06329, eq. 5-6, with the balancing of the authors' code.

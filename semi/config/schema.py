@@ -14,7 +14,7 @@ from models.fusion.config import CLOSED_FORM
 
 from ..data.config import DataConfig
 from ..errors import ConfigError
-from ..features.config import EncodersConfig, FeaturesConfig, keeps_frames
+from ..features.config import EncodersConfig, FeaturesConfig
 from ..files import write_text
 from . import loading as settings
 from .distillation import DistillConfig
@@ -193,7 +193,7 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
 
 def _frames_problems(sections: dict) -> list[tuple[str, str]]:
     encoders, model, noise = (sections.get(k) for k in ("encoders", "model", "noise"))
-    if encoders is None or not keeps_frames(encoders):
+    if encoders is None or not encoders.keeps_frames:
         return []
     found: list[tuple[str, str]] = []
     if model is not None and model.kind != "cross_attention":

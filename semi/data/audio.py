@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,17 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AudioError
+from .audio_decoders import Reader
+from .audio_opening import Source, os_reason, read_with
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .audio_mixdown import Mixdown
     from .config import DataConfig
+    from .long_sound import LongSound
     from .manifest import Manifest
 
 SAMPLE_RATE = 16_000
-PIPED = 0x7F000000  # a WAV length from here on stands for an unknown one
-SILENCE = 1e-4  # peak, -80 dB of full scale: three steps of 16 bits
-READABLE = "wav, flac, mp3, ogg, opus, aiff, au"
+BYTES_PER_SECOND = 32_000  # a guess at the length of a sound whose header cannot be read
 
 
 @dataclass
@@ -33,8 +34,18 @@ class Quarantined:
     reason: str
 
 
+@dataclass
+class Span:
+    """Which seconds of a file are used, and what length is accepted."""
+
+    start: float | None = None
+    end: float | None = None
+    min_seconds: float = 0.1
+    max_seconds: float = 120.0
+
+
 def load_audio(
-    path: str | Path,
+    path: Source,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -43,29 +54,25 @@ def load_audio(
 ) -> np.ndarray:
     """Returns (samples,) float32 at 16 kHz, mono, in [-1, 1], of a file or its start..end seconds.
 
-    The duration is checked before anything is decoded. Raises AudioError, its message the reason:
-    missing, empty, unreadable, silent, not finite, too short or too long.
+    `path` is a file, or the bytes of one. The duration is checked before anything is decoded.
+    Raises AudioError, its message the reason: missing, empty, unreadable, cut short, silent, not
+    finite, not a sound, too short or too long.
     """
     import numpy as np
 
-    start, end = _seconds(start), _seconds(end)
-    kind = _check_file(path)
-    read = _read_av if kind == "av" else _read_soundfile
-    samples, rate = read(path, start, end, min_seconds, max_seconds)  # (frames, channels)
-    if len(samples) == 0:
-        raise AudioError("empty: the file holds no samples")
-    _check_length(len(samples) / rate, min_seconds, max_seconds)
-    if not np.isfinite(samples).all():
-        raise AudioError("not finite: the samples hold NaN or infinity")
-    mono = _mono(samples)
-    if rate != SAMPLE_RATE:
-        import soxr
+    span = Span(seconds_or_none(start), seconds_or_none(end), min_seconds, max_seconds)
+    return np.asarray(load_sound(path, span))
 
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")  # band-limited
-    peak = float(np.abs(samples).max())
-    if peak > 1.0:  # float files may exceed full scale; their shape is kept
-        mono = mono / peak
-    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+
+def load_sound(source: Source, span: Span) -> np.ndarray | LongSound:
+    """Returns what `load_audio` does; a sound of more than five minutes stays on the disk.
+
+    It is decoded, mixed down and resampled in blocks, so memory does not grow with its length.
+    """
+    mix, channel = read_with(source, lambda reader: _mixed(reader, span, None))
+    if channel is not None:  # the channels cancel out: the loudest of them alone
+        mix, _ = read_with(source, lambda reader: _mixed(reader, span, channel))
+    return mix.result()
 
 
 def audio_sha256(path: str | Path, *, start: float | None = None, end: float | None = None) -> str:
@@ -76,8 +83,8 @@ def audio_sha256(path: str | Path, *, start: float | None = None, end: float | N
             while block := handle.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise AudioError(_os_reason(error)) from None
-    start, end = _seconds(start), _seconds(end)
+        raise AudioError(os_reason(error)) from None
+    start, end = seconds_or_none(start), seconds_or_none(end)
     if start is not None or end is not None:
         digest.update(f"|{start}|{end}".encode())
     return digest.hexdigest()
@@ -86,10 +93,10 @@ def audio_sha256(path: str | Path, *, start: float | None = None, end: float | N
 def check_audio(
     manifest: Manifest, config: DataConfig, progress: Callable[[int, int], None] | None = None
 ) -> list[Quarantined]:
-    """Returns the utterances whose file header already shows that they cannot be used.
+    """Returns the utterances whose file already shows, undecoded, that they cannot be used.
 
-    Fast: nothing is decoded, so silence and NaN come to light at extraction only. `progress` is
-    called with (done, total).
+    Headers are read and frames counted, so silence and NaN come to light at extraction only.
+    `progress` is called with (done, total).
     """
     table = manifest.table
     rows = [
@@ -100,11 +107,10 @@ def check_audio(
 
     def check(row: tuple) -> Quarantined | None:
         name, path, start, end = row
+        limits = (config.min_seconds, config.max_seconds)
+        span = Span(seconds_or_none(start), seconds_or_none(end), *limits)
         try:
-            kind = _check_file(path)
-            if kind == "soundfile":
-                with _open(path) as file:
-                    _span(file.frames, file.samplerate, _seconds(start), _seconds(end), config)
+            read_with(path, lambda reader: frames_of(reader, span))
         except AudioError as error:
             return Quarantined(str(name), str(path), str(error))
         return None
@@ -119,163 +125,70 @@ def check_audio(
     return bad
 
 
-def _seconds(value: float | None) -> float | None:
+def header_seconds(path: str | Path) -> float:
+    """Returns about how long a file is, for plans and bars; decoding will say what is wrong."""
+    import soundfile
+
+    try:
+        about = soundfile.info(str(path))
+        return about.frames / about.samplerate
+    except (RuntimeError, OSError, TypeError, ValueError, ZeroDivisionError):
+        try:
+            return Path(path).stat().st_size / BYTES_PER_SECOND
+        except OSError:
+            return 0.0
+
+
+def seconds_or_none(value: float | None) -> float | None:
+    """Returns a number of seconds, None for None and NaN."""
     return None if value is None or value != value else float(value)
 
 
-def _os_reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "missing: no such file"
-    return f"unreadable: {error.strerror or error}"
+def frames_of(reader: Reader, span: Span) -> tuple[int, int | None]:
+    """Returns the first frame of a span and the one after its last, None for an unknown end.
 
-
-def _check_file(path: str | Path) -> str:
-    """Returns which library reads the file ("soundfile" or "av"), by its first bytes."""
-    try:
-        with open(path, "rb") as handle:
-            head = handle.read(16)
-    except OSError as error:
-        raise AudioError(_os_reason(error)) from None
-    if not head:
-        raise AudioError("empty: the file has 0 bytes")
-    mp4 = head[4:8] == b"ftyp"
-    webm = head[:4] == b"\x1a\x45\xdf\xa3"
-    aac = head[0] == 0xFF and len(head) > 1 and head[1] & 0xF6 == 0xF0  # ADTS; MP3 has layer bits
-    wma = head[:4] == b"\x30\x26\xb2\x75"
-    return "av" if mp4 or webm or aac or wma else "soundfile"
-
-
-def _open(path: str | Path):
-    import soundfile
-
-    try:
-        _check_whole(path)
-        return soundfile.SoundFile(os.fspath(path))
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
-        detail = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
-        raise AudioError(f"unreadable: {detail} (readable are {READABLE})") from None
-
-
-def _check_length(seconds: float, minimum: float, maximum: float) -> None:
-    if seconds > maximum:
-        raise AudioError(f"too long: {seconds:.1f} s, data.max_seconds is {maximum:g}")
-    if seconds < minimum:
-        raise AudioError(f"too short: {seconds:.3f} s, data.min_seconds is {minimum:g}")
-
-
-def _check_whole(path: str | Path) -> None:
-    """Raises AudioError for a WAV file that ends before what its header promises.
-
-    libsndfile reads such a file as a shorter sound. Writers into a pipe, which cannot know the
-    length, put a number near 2 or 4 GB; that promises nothing.
+    AudioError where it is empty, too short or too long, as far as the header knows.
     """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        while len(chunk := file.read(8)) == 8:
-            length, at = int.from_bytes(chunk[4:], "little"), file.tell()
-            if chunk[:4] == b"data":
-                there = size - at
-                if there < 0.99 * length and length < PIPED:
-                    raise AudioError(f"unreadable: truncated, {there} of {length} bytes are there")
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
-
-
-def _span(frames: int, rate: int, start: float | None, end: float | None, limits) -> tuple:
-    """Returns (first frame, number of frames) of start..end after checking its length."""
+    start, end = span.start or 0.0, span.end
+    if reader.frames is None:
+        known = getattr(reader, "seconds", None) if end is None else end
+        if known is not None and known - start > span.max_seconds:
+            check_length(known - start, span)
+        return round(start * reader.rate), None if end is None else round(end * reader.rate)
+    frames, rate = reader.frames, reader.rate
     if frames <= 0:
         raise AudioError("empty: the file holds no samples")
-    first = min(frames, round((start or 0.0) * rate))
+    first = min(frames, round(start * rate))
     last = frames if end is None else min(frames, round(end * rate))
     if last <= first:
         raise AudioError(
-            f"empty: start {start or 0:g} s to end {'' if end is None else f'{end:g} s '}lies "
+            f"empty: start {start:g} s to end {'' if end is None else f'{end:g} s '}lies "
             f"outside the file of {frames / rate:.2f} s"
         )
-    _check_length((last - first) / rate, limits.min_seconds, limits.max_seconds)
-    return first, last - first
+    check_length((last - first) / rate, span)
+    return first, last
 
 
-@dataclass
-class _Limits:
-    min_seconds: float
-    max_seconds: float
+def check_length(seconds: float, span: Span) -> None:
+    """Raises AudioError for a length that is not accepted."""
+    if seconds > span.max_seconds:
+        raise AudioError(f"too long: {seconds:.1f} s, data.max_seconds is {span.max_seconds:g}")
+    if seconds < span.min_seconds:
+        raise AudioError(f"too short: {seconds:.3f} s, data.min_seconds is {span.min_seconds:g}")
 
 
-def _read_soundfile(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, int]:
-    import soundfile
+def _mixed(reader: Reader, span: Span, channel: int | None) -> tuple[Mixdown, int | None]:
+    """Returns the sound read in blocks, and the channel to keep alone where all cancel out."""
+    from .audio_mixdown import Mixdown
 
-    with _open(path) as file:
-        limits = _Limits(min_seconds, max_seconds)
-        first, count = _span(file.frames, file.samplerate, start, end, limits)
-        try:
-            if first:
-                file.seek(first)
-            samples = file.read(count, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            detail = str(error).rstrip(".")
-            raise AudioError(f"unreadable: damaged while decoding ({detail})") from None
-        return samples, file.samplerate
-
-
-def _read_av(path, start, end, min_seconds, max_seconds) -> tuple[np.ndarray, int]:
-    """Decodes what libsndfile cannot (m4a, aac, webm ...) through PyAV, if it is installed."""
-    import numpy as np
-
-    try:
-        import av  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise AudioError(
-            "unreadable: m4a, aac, webm and wma need PyAV; pip install 'semi-emotion[m4a]', "
-            "or convert the file to wav or flac"
-        ) from None
-    try:
-        with av.open(str(path), "r") as container:
-            if not container.streams.audio:
-                raise AudioError("unreadable: the file holds no audio stream")
-            stream = container.streams.audio[0]
-            if container.duration and start is None and end is None:
-                _check_length(container.duration / 1e6, min_seconds, max_seconds)
-            to_float = av.AudioResampler(format="fltp")  # keeps rate and channels
-            blocks, frames, rate = [], 0, 0
-            for decoded in container.decode(stream):
-                rate = decoded.sample_rate  # of the sound itself; a header may say half of it
-                for frame in to_float.resample(decoded):
-                    blocks.append(frame.to_ndarray().T)  # (frames, channels)
-                    frames += len(blocks[-1])
-                if end is None and frames > ((start or 0.0) + max_seconds) * rate:
-                    raise AudioError(f"too long: more than data.max_seconds, {max_seconds:g} s")
-                if end is not None and frames >= end * rate:
-                    break
-    except AudioError:
-        raise
-    except Exception as error:  # PyAV raises one class for each error code of FFmpeg
-        raise AudioError(f"unreadable: {error}") from None
-    if not blocks:
-        raise AudioError("empty: the file holds no samples")
-    samples = np.concatenate(blocks).astype(np.float32)
-    first, count = _span(len(samples), rate, start, end, _Limits(min_seconds, max_seconds))
-    return samples[first : first + count], rate
-
-
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """Returns the mean of the channels (frames,), or the loudest one where they cancel out."""
-    import numpy as np
-
-    mono = samples.mean(axis=1)
-    if _swing(mono) >= SILENCE:
-        return mono
-    loudest = samples[:, int(np.argmax(np.abs(samples - samples.mean(axis=0)).max(axis=0)))]
-    if _swing(loudest) < SILENCE:
-        raise AudioError(f"silent: no sample departs from the mean by more than {SILENCE:g}")
-    return loudest
-
-
-def _swing(signal: np.ndarray) -> float:
-    """Returns the largest departure from the mean: a constant offset is silence too."""
-    import numpy as np
-
-    return float(np.abs(signal - signal.mean()).max())
+    first, last = frames_of(reader, span)
+    mix = Mixdown(reader.rate, channel, first)
+    for block in reader.blocks(first, last):
+        mix.add(block)
+        if last is None and mix.frames > span.max_seconds * reader.rate:
+            raise AudioError(f"too long: more than data.max_seconds, {span.max_seconds:g} s")
+    if not mix.frames:
+        outside = f": the file ends before start {span.start:g} s" if span.start else ""
+        raise AudioError("empty" + (outside or ": the file holds no samples"))
+    check_length(mix.frames / reader.rate, span)
+    return mix, mix.loudest() if channel is None else None

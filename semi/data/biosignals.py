@@ -3,7 +3,7 @@
 A recording's rows name the segment only while its speaker talks. Signals are often missing: some
 files are empty, KEMDy19 has no beats, and a short utterance may lie between two beats. So each
 signal is a modality of its own (eda.npz, temp.npz, ibi.npz), and bio.npz holds those utterances
-that have them all; none is dropped for the lack of one.
+that have them all, for who wants one vector; none is dropped for the lack of one.
 """
 
 # pandas 3 types a column as 'Series or DataFrame or scalar', so these checks only see noise here.

@@ -17,7 +17,10 @@ class DataConfig:
     """Which utterances a run sees, and on which side of the split each one stands."""
 
     manifest: str = ""
-    """Path of the table of utterances: CSV, TSV, Parquet or JSONL (required)."""
+    """Path of the table of utterances: CSV, TSV, Parquet, JSONL, or another format (required).
+
+    Others: class folders, Hugging Face datasets, audformat, Label Studio, Kaldi, SpeechBrain, xlsx.
+    """
     audio_root: str = ""
     """Folder that relative audio paths start from; empty means the manifest's own folder."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -36,7 +39,7 @@ class DataConfig:
     labeled_count: int | None = None
     """Keeps this many training labels in all, instead of a share; null: all."""
     test_fraction: float = 0.2
-    """Share of rows held out as test, whole groups at a time, where no split column says it."""
+    """Share of rows held out as test where no split column says it: whole groups, classes even."""
     test_groups: list[str] = field(default_factory=list)
     """Groups (speakers, sessions ...) held out as test by name; replaces test_fraction."""
     test_fold: int | None = None
@@ -51,7 +54,11 @@ class DataConfig:
     group: str = "auto"
     """Never on two sides: speaker, session, dialogue, none, or auto (the first of them known)."""
     allow_leaks: list[str] = field(default_factory=list)
-    """Leaks between the sides that are accepted: utterance, audio, text, speaker, session."""
+    """Leaks between the sides that are accepted: utterance, audio, text, speaker, session.
+
+    Any other stops the run, but for text, of which it warns. Audio and text are compared only where
+    a model hears or reads them.
+    """
     outside: list[str] = field(default_factory=list)
     """Outside voters: files of probabilities of any other model (a language model, a panel).
 

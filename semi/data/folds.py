@@ -1,72 +1,29 @@
-"""The draws behind the splits: held-out groups, the labelled share, out-of-fold parts."""
+"""The draws behind the splits: the share that keeps its labels, and the out-of-fold parts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .draws import GoldRows, shuffled
+from .notes import WARNING, counted
+
 if TYPE_CHECKING:
     import numpy as np
 
-TRIES = 64  # orders of the groups tried for one that leaves every class on both sides
 PER_CLASS = 2  # labelled rows of a class that a draw never goes below
 
 
-def choose_groups(
-    label: np.ndarray, group: np.ndarray, classes: int, fraction: float, seed: int
-) -> set[str]:
-    """Returns the groups to hold out: about `fraction` of the gold, every class on both sides.
-
-    Groups are taken in random order as long as each brings the sum nearer; of several orders the
-    first that leaves most classes in training, then in test, wins. Empty with less than two groups.
-    """
-    import numpy as np
-
-    gold = label >= 0
-    names, index = np.unique(group[gold].astype(str), return_inverse=True)
-    if len(names) < 2:
-        return set()
-    counts = np.zeros((len(names), classes))  # (G, C) gold rows
-    np.add.at(counts, (index, label[gold]), 1)
-    sizes, total = counts.sum(1), counts.sum(0)
-    wanted = fraction * sizes.sum()
-    rng = np.random.default_rng([seed, 1])
-    best, best_score = set(), (classes + 1, classes + 1)
-    for _ in range(TRIES if len(names) <= 1000 else 4):
-        order = rng.permutation(len(names))
-        taken = _near(order, sizes, wanted)
-        held = counts[taken].sum(0)
-        score = (int((total - held < np.minimum(total, 1)).sum()), int((held == 0).sum()))
-        if score < best_score:
-            best, best_score = {str(names[i]) for i in taken}, score
-        if score == (0, 0):
-            break
-    return best
-
-
-def _near(order: np.ndarray, sizes: np.ndarray, wanted: float) -> list[int]:
-    """Returns the groups, in `order`, whose sizes come near `wanted`: one at least, never all."""
-    taken: list[int] = []
-    held = 0.0
-    for i in order.tolist():
-        if len(taken) == len(order) - 1:
-            break
-        if abs(held + sizes[i] - wanted) < abs(held - wanted):
-            taken.append(i)
-            held += sizes[i]
-    return taken or [min(order.tolist(), key=lambda i: sizes[i])]
-
-
 def draw_labels(
-    label: np.ndarray, fraction: float | None, count: int | None, seed: int
+    rows: GoldRows, fraction: float | None, count: int | None, seed: int
 ) -> tuple[np.ndarray, str]:
     """Returns which of the labelled rows (n,) stay labelled, stratified, and a note that says it.
 
     A class keeps at least PER_CLASS rows, if it has them. With one seed a smaller draw is part of
-    every larger one.
+    every larger one: a class keeps its rows of the smallest hashes.
     """
     import numpy as np
 
-    rng = np.random.default_rng([seed, 2])
+    label, order = rows.label, shuffled(rows.ids, seed, "labels kept")
     present, totals = np.unique(label, return_counts=True)
     share = fraction if fraction is not None else min(1.0, (count or 0) / len(label))
     exact = share * totals
@@ -77,7 +34,7 @@ def draw_labels(
         keep = _shares(exact, floor, totals, min(count, len(label)))
     kept = np.zeros(len(label), dtype=bool)
     for c, k in zip(present, keep, strict=True):
-        kept[rng.permutation(np.flatnonzero(label == c))[:k]] = True
+        kept[order[label[order] == c][:k]] = True
     asked = f"{count}" if count is not None else f"{100 * share:.3g} %"
     note = f"{int(kept.sum())} of {len(label)} training labels kept ({asked} asked, seed {seed})"
     if count is not None and count > len(label):
@@ -100,12 +57,7 @@ def _shares(exact: np.ndarray, floor: np.ndarray, totals: np.ndarray, count: int
 
 
 def assign_folds(
-    label: np.ndarray,
-    group: np.ndarray,
-    folds: int,
-    seed: int,
-    kind: str,
-    method: str = "grouped",
+    rows: GoldRows, folds: int, seed: int, kind: str, method: str = "grouped"
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the fold (n,) of each labelled row and notes; classes are written '<index>' in them.
 
@@ -115,36 +67,57 @@ def assign_folds(
     """
     import numpy as np
 
+    label, group = rows.label, rows.group
     notes: list[str] = []
     parts = min(folds, len(label))
     if parts < folds:
-        notes.append(f"only {parts} labelled rows: {parts} folds instead of {folds}")
+        notes.append(f"only {counted(parts, 'labelled row')}: {parts} folds instead of {folds}")
     if method == "contiguous":
         notes.append(f"{parts} contiguous slices of the table may cut through groups")
         return contiguous_folds(len(label), parts), notes
     names, index = np.unique(group.astype(str), return_inverse=True)
-    rng = np.random.default_rng([seed, 3])
     by_row = len(names) == len(label)
     if len(names) < parts:
         notes.append(
-            f"warning: the labelled rows come from {len(names)} {kind}s, fewer than the {parts} "
-            f"folds, so folds share {kind}s and out-of-fold figures flatter the model"
+            f"{WARNING}the labelled rows come from {counted(len(names), kind)}, fewer than the "
+            f"{parts} folds, so folds share {kind}s and out-of-fold figures flatter the model"
+            + (f"; train.folds={len(names)} keeps {kind}s whole" if len(names) > 1 else "")
         )
         by_row = True
     if by_row:
-        fold = _by_row(label, parts, rng)
+        fold = _by_row(rows, parts, seed)
     else:
         classes, codes = np.unique(label, return_inverse=True)
         counts = np.zeros((len(names), len(classes)))
         np.add.at(counts, (index, codes), 1)
-        fold = _by_group(counts, parts, rng)[index]
-    lonely = [int(c) for c in np.unique(label) if len(np.unique(fold[label == c])) < 2]
-    if lonely:
+        fold = _by_group(counts, shuffled(names, seed, "fold"), parts)[index]
+    return fold, notes + _lonely(label, index, fold, kind)
+
+
+def _lonely(label: np.ndarray, index: np.ndarray, fold: np.ndarray, kind: str) -> list[str]:
+    """Returns warnings of classes that only one group has, or that only one fold has."""
+    import numpy as np
+
+    one, alone = [], []
+    for c in np.unique(label):
+        mine = label == c
+        if kind != "none" and len(np.unique(index[mine])) < 2:
+            one.append(int(c))
+        elif len(np.unique(fold[mine])) < 2:
+            alone.append(int(c))
+    notes = []
+    if one:
+        each = " each" * (len(one) > 1)
         notes.append(
-            f"all labelled rows of {_list(lonely)} fall into one fold: out-of-fold models never "
-            "see that class when they are scored on it"
+            f"{WARNING}the labelled rows of {_list(one)} come from one {kind}{each}: no model that "
+            f"learned such a class is scored on it by another {kind}"
         )
-    return fold, notes
+    if alone:
+        notes.append(
+            f"{WARNING}all labelled rows of {_list(alone)} fall into one fold: out-of-fold models "
+            "never see such a class when they are scored on it"
+        )
+    return notes
 
 
 def contiguous_folds(n: int, parts: int) -> np.ndarray:
@@ -159,23 +132,22 @@ def contiguous_folds(n: int, parts: int) -> np.ndarray:
     return np.searchsorted(ends, np.arange(n), side="right")
 
 
-def _by_row(label: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
+def _by_row(rows: GoldRows, parts: int, seed: int) -> np.ndarray:
     """Deals the shuffled rows out class after class, so that every fold is as even as can be."""
     import numpy as np
 
-    order = rng.permutation(len(label))
-    order = order[np.argsort(label[order], kind="stable")]
-    fold = np.empty(len(label), dtype=int)
-    fold[order] = np.arange(len(label)) % parts
+    order = shuffled(rows.ids, seed, "fold")
+    order = order[np.argsort(rows.label[order], kind="stable")]
+    fold = np.empty(len(rows), dtype=int)
+    fold[order] = np.arange(len(rows)) % parts
     return fold
 
 
-def _by_group(counts: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns the fold (G,) of each group with class counts (G, C)."""
+def _by_group(counts: np.ndarray, order: np.ndarray, parts: int) -> np.ndarray:
+    """Returns the fold (G,) of each group with class counts (G, C), dealt in `order` (G,)."""
     import numpy as np
 
     total = counts.sum(0)
-    order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
     filled = np.zeros((parts, counts.shape[1]))
     fold = np.empty(len(counts), dtype=int)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest, setting, shown
 from ..formulas import guarded_table
-from . import headers, missing
+from . import formats, headers, missing
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
@@ -40,7 +40,7 @@ class Manifest:
     classes: list[str]  # C labels in order
     path: str
     problems: list[Problem] = field(default_factory=list)  # empty after a successful load
-    sha256: str = ""  # of the file's bytes
+    sha256: str = ""  # of the file's bytes; of all cells where a folder was read
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
     reading: Reading = field(default_factory=lambda: Reading(""))  # what was understood, to print
 
@@ -63,8 +63,11 @@ def load_manifest(
 
     config = config or DataConfig()
     path = Path(path).expanduser()
-    data = _read_bytes(path)
-    source = read_table(path, data)
+    root = formats.sound_root(path, config.audio_root)
+    source = formats.read(path, root)
+    data = b"" if source else _read_bytes(path)
+    sha256 = formats.digest(path, source) if source else hashlib.sha256(data).hexdigest()
+    source = source or read_table(path, data)
     problems = [Problem(path.name, *fault) for fault in source.faults]
     if not len(source.frame) and not problems:
         raise ManifestError(f"{path.name}: a header but no rows; it needs one row an utterance")
@@ -75,7 +78,8 @@ def load_manifest(
         ignored = [n for n in raw if n in GOLD or n.lower().startswith("votes_")]
         raw = raw.drop(columns=ignored)
 
-    table, bad = _columns(raw, config, rows, path, source.decimal_comma, header.milliseconds)
+    milliseconds = header.milliseconds
+    table, bad = _columns(raw, config, rows, path.name, root, source.decimal_comma, milliseconds)
     problems += bad
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
@@ -104,7 +108,7 @@ def load_manifest(
         table=table,
         classes=read.classes,
         path=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         notes=notes,
         reading=reading,
     )
@@ -139,8 +143,8 @@ def _first_words(column: pd.Series) -> str:
 
 
 def _columns(
-    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, path: Path, decimal_comma: bool,
-    milliseconds: list[str],
+    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, file: str, root: Path,
+    decimal_comma: bool, milliseconds: list[str],
 ) -> tuple[pd.DataFrame, list[Problem]]:  # fmt: skip
     """Returns every column but label and votes, cleaned, and what is wrong in them."""
     import pandas as pd
@@ -154,15 +158,14 @@ def _columns(
         table[name] = pd.Series(cells, dtype=object)
     for name in NUMBER_COLUMNS:
         parse = parse_times if name in TIMES else parse_numbers
-        table[name], bad = parse(raw.get(name), name, rows, path.name, decimal_comma)
+        table[name], bad = parse(raw.get(name), name, rows, file, decimal_comma)
         if name in milliseconds:
             table[name] /= 1000
         problems += bad
-    table["split"], bad = normalise_splits(table["split"], rows, path.name)
+    table["split"], bad = normalise_splits(table["split"], rows, file)
     problems += bad
-    root = Path(config.audio_root).expanduser() if config.audio_root else path.parent
     given = table["audio"]
-    table["audio"], bad = find_audio(given, root, rows, path.name)
+    table["audio"], bad = find_audio(given, root, rows, file)
     problems += bad
     if "id" not in raw:
         table["id"] = pd.Series(_ids(given.tolist(), table, rows.tolist()), dtype=object)
@@ -217,10 +220,6 @@ def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ManifestError(
-            f"{path} is a folder; give the table of utterances itself (CSV, Parquet or JSONL)"
-        )
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -6,17 +6,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
 from .config import DataConfig
-from .leaks import content_key, leak_report
+from .leaks import MERE_WARNINGS, content_key, leak_report
+from .notes import WARNING, counted
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .manifest import Manifest
     from .roles import Splits
+
+
+FEW_GOLD = 20  # labelled training rows
+FEW_HELD = 5  # held-out rows of a class
 
 
 def check_classes(
@@ -31,7 +37,7 @@ def check_classes(
     train = role == "labeled"
     if not train.any():
         held = int(((role == "dev") | (role == "test")).sum())
-        extra = f" ({held} labelled rows are held out)" if held else ""
+        extra = f" ({counted(held, 'labelled row')} held out)" if held else ""
         raise ManifestError(
             f"{where}: no labelled row is left for training{extra}; fill the label column of some "
             "rows whose split is train or empty"
@@ -50,7 +56,7 @@ def check_classes(
     nowhere = [name for name, held in lacking.items() if not held]
     if nowhere or len(classes) - len(lacking) < 2:
         classes_without = ", ".join(
-            f"'{name}' ({f'{held} rows elsewhere' if held else 'no row'})"
+            f"'{name}' ({counted(held, 'row') + ' elsewhere' if held else 'no row'})"
             for name, held in lacking.items()
         )
         first = next(iter(nowhere or lacking))
@@ -62,27 +68,60 @@ def check_classes(
             remedy += ", or hold out other groups with data.test_groups"
         raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")
     return [
-        f"no labelled training row of '{name}': no model can name it, and its {held} rows "
-        "elsewhere count as wrong"
+        f"{WARNING}no labelled training row of '{name}': no model can name it, and its "
+        f"{counted(held, 'row')} elsewhere count as wrong"
         for name, held in lacking.items()
     ]
 
 
-def absent(name: str, splits: Splits, manifest: Manifest) -> list[str]:
-    """Returns a sentence where a held-out side has no row of some class."""
-    rows = splits.role == name
-    if not rows.any():
-        return []
-    present = set(splits.label[rows].tolist())
-    gone = [c for i, c in enumerate(manifest.classes) if i not in present]
-    return [f"{name} has no row of {', '.join(gone)}"] if gone else []
+def thin_sides(role: np.ndarray, has: np.ndarray, classes: list[str]) -> list[str]:
+    """Returns warnings of few labelled rows: in training, and of a class on a held-out side.
+
+    Args:
+        role: (N,) of `semi.data.roles.ROLES`.
+        has: (N, C) bool, of which classes a row is.
+        classes: their names.
+    """
+    notes, train = [], int((role == "labeled").sum())
+    if train < FEW_GOLD:
+        notes.append(
+            f"{WARNING}only {counted(train, 'labelled training row')}: with fewer than {FEW_GOLD} "
+            "neither a model nor what is said of it can be relied on; label more rows"
+        )
+    for name in ("dev", "test"):
+        here, total = has[role == name].sum(0), has[role != "unused"].sum(0)
+        if not (role == name).any():
+            continue
+        few = [
+            f"'{c}' ({n or 'none'} of {all_})"
+            for c, n, all_ in zip(classes, here.tolist(), total.tolist(), strict=True)
+            if n < FEW_HELD
+        ]
+        if few:
+            notes.append(
+                f"{WARNING}{name} has fewer than {FEW_HELD} rows of {', '.join(few)}: scores of "
+                "such a class say little"
+            )
+    return notes
 
 
-def check_leaks(manifest: Manifest, splits: Splits, config: DataConfig) -> None:
-    """Notes the accepted leaks; raises ManifestError for those data.allow_leaks does not name."""
-    leaks = leak_report(manifest, splits, content_key)
-    splits.notes += [f"accepted leak, {leak}" for leak in leaks.found.values()]
-    open_leaks = leaks.unacknowledged(config.allow_leaks)
+def check_leaks(
+    manifest: Manifest, splits: Splits, config: DataConfig, inputs: Collection[str]
+) -> None:
+    """Notes accepted leaks and shared texts; raises ManifestError for any other leak."""
+    leaks = leak_report(manifest, splits, content_key, inputs)
+    splits.notes += [
+        f"accepted leak, {leak}" for kind, leak in leaks.found.items() if kind in config.allow_leaks
+    ]
+    left = leaks.unacknowledged(config.allow_leaks)
+    splits.notes += [
+        f"{WARNING}training and held-out rows share a {leak}; on sentences that are new the model "
+        f"may do worse (data.allow_leaks=[{','.join([*config.allow_leaks, leak.kind])}] says that "
+        "this is known)"
+        for leak in left
+        if leak.kind in MERE_WARNINGS
+    ]
+    open_leaks = [leak for leak in left if leak.kind not in MERE_WARNINGS]
     if not open_leaks:
         return
     lines = "\n".join(f"  {leak}" for leak in open_leaks)

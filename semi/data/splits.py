@@ -7,13 +7,19 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest
 from .config import GROUP_KINDS, DataConfig
-from .folds import assign_folds, choose_groups, draw_labels
+from .confounding import confounding_notes
+from .draws import GoldRows
+from .folds import assign_folds, draw_labels
+from .held_out import choose_groups
+from .leaks import INPUTS
+from .notes import WARNING, counted
 from .roles import Splits
-from .split_checks import absent, check_classes, check_leaks
+from .split_checks import check_classes, check_leaks, thin_sides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,55 +28,74 @@ if TYPE_CHECKING:
 
 
 def make_splits(
-    manifest: Manifest, config: DataConfig, *, folds: int, seed: int, several: bool = False
+    manifest: Manifest,
+    config: DataConfig,
+    *,
+    folds: int,
+    seed: int,
+    several: bool = False,
+    inputs: Collection[str] = INPUTS,
 ) -> Splits:
     """Returns the side, gold and fold of every row; the same seed gives the same splits.
 
-    A `split` column is respected; without one whole groups are held out as test. ManifestError if
-    training has no gold for some class, or if something leaks that data.allow_leaks does not name.
-    With `several` labels a row, tied rows are gold on every side.
+    Everything is drawn by a hash of seed and id, so the order of the rows plays no part (but for
+    contiguous slices). A `split` column is respected; without one whole groups are held out as
+    test. ManifestError if training has no gold for some class, or if something leaks that
+    data.allow_leaks does not name. With `several` labels a row, tied rows are gold on every side.
+    `inputs` (audio, text) are the columns that models hear or read: no other is searched for leaks.
     """
     import numpy as np
 
     table, notes = manifest.table, list(manifest.notes)
     label, target = _gold(manifest)
     kind, group, known = _groups(manifest, config, notes)
-    side = _sides(manifest, config, label, kind, group, known, seed, notes)
+    rows = GoldRows(table["id"].to_numpy().astype(str), label, group.astype(str))
+    side = _sides(manifest, config, rows, kind, known, seed, notes)
 
-    scored = side == "train"
-    role = np.where(label >= 0, "labeled", "pool").astype(object)
-    role[(side == "unlabeled")] = "pool"
     tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
-    tied &= not several
-    for name in ("dev", "test"):
-        rows = side == name
-        role[rows] = np.where((label >= 0) & ~tied, name, "unused")[rows]
-        lost = int((rows & (role == "unused")).sum())
-        if lost:
-            notes.append(f"{lost} rows of {name} have no label or several and are not used at all")
+    role = _roles(side, label, tied & (not several), notes)
     _keep_pool_apart(role, side, kind, group, known, config, notes)
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
-    notes += check_classes(manifest, has, role, scored)
+    notes += check_classes(manifest, has, role, side == "train")
 
     train = np.flatnonzero(role == "labeled")
     if config.labeled_fraction is not None or config.labeled_count is not None:
-        kept, note = draw_labels(label[train], config.labeled_fraction, config.labeled_count, seed)
+        kept, note = draw_labels(
+            rows.at(train), config.labeled_fraction, config.labeled_count, seed
+        )
         role[train] = np.where(kept, "labeled", "pool")
         notes.append(note)
     fold = np.full(len(table), -1)
     train = np.flatnonzero(role == "labeled")
-    fold[train], fold_notes = assign_folds(
-        label[train], group[train], folds, seed, kind, config.fold_method
-    )
+    fold[train], fold_notes = assign_folds(rows.at(train), folds, seed, kind, config.fold_method)
     notes += [_named(note, manifest.classes) for note in fold_notes]
     target[(role == "pool") | (role == "unused")] = 0.0
+    notes += thin_sides(role, has, manifest.classes)
+    notes += confounding_notes(table.iloc[train], label[train])
+    notes = list(dict.fromkeys(notes))  # parts and folds may say the same
     splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
-    for name in ("dev", "test"):
-        splits.notes += absent(name, splits, manifest)
-    check_leaks(manifest, splits, config)
+    check_leaks(manifest, splits, config, inputs)
     return splits
+
+
+def _roles(side: np.ndarray, label: np.ndarray, tied: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Returns labeled, pool, dev, test or unused for each row (N,), before labels are hidden."""
+    import numpy as np
+
+    role = np.where(label >= 0, "labeled", "pool").astype(object)
+    role[side == "unlabeled"] = "pool"
+    for name in ("dev", "test"):
+        here = side == name
+        role[here] = np.where((label >= 0) & ~tied, name, "unused")[here]
+        lost = int((here & (role == "unused")).sum())
+        if lost:
+            notes.append(
+                f"{counted(lost, 'row')} of {name} without a label, or with several, not used at "
+                "all"
+            )
+    return role
 
 
 def _gold(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +157,7 @@ def _groups(
     if config.group == "auto":
         why = f"all rows share one {single[0]}" if single else "no speaker, session or dialogue"
         notes.append(
-            f"warning: {why} in the manifest, so nothing keeps a speaker off two sides; results "
+            f"{WARNING}{why} in the manifest, so nothing keeps a speaker off two sides; results "
             "flatter the model if speakers repeat"
         )
     return "none", table["id"].to_numpy(dtype=object), np.zeros(len(table), dtype=bool)
@@ -141,9 +166,8 @@ def _groups(
 def _sides(
     manifest: Manifest,
     config: DataConfig,
-    label: np.ndarray,
+    rows: GoldRows,
     kind: str,
-    group: np.ndarray,
     known: np.ndarray,
     seed: int,
     notes: list[str],
@@ -151,21 +175,21 @@ def _sides(
     """Returns train, dev, test or unlabeled for each row (N,)."""
     import numpy as np
 
+    label, group = rows.label, rows.group
     given = manifest.table["split"]
     side = given.where(given.notna(), "train").to_numpy(dtype=object, copy=True)
     if config.test_groups:
         _refuse_unknown_groups(manifest, config, kind, set(group[known].tolist()))
-        held = np.isin(group.astype(str), [str(g) for g in config.test_groups])
+        held = np.isin(group, [str(g) for g in config.test_groups])
         side[held] = "test"
-        notes.append(f"test: {held.sum()} rows of {kind} {', '.join(map(str, config.test_groups))}")
+        shown = ", ".join(map(str, config.test_groups))
+        notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {shown}")
     elif config.test_fold is not None:
-        method, parts = config.fold_method, config.test_folds
         side[side != "unlabeled"] = "train"
-        rows = np.flatnonzero((side == "train") & ((label >= 0) | (method == "contiguous")))
-        fold, fold_notes = assign_folds(label[rows], group[rows], parts, seed, kind, method)
-        side[rows[fold == config.test_fold - 1]] = "test"
-        notes += [_named(note, manifest.classes) for note in fold_notes]
-        notes.append(f"test: {(side == 'test').sum()} rows, part {config.test_fold} of {parts}")
+        part = _parts(manifest, config, rows, kind, seed, notes)
+        side[part == config.test_fold] = "test"
+        held = counted(int((side == "test").sum()), "row")
+        notes.append(f"test: {held}, part {config.test_fold} of {config.test_folds}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
         shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
@@ -173,7 +197,7 @@ def _sides(
         if not counts["test"]:
             notes.append("no row is held out as test; name some with data.test_groups")
     elif config.test_fraction > 0 and (label >= 0).any():
-        held, note = _held_share(manifest, config.test_fraction, label, kind, group, seed)
+        held, note = _held_share(manifest, config.test_fraction, rows, kind, seed)
         side[held] = "test"
         notes.append(note)
     elif config.test_fraction == 0:
@@ -195,24 +219,53 @@ def _refuse_unknown_groups(
         )
 
 
-def _held_share(
-    manifest: Manifest, share: float, label: np.ndarray, kind: str, group: np.ndarray, seed: int
-) -> tuple[np.ndarray, str]:
-    """Returns the rows (N,) bool of whole groups held out at random, and a note."""
+def _parts(
+    manifest: Manifest, config: DataConfig, rows: GoldRows, kind: str, seed: int, notes: list[str]
+) -> np.ndarray:
+    """Returns the part 1, 2 ... of each row (N,) that can be held out, 0 elsewhere.
+
+    ManifestError if there are fewer groups than parts.
+    """
     import numpy as np
 
-    chosen = choose_groups(label, group, len(manifest.classes), share, seed)
+    method, parts = config.fold_method, config.test_folds
+    open_ = (manifest.table["split"] != "unlabeled").to_numpy()
+    among = np.flatnonzero(open_ & ((rows.label >= 0) | (method == "contiguous")))
+    groups = len(np.unique(rows.group[among]))
+    if method == "grouped" and kind != "none" and groups < parts:
+        finer = next((k for k in GROUP_KINDS if manifest.table[k].nunique() >= parts), None)
+        remedies = [f"set data.test_folds={groups}"] * (groups > 1)
+        remedies += [f"hold out whole {finer}s with data.group={finer}"] * (finer is not None)
+        remedies += ["leave data.test_fold out"] * (not remedies)
+        raise ManifestError(
+            f"{manifest.path}: the labelled rows come from {counted(groups, kind)}, fewer than the "
+            f"{parts} parts of whole {kind}s that are to be held out; {', or '.join(remedies)}"
+        )
+    fold, fold_notes = assign_folds(rows.at(among), parts, seed, kind, method)
+    part = np.zeros(len(rows), dtype=int)
+    part[among] = fold + 1
+    notes += [_named(note, manifest.classes) for note in fold_notes]
+    return part
+
+
+def _held_share(
+    manifest: Manifest, share: float, rows: GoldRows, kind: str, seed: int
+) -> tuple[np.ndarray, str]:
+    """Returns the rows (N,) bool of whole groups held out by draw, and a note."""
+    import numpy as np
+
+    gold = rows.at(np.flatnonzero(rows.label >= 0))
+    chosen = choose_groups(gold, len(manifest.classes), share, seed)
     if not chosen:
         raise ManifestError(
             f"{manifest.path}: the labelled rows belong to one {kind}, which cannot stand on "
             "both sides; set data.group=none, name another kind, or set data.test_fraction=0"
         )
-    held = np.isin(group.astype(str), sorted(chosen))
+    held = np.isin(rows.group, sorted(chosen))
     shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
-    plural = "s" * (len(chosen) > 1)
-    what = f"{len(chosen)} {kind}{plural} held out whole{shown}"
-    what = f"of {what}" if kind != "none" else "at random"
-    return held, f"test: {held.sum()} of {len(group)} rows, {what}, by seed {seed}"
+    what = f"of {counted(len(chosen), kind)} held out whole{shown}"
+    what = what if kind != "none" else "at random"
+    return held, f"test: {held.sum()} of {len(rows)} rows, {what}, by seed {seed}"
 
 
 def _keep_pool_apart(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checksums import derived
 from ..errors import RunError
 from ..files import read_json, write_text
 from ..formulas import unguarded
@@ -23,7 +24,9 @@ METRICS = {"accuracy": "accuracy", **SCORES, "ece": "calibration error", "aurc":
 def write_report(run: str | Path) -> Path:
     """Writes report.html into a run's folder and returns its path."""
     path = Path(run, "report.html")
-    write_text(path, render(run))
+    text = render(run)
+    with derived(path):
+        write_text(path, text)
     return path
 
 

@@ -9,21 +9,7 @@ import numpy as np
 
 from pseudo_label.reliability import as_array, aurc, brier, ece, nll
 
-from .bootstrap import Interval, bootstrap, metrics_from_confusion, paired_bootstrap, ratio
-
-__all__ = [
-    "Interval",
-    "Metrics",
-    "PseudoReport",
-    "affect_scores",
-    "bootstrap",
-    "confusion",
-    "mcnemar",
-    "metrics_from_confusion",
-    "paired_bootstrap",
-    "pseudo_report",
-    "score",
-]
+from .intervals import intervals, ratio
 
 # Letters: N rows, C classes.
 
@@ -195,18 +181,16 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 MAIN_METRICS = ("accuracy", "waf", "macro_f1", "uar")  # those that get an interval
 
 
-def measured(probs: Any, label: Any, group: Any, classes: list[str], seed: int) -> dict[str, Any]:
-    """Returns all metrics of gold rows and a grouped bootstrap interval of the main ones.
+def measured(probs: Any, label: Any, group: Any, classes: list[str]) -> dict[str, Any]:
+    """Returns all metrics of gold rows and the interval over groups of the main ones.
 
     Args:
         probs: (N, C) probabilities.
         label: (N,) true classes.
         group: (N,) speaker or other group of each row.
         classes: C names in order.
-        seed: of the resamples.
     """
     found = score(probs, label, classes).to_dict()
-    found["intervals"] = {
-        name: bootstrap(probs, label, group, name, seed=seed).to_dict() for name in MAIN_METRICS
-    }
+    every = intervals([probs], label, group)
+    found["intervals"] = {name: every[name].to_dict() for name in MAIN_METRICS}
     return found

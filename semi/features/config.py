@@ -10,7 +10,7 @@ from models.encoders import ArrayConfig, SpeechConfig, TextConfig
 
 from ..data.config import DataConfig
 
-STANDARDIZE = ("global", "speaker", "none")
+STANDARDIZE = ("auto", "global", "speaker", "none")
 
 
 @dataclass
@@ -19,8 +19,12 @@ class FeaturesConfig:
 
     store: str = "feature_store"
     """Folder of the feature store; may be shared by any number of runs and machines."""
-    standardize: str = "global"
-    """Mean 0 and deviation 1 on training rows: global | speaker (each speaker's own) | none."""
+    standardize: str = "auto"
+    """Mean 0, deviation 1 on training rows: auto | global | speaker (each speaker's own) | none.
+
+    auto chooses between global and speaker by gold out-of-fold; global where no speaker is known
+    or fewer than 20 rows of training are labelled.
+    """
     clamp: float = 5.0
     """Standardised values are cut at +- this; 0 = never."""
     pca: int | None = None
@@ -68,11 +72,11 @@ class EncodersConfig:
                     "digits and _ other than speech, text and fused"
                 )
 
-
-def keeps_frames(encoders: EncodersConfig) -> bool:
-    """Says whether any modality keeps its frames (pooling: frames)."""
-    sections = (encoders.speech, encoders.text, *encoders.extra.values())
-    return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
+    @property
+    def keeps_frames(self) -> bool:
+        """Says whether any modality keeps its frames (pooling: frames)."""
+        sections = (self.speech, self.text, *self.extra.values())
+        return any(s.pooling == "frames" and getattr(s, "model", "") != "none" for s in sections)
 
 
 class ExtractionConfig(Protocol):

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import AudioError, EncoderError, SemiError
-from .merge import Failure, Shard, leftovers, read_quarantine
+from .merge import Shard, leftovers
 from .progress import Progress
+from .quarantine import Failure, read_quarantine
 from .shards import Pending, PlanGone, Worker, begin, cut
 from .sources import Source
 from .store import Shelf, Snapshot
@@ -127,7 +128,11 @@ def _loader(source: Source, encoder: Any) -> Callable[[int], Any]:
         return source.load
     from models.encoders.transport import as_pcm
 
-    return lambda row: as_pcm(source.load(row))
+    def load(row: int) -> Any:
+        sound = source.load(row)
+        return as_pcm(sound) if isinstance(sound, np.ndarray) else sound
+
+    return load
 
 
 def _shard(

@@ -17,7 +17,7 @@ from ..errors import EncoderError
 from ..formulas import guarded
 from .config import ExtractionConfig
 from .keys import FileKeys
-from .merge import read_quarantine
+from .quarantine import read_quarantine
 from .sources import Limits, Source, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
 

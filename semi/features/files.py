@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import secrets
 import socket
@@ -55,17 +54,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def file_sha256(path: str | Path) -> str:
-    """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        block = bytearray(1 << 20)
-        view = memoryview(block)
-        while size := file.readinto(block):
-            digest.update(view[:size])
-    return digest.hexdigest()
 
 
 class Lock:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import file_sha256, locked, remove_leftovers, write_whole
+from ..checksums import file_sha256
+from .files import locked, remove_leftovers, write_whole
 
 KEY = np.dtype("S64")  # 64 hexadecimal digits of a SHA-256; b"" = the row has nothing here
 _SETTLED_NS = 20_000_000  # a file changed more recently might change again within one clock tick
@@ -68,8 +70,8 @@ class FileKeys:
             if not self._new:
                 return
             known = {**_read_memory(self.memory), **self._new}
-            lines = [f"{sha} {a} {b} {c} {p}\n" for p, (a, b, c, sha) in sorted(known.items())]
-            text = "".join(lines).encode("utf-8", "surrogateescape")
+            lines = [f"{sha} {a} {b} {c} {p}" for p, (a, b, c, sha) in sorted(known.items())]
+            text = b"".join(_guarded(line.encode("utf-8", "surrogateescape")) for line in lines)
             write_whole(self.memory, lambda file: file.write(text))
         self._known, self._new = known, {}
 
@@ -96,15 +98,25 @@ def _stamp(path: str) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def _guarded(line: bytes) -> bytes:
+    return f"{zlib.crc32(line):08x} ".encode() + line + b"\n"
+
+
 def _read_memory(memory: Path | None) -> dict[str, tuple[int, int, int, str]]:
+    """Returns what the memory file knows; a line that changed costs one more hashing, no more."""
     known: dict[str, tuple[int, int, int, str]] = {}
     if memory is None or not memory.is_file():
         return known
-    for line in memory.read_text("utf-8", "surrogateescape").split("\n"):
-        parts = line.split(" ", 4)
-        try:  # a line that makes no sense costs one more hashing, nothing else
+    for line in memory.read_bytes().split(b"\n"):
+        if line[8:9] == b" ":  # lines of earlier versions begin with the 64 digits of the hash
+            if _guarded(line[9:]) != line + b"\n":
+                continue
+            line = line[9:]
+        parts = line.decode("utf-8", "surrogateescape").split(" ", 4)
+        try:
             sha, size, changed, touched, path = parts
-            known[path] = (int(size), int(changed), int(touched), sha)
+            if len(sha) == 64:
+                known[path] = (int(size), int(changed), int(touched), sha)
         except ValueError:
             continue
     return known

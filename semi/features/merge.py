@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import shutil
@@ -15,21 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checksums import file_sha256, guarded
 from ..errors import StoreError
-from ..formulas import guarded, unguarded
-from .files import Lock, file_sha256, sync_folder, temporary, write_whole
+from .files import Lock, sync_folder, temporary, write_whole
 from .keys import KEY
-from .store import FORMAT, INDEX, Shelf, Snapshot, json_bytes, mark, read_json
-
-
-@dataclass
-class Failure:
-    """One item that could not be encoded."""
-
-    key: str
-    id: str
-    path: str
-    reason: str
+from .quarantine import Failure, write_quarantine
+from .store import FORMAT, INDEX, Shelf, Snapshot, item_crcs, mark, read_json
 
 
 @dataclass
@@ -82,11 +71,13 @@ def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
     An item that is there already stays as it is, so merging twice changes nothing.
     """
     old = shelf.open()
+    if len(old) and old.crc is None:  # format 1: from now on each item has a checksum
+        old = shelf.open(verify=True)
     failures: list[Failure] = []
     parts: list[_Part] = []
     if len(old):
         lengths = None if old.offsets is None else np.diff(old.offsets)
-        parts.append(_Part(None, old.keys, old.seconds, lengths, old.shape))
+        parts.append(_Part(None, old.keys, old.seconds, lengths, old.shape, old.crc))
     for path in sorted(paths):
         shard = Shard.load(path)
         if shard is None:
@@ -102,7 +93,7 @@ def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
         if len(keys) > len(old):
             _write(shelf, old, parts, keys, first, lock)
     snapshot = shelf.open()
-    _write_quarantine(shelf, failures, snapshot)
+    write_quarantine(shelf, failures, snapshot)
     return snapshot
 
 
@@ -130,15 +121,6 @@ def leftovers(shelf: Shelf) -> list[Path]:
     return found
 
 
-def read_quarantine(shelf: Shelf) -> dict[str, str]:
-    """Returns the reason for each item that could not be encoded, by key."""
-    path = shelf.folder / "quarantine.csv"
-    if not path.exists():
-        return {}
-    with open(path, encoding="utf-8", newline="") as file:
-        return {row["key"]: unguarded(row["reason"]) for row in csv.DictReader(file)}
-
-
 @dataclass
 class _Part:
     """One source of items: a shard file, or the old store where `path` is None."""
@@ -148,6 +130,7 @@ class _Part:
     seconds: np.ndarray
     lengths: np.ndarray | None
     shape: tuple[int, ...]
+    crc: np.ndarray | None = None  # (n,) of items whose checksums are known
 
 
 def _check_kind(shelf: Shelf, first: _Part, other: _Part) -> None:
@@ -180,15 +163,16 @@ def _write(
     target, listing = temporary(shelf.folder / "data"), temporary(shelf.folder / "index")
     try:
         data = _allocate(target, (int(offsets[-1]), *parts[0].shape))
-        begin = 0
+        begin, crc = 0, np.zeros(len(keys), np.uint32)
         for part in parts:
-            _scatter(data, offsets, place[begin : begin + len(part.keys)], part, old)
+            _scatter(data, crc, offsets, place[begin : begin + len(part.keys)], part, old)
             begin += len(part.keys)
             lock.beat()
         data.flush()
         del data
-        index = np.empty(len(keys), INDEX)
+        index = np.empty(len(keys), INDEX[FORMAT])
         index["key"], index["seconds"], index["frames"] = keys, seconds, frames
+        index["crc"] = crc
         with open(listing, "wb") as file:
             np.save(file, index)
         about = {
@@ -198,7 +182,7 @@ def _write(
             "data": _settle(target, "data"),
             "index": _settle(listing, "index"),
         }
-        write_whole(shelf.folder / "store.json", lambda file: file.write(json_bytes(about)))
+        write_whole(shelf.folder / "store.json", lambda file: file.write(guarded(about).encode()))
     except OSError as error:
         target.unlink(missing_ok=True)
         listing.unlink(missing_ok=True)
@@ -220,9 +204,14 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 
 def _scatter(
-    data: np.ndarray, offsets: np.ndarray, place: np.ndarray, part: _Part, old: Snapshot
-) -> None:
-    """Copies a part's items to where they belong."""
+    data: np.ndarray, crc: np.ndarray, offsets: np.ndarray, place: np.ndarray, part: _Part,
+    old: Snapshot,
+) -> None:  # fmt: skip
+    """Copies a part's items, and their checksums, to where they belong.
+
+    An item that was stored before keeps the checksum it was stored with, so that bit rot is not
+    given a new one.
+    """
     take = np.flatnonzero(place >= 0)
     if not len(take):
         return
@@ -233,11 +222,14 @@ def _scatter(
             raise OSError(f"{part.path} vanished or was damaged while it was read")
         source = shard.data
     assert source is not None
+    lengths = np.ones(len(part.keys), np.int64) if part.lengths is None else part.lengths
+    begin = np.concatenate([[0], lengths.cumsum()])
+    known = item_crcs(source, begin) if part.crc is None else part.crc
+    crc[place[take]] = known[take]
     if part.lengths is None:
         for rows in np.array_split(take, max(1, len(take) // 4096)):
             data[place[rows]] = source[rows]
         return
-    begin = np.concatenate([[0], part.lengths.cumsum()])
     for i in take:
         data[offsets[place[i]] : offsets[place[i] + 1]] = source[begin[i] : begin[i + 1]]
 
@@ -252,25 +244,3 @@ def _settle(path: Path, kind: str) -> dict[str, str | int]:
     sync_folder(path.parent)
     mark(final, sha256)
     return {"name": final.name, "bytes": final.stat().st_size, "sha256": sha256}
-
-
-def _write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot) -> None:
-    """Adds the failures to quarantine.csv and takes out what has been encoded since."""
-    path = shelf.folder / "quarantine.csv"
-    rows: dict[str, dict[str, str]] = {}
-    if path.exists():
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = {row["key"]: row for row in csv.DictReader(file)}
-    rows.update({f.key: {k: guarded(v) for k, v in vars(f).items()} for f in failures})
-    names = sorted(rows)
-    present = snapshot.find(np.array(names, KEY)) >= 0
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["key", "id", "path", "reason"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[name] for name, stored in zip(names, present, strict=True) if not stored)
-    if present.all():
-        path.unlink(missing_ok=True)
-        return
-    content = text.getvalue().encode("utf-8", "backslashreplace")
-    if not path.exists() or path.read_bytes() != content:
-        write_whole(path, lambda file: file.write(content))

@@ -15,8 +15,6 @@ from .keys import KEY, FileKeys, segment_key, text_key
 if TYPE_CHECKING:
     import pandas as pd
 
-BYTES_PER_SECOND = 32_000  # a guess at the length of a sound whose header cannot be read
-
 
 @dataclass
 class Source:
@@ -62,27 +60,29 @@ def text_source(table: pd.DataFrame, column: str = "text") -> Source:
 def audio_source(
     table: pd.DataFrame, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
 ) -> Source:
-    """Returns the sounds of a table; the columns `start` and `end` (seconds) mark a part of one."""
+    """Returns the sounds of a table, paths or Waveforms; `start` and `end` are seconds in them."""
+    from ..data.audio import Span, header_seconds, load_sound
+    from ..data.waveforms import Waveform
+
+    memory = {
+        row: item for row, item in enumerate(_column(table, "audio")) if isinstance(item, Waveform)
+    }
     paths = _paths(table, "audio", root)
     start, end = _seconds(table, "start"), _seconds(table, "end")
     files, problems = _keys_of_files(paths, file_keys, workers)
+    for row, item in memory.items():
+        paths[row], files[row] = item.name, item.key()
     keys = [segment_key(k, s, e) if k else "" for k, s, e in zip(files, start, end, strict=True)]
 
-    def load(row: int) -> np.ndarray:
-        from ..data.audio import load_audio
-
-        return load_audio(
-            paths[row],
-            start=start[row],
-            end=end[row],
-            min_seconds=limits.min_seconds,
-            max_seconds=limits.max_seconds,
-        )
+    def load(row: int) -> Any:
+        span = Span(start[row], end[row], limits.min_seconds, limits.max_seconds)
+        return load_sound(memory.get(row, paths[row]), span)
 
     def size(row: int) -> float:
         begin, stop = start[row] or 0.0, end[row]
-        whole = _header_seconds(paths[row]) if stop is None else stop
-        return max(0.0, whole - begin)
+        if stop is None:
+            stop = memory[row].seconds if row in memory else header_seconds(paths[row])
+        return max(0.0, stop - begin)
 
     return Source("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
 
@@ -92,37 +92,23 @@ def array_source(
 ) -> Source:
     """Returns the precomputed arrays of a table, found by a column of paths or by utterance id.
 
-    A row without a file, or whose id is unknown, lacks the modality. Arrays found by id are keyed
-    by it: what the folder or file holds is part of the encoder's identity.
+    A row without a file, or whose id is unknown, lacks the modality. Each array is keyed by the
+    content of its file; in one file for all, by that and its id.
     """
     ids = _ids(table)
     items = _paths(table, encoder.column, "") if encoder.column else ids
     found = [encoder.path_of(item) if item else None for item in items]
     paths = ["" if path is None else str(path) for path in found]
-    problems: dict[int, str] = {}
-    if encoder.column:
-        keys, problems = _keys_of_files(paths, file_keys, workers)
-    else:
-        keys = [text_key(name) if path else "" for name, path in zip(ids, paths, strict=True)]
+    keys, problems = _keys_of_files(paths, file_keys, workers)
     one_file = getattr(encoder, "corpus", None) is not None
+    if one_file:
+        keys = [text_key(f"{k} {name}") if k else "" for k, name in zip(keys, ids, strict=True)]
+    encoder.settle(item for item, path in zip(items, paths, strict=True) if path)
 
     def size(row: int) -> float:
         return 1.0 if one_file else float(os.path.getsize(paths[row]))
 
     return Source("array", np.array(keys, KEY), ids, paths, lambda row: items[row], size, problems)
-
-
-def _header_seconds(path: str) -> float:
-    import soundfile
-
-    try:
-        about = soundfile.info(path)
-        return about.frames / about.samplerate
-    except (RuntimeError, OSError, ZeroDivisionError):  # decoding will say what is wrong
-        try:
-            return os.path.getsize(path) / BYTES_PER_SECOND
-        except OSError:
-            return 0.0
 
 
 def _keys_of_files(

@@ -151,7 +151,9 @@ class Standardizer:
     ) -> tuple[Standardizer, Tensor]:
         """Returns an empty standardizer that knows the training speakers, and each row's (N,)."""
         config = config or FeaturesConfig()
-        new = cls(config.standardize, config.clamp, config.speaker_shrink, config.pca)
+        # auto is settled by `semi.self_training.scaling`; where nobody asked, it is global
+        mode = "global" if config.standardize == "auto" else config.standardize
+        new = cls(mode, config.clamp, config.speaker_shrink, config.pca)
         names = _named(speakers, len(rows))
         if new.mode == "speaker":
             new.speakers = sorted({n for n, used in zip(names, rows.tolist(), strict=True) if used})

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import StoreError
 from .extract import look_up, make_sources
-from .merge import read_quarantine
+from .quarantine import read_quarantine
 from .sources import Limits, Source
 from .store import FeatureStore, Shelf, Snapshot
 from .tensors import Features, Frames

@@ -28,6 +28,7 @@ def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]
             f"{path}: its manifest has no column {column}{nearest(column, list(table.columns))}; "
             f"it has {', '.join(map(str, table.columns))}"
         )
+    table = table.set_index("id").reindex(predictions.ids)  # the file has an order of its own
     values = table[column].astype(object).where(table[column].notna(), "(none)").astype(str)
     rows, parts = predictions.scored("test"), {}
     name = main_metric(predictions.kind)

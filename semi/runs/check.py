@@ -16,8 +16,8 @@ from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import Splits
 from ..errors import ConfigError, ManifestError, setting
-from ..features.extract import open_encoders
-from ..training.rows import read_rows
+from ..features.extract import explained, open_encoders
+from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
     from ..data.config import DataConfig
@@ -106,13 +106,14 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
     notes = _open_encoders(config)
-    leaks = leak_report(manifest, splits, content_key)
+    leaks = leak_report(manifest, splits, content_key, inputs_of(config.encoders))
     return Checked(config, manifest, splits, leaks, check_audio(manifest, config.data), notes)
 
 
 def _open_encoders(config: Config) -> list[str]:
     """Opens the encoders that need no network, so that wrong ones are told; names the others."""
     from models.encoders.hub import is_hub_name
+    from models.encoders.names import refuse_near_miss
 
     config, notes = deepcopy(config), []
     sections = {"speech": config.encoders.speech, "text": config.encoders.text}
@@ -120,6 +121,8 @@ def _open_encoders(config: Config) -> list[str]:
         path = Path(section.model).expanduser()
         at_hand = section.model in BUILT_IN or path.suffix == ".pt" or path.is_dir()
         if not at_hand and is_hub_name(section.model):
+            with explained(name):
+                refuse_near_miss(section.model, f"encoders.{name}.model")
             notes.append(
                 f"encoders.{name}.model={section.model}: not looked for; the hub model is fetched "
                 "when it is first used"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import RunError, SemiError
 from ..evaluation.text import round_records
-from ..files import read_csv, read_json, write_table
+from ..files import read_json, read_table, write_table
 from ..self_training.run_dir import Run
 from .by_value import by_value, is_ensemble, manifest_of
 from .comparison import Comparison
@@ -171,12 +171,13 @@ def _guess_group(run: Run) -> str:
     from ..data.config import GROUP_KINDS
     from ..data.manifest import load_manifest
 
-    splits = read_csv(run.path / "splits.csv")
+    splits = read_table(run.path / "splits.csv")
     try:
         manifest = load_manifest(run.config.data.manifest, run.config.data).table
     except (SemiError, OSError):
         return "?"
     group = splits["group"].tolist()
+    manifest = manifest.set_index("id").reindex(splits["id"])  # either may have another order
     for kind in GROUP_KINDS:
         given = manifest[kind].tolist()
         known = [(g, v) for g, v in zip(group, given, strict=True) if isinstance(v, str)]

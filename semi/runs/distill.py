@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from ..checksums import derived, is_current
 from ..config import schema as settings
 from ..config.schema import Config
-from ..errors import RunError
-from ..evaluation.bootstrap import Interval, paired_bootstrap
-from ..evaluation.multitask import affect_sums, multi_sums, paired_intervals
+from ..errors import RunError, reading
+from ..evaluation.intervals import Interval, paired_interval
+from ..evaluation.multitask import affect_sums, multi_sums, of_sums
 from ..evaluation.names import METRIC_NAMES
 from ..files import read_json, replacing, write_json
 from ..self_training.final_student import taught_round
 from ..self_training.frame import Ending, RunFrame, RunResult, run_frame
+from ..self_training.integrity import check_run
 from ..self_training.model_dir import TENSORS, find_model
 from ..self_training.record import shipped_prediction
 from ..self_training.rounds import warm_start
@@ -61,7 +64,7 @@ def distill(
     labels = soft_labels(teacher)
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
         _bind_teacher(frame.run, teacher)
-        dataset = frame.ready.dataset
+        dataset, config = frame.ready.dataset, frame.run.config
         alone, taught = _two_rounds(dataset, config, labels, frame)
         return frame.finish(Ending(
             alone, taught, 1, "max_rounds",
@@ -76,6 +79,7 @@ def _student_config(teacher: str | Path, config: Config) -> Config:
     """Returns the student's settings on the teacher's data, splits and folds."""
     run = Run.open(teacher)
     result_of(run)
+    check_run(teacher)
     settings.refuse_recipe(config, "semi distill")
     if not STUDENTS[config.model.kind].by_steps:
         raise RunError(
@@ -186,27 +190,32 @@ def _gap(
         truth = dataset.affect[rows].cpu().numpy()
         values = (a.affect.cpu().numpy() for a in (student, baseline) if a.affect is not None)
         sums = [affect_sums(value, truth) for value in values]
-        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+        return of_sums(sums[0], sums[1], group)[name]
     if dataset.multi is not None:
         truth = dataset.multi[rows].cpu().numpy()
         sums = [multi_sums(probs, truth) for probs in both]
-        return paired_intervals(sums[0], sums[1], group, config.seed)[name]
+        return of_sums(sums[0], sums[1], group)[name]
     label = dataset.label[rows].cpu().numpy()
-    return paired_bootstrap(*both, label, group, name, seed=config.seed)
+    return paired_interval(*both, label, group, name)
 
 
 def soft_labels(path: str | Path) -> SoftLabels:
     """Returns what a finished run says of its training rows; read back where it was stored."""
     kept = Path(path, TEACHER)
-    finished = Path(path, "result.json")
-    stored = kept.is_file() and finished.is_file()
-    if stored and kept.stat().st_mtime_ns >= finished.stat().st_mtime_ns:
-        with np.load(kept, allow_pickle=False) as held:
-            if held["gold"].ndim == 3:  # else of an earlier version
-                return SoftLabels(**{k: held[k] for k in held.files if k != "classes"},
-                                  classes=held["classes"].tolist())  # fmt: skip
+    if is_current(kept):
+        with (
+            reading(kept, "what a teacher said", "delete it, and it is made again"),
+            np.load(kept, allow_pickle=False) as held,
+        ):
+            arrays = {k: held[k] for k in held.files}
+        return SoftLabels(**arrays | {"classes": arrays["classes"].tolist()})
     done = reopen(path)
     labels = words_of(done.dataset, done.state)
-    with replacing(kept) as temporary, open(temporary, "wb") as target:
+    with (
+        suppress(RunError, OSError),  # where it cannot be kept it is made again
+        derived(kept),
+        replacing(kept) as temporary,
+        open(temporary, "wb") as target,
+    ):
         np.savez(target, **{k: v for k, v in vars(labels).items() if v is not None})
     return labels

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checksums import seal
 from ..errors import RunError
 from ..evaluation.text import percent, scored, table
 from ..files import write_dir, write_json
@@ -126,6 +127,7 @@ def _write(done: Mixed, vote: Predictions, paths: list[str]) -> None:
             "weights": done.weights, "how": done.how, "classes": done.classes,
             "metrics": done.metrics, "gain": done.gain, "notes": done.notes,
         })  # fmt: skip
+        seal(folder)
 
 
 def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[torch.Tensor, str]:

@@ -14,6 +14,7 @@ from ..evaluation.multitask import AFFECT
 from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
 from ..evaluation.text import percent, table
 from ..files import read_json
+from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
@@ -72,6 +73,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
     opened = Run.open(run)
+    check_run(run)
     if split == "oof" or not TASKS[opened.config.task.kind].one_class:
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
@@ -100,8 +102,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     if not scored.any():
         raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
     metrics = measured(
-        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes,
-        config.seed,
+        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes
     )  # fmt: skip
     return Evaluation(str(run), split, manifest.classes, metrics, lost)
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from ..errors import SemiError
-from ..features.config import keeps_frames
 from ..self_training.model_dir import Model, load_model, same_encoder
 from ..training.teacher import answer
 
@@ -96,7 +95,7 @@ def _by_turns(calls: Sequence[Callable[[], int] | None], repeats: int) -> list[f
 
 def _alone(model: Model) -> Callable[[], int]:
     """Returns a call that labels one row of features and returns 1."""
-    dims, frames = model.ensemble.dims, keeps_frames(model.config.encoders)
+    dims, frames = model.ensemble.dims, model.config.encoders.keeps_frames
     shape = (1, model.config.features.max_frames) if frames else (1,)  # as long as they may be
     values = {m: torch.zeros(*shape, d) for m, d in dims.items()}
     return partial(_label_features, model, values, torch.ones(1, len(dims), dtype=torch.bool))
@@ -167,7 +166,7 @@ def _pipeline(model: Model, table: pd.DataFrame) -> _Pipeline:
 
 def _label_rows(pipeline: _Pipeline, rows: int) -> int:
     """Labels the first rows one by one, from the file on, and returns how many they are."""
-    label = _label_frames if keeps_frames(pipeline.model.config.encoders) else _label_vectors
+    label = _label_frames if pipeline.model.config.encoders.keeps_frames else _label_vectors
     for row in range(rows):
         label(pipeline, row)
     return rows

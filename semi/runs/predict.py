@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
 from ..files import check_table, write_table
+from .new_arrays import parse_arrays, read_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,7 @@ class Predictor:
         texts: Sequence[str | None] | None = None,
         *,
         store: str | Path | None = None,
+        arrays: Mapping[str, str | Path] | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
         """Returns one row an utterance: id, label, confidence, p_<class>, each modality's vote.
@@ -60,12 +62,14 @@ class Predictor:
             audio: (N,) files, or a manifest's table with its columns.
             texts: (N,) what was said; None = unknown.
             store: feature store to read from and add to; None = a temporary one.
+            arrays: modality -> .npz file or folder, in place of what the model was trained on.
             progress: show a bar while features are extracted.
         """
         given: Any = audio
         table = given if hasattr(given, "columns") else utterances(given, texts)
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
+        read_from(self.model.config.encoders, arrays or {})
         with ExitStack() as stack:
             if store is None:
                 # a stored feature is found again by its content, so a temporary store is only slow
@@ -77,7 +81,6 @@ class Predictor:
         self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        from ..features.config import keeps_frames
         from ..features.extract import open_encoders
         from ..features.read import read_features
         from ..features.sequences import sequences
@@ -89,7 +92,7 @@ class Predictor:
         encoders = {name: e for name, e in opened.items() if name in model.identities}
         raw = read_features(
             table, encoders, store, Limits(data.min_seconds, data.max_seconds),
-            workers=data.workers, frames=keeps_frames(model.config.encoders), some=True,
+            workers=data.workers, frames=model.config.encoders.keeps_frames, some=True,
             progress=progress,
         )  # fmt: skip
         for name, count in raw.extraction.modalities.items():
@@ -196,6 +199,7 @@ def predict(
     texts: Sequence[str] = (),
     *,
     manifest: str | Path | None = None,
+    arrays: Sequence[str] = (),
     output: str | Path | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went."""
@@ -220,7 +224,9 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store = _manifest_table(predictor, manifest)
-    answers = predictor.predict(table, store=store, progress=manifest is not None)
+    answers = predictor.predict(
+        table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
+    )
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)

@@ -16,7 +16,8 @@ from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.text import percent, table
 from ..files import read_json
 from ..self_training.checkpoints import RECORD, read_round
-from ..self_training.pool import assumed_shares, graph_features, pool_of
+from ..self_training.integrity import check_run
+from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
 from ..self_training.rounds import coverage_at
 from ..self_training.run_dir import Run
@@ -77,6 +78,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
         overrides: key=value of the selection, such as rule=margin; "select." may stand before.
     """
     opened = Run.open(run)
+    check_run(run)
     settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides]
     # the run's file holds what its recipe chose already
     overrides = [*settings, "recipe=none"]
@@ -119,17 +121,9 @@ def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
     if not kept:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
     accepted = len(kept) - 1  # the warm start is none
-    pool = pool_of(
-        dataset,
-        read_round(run.round_dir(kept[-1]), dataset),
-        dataset.folds,  # the chain that holds nothing out
-        config.select,
-        rate=coverage_at(config, accepted, False),
-        number=kept[-1] + 1,
-        features=graph_features(dataset, config.select),
-        assumed=assumed_shares(dataset, config.train),
-    )
-    return pool, kept[-1], accepted
+    state, rate = read_round(run.round_dir(kept[-1]), dataset), coverage_at(config, accepted, False)
+    pools = Pools(dataset, state, config, rate, kept[-1] + 1)
+    return pools.of(dataset.folds), kept[-1], accepted  # the chain that holds nothing out
 
 
 def _hidden(dataset: Dataset, selection: Selection) -> PseudoReport | None:

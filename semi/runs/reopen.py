@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..checksums import derived, is_current
 from ..errors import RunError
-from ..files import read_json
+from ..files import read_json, read_table
+from ..self_training.chain import is_finished
 from ..self_training.checkpoints import read_round
+from ..self_training.integrity import check_run, inspect_folder, refuse
 from ..self_training.model_dir import Model, load_model
 from ..self_training.prepare import Prepared, load_dataset
 from ..self_training.run_dir import Run
@@ -42,7 +45,7 @@ class Finished:
 def result_of(run: Run) -> dict:
     """Returns result.json, or raises RunError where the run is not finished."""
     result = read_json(run.path / "result.json")
-    if result is None:
+    if result is None or not is_finished(run.path):
         raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
     return result
 
@@ -99,21 +102,20 @@ def predictions_of(path: str | Path) -> Predictions:
     path = Path(path)
     kept = path / PROBS
     if (ensemble := read_json(path / ENSEMBLE)) is not None:
-        import pandas as pd
-
-        table, kind = pd.read_parquet(kept), ensemble.get("kind", "single")
+        found = inspect_folder(path)
+        refuse(path, found.problems)
+        table, kind = read_table(kept), ensemble.get("kind", "single")
         return Predictions.from_table(path.name, table, ensemble["manifest"], kind)
     run = Run.open(path)
     result_of(run)
-    finished = (path / "result.json").stat().st_mtime_ns
-    if kept.is_file() and kept.stat().st_mtime_ns >= finished:
-        import pandas as pd
-
-        sha256, kind = (path / "manifest.sha256").read_text().strip(), run.config.task.kind
+    check_run(path)
+    if is_current(kept):
+        kind, sha256 = run.config.task.kind, run.manifest_sha256()
         with suppress(KeyError):  # written before runs of every kind were: made again
-            return Predictions.from_table(path.name, pd.read_parquet(kept), sha256, kind)
+            return Predictions.from_table(path.name, read_table(kept), sha256, kind)
     answers = say(reopen(path))
-    write_predictions(kept, answers)
+    with suppress(RunError, OSError), derived(kept):  # where it cannot be kept it is made again
+        write_predictions(kept, answers)
     return answers
 
 

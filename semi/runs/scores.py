@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..config.task import TaskConfig
-from ..evaluation.bootstrap import Interval, paired_bootstrap
+from ..evaluation.intervals import Interval, intervals
 from ..evaluation.metrics import mcnemar, measured
 from ..evaluation.multitask import (
     AFFECT,
@@ -19,13 +19,12 @@ from ..evaluation.multitask import (
     affect_sums,
     multi_measured,
     multi_sums,
-    paired_intervals,
+    of_sums,
 )
 from ..evaluation.names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .predictions import Predictions
 
 VALUES = AFFECT_NAMES | {"valence_ccc": "valence CCC", "arousal_ccc": "arousal CCC"}
-SEED = 0  # of the bootstrap: the same resamples for every run
 
 
 @dataclass
@@ -71,22 +70,22 @@ def score_rows(predictions: Predictions, rows: np.ndarray, asked: int | None = N
     task = predictions.task
     if predictions.several is not None:
         metrics = multi_measured(
-            predictions.probs[rows], predictions.several[rows], group, predictions.classes, SEED
+            predictions.probs[rows], predictions.several[rows], group, predictions.classes
         )
         _add(done, metrics, MULTI_NAMES)
     elif task.kind != "affect":
         metrics = measured(
-            predictions.probs[rows], predictions.label[rows], group, predictions.classes, SEED
+            predictions.probs[rows], predictions.label[rows], group, predictions.classes
         )
         _add(done, metrics, SINGLE_NAMES)
     if task.affect and predictions.affect is not None and predictions.affect_truth is not None:
         value, truth = predictions.affect[rows], predictions.affect_truth[rows]
         value = np.where(np.isnan(value), np.nanmean(truth, 0), value)  # a member without any
-        metrics = affect_measured(value, truth, group, SEED)
+        metrics = affect_measured(value, truth, group)
         for name in AFFECT:
             done.metrics |= {f"{name}_{k}": metrics[name][k] for k in ("ccc", "pearson", "rmse")}
         done.metrics["ccc"] = metrics["ccc"]
-        done.intervals |= paired_intervals(affect_sums(value, truth), None, group, SEED)
+        done.intervals |= of_sums(affect_sums(value, truth), None, group)
     return done
 
 
@@ -107,7 +106,7 @@ class Gap:
 
 
 def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
-    """Returns the differences one - other, each with its paired bootstrap interval over groups."""
+    """Returns the differences one - other, each with its paired interval over groups."""
     asked = one.rows(split)
     rows = asked[one.answered[asked] & other.answered[asked]]
     group, differences, p = one.group[rows], {}, None
@@ -116,15 +115,11 @@ def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
     probs, other_probs = one.probs[rows], other.probs[rows]
     if one.several is not None:
         truth = one.several[rows]
-        differences |= paired_intervals(
-            multi_sums(probs, truth), multi_sums(other_probs, truth), group, SEED
-        )
+        differences |= of_sums(multi_sums(probs, truth), multi_sums(other_probs, truth), group)
     elif one.kind != "affect":
         label = one.label[rows]
-        differences |= {
-            k: paired_bootstrap(probs, other_probs, label, group, k, seed=SEED)
-            for k in SINGLE_NAMES
-        }
+        both = intervals([probs, other_probs], label, group)
+        differences |= {k: both[k] for k in SINGLE_NAMES}
         p = mcnemar(probs.argmax(1), other_probs.argmax(1), label)["p_value"]
     truth = one.affect_truth
     if one.affect is not None and other.affect is not None and truth is not None:
@@ -132,7 +127,7 @@ def gap_of(one: Predictions, other: Predictions, split: str) -> Gap:
         middle = float(np.nanmean(truth))
         both = (np.nan_to_num(a[rows], nan=middle) for a in (one.affect, other.affect))
         sums = [affect_sums(value, truth) for value in both]
-        differences |= paired_intervals(sums[0], sums[1], group, SEED)
+        differences |= of_sums(sums[0], sums[1], group)
     return Gap(len(rows), len(asked) - len(rows), differences, p)
 
 

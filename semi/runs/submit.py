@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..data.config import DataConfig
+from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
 from ..files import read_json, write_table
+from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
@@ -30,10 +32,11 @@ class Submission:
     guessed: dict[str, str] = field(default_factory=dict)  # id -> why nothing could be said
     guess: str = ""  # the label those rows got
     columns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # which rows these are, in sentences
 
     def __str__(self) -> str:
-        """Returns the count and every row that had to be guessed."""
-        lines = [f"{self.path}: {self.rows} rows of {','.join(self.columns)}"]
+        """Returns the count, which rows these are, and every row that had to be guessed."""
+        lines = [f"{self.path}: {self.rows} rows of {','.join(self.columns)}", *self.notes]
         if self.guessed:
             lines.append(
                 f"{len(self.guessed)} of them cannot be read and got '{self.guess}', the largest "
@@ -51,22 +54,27 @@ def submit(
 ) -> Submission:  # fmt: skip
     """Writes the run's label of every row, each exactly once, in the manifest's order.
 
+    The rows are those that a manifest declares as test, labelled or not, and no others. RunError
+    where a challenge's manifest declares none, or where not one of them can be read.
+
     Args:
         run: a finished run.
         output: CSV file, written whole.
-        manifest: utterances to label; None = the test rows of the run's own manifest.
+        manifest: utterances to label, its test rows alone where its column split says test; None =
+            those of the run's own manifest.
         progress: show a bar while features are extracted.
     """
     import pandas as pd
 
     opened = Run.open(run)
     result = result_of(opened)
+    check_run(run)
     if opened.config.task.kind == "affect":
         raise RunError(
             f"{opened.path} has task.kind=affect and says no label, which a submission must have; "
             "semi predict writes valence and arousal"
         )
-    table = _rows(opened, manifest)
+    table, notes = _rows(opened, manifest)
     predictor = load(run)
     config = predictor.model.config
     if manifest is not None:
@@ -75,48 +83,88 @@ def submit(
     answers = predictor.predict(table, store=store, progress=progress)
     guess = _largest(opened, result)
     lost = answers["label"].isna().to_numpy()
-    labels = [guess if gone else name for name, gone in zip(answers["label"], lost, strict=True)]
-    ids = table["id"].astype(str)
-    out: dict[str, Any] = {"name": ids.to_numpy(), "discrete": labels}
+    if lost.all():
+        raise RunError(
+            f"none of the {len(table)} rows to submit can be read, so every answer would be "
+            f"'{guess}'; the first, {table['id'].iloc[0]}: {answers['note'].iloc[0]}"
+        )
+    if answers["id"].astype(str).tolist() != table["id"].astype(str).tolist():
+        raise RuntimeError("the answers are not in the manifest's order")
+    why = dict(zip(answers["id"][lost], answers["note"][lost], strict=True))
+    columns = _columns(answers, guess)
+    write_table(output, pd.DataFrame(columns))
+    return Submission(str(output), len(table), why, guess, list(columns), notes)
+
+
+def _columns(answers: Any, guess: str) -> dict[str, Any]:
+    """Returns name, discrete and, where the model gives it, valence; `guess` where it is silent."""
+    labels = [name if isinstance(name, str) else guess for name in answers["label"].tolist()]
+    out: dict[str, Any] = {"name": answers["id"].astype(str).to_numpy(), "discrete": labels}
     if "valence" in answers:
         value = answers["valence"].to_numpy(dtype=float)
         middle = float(np.nanmean(value)) if np.isfinite(value).any() else 0.0
         out["valence"] = np.where(np.isnan(value), middle, value)
-    if answers["id"].astype(str).tolist() != ids.tolist():
-        raise RuntimeError("the answers are not in the manifest's order")
-    why = dict(zip(answers["id"][lost], answers["note"][lost], strict=True))
-    write_table(output, pd.DataFrame(out))
-    return Submission(str(output), len(table), why, guess, list(out))
+    return out
 
 
-def _rows(run: Run, path: str | Path | None) -> Any:
-    """Returns the table to label, every row once."""
+def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
+    """Returns the table to label, every row once, and which rows these are."""
     if path is not None:
         table = load_manifest(path, DataConfig(manifest=str(path))).table
+        rows = (table["split"] == "test").to_numpy()
+        notes = [_declared(str(path), table, rows)] if rows.any() else []
+        rows = rows | (not rows.any())
     else:
         config = run.config
         manifest: Manifest = load_manifest(config.data.manifest, config.data)
         run.bind_manifest(manifest.sha256)
-        table = manifest.table[_test_rows(run, manifest)].reset_index(drop=True)
-        if not len(table):
-            raise RunError(
-                f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
-            )
+        table = manifest.table
+        rows, notes = _test_rows(run, manifest)
+    table = table[rows].reset_index(drop=True)
     twice = [i for i, n in Counter(list(table["id"])).items() if n > 1]
     if twice:
         raise RunError(f"id '{twice[0]}' occurs twice")
-    return table
+    return table, notes
 
 
-def _test_rows(run: Run, manifest: Manifest) -> np.ndarray:
+def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     """Returns where the manifest says test, labelled or not; else the rows held out by the run."""
     import pandas as pd
 
-    declared = (manifest.table["split"] == "test").to_numpy()
+    table = manifest.table
+    declared = (table["split"] == "test").to_numpy()
     if declared.any():
-        return declared
+        return declared, [_declared(manifest.path, table, declared)]
+    roles = _roles(table)
+    if any(role.endswith("_corpus") for role in roles):
+        raise RunError(
+            f"{manifest.path} declares no tests and no candidates ({tally(roles)}), so there is "
+            "nothing to submit; put the challenge's list of them into the folder and run semi "
+            "manifest again, or name the rows with --manifest m.csv"
+        )
     splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
-    return (splits["role"] == "test").to_numpy()
+    held = splits.loc[splits["role"] == "test", "id"].tolist()
+    drawn = table["id"].isin(held).to_numpy()
+    if not drawn.any():
+        raise RunError(
+            f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
+        )
+    return drawn, [
+        f"the manifest declares no test rows: these are the {drawn.sum()} labelled rows that the "
+        "run itself held out"
+    ]
+
+
+def _declared(path: str, table: Any, rows: np.ndarray) -> str:
+    """Returns the sentence on the declared test rows of a table."""
+    roles = _roles(table[rows])
+    rest = f"; its other {(~rows).sum()} rows are no tests and are left out" * (not rows.all())
+    return f"the rows that {path} declares as test" + f" ({tally(roles)})" * bool(roles) + rest
+
+
+def _roles(table: Any) -> Counter[str]:
+    """Returns how many rows each role of a challenge has; none in other tables."""
+    return Counter(table["corpus"].dropna().astype(str)) if "corpus" in table else Counter()
 
 
 def _largest(run: Run, result: dict) -> str:

@@ -1,7 +1,8 @@
 """Finished rounds as immutable folders of a run, and the way back from them.
 
 round-RR/: state.safetensors (all tensors), voter.json, round.json (for people and the report),
-ledger.parquet. A folder appears whole or not at all, so a kill costs the unfinished round only.
+ledger.parquet, checksums.json. A folder appears whole or not at all, so a kill costs the unfinished
+round only.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checksums import seal
 from ..config.schema import Config
-from ..files import read_json, read_tensors, write_dir, write_json, write_table, write_tensors
+from ..files import (
+    read_json,
+    read_table,
+    read_tensors,
+    write_dir,
+    write_json,
+    write_table,
+    write_tensors,
+)
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.teacher import AffectOutputs, Voter, outputs_of_logits
@@ -62,13 +71,15 @@ class RunRecorder:
     """Writes each judged round into its run directory and reads finished ones back."""
 
     def __init__(
-        self, run: Run, dataset: Dataset, config: Config, on_record: OnRecord | None = None
-    ) -> None:
+        self, run: Run, dataset: Dataset, config: Config, on_record: OnRecord | None = None,
+        features: str = "",
+    ) -> None:  # fmt: skip
         self.run = run
         self.dataset = dataset
         self.config = config
         self.rule = config.select.rule
         self.on_record = on_record
+        self.features = features  # SHA-256 of what the dataset was made of
         self.before: RoundState | None = None  # the accepted round the next one is taught by
         self.parts: list[pd.DataFrame] = []
 
@@ -79,12 +90,13 @@ class RunRecorder:
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the pre-trained tensors of an interrupted run, or None."""
         path = self.run.path / "pretrained" / STATE
-        return load_file(path) if path.is_file() else None
+        return read_tensors(path) if path.is_file() else None
 
     def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
         """Keeps what pre-training learned; an empty dict says that there was none."""
         with write_dir(self.run.path / "pretrained") as folder:
             write_tensors(folder / STATE, tensors)
+            seal(folder)
 
     def load(self, number: int) -> RoundState | None:
         """Returns a finished round, or None when it must still be done."""
@@ -111,7 +123,7 @@ class RunRecorder:
             "information": state.information,
             "agreement": state.agreement,
         }
-        with self.run.write_round(state.number) as folder:
+        with self.run.write_round(state.number, self.features) as folder:
             write_tensors(folder / STATE, tensors)
             write_json(folder / VOTER, saved)
             write_json(folder / RECORD, record)
@@ -125,7 +137,7 @@ class RunRecorder:
     def _follow(self, state: RoundState) -> None:
         path = self.run.round_dir(state.number) / LEDGER
         if path.is_file():
-            self.parts.append(pd.read_parquet(path))
+            self.parts.append(read_table(path))
         if state.accepted:
             self.before = state
         self.write_ledger()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pseudo_label.pool import CHOSEN, UNCERTAIN
-from pseudo_label.selection import cap_mass
 
 from ..config.distillation import DistillConfig
 from ..config.schema import Config
@@ -22,7 +21,7 @@ from ..training.batches import TrainingTargets
 from ..training.dataset import Dataset
 from .rounds import targets_of
 from .soft_labels import SoftLabels
-from .state import PseudoLabels
+from .state import PseudoLabels, capped
 
 LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weights hangs on it
 
@@ -38,81 +37,99 @@ def distillation_targets(
     learned the very labels that it is judged on. The last chain, which holds nothing out, hears
     what was said of gold rows out-of-fold.
     """
-    task, sharp = config.task, config.distill
     if labels.classes != dataset.classes:
         raise RunError(
             f"the teacher knows {', '.join(labels.classes)}, the student is to learn "
             f"{', '.join(dataset.classes)}; they must have the same classes"
         )
-    chains, device, notes = dataset.folds + 1, dataset.device, []
-    names = dataset.ids[dataset.gold.cpu().numpy()]
-    fold = _rows_of(names, labels.gold_ids, labels.fold[:, None])
-    known = ~np.isnan(fold[:, 0])
-    same = len(labels.pool) == chains and bool(
-        (fold[known, 0] == dataset.fold.cpu().numpy()[known]).all()
-    )
-    if not same:
-        notes.append(
-            "student and teacher have different folds: out-of-fold scores of the student are "
-            "optimistic, its teacher saw the rows held out; test scores are not touched"
+    sources, notes = _sources(dataset, labels)
+    pseudo_labels, target = _pool_labels(dataset, labels, config, sources)
+    pseudo_labels.notes += notes
+    whole = targets_of(dataset, pseudo_labels, target)
+    targets = _gold_again(dataset, labels, config, sources, whole)
+    if not len(targets.pseudo):
+        raise RunError(
+            f"the teacher has an answer for none of the {len(dataset.gold)} gold and pool rows"
         )
-    sources = range(chains) if same else [len(labels.pool) - 1] * chains
+    return targets, pseudo_labels
+
+
+def _sources(dataset: Dataset, labels: SoftLabels) -> tuple[list[int], list[str]]:
+    """Returns the teacher's chain that teaches each of the student's, and what is odd about it."""
+    chains = dataset.folds + 1
+    names = dataset.ids[dataset.gold.cpu().numpy()]
+    fold = _rows_of(names, labels.gold_ids, labels.fold[:, None])[:, 0]
+    known = ~np.isnan(fold)
+    same = bool((fold[known] == dataset.fold.cpu().numpy()[known]).all())
+    if same and len(labels.pool) == chains:
+        return list(range(chains)), []
+    return [len(labels.pool) - 1] * chains, [
+        "student and teacher have different folds: out-of-fold scores of the student are "
+        "optimistic, its teacher saw the rows held out; test scores are not touched"
+    ]
+
+
+def _pool_labels(
+    dataset: Dataset, labels: SoftLabels, config: Config, sources: list[int]
+) -> tuple[PseudoLabels, Tensor]:
+    """Returns the pool as picked, and the (G, P, C) targets of its rows."""
+    device, sharp = dataset.device, config.distill
     ids = dataset.ids[dataset.pool.cpu().numpy()]
-
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).float().to(device)
-
-    gold, gold_affect = _of_rows(names, labels.gold_ids, labels.gold, labels.gold_affect, sources)
-    pool, pool_affect = _of_rows(ids, labels.pool_ids, labels.pool, labels.pool_affect, sources)
-    on_gold = np.asarray(np.isfinite(gold).all((0, 2)))
-    on_pool = np.asarray(np.isfinite(pool).all(2))
-    chosen = torch.from_numpy(on_pool).to(device) & (sharp.pool_weight > 0)
-    weight = chosen.float() * sharp.pool_weight
-    held_in = torch.stack([(dataset.fold != k).float() for k in range(chains)])  # (G, n)
-    for k in range(chains):
-        weight[k] = cap_mass(weight[k], float(held_in[k].sum()), config.select.mass_cap)
-    plain = np.where(on_pool[..., None], pool, 1 / pool.shape[2])
+    pool, affect = _of_rows(ids, labels.pool_ids, labels.pool, labels.pool_affect, sources)
+    answered = np.asarray(np.isfinite(pool).all(2))
+    chosen = torch.from_numpy(answered).to(device) & (sharp.pool_weight > 0)
+    plain = np.where(answered[..., None], pool, 1 / pool.shape[2])
     pseudo_labels = PseudoLabels(
         chosen=chosen,
         label=torch.from_numpy(plain.argmax(2)).to(device),
-        weight=weight,
-        probs=tensor(plain[-1]),
+        weight=capped(dataset, chosen.float() * sharp.pool_weight, config.select.mass_cap),
+        probs=_tensor(plain[-1], device),
         threshold=torch.zeros(len(dataset.classes), device=device),
         reason=torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8),
-        state=[{} for _ in range(chains)],
-        notes=notes,
+        state=[{} for _ in sources],
     )
-    if task.affect and pool_affect is not None:
-        pseudo_labels.affect = tensor(pool_affect)
-    whole = targets_of(dataset, pseudo_labels, tensor(flattened(plain, sharp, task.multi)))
+    if config.task.affect and affect is not None:
+        pseudo_labels.affect = _tensor(affect, device)
+    return pseudo_labels, _tensor(flattened(plain, sharp, config.task.multi), device)
 
-    # given labels weigh alpha, every word of the teacher 1 - alpha on gold and 1 on the pool
+
+def _gold_again(
+    dataset: Dataset, labels: SoftLabels, config: Config, sources: list[int],
+    whole: TrainingTargets,
+) -> TrainingTargets:  # fmt: skip
+    """Returns the targets with the gold rows a second time, as the teacher sees them.
+
+    Given labels weigh alpha, every word of the teacher 1 - alpha on gold and 1 on the pool.
+    """
+    device, sharp = dataset.device, config.distill
+    names = dataset.ids[dataset.gold.cpu().numpy()]
+    gold, affect = _of_rows(names, labels.gold_ids, labels.gold, labels.gold_affect, sources)
+    answered = np.asarray(np.isfinite(gold).all((0, 2)))
+    again = dataset.gold[torch.from_numpy(answered).to(device)]
+    own = torch.arange(len(dataset.present), len(dataset.present) + len(again), device=device)
     share = max(sharp.alpha, LEAST)
-    count, n = len(dataset.gold), len(dataset.present)
-    again = dataset.gold[torch.from_numpy(on_gold).to(device)]
-    own = torch.arange(n, n + len(again), device=device)
     given = whole.weight.clone()
     given[:, dataset.gold] *= share
-    taught = held_in[:, torch.from_numpy(on_gold).to(device)] * (1 - share)
-    words = tensor(flattened(gold[:, on_gold], sharp, task.multi))  # (G, n', C)
-    affect = whole.affect
-    if affect is not None:
-        value = affect[:, again]
-        if gold_affect is not None:
-            value = tensor(gold_affect[:, on_gold])
-        affect = torch.cat([affect, value], 1)
-    targets = replace(
+    held_in = torch.stack([(dataset.fold != k).float() for k in range(len(sources))])  # (G, n)
+    taught = held_in[:, torch.from_numpy(answered).to(device)] * (1 - share)
+    words = flattened(gold[:, answered], sharp, config.task.multi)  # (G, n', C)
+    values = whole.affect
+    if values is not None:
+        heard = values[:, again] if affect is None else _tensor(affect[:, answered], device)
+        values = torch.cat([values, heard], 1)
+    return replace(
         whole,
         values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},
         present=torch.cat([whole.present, whole.present[again]]),
-        target=torch.cat([whole.target, words], 1),
+        target=torch.cat([whole.target, _tensor(words, device)], 1),
         weight=torch.cat([given, taught], 1),
         pseudo=torch.cat([whole.pseudo, own]),
-        affect=affect,
+        affect=values,
     )
-    if not len(targets.pseudo):
-        raise RunError(f"the teacher has an answer for none of the {count} gold and pool rows")
-    return targets, pseudo_labels
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(values).float().to(device)
 
 
 def flattened(probs: np.ndarray, sharp: DistillConfig, several: bool) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..config.task import TaughtTask
 from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble
+from ..training.steps import FitConfig
 from ..training.students import STUDENTS
 from .checkpoints import RunRecorder
 from .distillation import distillation_targets
@@ -37,10 +38,9 @@ def taught_round(
     targets, pseudo_labels = distillation_targets(dataset, labels, config)
     student = TaughtTask(**vars(task), temperature=sharp.temperature, match=sharp.match)
     train = replace(config.train, label_smoothing=0.0)  # the teacher's word is soft already
-    ensemble = fit(
-        fresh_ensemble(dataset, config, learned), targets, train, config.noise, config.contrast,
-        seed=config.seed, on_step=on_step, task=student,
-    )  # fmt: skip
+    fresh = fresh_ensemble(dataset, config, learned)
+    taught = FitConfig.of(config, train=[train], task=student)
+    ensemble = fit(fresh, targets, taught, seed=config.seed, on_step=on_step)
     return judged(dataset, ensemble, config, number, pseudo_labels, 1.0)
 
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from ..config.schema import Config, signature
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.manifest import Manifest
 from ..data.roles import Splits
+from ..errors import RunError
 from ..evaluation.html_report import write_report
 from ..evaluation.tensorboard import Tracker, open_tracker
 from ..files import read_json, write_json, write_table
 from ..threads import limited_threads
 from ..training.fit import OnStep
+from .chain import mark_finished, refuse_other_features
 from .checkpoints import RECORD, RunRecorder
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .run_dir import Run
+from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 
@@ -69,7 +72,7 @@ class RunFrame:
     def record(self, config: Config) -> RunRecorder:
         """Writes who is who, opens what is shown, and returns what keeps the rounds."""
         run, ready = self.run, self.ready
-        write_table(run.path / "splits.csv", splits_table(ready.manifest, ready.splits))
+        self._write_splits()
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         self.config = config
         self.tracker = open_tracker(run.path / "tb", enabled=config.tracking)
@@ -78,8 +81,23 @@ class RunFrame:
         self.recorder = RunRecorder(
             run, ready.dataset, config,
             lambda state, record: show_round(self.tracker, ready.dataset, state, record, table),
+            ready.sha256,
         )  # fmt: skip
         return self.recorder
+
+    def _write_splits(self) -> None:
+        """Writes who is who; RunError where finished rounds were trained on other splits."""
+        path = self.run.path / "splits.csv"
+        table = splits_table(self.ready.manifest, self.ready.splits)
+        if self.run.rounds() and path.is_file():
+            if path.read_text(encoding="utf-8") != table.to_csv(index=False, lineterminator="\n"):
+                raise RunError(
+                    f"the splits drawn now are not those in {path}, on which the finished rounds "
+                    "were trained; go on with the version of semi that began the run, or start a "
+                    "new one with another name=..."
+                )
+            return
+        write_table(path, table)
 
     def on_step(self, number: int) -> OnStep:
         """Returns the step callback of a round; -1 is pre-training."""
@@ -130,9 +148,21 @@ class RunFrame:
         write_json(run.path / "result.json", result | ending.facts)
         self.tracker.hparams(signature(self.config), _scores(metrics))
         write_report(run.path)
+        mark_finished(run.path)
         return RunResult(
             run.path, ending.stopped, ending.rounds, final.number, metrics, ending.sentence
         )
+
+
+def _settle_scaling(run: Run, ready: Prepared, progress: bool) -> None:
+    """Writes down and tells what features.standardize=auto came to; a begun run keeps it."""
+    if ready.scaling is not None:
+        features = replace(run.config.features, standardize=ready.scaling.mode)
+        run.settle(replace(run.config, features=features), ready.scaling.sentence, SCALING)
+    if sentence := run.settled(SCALING):
+        ready.notes.append(sentence)
+        if progress:
+            print(sentence, file=sys.stderr, flush=True)
 
 
 def _scores(metrics: dict[str, Any]) -> dict[str, float | None]:
@@ -163,10 +193,12 @@ def run_frame(
         run.bind_manifest(manifest.sha256)
         with limited_threads(config.threads):
             try:
-                ready = prepare(config, manifest, splits, progress=progress)
+                ready = prepare(run.config, manifest, splits, progress=progress)
             except Exception:
                 run.take_back()
                 raise
+            refuse_other_features(run.path, ready.sha256)
+            _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:
                 yield frame

@@ -3,6 +3,7 @@
 model.safetensors  parameters of all members, standardisation
 model.json         classes, calibration, votes, shape of the ensemble, identities of the encoders
 config.yaml        the settings of the run it came from
+checksums.json     SHA-256 of these files
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import seal
 from ..config.schema import Config, load_config, save
 from ..errors import RunError
 from ..features.standardize import Standardizer
 from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
 from ..training.ensemble import Ensemble
 from ..training.teacher import Voter
+from .integrity import check_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,11 +63,16 @@ def save_model(folder: str | Path, model: Model) -> None:
                 "facts": model.facts,
             },
         )
+        seal(target)
 
 
 def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
-    """Returns the model of a model directory or of a run's folder, on the given device."""
+    """Returns the model of a model directory or of a run's folder, on the given device.
+
+    RunError where a file of it is not as it was written.
+    """
     home = find_model(folder)
+    check_model(home)
     saved = read_json(home / FACTS)
     if saved.get("format") != FORMAT:
         raise RunError(
@@ -72,6 +80,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
             "the version of semi that wrote it"
         )
     tensors = read_tensors(home / TENSORS)
+    _check_numbers(tensors, home / TENSORS)
     config = load_config(home / SETTINGS, [f"device={device}"], elsewhere=True)
     return Model(
         config=config,
@@ -83,6 +92,16 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
         identities=saved["encoders"],
         facts=saved["facts"],
     )
+
+
+def _check_numbers(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuses parameters that are not numbers: every answer of such a model would be NaN."""
+    wrong = [name for name, value in tensors.items() if bool(value.isnan().any())]
+    if wrong:
+        raise RunError(
+            f"{path} holds NaN in {len(wrong)} of its {len(tensors)} tensors (first: {wrong[0]}), "
+            f"so the model has no answers; train it again, or restore the file"
+        )
 
 
 def find_model(folder: str | Path) -> Path:
@@ -104,6 +123,9 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
     from ..files import jsonable
 
     now = jsonable(now)
+    if "content" in saved:  # of arrays; before version 0.2 their file's hash was part of this
+        saved = {key: value for key, value in saved.items() if key != "content"}
+        now = {key: value for key, value in now.items() if key not in ("array", "shape")}
     differences = [
         f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(saved.keys() | now.keys())

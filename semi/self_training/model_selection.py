@@ -75,7 +75,7 @@ def select_model(
     outcomes = {name: live(each) for name, each in tried.items()}
     losses = {k: surprise(dataset, o.final.outputs) for k, o in outcomes.items()}
     first = next(iter(tried))
-    gains = {k: _gain(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
+    gains = {k: gain_of(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
     able = {k: gain for k, (gain, error) in gains.items() if gain > error}
     best = max(able, key=able.__getitem__) if able else first
     gained = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
@@ -106,7 +106,7 @@ def widest(config: LearningConfig, gold: int) -> int:
     return max([config.model.components, *(w.get("components", 0) for w in CANDIDATES.values())])
 
 
-def _gain(dataset: Dataset, before: Tensor, after: Tensor) -> tuple[float, float]:
+def gain_of(dataset: Dataset, before: Tensor, after: Tensor) -> tuple[float, float]:
     """Returns by how much the mean of losses (n,) falls, and its standard error over groups."""
     code = dataset.group_code(dataset.gold)
     sums = torch.zeros(int(code.max()) + 1, dtype=torch.float64, device=code.device)

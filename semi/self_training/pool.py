@@ -12,6 +12,7 @@ from torch import Tensor
 from pseudo_label import SelectionConfig
 from pseudo_label.selection import Gold, Pool
 
+from ..config.learning import LearningConfig
 from ..config.training import TrainConfig
 from ..features.principal import principal
 from ..training.dataset import Dataset
@@ -25,62 +26,71 @@ WITH_MEMBERS = ("ups",)  # rules that look at the spread of the members
 GRAPH_DIMS = 128  # wider features are cut to this many principal components for the graph
 
 
-def pool_of(
-    dataset: Dataset,
-    state: RoundState,
-    chain: int,
-    config: SelectionConfig,
-    *,
-    rate: float,
-    number: int,
-    features: Tensor | None = None,
-    assumed: Tensor | None = None,
-) -> Pool:
-    """Returns the pool as the teacher of `chain` sees it; no gold row it holds out is in it.
+class Pools:
+    """The pool of a round as each chain's teacher sees it; no gold row it holds out is in it."""
 
-    Args:
-        dataset: the data.
-        state: the last accepted round; its models, where a rule asks each of them.
-        chain: number of the chain.
-        config: section `select`.
-        rate: coverage asked of the round.
-        number: number of the round to come.
-        features: (N, D) of all rows; see `graph_features`.
-        assumed: (C,) what the models took the class shares to be; see `assumed_shares`.
-    """
-    outputs, before = state.outputs, state.pseudo_labels
-    here = dataset.present[dataset.pool]
-    by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
-    views = len(dataset.dims)
-    many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
-    kept = dataset.fold != chain  # it must not even be judged on the gold it holds out
-    gold_rows = dataset.gold[kept]
-    members = None
-    if needs_members(config) and state.ensemble is not None:
-        members = member_probs(dataset, state.ensemble, outputs.voter, chain)
-    return Pool(
-        probs=outputs.voter.vote(by_head, here),
-        prior=dataset.prior(),
-        assumed=assumed,
-        tie=dataset.tie(),
-        rate=rate,
-        round=number,
-        classes=dataset.classes,
-        by_modality=by_head[-views:] if many else None,
-        present=here if many else None,
-        members=members,
-        external=None if dataset.external is None else dataset.external[:, dataset.pool],
-        gold=Gold(
+    def __init__(
+        self, dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
+    ) -> None:
+        """Looks up what the chains have in common.
+
+        Args:
+            dataset: the data.
+            state: the last accepted round; its models, where a rule asks each of them.
+            config: sections select and train.
+            rate: coverage asked of the round.
+            number: number of the round to come.
+        """
+        self.dataset, self.state, self.config = dataset, state, config
+        self.rate, self.number = rate, number
+        self.features = graph_features(dataset, config.select)
+        self.assumed = assumed_shares(dataset, config.train)
+
+    def of(self, chain: int) -> Pool:
+        """Returns the pool as the teacher of `chain` sees it."""
+        dataset, outputs, before = self.dataset, self.state.outputs, self.state.pseudo_labels
+        rows, features = dataset.pool, self.features
+        by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
+        views = len(dataset.dims)
+        many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
+        here = dataset.present[rows]
+        return Pool(
+            probs=outputs.voter.vote(by_head, here),
+            prior=dataset.prior(),
+            assumed=self.assumed,
+            tie=dataset.tie(),
+            rate=self.rate,
+            round=self.number,
+            classes=dataset.classes,
+            by_modality=by_head[-views:] if many else None,
+            present=here if many else None,
+            members=self._members(chain),
+            external=None if dataset.external is None else dataset.external[:, rows],
+            gold=self._gold(chain, views if many else 0),
+            features=None if features is None else features[rows],
+            group=dataset.group_code(rows),
+            state=before.state[chain] if before else {},
+        )
+
+    def _gold(self, chain: int, views: int) -> Gold:
+        """Returns the gold rows that `chain` may be judged on: not those it holds out."""
+        dataset, outputs, features = self.dataset, self.state.outputs, self.features
+        kept = dataset.fold != chain
+        rows = dataset.gold[kept]
+        return Gold(
             probs=outputs.oof[kept],
-            label=dataset.label[gold_rows],
-            by_modality=outputs.oof_heads[-views:, kept] if many else None,
-            features=None if features is None else features[gold_rows],
-            group=dataset.group_code(gold_rows),
-        ),
-        features=None if features is None else features[dataset.pool],
-        group=dataset.group_code(dataset.pool),
-        state=before.state[chain] if before else {},
-    )
+            label=dataset.label[rows],
+            by_modality=outputs.oof_heads[-views:, kept] if views else None,
+            features=None if features is None else features[rows],
+            group=dataset.group_code(rows),
+        )
+
+    def _members(self, chain: int) -> Tensor | None:
+        """Returns what each member says (E, P, C), where the rule asks them."""
+        if not needs_members(self.config.select) or self.state.ensemble is None:
+            return None
+        voter = self.state.outputs.voter
+        return member_probs(self.dataset, self.state.ensemble, voter, chain)
 
 
 def assumed_shares(dataset: Dataset, config: TrainConfig) -> Tensor:

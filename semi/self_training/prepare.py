@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,14 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import ManifestError
-from ..features.config import keeps_frames
 from ..features.extract import Extraction, open_encoders
-from ..features.read import read_features
+from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
-from ..training.rows import read_rows
+from ..training.rows import inputs_of, read_rows
+from .scaling import Scaling, choose_scaling
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Prepared:
     identities: dict[str, dict[str, Any]]
     dataset: Dataset
     notes: list[str]
+    sha256: str  # of the raw features of all rows
+    scaling: Scaling | None = None  # what features.standardize=auto came to
 
 
 def load_dataset(config: Config, *, progress: bool = False) -> Prepared:
@@ -57,14 +60,18 @@ def prepare(
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=keeps_frames(config.encoders), progress=progress,
+        frames=config.encoders.keeps_frames, progress=progress,
     )  # fmt: skip
+    sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
         *splits.notes,
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
     ]
+    scaling = _scaling(config, manifest, splits, raw)
+    if scaling is not None:
+        config = replace(config, features=replace(config.features, standardize=scaling.mode))
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
     speakers = manifest.table["speaker"].tolist()
     if raw.frames:
@@ -81,12 +88,40 @@ def prepare(
     if dataset.external is not None:
         notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
         dataset.external = dataset.external.to(config.device)
-    found = leak_report(manifest, splits, content_key).found
+    found = leak_report(manifest, splits, content_key, inputs_of(config.encoders)).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
-        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes
-    )
+        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
+        sha256, scaling,
+    )  # fmt: skip
+
+
+def digest(raw: RawFeatures) -> str:
+    """Returns the SHA-256 of raw features: names, which rows have them, and every number."""
+    sha256 = hashlib.sha256()
+    vectors = raw.vectors.values if raw.vectors else {}
+    arrays = {"present": raw.vectors.present} if raw.vectors else {}
+    arrays |= vectors
+    for name, frames in raw.frames.items():
+        arrays |= {name: frames.values, f"{name} offsets": frames.offsets}
+    for name, values in sorted(arrays.items()):
+        sha256.update(f"{name} {tuple(values.shape)}".encode())
+        sha256.update(np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
+
+
+def _scaling(
+    config: Config, manifest: Manifest, splits: Splits, raw: RawFeatures
+) -> Scaling | None:
+    """Returns the scaling that gold chooses, None where the settings name one."""
+    if config.features.standardize != "auto":
+        return None
+    ids, speakers = (manifest.table[k].to_numpy(dtype=object) for k in ("id", "speaker"))
+    return choose_scaling(
+        raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
+        config.seed,
+    )  # fmt: skip
 
 
 def _lacking(features: Any) -> list[str]:

@@ -60,7 +60,7 @@ def measured_on(
         return None
     affect = None if prediction.affect is None else prediction.affect.cpu().numpy()
     probs = prediction.probs.cpu().numpy()
-    return TASKS[config.task.kind].measured(dataset, rows, probs, affect, config.seed)
+    return TASKS[config.task.kind].measured(dataset, rows, probs, affect)
 
 
 def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, rule: str) -> dict:
@@ -83,7 +83,7 @@ def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, ru
         "alone": state.alone,
         "verdict": state.verdict,
         "gate": {"metric": config.rounds.metric, "value": state.metric, "se": state.se},
-        "metrics_oof": task.measured(dataset, dataset.gold, oof, values, config.seed),
+        "metrics_oof": task.measured(dataset, dataset.gold, oof, values),
         "metrics_dev": measured_on(dataset, state, dataset.dev, config),
         "metrics_test": measured_on(dataset, state, dataset.test, config),
         "calibration": state.outputs.voter.state_dict(),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,16 @@ from typing import Any
 from models.fusion.config import FusionConfig
 
 from .. import files
+from ..checksums import RECORD, seal
 from ..config.recipes import GAUSSIAN, SETTLED
 from ..config.schema import Config, load_config, save, signature
-from ..errors import RunError
+from ..errors import RunError, reading, writing
 from ..files import write_dir, write_json, write_table, write_tensors, write_text
+from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
+from .integrity import check_run
 
 RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
+SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
 
 __all__ = [
     "Run",
@@ -36,7 +39,8 @@ class Run:
     """The folder `runs/<name>/`.
 
     config.yaml, manifest.sha256, splits.csv, round-00/ ..., ledger.csv/.parquet, metrics.jsonl,
-    result.json, tb/, report.html, model/. Every file appears whole; a round's folder never changes.
+    result.json, tb/, report.html, model/, checksums.json. Every file appears whole, and a
+    round's folder never changes.
 
     Expected usage:
 
@@ -82,11 +86,13 @@ class Run:
                     "name=..., or delete the folder"
                 )
             if begun:
+                check_run(path)
                 config = _taken_over(path, config)
                 _refuse_other(path, config)
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
+            mark_begun(path)
         except BaseException:
             _unlock(lock)
             raise
@@ -134,28 +140,36 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", RECIPE, ".lock"):
+        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, RECORD, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()
 
-    def settle(self, config: Config, sentence: str) -> None:
-        """Writes down what `recipe: auto` decided from the data, and why; before any round."""
-        write_text(self.path / RECIPE, sentence + "\n")
+    def settle(self, config: Config, sentence: str, file: str = RECIPE) -> None:
+        """Writes down what an auto decided from the data, and why; before any round."""
+        write_text(self.path / file, sentence + "\n")
         save(config, self.path / "config.yaml")
         self.config = config
 
-    def settled(self) -> str:
-        """Returns why the settings are what they are, if a recipe decided that from the data."""
-        source = self.path / RECIPE
+    def settled(self, file: str = RECIPE) -> str:
+        """Returns why the settings are what they are, if an auto decided that from the data."""
+        source = self.path / file
         return source.read_text(encoding="utf-8").strip() if source.is_file() else ""
+
+    def manifest_sha256(self) -> str:
+        """Returns the SHA-256 of the manifest that the run was begun with, '' if unknown."""
+        source = self.path / "manifest.sha256"
+        if not source.is_file():
+            return ""
+        with reading(source, "the SHA-256 of a manifest", "bring it back from a copy"):
+            return source.read_text(encoding="utf-8").strip()
 
     def bind_manifest(self, sha256: str) -> None:
         """Writes the manifest's hash down, or refuses to go on with another manifest."""
-        target = self.path / "manifest.sha256"
-        if not target.is_file():
-            write_text(target, sha256 + "\n")
-        elif (before := target.read_text().strip()) != sha256:
+        before = self.manifest_sha256()
+        if not before:
+            write_text(self.path / "manifest.sha256", sha256 + "\n")
+        elif before != sha256:
             raise RunError(
                 f"the manifest changed since {self.path} began (SHA-256 {before[:12]}..., now "
                 f"{sha256[:12]}...); restore it, or start a new run with another name=..."
@@ -165,46 +179,55 @@ class Run:
 
     def round_dir(self, number: int) -> Path:
         """Returns the folder of a round, written or not."""
-        return self.path / f"round-{number:02d}"
+        return round_folder(self.path, number)
 
     def rounds(self) -> list[int]:
         """Returns the numbers of the rounds that are completely written, in order."""
-        found = (re.fullmatch(r"round-(\d+)", p.name) for p in self.path.iterdir() if p.is_dir())
-        return sorted(int(m.group(1)) for m in found if m)
+        return round_numbers(self.path)
 
-    def write_round(self, number: int) -> AbstractContextManager[Path]:
-        """Gives a temporary folder that becomes the round's folder when all is written."""
-        return write_dir(self.round_dir(number))
+    @contextmanager
+    def write_round(self, number: int, features: str = "") -> Iterator[Path]:
+        """Gives a temporary folder that becomes the round's folder when all is written.
+
+        Its checksums go with it, tied to those of the round before and to the SHA-256 of the
+        features.
+        """
+        link = chain_link(self.path, number, features)
+        with write_dir(self.round_dir(number)) as folder:
+            yield folder
+            seal(folder, **link)
 
     # --- results ---
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
         line = json.dumps(files.jsonable(record), ensure_ascii=False) + "\n"
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as target:
+        path = self.path / APPENDED
+        with writing(path), open(path, "a", encoding="utf-8") as target:
             target.write(line)
             target.flush()
             os.fsync(target.fileno())
 
     def metrics(self) -> list[dict]:
         """Returns the records of metrics.jsonl."""
-        source = self.path / "metrics.jsonl"
+        source = self.path / APPENDED
         if not source.is_file():
             return []
-        return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+        with reading(source, "lines of JSON", "bring it back from a copy"):
+            return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
 
     def _mend_metrics(self) -> None:
         """Drops a half-written last line and the lines of rounds that were never finished."""
-        source = self.path / "metrics.jsonl"
+        source = self.path / APPENDED
         if not source.is_file():
             return
         done, kept = set(self.rounds()), []
-        for line in source.read_text(encoding="utf-8").splitlines():
+        for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
+                number = json.loads(line).get("round")
+            except (json.JSONDecodeError, AttributeError, RecursionError):
                 continue
-            if record.get("round") is None or record["round"] in done:
+            if number is None or number in done:
                 kept.append(line)
         write_text(source, "".join(line + "\n" for line in kept))
 
@@ -224,16 +247,19 @@ def _ours(path: Path) -> bool:
 
 
 def _taken_over(path: Path, config: Config) -> Config:
-    """Returns the config with what the recipe decided when the run began, if it decided.
+    """Returns the config with what its autos decided when the run began, if they decided.
 
     A student that the user names now is left: it is compared with the one the run began with.
     """
+    begun = load_config(path / "config.yaml", elsewhere=True)
+    if config.features.standardize == "auto":
+        mode = begun.features.standardize
+        config = replace(config, features=replace(config.features, standardize=mode))
     usual = FusionConfig(kind=GAUSSIAN["model.kind"])
     own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
     if config.recipe == "none" or own or not (path / RECIPE).is_file():
         return config
-    before = load_config(path / "config.yaml", elsewhere=True).model
-    taken = {name: getattr(before, name) for name in SETTLED}
+    taken = {name: getattr(begun.model, name) for name in SETTLED}
     return replace(config, model=replace(config.model, **taken))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from pseudo_label.rules.ups import negative_weight
 from pseudo_label.selection import cap_mass
 
+from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.teacher import TeacherOutputs
 
@@ -34,24 +35,27 @@ class PseudoLabels:
     negative: Tensor | None = None
 
 
-def negatives(parts: list[Tensor | None], gold: list[float], cap: float) -> Tensor | None:
+def capped(dataset: Dataset, weight: Tensor, cap: float) -> Tensor:
+    """Returns the weights (G, P), of each chain at most `cap` times its gold rows in all."""
+    mass = [float((dataset.fold != k).sum()) for k in range(len(weight))]
+    return torch.stack([cap_mass(w, m, cap) for w, m in zip(weight, mass, strict=True)])
+
+
+def negatives(dataset: Dataset, parts: list[Tensor | None], cap: float) -> Tensor | None:
     """Returns (G, P, C) weights of negative labels, or None where a rule marks none.
 
     A row weighs one, shared by its negative classes; all rows together at most cap times the gold.
 
     Args:
+        dataset: the data.
         parts: (P, C) bool of each chain.
-        gold: gold rows that each chain trains on.
         cap: select.mass_cap.
     """
-    found = []
-    for part, mass in zip(parts, gold, strict=True):
-        if part is None:
-            return None
-        weight = negative_weight(part)
-        row = cap_mass(weight.sum(1), mass, cap)
-        found.append(weight * row[:, None])
-    stacked = torch.stack(found)
+    found = [negative_weight(part) for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    weight = torch.stack(found)
+    stacked = weight * capped(dataset, weight.sum(2), cap)[..., None]
     return stacked if stacked.any() else None
 
 
@@ -65,7 +69,7 @@ class RoundState:
     pseudo_labels: PseudoLabels | None  # None in round 0
     coverage: float  # share of the pool asked for
     metric: float  # gold out-of-fold value the gate looks at
-    se: float  # its standard error (grouped bootstrap)
+    se: float  # its standard error over groups
     information: float | None = None  # nats per gold row, out-of-fold, over knowing class shares
     agreement: float | None = None  # of what it learned with the warm start's answers, a kappa
     accepted: bool = True

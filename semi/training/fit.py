@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import ContrastConfig
-from noise import NoiseConfig
 
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
@@ -25,7 +24,7 @@ from .ensemble import Ensemble
 from .losses import LossContext
 from .objective import Batch, MemberRows, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
-from .steps import Teaching, steps
+from .steps import FitConfig, Teaching, steps
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
@@ -36,79 +35,72 @@ OWN = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from par
 def fit(
     ensemble: Ensemble,
     targets: TrainingTargets,
-    config: TrainConfig | Sequence[TrainConfig],
-    noise: NoiseConfig,
-    contrast: ContrastConfig,
+    config: FitConfig,
     *,
     seed: int,
     on_step: OnStep | None = None,
     probe: Probe | None = None,
-    classify: bool = True,
-    task: TaskConfig | None = None,
 ) -> Ensemble:
     """Returns the ensemble trained on the targets; the one given is left as it was.
 
     Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
-    `probe` says of the stacked parameters. Without `classify` only the contrastive terms are
-    learned and no label is read (see `pretrain`). Several configs train as many equal parts of the
+    `probe` says of the stacked parameters. Several `config.train` train as many equal parts of the
     chains, in their order; they may differ in what OWN names.
     """
-    configs = [config] if isinstance(config, TrainConfig) else list(config)
-    config, task = alike(configs, targets), task or TaskConfig()
-    device, chains = targets.present.device, len(targets.target)
+    first, chains = alike(config.train, targets), len(targets.target)
     params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
-    counts = targets.target[-1, targets.gold].sum(0)
-    context = LossContext(counts, config.focal_gamma, config.ldam_margin)
-    aims = ObjectiveConfig(config, context, task, classify)
-    model = ensemble.template.train()
-    objective = Objective(model, contrast, aims)
-    optimizer = MemberAdamW(list(params.values()), configs)
+    objective, teaching = prepared(ensemble, targets, config)
+    optimizer = MemberAdamW(list(params.values()), config.train)
+    run = over_members(objective, len(config.train))
+    device = targets.present.device
     if device.type == "cpu":
         keep_heap()
-    scale = None
-    if targets.affect is not None:
-        scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
-    twins = needs_twins(aims, contrast, model)
-    teaching = Teaching(
-        targets, configs, noise, contrast, task, ensemble.count, classify, twins, scale
-    )
-
-    def member(p, b, batch, taught):
-        state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
-        return functional_call(objective, state, (batch, taught))
-
     generator = torch.Generator(device=device).manual_seed(seed)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator under vmap
         for step, (batch, taught) in enumerate(steps(teaching, generator)):
-            run = over_members(member, len(configs), taught)
             loss, parts = run(params, ensemble.buffers, batch, taught)
             optimizer.zero_grad()
             loss.sum().backward()
-            if config.clip > 0:
-                clip_members([p.grad for p in params.values() if p.grad is not None], config.clip)
-            optimizer.step(step, config.steps)
-            if on_step is not None and (step % LOG_EVERY == 0 or step == config.steps - 1):
+            if first.clip > 0:
+                clip_members([p.grad for p in params.values() if p.grad is not None], first.clip)
+            optimizer.step(step, first.steps)
+            if on_step is not None and (step % LOG_EVERY == 0 or step == first.steps - 1):
                 values = {k: float(v.detach().mean()) for k, v in parts.items()}
                 values |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
-                on_step(step, {"lr": learning_rate(step, config.steps, config)} | values)
+                on_step(step, {"lr": learning_rate(step, first.steps, first)} | values)
     done = {k: v.detach() for k, v in params.items()}
-    if scale is not None:
-        done = unscale_affect(done, scale, ensemble.count // chains)
+    if teaching.scale is not None:
+        done = unscale_affect(done, teaching.scale, ensemble.count // chains)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
 
 
-def over_members(member: Callable, parts: int, taught: MemberRows) -> Callable:
-    """Returns `member` as a function of stacked members (E, ...), its third argument shared.
+def prepared(
+    ensemble: Ensemble, targets: TrainingTargets, config: FitConfig
+) -> tuple[Objective, Teaching]:
+    """Returns the loss of one member, and what all steps have in common."""
+    train, scale = config.train[0], None
+    counts = targets.target[-1, targets.gold].sum(0)
+    context = LossContext(counts, train.focal_gamma, train.ldam_margin)
+    aims = ObjectiveConfig(train, context, config.task, config.classify)
+    model = ensemble.template.train()
+    if targets.affect is not None:
+        scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
+    twins = needs_twins(aims, config.contrast, model)
+    objective = Objective(model, config.contrast, aims)
+    return objective, Teaching(targets, config, ensemble.count, twins, scale)
+
+
+def over_members(objective: Objective, parts: int) -> Callable:
+    """Returns the loss as a function of stacked members (E, ...), whose third argument is shared.
 
     Dropout differs from member to member but not from part to part: a part comes out as it would
-    alone. `taught` says what rows teach: what is None there is not stacked.
+    alone.
     """
-    where = (0, 0, None, taught.each(lambda _: 0))
-    run = vmap(member, in_dims=where, randomness="different")
-    if parts == 1:
-        return run
-    every = vmap(run, in_dims=where, randomness="same")
+
+    def member(p: dict, b: dict, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict]:
+        state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
+        return functional_call(objective, state, (batch, taught))
 
     def split(x: Tensor) -> Tensor:
         return x.unflatten(0, (parts, -1))
@@ -116,7 +108,11 @@ def over_members(member: Callable, parts: int, taught: MemberRows) -> Callable:
     def together(
         params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, taught: MemberRows
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, by_name = every(
+        where = (0, 0, None, taught.each(lambda _: 0))  # what is None in `taught` is not stacked
+        run = vmap(member, in_dims=where, randomness="different")
+        if parts == 1:
+            return run(params, buffers, batch, taught)
+        loss, by_name = vmap(run, in_dims=where, randomness="same")(
             {k: split(v) for k, v in params.items()}, {k: split(v) for k, v in buffers.items()},
             batch, taught.each(split),
         )  # fmt: skip
@@ -145,41 +141,42 @@ def needs_twins(aims: ObjectiveConfig, contrast: ContrastConfig, model: Any) -> 
 
 def pretrain(
     ensemble: Ensemble,
-    values: dict[str, Tensor],
-    present: Tensor,
-    rows: Tensor,
-    config: TrainConfig,
-    noise: NoiseConfig,
-    contrast: ContrastConfig,
+    targets: TrainingTargets,
+    config: FitConfig,
     *,
     seed: int,
     on_step: OnStep | None = None,
     probe: Probe | None = None,
 ) -> Ensemble:
-    """Returns the members after label-free contrastive learning on `rows` (n,) of the table."""
-    n = len(present)
-    targets = TrainingTargets(
-        values,
-        present,
-        target=torch.zeros(1, n, ensemble.classes, device=present.device),
-        weight=torch.zeros(1, n, device=present.device),
-        gold=rows,
-        pseudo=rows[:0],
-    )
+    """Returns the members after label-free contrastive learning on the rows of `without_labels`."""
+    contrast = config.contrast
     plain = replace(
-        config,
+        config.train[0],
         steps=contrast.pretrain_steps,
         batch=contrast.pretrain_batch,
         imbalance="none",
     )
-    return fit(
-        ensemble,
-        targets,
-        plain,
-        noise,
-        contrast,
-        seed=seed,
-        on_step=on_step,
-        probe=probe,
-        classify=False,
+    config = replace(config, train=[plain], task=TaskConfig(), classify=False)
+    return fit(ensemble, targets, config, seed=seed, on_step=on_step, probe=probe)
+
+
+def without_labels(
+    values: dict[str, Tensor], present: Tensor, rows: Tensor, classes: int
+) -> TrainingTargets:
+    """Returns targets that say nothing, on `rows` (n,) of the table: what `pretrain` learns from.
+
+    Args:
+        values: modality -> (N, D) features.
+        present: (N, M) bool.
+        rows: (n,) int64 of the rows drawn.
+        classes: C of the model.
+    """
+    n, device = len(present), present.device
+    return TrainingTargets(
+        values,
+        present,
+        target=torch.zeros(1, n, classes, device=device),
+        weight=torch.zeros(1, n, device=device),
+        gold=rows,
+        pseudo=rows[:0],
     )

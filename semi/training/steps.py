@@ -6,7 +6,8 @@ Letters: G chains, E members, S configs trained side by side, B rows of a batch,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from models.fusion import ContrastConfig
 from noise import Corruption, NoiseConfig
 
+from ..config.learning import LearningConfig
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import AffectScale
@@ -35,33 +37,52 @@ PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the ste
 
 
 @dataclass
+class FitConfig:
+    """The settings that one fit reads."""
+
+    train: Sequence[TrainConfig]  # S of them; they differ in rates and smoothing alone
+    noise: NoiseConfig
+    contrast: ContrastConfig
+    task: TaskConfig = field(default_factory=TaskConfig)
+    classify: bool = True  # False: only the contrastive terms are learned and no label is read
+
+    @classmethod
+    def of(cls, config: LearningConfig, **changes: Any) -> FitConfig:
+        """Returns what a fit reads of `config`, with `changes` of its fields."""
+        read = {
+            "train": [config.train],
+            "noise": config.noise,
+            "contrast": config.contrast,
+            "task": config.task,
+        }
+        return cls(**(read | changes))
+
+
+@dataclass
 class Teaching:
     """What the steps of one fit have in common."""
 
     targets: TrainingTargets
-    configs: Sequence[TrainConfig]  # S of them; they differ in rates and smoothing alone
-    noise: NoiseConfig
-    contrast: ContrastConfig
-    task: TaskConfig
+    config: FitConfig
     members: int  # E of all chains
-    classify: bool  # False: no label is read
     twins: bool  # rows come with their noisy views
     scale: AffectScale | None  # of valence and arousal
 
 
 def steps(teaching: Teaching, generator: torch.Generator) -> Iterator[tuple[Batch, MemberRows]]:
     """Yields the batch of each step and what its rows (E, B, ...) teach."""
-    targets, config, noise = teaching.targets, teaching.configs[0], teaching.noise
-    contrast, device = teaching.contrast, targets.present.device
+    targets, whole = teaching.targets, teaching.config
+    config, noise, contrast = whole.train[0], whole.noise, whole.contrast
+    device = targets.present.device
     chains, _, classes = targets.target.shape
     corrupt = {m: Corruption(noise, device=device) for m in targets.values}
-    rows = draws(targets, config, generator, teaching.task)  # (steps, B)
+    rows = draws(targets, config, generator, whole.task)  # (steps, B)
     size = rows.shape[1] // 2 if len(targets.pseudo) else rows.shape[1]
-    factor, adjust = correction(targets, config, teaching.task)
-    smooth = torch.tensor([c.label_smoothing for c in teaching.configs], device=device)
+    factor, adjust = correction(targets, config, whole.task)
+    smooth = torch.tensor([c.label_smoothing for c in whole.train], device=device)
     smooth = smooth.repeat_interleave(chains // len(smooth))[:, None, None]  # (G, 1, 1)
-    spread = 2 if teaching.task.multi else classes
-    by_class = teaching.classify and contrast.intra + contrast.inter > 0
+    spread = 2 if whole.task.multi else classes
+    by_class = whole.classify and contrast.intra + contrast.inter > 0
     repeat = teaching.members // chains
     for step in range(config.steps):
         ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * config.steps))
@@ -69,10 +90,10 @@ def steps(teaching: Teaching, generator: torch.Generator) -> Iterator[tuple[Batc
             targets, rows[step], corrupt, noise, generator, teaching.twins
         )
         known, drawn = _drawn(teaching, rows[step], size, factor, ramp, (inputs, present))
-        if noise.mixup_alpha > 0 and teaching.classify:
+        if noise.mixup_alpha > 0 and whole.classify:
             drawn = mixed(drawn, noise.mixup_alpha, generator)
         share = contrast.weight + (contrast.weight_end - contrast.weight) * step / config.steps
-        share = share if teaching.classify else 1.0
+        share = share if whole.classify else 1.0
         batch = Batch(
             drawn.inputs, present, adjust.new_tensor(share), adjust, share > 0, teaching.twins
         )
@@ -101,7 +122,7 @@ def _drawn(
         ramp: of the pseudo-labels.
         seen: the inputs and who is present.
     """
-    targets, task, scale = teaching.targets, teaching.task, teaching.scale
+    targets, task, scale = teaching.targets, teaching.config.task, teaching.scale
     weight = row_weights(targets, rows, size, factor, ramp)
     target = targets.target[:, rows]
     known = torch.where(targets.weight[:, rows] > 0, target.argmax(-1), -1)

@@ -8,30 +8,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError, nearest
+from .account import account
 from .aihub import read_aihub
+from .cremad import read_cremad
 from .emodb import read_emodb
+from .esd import read_esd
+from .files import Tree
 from .iemocap import read_iemocap
 from .join import join_manifest
 from .kemdy19 import read_kemdy19
 from .kemdy20 import read_kemdy20
 from .meld import read_meld
-from .mer2024 import read_mer2024
+from .mer import read_mer
+from .msp_podcast import read_msp_podcast
 from .ravdess import read_ravdess
+from .savee import read_savee
+from .tess import read_tess
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# name -> function(folder, *, options: str) giving the table and notes on what was found, dropped
+# name -> function(tree, *, options: str) giving the table and notes on what was found, dropped
 # and why; its keywords are the options of the command line. Extend it freely.
 CORPORA: dict[str, Callable[..., tuple[pd.DataFrame, list[str]]]] = {
     "aihub": read_aihub,
+    "cremad": read_cremad,
     "emodb": read_emodb,
+    "emodb2": read_emodb,
+    "esd": read_esd,
     "iemocap": read_iemocap,
     "kemdy19": read_kemdy19,
     "kemdy20": read_kemdy20,
     "meld": read_meld,
-    "mer2024": read_mer2024,
+    "mer2023": read_mer,
+    "mer2024": read_mer,
+    "mer2025": read_mer,
+    "msp_podcast": read_msp_podcast,
     "ravdess": read_ravdess,
+    "savee": read_savee,
+    "tess": read_tess,
 }
 
 
@@ -63,7 +78,9 @@ def corpus_manifest(
             f"{folder}: no such folder; give the folder that holds the {name} files"
         )
     add = options.pop("add", "")
-    table, notes = CORPORA[name](root, **options)
+    tree = Tree(root)
+    table, notes = CORPORA[name](tree, **options)
+    notes = [*notes, *account(tree, table)]
     if add:
         table, note = join_manifest(table, add, name)
         notes = [*notes, note]

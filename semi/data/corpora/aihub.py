@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .aihub_video import read_video, script_sheet
 from .emotions import Spelling, add_votes, winners
-from .files import SOUNDS, Tree, examples, number, one_of, plain, read_rows, tally, to_table
+from .files import SOUNDS, Tree, examples, number, one_of, plain, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +32,9 @@ SPEAKERS = (
 
 
 def read_aihub(
-    folder: Path, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
+    tree: Tree, *, label: str = "situation", votes: str = "raters", missing: str = "drop"
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of every CSV with a column wav_id beneath `folder`, and notes.
+    """Returns the table of every CSV with a column wav_id of the tree, and notes.
 
     Where there is none but a 스크립트.csv, that of the video set.
 
@@ -43,31 +44,29 @@ def read_aihub(
     one_of("label", label, ("situation", "raters"))
     one_of("votes", votes, ("raters", "none"))
     one_of("missing", missing, ("drop", "keep"))
-    tree, spelling = Tree(folder), Spelling()
+    spelling = Spelling()
     sheets = _sheets(tree)
     if not sheets and (script := script_sheet(tree)) is not None:
         return read_video(tree, script, missing)
     if not sheets:
         raise ManifestError(
-            f"{folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and no "
-            "스크립트.csv of the video set"
+            f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and "
+            "no 스크립트.csv of the video set"
         )
-    sounds = tree.stems(SOUNDS)
+    sounds, left = tree.stems(SOUNDS), _Left()
     records: dict[str, dict[str, Any]] = {}
-    silent, twice, notes = [], [], []
+    notes = []
     for path, rows in sheets:
         sheet = _Sheet([plain(cell) for cell in rows[0]], label, votes, spelling)
         if label == "situation" and "상황" not in sheet.column:
             raise ManifestError(f"{path.name}: no column 상황 (situation); use label=raters")
-        for row in rows[1:]:
-            row = row + [""] * (len(sheet.head) - len(row))
-            name = re.sub(r"\.wav$", "", row[sheet.column["wavid"]], flags=re.IGNORECASE)
+        for name, row in sheet.named(rows[1:]):
             if not name or name in records:
-                twice.append(name)
+                left.twice.append(name)
                 continue
             sound = sounds.get(name.lower())
             if sound is None:
-                silent.append(name)
+                left.silent.append(name)
                 if missing == "drop":
                     continue
             records[name] = {
@@ -77,15 +76,19 @@ def read_aihub(
         notes.append(f"{path.name}: {len(rows) - 1} rows, {len(sheet.raters)} raters")
     if not records:
         raise ManifestError(
-            f"{folder}: {len(silent)} rows, but no sound of any, such as {silent[0]}.wav"
-            if silent else f"{folder}: the CSVs hold no rows"
+            f"{tree.folder}: {len(left.silent)} rows, but no sound of any, such as "
+            f"{left.silent[0]}.wav" if left.silent else f"{tree.folder}: the CSVs hold no rows"
         )  # fmt: skip
     table = to_table(list(records.values()))
-    return table, [
-        *_notes(table, label, notes, silent, twice, missing),
-        *spelling.notes(),
-        SPEAKERS,
-    ]
+    return table, [*_notes(table, label, notes, left, missing), *spelling.notes(), SPEAKERS]
+
+
+@dataclass
+class _Left:
+    """Rows without a sound, and rows that repeat one."""
+
+    silent: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
 
 
 class _Sheet:
@@ -99,6 +102,12 @@ class _Sheet:
             for name in ("wavid", "발화문", "상황", "성별", "나이")
             if name in head
         }
+
+    def named(self, rows: list[list[str]]) -> list[tuple[str, list[str]]]:
+        """Returns the name of each row's sound, and the row, as long as the header."""
+        full = [row + [""] * (len(self.head) - len(row)) for row in rows]
+        at = self.column["wavid"]
+        return [(re.sub(r"\.wav$", "", row[at], flags=re.IGNORECASE), row) for row in full]
 
     def read(self, row: list[str]) -> dict[str, Any]:
         """Returns text, label, votes, gender and age of a row."""
@@ -120,9 +129,8 @@ class _Sheet:
 
 
 def _notes(
-    table: pd.DataFrame, label: str, notes: list[str], silent: list[str], twice: list[str],
-    missing: str,
-) -> list[str]:  # fmt: skip
+    table: pd.DataFrame, label: str, notes: list[str], left: _Left, missing: str
+) -> list[str]:
     """Returns the notes on the whole table around those on its sheets."""
     labels = [x for x in table["label"].tolist() if isinstance(x, str)]
     ties = sum(";" in x for x in labels)
@@ -130,11 +138,15 @@ def _notes(
     notes = [f"{len(table)} utterances; labels ({label}): {tally(counts)}", *notes]
     if ties:
         notes.append(f"{ties} labels are ties, kept as 'a;b'; data.ties says what becomes of them")
-    if silent:
+    if left.silent:
         done = "are dropped" if missing == "drop" else "stay with their text alone"
-        notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
-    if twice:
-        notes.append(f"{len(twice)} rows repeat a wav_id and are left out ({examples(twice)})")
+        notes.append(
+            f"{len(left.silent)} utterances without a wav {done} ({examples(left.silent)})"
+        )
+    if left.twice:
+        notes.append(
+            f"{len(left.twice)} rows repeat a wav_id and are left out ({examples(left.twice)})"
+        )
     return notes
 
 
@@ -142,9 +154,11 @@ def _sheets(tree: Tree) -> list[tuple[Path, list[list[str]]]]:
     """Returns the CSVs that have a column wav_id, whatever they are called."""
     sheets = []
     for path, _ in tree.matching(r".*\.(csv|tsv)"):
-        rows = read_rows(path)
+        rows = tree.rows(path)
         if rows and "wavid" in [plain(cell) for cell in rows[0]]:
             sheets.append((path, rows))
+        else:
+            tree.pass_over(path, "no column wav_id")
     return sheets
 
 

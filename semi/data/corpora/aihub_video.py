@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .emotions import Spelling
-from .files import SOUNDS, Tree, examples, plain, read_rows, tally, to_table
+from .files import SOUNDS, Tree, examples, plain, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ FILMS = (".m2ts", ".mts", ".mp4")
 def script_sheet(tree: Tree) -> tuple[Path, list[list[str]]] | None:
     """Returns the file of sentences beneath the tree and its (number, sentence, emotion) rows."""
     for path, _ in tree.matching(r".*\.(csv|tsv)"):
-        rows = read_rows(path)
+        rows = tree.rows(path)
         head = [plain(cell) for cell in rows[0]] if rows else []
         where = [
             next((j for j, name in enumerate(head) if name in known), None)
@@ -40,6 +40,7 @@ def script_sheet(tree: Tree) -> tuple[Path, list[list[str]]] | None:
         if None in where and len(head) >= 3 and ("스크립트" in called or "script" in called):
             where = [0, 1, 2]
         if None in where:
+            tree.pass_over(path, "no sheet of numbered sentences")
             continue
         picked = [[row[j] if j < len(row) else "" for j in where if j is not None] for row in rows]
         return path, [row for row in picked if re.fullmatch(r"\d+(\.0+)?", row[0])]
@@ -59,16 +60,8 @@ def read_video(
         int(float(number)): (sentence, spelling.label(emotion))
         for number, sentence, emotion in rows
     }
-    records: list[dict[str, Any]] = []
-    strange, recorded = [], set()
-    for sound in sorted(tree.stems(SOUNDS).values()):
-        digits = re.search(r"(\d{3})$", sound.stem)
-        if not digits or int(digits[1]) not in lines:
-            strange.append(sound.name)
-            continue
-        number = int(digits[1])
-        recorded.add(number)
-        records.append(_record(sound.stem, str(sound), *lines[number], number))
+    records, strange = _recordings(tree, lines)
+    recorded = {record["script"] for record in records}
     unrecorded = [n for n in lines if n not in recorded]
     if missing == "keep":
         records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unrecorded]
@@ -97,6 +90,22 @@ def read_video(
         "emotion: text gives the label away; learn from speech alone (encoders.text.model=none)"
     )
     return table, notes
+
+
+def _recordings(
+    tree: Tree, lines: dict[int, tuple[str, str | None]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns a record of every sound whose name ends in a sentence's number; names of others."""
+    records: list[dict[str, Any]] = []
+    strange = []
+    for sound in sorted(tree.stems(SOUNDS).values()):
+        digits = re.search(r"(\d{3})$", sound.stem)
+        if not digits or int(digits[1]) not in lines:
+            strange.append(sound.name)
+            continue
+        number = int(digits[1])
+        records.append(_record(sound.stem, str(sound), *lines[number], number))
+    return records, strange
 
 
 def _record(

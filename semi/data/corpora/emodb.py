@@ -6,10 +6,11 @@ Speaker 03, sentence a01, emotion F (Freude), version a. http://www.emodb.bilder
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
+from .emodb_audb import read_audb
+from .files import Tree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,13 +40,23 @@ SENTENCES = {
 }
 WOMEN = ("08", "09", "13", "14", "16")
 UTTERANCES = 535
+READ = (
+    "ten sentences are read by all speakers: the same text stands on both sides of any speaker "
+    "split, so data.allow_leaks=[text] is needed"
+)
 
 
-def read_emodb(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of every Emo-DB file beneath `folder`, and notes on what was left out."""
+def read_emodb(tree: Tree, *, ambiguous: str = "unlabelled") -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of every Emo-DB file of the tree, and notes on what was left out.
+
+    `ambiguous` is for EmoDB 2 as audb hands it out, see emodb_audb.py.
+    """
     import pandas as pd
 
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES]
+    if tree.matching(r"db\.emotion.*\.csv"):
+        table, notes = read_audb(tree, ambiguous, SENTENCES, WOMEN)
+        return table, [*notes, READ]
+    files = [p for p in tree.files if p.suffix.lower() in SUFFIXES]
     files.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), str(p)))
     records: dict[str, dict] = {}
     strange = []
@@ -69,8 +80,8 @@ def read_emodb(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         }
     if not records:
         raise ManifestError(
-            f"{folder}: no Emo-DB file such as 03a01Fa.wav beneath it; give the folder that holds "
-            "the wav files"
+            f"{tree.folder}: no Emo-DB file such as 03a01Fa.wav beneath it; give the folder that "
+            "holds the wav files"
         )
     notes = [f"{len(records)} utterances of {UTTERANCES} in the whole corpus"]
     if strange:
@@ -78,8 +89,5 @@ def read_emodb(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         notes.append(
             f"{len(strange)} audio files do not follow the naming and are left out: {shown}"
         )
-    notes.append(
-        "ten sentences are read by all speakers: the same text stands on both sides of any "
-        "speaker split, so data.allow_leaks=[text] is needed"
-    )
+    notes.append(READ)
     return pd.DataFrame([records[name] for name in sorted(records)]), notes

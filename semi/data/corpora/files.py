@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOUNDS = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")  # the first found wins
+FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")  # whose sound is used where there is no other
 HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u318e]")  # syllables and letters
 NEVER = ("__macosx",)  # what archives of other systems leave behind
 
 
 class Tree:
-    """Every file beneath a folder, listed once; hidden ones are passed over."""
+    """Every file beneath a folder, listed once, but hidden ones; and which of them were read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.opened: set[Path] = set()  # sheets, labels and transcripts that were read
+        self.ignored: dict[Path, str] = {}  # why a file that looks like a table was not
 
     @cached_property
     def files(self) -> list[Path]:
@@ -46,20 +49,49 @@ class Tree:
 
     def stems(self, suffixes: Iterable[str], under: str = "") -> dict[str, Path]:
         """Returns {stem in lower case: file}; with `under` only beneath a folder of that name."""
-        rank = {suffix: i for i, suffix in enumerate(suffixes)}
-        found: dict[str, Path] = {}
-        for path in self.files:
-            suffix, stem = path.suffix.lower(), path.stem.lower()
-            if suffix not in rank or (under and not self.is_under(path, under)):
-                continue
-            if stem not in found or rank[suffix] < rank[found[stem].suffix.lower()]:
-                found[stem] = path
-        return found
+        files = (path for path in self.files if not under or self.is_under(path, under))
+        return best(((path.stem.lower(), path) for path in files), suffixes)
+
+    def data(self, path: Path) -> bytes:
+        """Returns the bytes of a file."""
+        self.opened.add(path)
+        return path.read_bytes()
+
+    def text(self, path: Path) -> str:
+        """Returns what `read_text` makes of a file."""
+        self.opened.add(path)
+        return read_text(path)
+
+    def rows(self, path: Path) -> list[list[str]]:
+        """Returns what `read_rows` makes of a file."""
+        self.opened.add(path)
+        return read_rows(path)
+
+    def records(self, path: Path) -> list[dict[str, str]]:
+        """Returns what `read_records` makes of a file."""
+        self.opened.add(path)
+        return read_records(path)
+
+    def pass_over(self, path: Path, why: str) -> None:
+        """Notes that a table was looked into and is not read, and why."""
+        self.opened.discard(path)
+        self.ignored[path] = why
 
     def is_under(self, path: Path, name: str) -> bool:
         """Says whether one of the folders between the tree's root and `path` is called `name`."""
         parts = path.relative_to(self.folder).parts[:-1]
         return name.lower() in (part.lower() for part in (self.folder.name, *parts))
+
+
+def best(named: Iterable[tuple[Any, Path]], suffixes: Iterable[str]) -> dict[Any, Path]:
+    """Returns {name: file} of (name, file): of several the suffix named first, then the first."""
+    rank = {suffix: i for i, suffix in enumerate(suffixes)}
+    found: dict[Any, Path] = {}
+    for name, path in named:
+        place = rank.get(path.suffix.lower())
+        if place is not None and (name not in found or place < rank[found[name].suffix.lower()]):
+            found[name] = path
+    return found
 
 
 def decode(data: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,17 @@ RATER = re.compile(r"C-E\S*:\s*([^()]*)")  # an evaluator; C-F1 and C-M1 are the
 SPOKEN = re.compile(r"(Ses\d+[FM]_\w+)\s*(?:\[[^\]]*\])?\s*:\s*(.*)")
 
 
+@dataclass
+class _Left:
+    """What was left out or has no label, and why."""
+
+    silent: list[str] = field(default_factory=list)  # utterances without a wav
+    other: Counter[str] = field(default_factory=Counter)  # labels that `classes` does not take in
+    undecided: int = 0  # xxx: the evaluators did not agree
+
+
 def read_iemocap(
-    folder: Path, *, classes: str = "all", votes: str = "raters"
+    tree: Tree, *, classes: str = "all", votes: str = "raters"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns the table of IEMOCAP and notes.
 
@@ -51,7 +61,7 @@ def read_iemocap(
     """
     one_of("classes", classes, tuple(USUAL))
     one_of("votes", votes, ("raters", "none"))
-    tree, spelling = Tree(folder), Spelling(RATERS)
+    spelling, left = Spelling(RATERS), _Left()
     sheets = [
         path
         for path, _ in tree.matching(r"Ses\d+[FM]_\w+\.txt")
@@ -59,71 +69,91 @@ def read_iemocap(
     ]
     if not sheets:
         raise ManifestError(
-            f"{folder}: no file such as Session1/dialog/EmoEvaluation/Ses01F_impro01.txt beneath "
-            "it; give the folder of IEMOCAP"
+            f"{tree.folder}: no file such as Session1/dialog/EmoEvaluation/Ses01F_impro01.txt "
+            "beneath it; give the folder of IEMOCAP"
         )
-    spoken = _spoken(tree)
-    sounds = tree.stems(SOUNDS)
-    keep = USUAL[classes]
+    spoken, sounds = _spoken(tree), tree.stems(SOUNDS)
     records: dict[str, dict[str, Any]] = {}
-    silent, other, undecided = [], Counter(), 0
     for path in sorted(sheets):
-        for row in _evaluations(path, spelling):
-            name, code, counts = row["id"], row["code"], row["votes"]
+        for row in _evaluations(tree, path, spelling):
+            name = row["id"]
             sound = sounds.get(name.lower())
             if sound is None:
-                silent.append(name)
+                left.silent.append(name)
                 continue
-            label = CODES.get(code)
-            if label is None:  # xxx: the evaluators did not agree
-                undecided += 1
-                label = winners(counts) if counts else None
-                label = label if label and ";" in label else None
-            parts = sorted({keep[p] for p in (label or "").split(";") if p in keep})
-            if classes != "all" and not parts:
-                other[label or "no agreement"] += 1
+            label, kept = _label(row, USUAL[classes], left)
+            if classes != "all" and not kept:
+                left.other[label or "no agreement"] += 1
                 continue
-            counts = _kept(counts, keep)
-            records[name] = {
-                "id": name,
-                "audio": str(sound),
-                "text": spoken.get(name),
-                "label": ";".join(parts) or None,
-                "votes": counts if votes == "raters" and counts else None,
-                "valence": row["valence"],
-                "arousal": row["arousal"],
-                "dominance": row["dominance"],
-                "speaker": f"{name[:5]}{name.rpartition('_')[2][0]}",
-                "gender": name.rpartition("_")[2][0].lower(),
-                "session": name[:5],
-                "dialogue": name.rpartition("_")[0],
-                "split": None,
-                "language": "en",
-            }
+            counts = _kept(row["votes"], USUAL[classes]) if votes == "raters" else {}
+            records[name] = _record(row, sound, spoken.get(name), ";".join(kept), counts)
     if not records:
-        raise ManifestError(f"{folder}: no sound of {len(silent)} utterances, e.g. {silent[0]}.wav")
+        raise ManifestError(
+            f"{tree.folder}: no sound of {len(left.silent)} utterances, e.g. {left.silent[0]}.wav"
+        )
     table = to_table(list(records.values()))
-    counts = Counter(x for x in table["label"].dropna() if ";" not in x)
+    return table, _notes(table, left, classes, spelling)
+
+
+def _label(row: dict[str, Any], keep: dict[str, str], left: _Left) -> tuple[str | None, list[str]]:
+    """Returns the label of an evaluation, and what is kept of it: several where evaluators tie."""
+    label = CODES.get(row["code"])
+    if label is None:
+        left.undecided += 1
+        label = winners(row["votes"]) if row["votes"] else None
+        label = label if label and ";" in label else None
+    return label, sorted({keep[part] for part in (label or "").split(";") if part in keep})
+
+
+def _record(
+    row: dict[str, Any], sound: Path, text: str | None, label: str, counts: dict[str, float]
+) -> dict[str, Any]:
+    name = row["id"]
+    dialogue, _, turn = name.rpartition("_")
+    return {
+        "id": name,
+        "audio": str(sound),
+        "text": text,
+        "label": label or None,
+        "votes": counts or None,
+        "valence": row["valence"],
+        "arousal": row["arousal"],
+        "dominance": row["dominance"],
+        "speaker": f"{name[:5]}{turn[0]}",
+        "gender": turn[0].lower(),
+        "session": name[:5],
+        "dialogue": dialogue,
+        "split": None,
+        "language": "en",
+    }
+
+
+def _notes(table: pd.DataFrame, left: _Left, classes: str, spelling: Spelling) -> list[str]:
+    labels = table["label"].dropna().tolist()
+    counts = Counter(x for x in labels if ";" not in x)
     notes = [f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "
              f"{tally(counts)}"]  # fmt: skip
-    if undecided:
-        ties = sum(";" in x for x in table["label"].dropna())
+    if left.undecided:
+        ties = sum(";" in x for x in labels)
         notes.append(
-            f"{undecided} utterances have no agreed label (xxx); {ties} of those kept are ties "
-            "'a;b' of the evaluators, the others unlabelled"
+            f"{left.undecided} utterances have no agreed label (xxx); {ties} of those kept are "
+            "ties 'a;b' of the evaluators, the others unlabelled"
         )
-    if other:
-        notes.append(f"classes={classes} drops {sum(other.values())} others: {tally(other)}")
-    if silent:
-        notes.append(f"{len(silent)} utterances without a wav are dropped ({examples(silent)})")
+    if left.other:
+        dropped = sum(left.other.values())
+        notes.append(f"classes={classes} drops {dropped} others: {tally(left.other)}")
+    if left.silent:
+        notes.append(
+            f"{len(left.silent)} utterances without a wav are dropped ({examples(left.silent)})"
+        )
     notes += spelling.notes()
     notes.append("the actors of a session talk to each other: split with data.group=session")
-    return table, notes
+    return notes
 
 
-def _evaluations(path: Path, spelling: Spelling) -> list[dict[str, Any]]:
+def _evaluations(tree: Tree, path: Path, spelling: Spelling) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for line in decode(path.read_bytes()).splitlines():
+    for line in decode(tree.data(path)).splitlines():
         if match := LINE.match(line.strip()):
             valence, arousal, dominance = (number(match[i]) for i in (5, 6, 7))
             rows.append(
@@ -140,7 +170,7 @@ def _spoken(tree: Tree) -> dict[str, str]:
     for path, _ in tree.matching(r"Ses\d+[FM]_\w+\.txt"):
         if path.parent.name.lower() != "transcriptions":
             continue
-        for line in decode(path.read_bytes()).splitlines():
+        for line in decode(tree.data(path)).splitlines():
             if match := SPOKEN.match(line.strip()):
                 spoken.setdefault(match[1], " ".join(match[2].split()))
     return {name: text for name, text in spoken.items() if text}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .emotions import Spelling
-from .files import SOUNDS, Tree, examples, one_of, read_text, tally, to_table
+from .files import SOUNDS, Tree, examples, one_of, tally, to_table
 from .transcripts import strip_tags
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def join_files(
                 continue
         if transcript is None:
             wordless.append(name)
-        text = read_text(transcript) if transcript is not None else None
+        text = tree.text(transcript) if transcript is not None else None
         if text and "\ufffd" in text:
             broken.append(name)
         if text and tags == "strip":

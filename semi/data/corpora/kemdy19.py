@@ -24,7 +24,7 @@ RATINGS = ("own", "listener", "merged")
 
 
 def read_kemdy19(
-    folder: Path,
+    tree: Tree,
     *,
     ratings: str = "own",
     tags: str = "keep",
@@ -39,17 +39,19 @@ def read_kemdy19(
     """
     check_options(tags, votes, missing)
     one_of("ratings", ratings, RATINGS)
-    tree, spelling = Tree(folder), Spelling()
+    spelling = Spelling()
     found = tree.matching(r"Sess(?:ion)?(\d+)_([FM])_res\.csv")
     if not found:
         raise ManifestError(
-            f"{folder}: no rating sheet such as annotation/Session01_F_res.csv beneath it; give "
-            "the folder of KEMDy19"
+            f"{tree.folder}: no rating sheet such as annotation/Session01_F_res.csv beneath it; "
+            "give the folder of KEMDy19"
         )
     sheets: dict[tuple[str, str], Sheet] = {}
     for path, match in sorted(found, key=lambda pair: pair[0].name.lower()):
         session = f"Sess{int(match[1]):02d}"
-        sheets.setdefault((session, match[2].upper()), read_sheet(path, session, spelling))
+        sheets.setdefault(
+            (session, match[2].upper()), read_sheet(tree.rows(path), path, session, spelling)
+        )
     records: list[dict[str, Any]] = []
     notes: list[str] = []
     sounds = set(tree.stems(SOUNDS))
@@ -64,7 +66,7 @@ def read_kemdy19(
     if biosignals:
         from ..biosignals import write_biosignals
 
-        notes += write_biosignals(folder, Path(biosignals), table["id"].tolist())
+        notes += write_biosignals(tree.folder, Path(biosignals), table["id"].tolist())
     return table, notes
 
 

@@ -7,11 +7,12 @@ dev_splits_complete and output_repeated_splits_test. https://github.com/declare-
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
-from .files import SOUNDS, Tree, examples, one_of, read_records, tally, to_table
+from .files import SOUNDS, Tree, best, examples, one_of, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,87 +28,98 @@ FOLDER = {  # words in the folders of the three parts; the test's own name wins 
 QUOTES = {code: bytes([code]).decode("cp1252") for code in (0x85, *range(0x91, 0x98))}
 
 
-def read_meld(folder: Path, *, missing: str = "keep") -> tuple[pd.DataFrame, list[str]]:
+@dataclass
+class _Left:
+    """What was left out or has no label, and why."""
+
+    twice: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    strange: Counter[str] = field(default_factory=Counter)  # words that name no emotion
+
+
+def read_meld(tree: Tree, *, missing: str = "keep") -> tuple[pd.DataFrame, list[str]]:
     """Returns the table of MELD with its official split, and notes.
 
     `missing` says what becomes of sentences without sound, where there is any: keep (text alone)
     or drop.
     """
     one_of("missing", missing, ("keep", "drop"))
-    tree = Tree(folder)
     found = tree.matching(r"(train|dev|val|test)_sent_emo.*\.csv")
     if not found:
         raise ManifestError(
-            f"{folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath it; "
-            "give the folder of MELD"
+            f"{tree.folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath "
+            "it; give the folder of MELD"
         )
-    sounds = _sounds(tree)
+    sounds, left = _sounds(tree), _Left()
     records: dict[str, dict[str, Any]] = {}
-    twice, silent, strange = [], [], Counter()
     for path, match in found:
         split = {"val": "dev"}.get(match[1].lower(), match[1].lower())
-        for row in read_records(path):
+        for row in tree.records(path):
             dialogue, turn = row.get("dialogueid", ""), row.get("utteranceid", "")
             name = f"{split}_dia{dialogue}_utt{turn}"
             if not dialogue or not turn or name in records:
-                twice.append(name)
+                left.twice.append(name)
                 continue
             sound = sounds.get((split, f"dia{dialogue}_utt{turn}"))
             if sound is None:
-                silent.append(name)
+                left.silent.append(name)
                 if sounds and missing == "drop":
                     continue
-            label = row.get("emotion", "").lower()
-            if label not in LABELS:
-                strange[label] += 1
-            text = " ".join(row.get("utterance", "").translate(QUOTES).split())
-            records[name] = {
-                "id": name,
-                "audio": str(sound) if sound else None,
-                "text": text or None,
-                "label": label if label in LABELS else None,
-                "speaker": row.get("speaker") or None,
-                "dialogue": f"{split}_dia{dialogue}",
-                "split": split,
-                "language": "en",
-                "sentiment": row.get("sentiment") or None,
-                "season": row.get("season") or None,
-                "episode": row.get("episode") or None,
-            }
+            records[name] = _record(name, row, split, sound, left)
     table = to_table(list(records.values()))
+    return table, _notes(table, left, bool(sounds), missing)
+
+
+def _record(
+    name: str, row: dict[str, str], split: str, sound: Path | None, left: _Left
+) -> dict[str, Any]:
+    label = row.get("emotion", "").lower()
+    if label not in LABELS:
+        left.strange[label] += 1
+    text = " ".join(row.get("utterance", "").translate(QUOTES).split())
+    return {
+        "id": name,
+        "audio": str(sound) if sound else None,
+        "text": text or None,
+        "label": label if label in LABELS else None,
+        "speaker": row.get("speaker") or None,
+        "dialogue": name.rpartition("_")[0],
+        "split": split,
+        "language": "en",
+        "sentiment": row.get("sentiment") or None,
+        "season": row.get("season") or None,
+        "episode": row.get("episode") or None,
+    }
+
+
+def _notes(table: pd.DataFrame, left: _Left, heard: bool, missing: str) -> list[str]:
     parts = tally(Counter(table["split"].tolist()))
     labels = tally(Counter(table["label"].dropna().tolist()))
     notes = [f"{len(table)} utterances ({parts}); labels: {labels}"]
-    if twice:
-        notes.append(f"{len(twice)} rows repeat a dialogue's utterance and are left out")
-    if strange:
-        notes.append(f"unknown emotions count as no label: {tally(strange)}")
-    if not sounds:
+    if left.twice:
+        notes.append(f"{len(left.twice)} rows repeat a dialogue's utterance and are left out")
+    if left.strange:
+        notes.append(f"unknown emotions count as no label: {tally(left.strange)}")
+    if not heard:
         notes.append("no sound beneath the folder: texts alone")
-    elif silent:
+    elif left.silent:
         done = "are dropped" if missing == "drop" else "stay with their text alone"
-        notes.append(f"{len(silent)} utterances without sound {done} ({examples(silent)})")
+        notes.append(
+            f"{len(left.silent)} utterances without sound {done} ({examples(left.silent)})"
+        )
     notes.append(
         "the official split shares speakers and short sentences: use it with data.group=dialogue "
         "data.allow_leaks=[speaker,text]"
     )
-    return table, notes
+    return notes
 
 
 def _sounds(tree: Tree) -> dict[tuple[str, str], Path]:
     """Returns {(split, dia0_utt0): file}: the names repeat, so the folder says the split."""
-    rank = {suffix: i for i, suffix in enumerate(FILMS)}
-    found: dict[tuple[str, str], Path] = {}
+    named = []
     for path in tree.files:
-        suffix = path.suffix.lower()
-        if suffix not in rank:
-            continue
         folders = "/".join(path.relative_to(tree.folder).parts[:-1]).lower()
         split = next((s for s, words in FOLDER.items() if any(w in folders for w in words)), None)
-        stem = path.stem.lower().removeprefix("final_videos_test")
-        if split is None:
-            continue
-        key = (split, stem)
-        if key not in found or rank[suffix] < rank[found[key].suffix.lower()]:
-            found[key] = path
-    return found
+        if split is not None:
+            named.append(((split, path.stem.lower().removeprefix("final_videos_test")), path))
+    return best(named, FILMS)

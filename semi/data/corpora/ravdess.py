@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
-from .files import SOUNDS, Tree, examples, one_of, tally, to_table
+from .files import FILMS, SOUNDS, Tree, examples, one_of, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,55 +20,74 @@ NAME = re.compile(r"(?:.*_)?(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 CHANNELS = ("speech", "song")
+READ = (
+    "two sentences are said by all: the same text stands on both sides of any split, so "
+    "data.allow_leaks=[text] is needed"
+)
 
 
-def read_ravdess(folder: Path, *, channel: str = "speech") -> tuple[pd.DataFrame, list[str]]:
-    """Returns the table of the sounds beneath `folder` and notes; `channel`: speech, song or all.
+def read_ravdess(tree: Tree, *, channel: str = "speech") -> tuple[pd.DataFrame, list[str]]:
+    """Returns the table of the sounds of the tree and notes; `channel`: speech, song or all.
 
-    Copies of one name in two folders count once.
+    A take counts once: its sound alone (03-...) rather than the sound of its film (01-...), and one
+    of copies in two folders.
     """
     one_of("channel", channel, (*CHANNELS, "all"))
-    records: dict[str, dict[str, Any]] = {}
-    strange, others = [], 0
-    for stem, path in sorted(Tree(folder).stems(SOUNDS).items()):
-        match = NAME.fullmatch(stem)
-        if match is None or match[1] == "02":  # 02: film without sound
-            strange.append(path.name)
-            continue
-        if channel not in ("all", CHANNELS[int(match[2]) - 1]):
+    files = [(NAME.fullmatch(stem), path) for stem, path in tree.stems((*SOUNDS, *FILMS)).items()]
+    strange = [path.name for match, path in files if match is None]
+    named = [(match, path) for match, path in files if match]
+    takes: dict[tuple[str, ...], Path] = {}
+    mute = films = others = 0
+    for match, path in sorted(named, key=lambda pair: pair[0][1], reverse=True):  # 03 before 01
+        if match[1] == "02":
+            mute += 1
+        elif channel not in ("all", CHANNELS[int(match[2]) - 1]):
             others += 1
-            continue
-        actor = int(match[7])
-        records[stem] = {
-            "id": path.stem,
-            "audio": str(path),
-            "text": STATEMENTS[int(match[5]) - 1],
-            "label": EMOTIONS[int(match[3]) - 1],
-            "speaker": f"actor{actor:02d}",
-            "gender": "m" if actor % 2 else "f",
-            "split": None,
-            "language": "en",
-            "intensity": ("normal", "strong")[int(match[4]) - 1],
-            "channel": CHANNELS[int(match[2]) - 1],
-        }
-    if not records:
+        elif match.groups()[1:] in takes:
+            films += 1
+        else:
+            takes[match.groups()[1:]] = path
+    if not takes:
         raise ManifestError(
-            f"{folder}: no RAVDESS file such as 03-01-06-01-02-01-12.wav"
+            f"{tree.folder}: no RAVDESS file such as 03-01-06-01-02-01-12.wav"
             f"{'' if channel == 'all' else f' of channel {channel}'} beneath it"
         )
-    table = to_table([records[stem] for stem in sorted(records)])
+    table = to_table(sorted(map(_record, takes.values()), key=lambda record: record["id"].lower()))
     notes = [
         f"{len(table)} utterances of {table['speaker'].nunique()} actors; labels: "
         f"{tally(Counter(table['label'].tolist()))}"
     ]
+    if films:
+        notes.append(
+            f"{films} takes are there as sound (03-...) and as the film's sound (01-...): the "
+            "first counts, each once"
+        )
+    if mute:
+        notes.append(f"{mute} films without sound (02-...) are left out")
     if others:
         notes.append(f"{others} sounds of the other channel are left out (channel={channel})")
     if strange:
         notes.append(
             f"{len(strange)} sounds do not follow the naming and are left out ({examples(strange)})"
         )
-    notes.append(
-        "two sentences are said by all: the same text stands on both sides of any split, so "
-        "data.allow_leaks=[text] is needed"
-    )
-    return table, notes
+    return table, [*notes, READ]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Returns the row of a file, all of which is in its name."""
+    match = NAME.fullmatch(path.stem)
+    if match is None:
+        raise RuntimeError(f"{path.name} was chosen by its name")
+    actor = int(match[7])
+    return {
+        "id": path.stem,
+        "audio": str(path),
+        "text": STATEMENTS[int(match[5]) - 1],
+        "label": EMOTIONS[int(match[3]) - 1],
+        "speaker": f"actor{actor:02d}",
+        "gender": "m" if actor % 2 else "f",
+        "split": None,
+        "language": "en",
+        "intensity": ("normal", "strong")[int(match[4]) - 1],
+        "channel": CHANNELS[int(match[2]) - 1],
+    }

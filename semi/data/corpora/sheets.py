@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from .emotions import Spelling, add_votes
-from .files import examples, number, read_rows
+from .files import examples, number
 
 # e.g. Sess01_script02_User003M_004 (KEMDy20) and Sess01_impro02_F001 (KEMDy19)
 SEGMENT = re.compile(r"(Sess\d+)_((?:script|impro)\d+\w*?)_(User\d+[FM]_\d+|[FM]\d+)", re.I)
@@ -45,12 +45,11 @@ class Columns:
     raters: list[tuple[int, int, int]]
 
 
-def read_sheet(path: Path, session: str, spelling: Spelling) -> Sheet:
-    """Returns the ratings of a sheet that belongs to `session` (such as Sess17).
+def read_sheet(rows: list[list[str]], path: Path, session: str, spelling: Spelling) -> Sheet:
+    """Returns the ratings in the rows of a sheet that belongs to `session` (such as Sess17).
 
     Ids with another session's prefix are mended: Sess17_eval.csv of KEMDy20 has such rows.
     """
-    rows = read_rows(path)
     width = max((len(row) for row in rows), default=0)
     rows = [row + [""] * (width - len(row)) for row in rows]
     hits = Counter(j for row in rows for j, cell in enumerate(row) if SEGMENT.fullmatch(cell))

@@ -22,7 +22,7 @@ import numpy as np
 from ...config.learning import LearningConfig
 from ...config.schema import signature
 from ...errors import RunError
-from ...evaluation.bootstrap import metrics_from_confusion
+from ...evaluation.intervals import metrics_from_confusion
 from ...evaluation.metrics import confusion
 from ...files import jsonable, read_json, replacing, write_json
 from ...threads import limited_threads

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...data.draws import GoldRows
 from ...data.folds import assign_folds, draw_labels
 from ...errors import ConfigError, ManifestError, nearest
 from ...features.config import FeaturesConfig
@@ -25,7 +26,7 @@ LAYER_SHARE = 1 / 3  # of a layered array without a chosen layer, the layer a th
 
 @dataclass
 class Corpus:
-    """All rows of one corpus that have a view; nothing is scaled or split yet."""
+    """All rows of one corpus that have a view, sorted by id; nothing is scaled or split yet."""
 
     name: str
     ids: np.ndarray  # (N,) str
@@ -38,6 +39,11 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rows(self) -> GoldRows:
+        """Returns the rows as draws are made among them."""
+        return GoldRows(self.ids, self.label, self.group)
 
 
 @dataclass
@@ -56,6 +62,7 @@ def load_corpus(name: str, config: DatasetConfig) -> Corpus:
     corpus = _from_run(name, config) if config.config else _from_arrays(name, config)
     usable = corpus.features.present.any(1).numpy()
     rows = np.flatnonzero(usable)
+    rows = rows[np.argsort(corpus.ids[rows], kind="stable")]  # the file's order plays no part
     return replace(
         corpus,
         ids=corpus.ids[rows],
@@ -183,7 +190,7 @@ def outer_splits(corpus: Corpus, folds: int) -> list[np.ndarray]:
             "least 2, so that test speakers are new"
         )
     parts = min(folds, groups)
-    fold, _ = assign_folds(corpus.label[labelled], corpus.group[labelled], parts, 0, "group")
+    fold, _ = assign_folds(corpus.rows.at(labelled), parts, 0, "group")
     if corpus.second is None:
         return [labelled[fold == f] for f in range(parts)]
     names, index = np.unique(corpus.second[labelled], return_inverse=True)
@@ -231,7 +238,7 @@ def _gold_rows(corpus: Corpus, split: Outer, budget: float | None, seed: int) ->
         if budget >= len(labelled):
             return None
         share, count = (budget, None) if budget < 1 else (None, int(budget))
-        kept, _ = draw_labels(corpus.label[labelled], share, count, seed)
+        kept, _ = draw_labels(corpus.rows.at(labelled), share, count, seed)
         if kept.all():
             return None
     gold = labelled[kept]
@@ -263,7 +270,7 @@ def dataset_of(
     if gold is None:
         return None
     pool = np.setdiff1d(split.train, gold)
-    fold, _ = assign_folds(corpus.label[gold], corpus.group[gold], folds, seed, "group")
+    fold, _ = assign_folds(corpus.rows.at(gold), folds, seed, "group")
     target = torch.zeros(len(corpus), len(corpus.classes))
     target[gold, corpus.label[gold]] = 1.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...evaluation.bootstrap import metrics_from_confusion
+from ...evaluation.intervals import metrics_from_confusion
 from .results import ALL_LABELS, LOGISTIC, LOGISTIC_ORACLE, ORACLE, SUPERVISED, Arm, Results
 
 NOT_RULES = (SUPERVISED, ORACLE, LOGISTIC, LOGISTIC_ORACLE, "placebo", "shuffled", "usb_supervised")

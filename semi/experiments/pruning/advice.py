@@ -11,7 +11,7 @@ import numpy as np
 
 from models.encoders.numerics import centred_cosine
 
-from ...evaluation.bootstrap import metrics_from_confusion, paired_bootstrap
+from ...evaluation.intervals import metrics_from_confusion, paired_interval
 from ...evaluation.metrics import confusion
 from .fidelity import linear_cka, neighbour_overlap, neighbours, out_of_fold
 from .measure import Measured
@@ -45,7 +45,7 @@ class Row:
     agreement: float = nan  # share of equal predictions
     macro_f1: float = nan  # percent, out of fold, speakers apart
     change: float = nan  # points against un-pruned
-    change_low: float = nan  # its 95 % interval, whole groups resampled
+    change_low: float = nan  # its 95 % interval over whole groups
     change_high: float = nan
 
 
@@ -115,7 +115,7 @@ def _score(row: Row, before, after, rows: np.ndarray, gold: GoldLabels) -> None:
         np.array([place.get(int(c), len(place)) for c in predicted[rows]])
         for predicted in (after, before)
     )
-    change = paired_bootstrap(pruned, full, codes, gold.group[rows], "macro_f1", n=1000)
+    change = paired_interval(pruned, full, codes, gold.group[rows], "macro_f1")
     columns = max(int(codes.max()), int(pruned.max()), int(full.max())) + 1
     points = 100 * columns / len(classes)  # the mean is over the classes that occur
     row.change, row.change_low, row.change_high = (

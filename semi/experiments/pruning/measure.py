@@ -60,18 +60,13 @@ def sample(seconds: np.ndarray, first: np.ndarray, count: int, seed: int) -> np.
 
 def header_seconds(table: Any, wanted: np.ndarray, workers: int) -> np.ndarray:
     """Returns (N,) seconds of the wanted (N,) rows as their headers say, NaN for the others."""
-    import soundfile
+    from ...data.audio import header_seconds as seconds_of
 
     def one(row: int) -> float:
         record = table.iloc[row]
         start, end = (float(record[k]) for k in ("start", "end"))
-        if not np.isnan(end):
-            return max(end - (0.0 if np.isnan(start) else start), 0.0)
-        try:
-            header = soundfile.info(record["audio"])
-        except (RuntimeError, OSError):
-            return 1.0  # decoding will say what is wrong, or can read what this cannot
-        return max(header.frames / header.samplerate - (0.0 if np.isnan(start) else start), 0.0)
+        begin = 0.0 if np.isnan(start) else start
+        return max((seconds_of(record["audio"]) if np.isnan(end) else end) - begin, 0.0)
 
     seconds, rows = np.full(len(table), np.nan), np.flatnonzero(wanted)
     with ThreadPoolExecutor(workers) as pool:

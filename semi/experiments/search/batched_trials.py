@@ -20,6 +20,7 @@ from ...training.dataset import Dataset
 from ...training.ensemble import Ensemble
 from ...training.fit import OWN, fit
 from ...training.initialisation import fresh_ensemble
+from ...training.steps import FitConfig
 from ...training.students import STUDENTS, learned_start
 
 SIDE_BY_SIDE = {f"train.{name}" for name in OWN}
@@ -40,7 +41,7 @@ def warm_starts(dataset: Dataset, configs: list[settings.Config]) -> list[RoundS
     learned = [learned_start(dataset, config) for config in configs]
     if len(configs) == 1:
         return [warm_start(dataset, configs[0], learned[0])]
-    first, task, many = configs[0], configs[0].task, len(configs)
+    first, many = configs[0], len(configs)
     fresh = [fresh_ensemble(dataset, c, x) for c, x in zip(configs, learned, strict=True)]
     targets = targets_of(dataset, None, None)
     affect = targets.affect
@@ -51,10 +52,8 @@ def warm_starts(dataset: Dataset, configs: list[settings.Config]) -> list[RoundS
         affect=None if affect is None else affect.repeat(many, 1, 1),
     )
     count = fresh[0].count
-    done = fit(
-        stacked(fresh), every, [c.train for c in configs], first.noise, first.contrast,
-        seed=first.seed, task=task,
-    )  # fmt: skip
+    side_by_side = FitConfig.of(first, train=[c.train for c in configs])
+    done = fit(stacked(fresh), every, side_by_side, seed=first.seed)
     states = []
     for place, config in enumerate(configs):
         part = done.select(slice(place * count, (place + 1) * count))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...evaluation.bootstrap import COUNT_METRICS, metrics_from_confusion
+from ...evaluation.intervals import COUNT_METRICS, metrics_from_confusion
 from ...evaluation.multitask import Sums, affect_sums, multi_sums
 
 RESAMPLES = 1000
@@ -17,11 +17,12 @@ RESAMPLES = 1000
 def single_sums(predicted: np.ndarray, label: np.ndarray, classes: int) -> Sums:
     """Returns the table of counts of each row (n,) with one label."""
     table = np.eye(classes**2)[label * classes + predicted]
+    known = np.bincount(label, minlength=classes) > 0
 
-    def read(sums: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return metrics_from_confusion(sums.reshape(-1, classes, classes))
+    def read(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return metrics_from_confusion(sums.reshape(-1, classes, classes), known)
 
-    return Sums(table, read)
+    return Sums(table, read, dict.fromkeys(COUNT_METRICS, (0.0, 1.0)))
 
 
 def sums_of(trial: dict, first: dict) -> Sums:
@@ -54,9 +55,8 @@ def corrected_gain(trials: list[dict], metric: str, seed: int) -> float | None:
         sums = sums_of(trial, first)
         of_unit = np.zeros((count, sums.table.shape[1]))
         np.add.at(of_unit, group, sums.table)
-        size = np.bincount(group, minlength=count)
-        inside.append(sums.read(times @ of_unit, times @ size)[metric])
-        outside.append(sums.read(out @ of_unit, out @ size)[metric])
+        inside.append(sums.read(times @ of_unit)[metric])
+        outside.append(sums.read(out @ of_unit)[metric])
     chosen = np.argmax(inside, axis=0)  # (R,)
     scored = np.array(outside)
     return float((scored[chosen, np.arange(len(chosen))] - scored[0]).mean())

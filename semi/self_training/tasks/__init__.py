@@ -51,9 +51,7 @@ class Task(Protocol):
         """
         ...
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns the metrics of gold rows (R,), from (R, C) probabilities and (R, 2) values."""
         ...
 

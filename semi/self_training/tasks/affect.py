@@ -20,9 +20,9 @@ from ...errors import ManifestError
 from ...evaluation.multitask import AFFECT, affect_measured, mean_ccc
 from ...training.dataset import Dataset
 from ...training.teacher import TeacherOutputs
-from ..state import PseudoLabels, RoundState
+from ..state import PseudoLabels, RoundState, capped
 from .single import hidden_facts, rounded
-from .spread import capped, top, trust
+from .spread import top, trust
 
 BINS = 3  # parts of the predicted range of each dimension that are picked from alike
 
@@ -40,7 +40,7 @@ class Affect:
         self, dataset: Dataset, outputs: TeacherOutputs, config: LearningConfig
     ) -> tuple[float, float]:
         """Returns the mean CCC of gold out-of-fold rows and its standard error."""
-        return judge_ccc(dataset, outputs, config.seed)
+        return judge_ccc(dataset, outputs)
 
     def select(
         self, dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
@@ -78,11 +78,9 @@ class Affect:
         )
         return pseudo_labels, spread.new_zeros(*code.shape, classes)
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns the metrics of gold rows (R,) from valence and arousal (R, 2)."""
-        return {"rows": len(rows)} | affect_metrics(dataset, rows, affect, seed)
+        return {"rows": len(rows)} | affect_metrics(dataset, rows, affect)
 
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns how well the added values agree with hidden ones."""
@@ -96,7 +94,7 @@ class Affect:
         if bool(known.any()):
             predicted = pseudo_labels.affect[-1][chosen][known].cpu().numpy()
             group = dataset.group[rows[known].cpu().numpy()]
-            agreement = affect_measured(predicted, truth[known].cpu().numpy(), group, seed=0)
+            agreement = affect_measured(predicted, truth[known].cpu().numpy(), group)
             facts["pseudo"] = hidden_facts(chosen, known, None) | {"ccc": agreement["ccc"]}
         return facts
 
@@ -119,21 +117,21 @@ def with_affect(dataset: Dataset, manifest: Manifest, kind: str) -> Dataset:
     return replace(dataset, affect=affect)
 
 
-def judge_ccc(dataset: Dataset, outputs: TeacherOutputs, seed: int) -> tuple[float, float]:
+def judge_ccc(dataset: Dataset, outputs: TeacherOutputs) -> tuple[float, float]:
     """Returns the mean CCC of gold out-of-fold rows and its standard error."""
     if outputs.affect is None or dataset.affect is None:
         raise ValueError("rounds.metric=ccc needs task.kind affect or joint")
     truth, group = dataset.affect[dataset.gold].cpu(), dataset.group[dataset.gold.cpu().numpy()]
-    return mean_ccc(outputs.affect.oof.cpu(), truth, group, seed)
+    return mean_ccc(outputs.affect.oof.cpu(), truth, group)
 
 
-def affect_metrics(dataset: Dataset, rows: Tensor, affect: Any, seed: int) -> dict[str, Any]:
+def affect_metrics(dataset: Dataset, rows: Tensor, affect: Any) -> dict[str, Any]:
     """Returns ccc and what else is measured of valence and arousal (R, 2); nothing without them."""
     if affect is None or dataset.affect is None:
         return {}
     group = dataset.group[rows.cpu().numpy()]
-    metrics = affect_measured(affect, dataset.affect[rows].cpu().numpy(), group, seed)
-    return {"ccc": metrics.pop("ccc"), "affect": metrics}
+    metrics = affect_measured(affect, dataset.affect[rows].cpu().numpy(), group)
+    return {"ccc": metrics.pop("ccc"), "intervals": metrics.pop("intervals"), "affect": metrics}
 
 
 def affect_columns(outputs: TeacherOutputs) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Joint:
     ) -> tuple[float, float]:
         """Returns the gate's metric on gold out-of-fold rows and its standard error."""
         if config.rounds.metric == "ccc":
-            return judge_ccc(dataset, outputs, config.seed)
+            return judge_ccc(dataset, outputs)
         return self.classes.judge(dataset, outputs, config)
 
     def select(
@@ -41,12 +41,12 @@ class Joint:
         """Returns the pseudo-labels of the classes; valence and arousal come with their rows."""
         return self.classes.select(dataset, state, config, rate, number)
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns the metrics of both on gold rows (R,)."""
-        metrics = self.classes.measured(dataset, rows, probs, affect, seed)
-        return metrics | affect_metrics(dataset, rows, affect, seed)
+        metrics = self.classes.measured(dataset, rows, probs, affect)
+        values = affect_metrics(dataset, rows, affect)
+        both = metrics["intervals"] | values.get("intervals", {})
+        return metrics | values | {"intervals": both}
 
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns what was added, by class, and how much of it was right where gold was hidden."""

@@ -20,9 +20,9 @@ from ...data.manifest import Manifest
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
 from ...training.teacher import TeacherOutputs
-from ..state import PseudoLabels, RoundState
+from ..state import PseudoLabels, RoundState, capped
 from .single import class_columns, head_columns, hidden_facts, rounded, threshold_of
-from .spread import capped, top, trust
+from .spread import top, trust
 
 
 class MultiLabel:
@@ -43,7 +43,7 @@ class MultiLabel:
         """Returns the gate's metric on gold out-of-fold rows and its standard error."""
         group = dataset.group[dataset.gold.cpu().numpy()]
         truth, name = dataset.target[dataset.gold].cpu(), config.rounds.metric
-        metrics = multi_measured(outputs.oof.cpu(), truth, group, dataset.classes, config.seed)
+        metrics = multi_measured(outputs.oof.cpu(), truth, group, dataset.classes)
         return metrics[name], metrics["intervals"][name]["se"]
 
     def select(
@@ -79,15 +79,13 @@ class MultiLabel:
         )
         return pseudo_labels, target
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns the metrics of gold rows (R,) from probabilities (R, C)."""
         group = dataset.group[rows.cpu().numpy()]
         if dataset.multi is None:
             raise ValueError("a dataset of several labels a row must hold them in `multi`")
         truth = dataset.multi[rows].cpu().numpy()
-        return multi_measured(probs, truth, group, dataset.classes, seed)
+        return multi_measured(probs, truth, group, dataset.classes)
 
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns what a round added by class, and how many of its labels hidden gold confirms."""

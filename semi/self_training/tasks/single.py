@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudo_label.selection import Selection, cap_mass, select
+from pseudo_label.selection import Selection, select
 
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
-from ...evaluation.bootstrap import bootstrap
+from ...evaluation.intervals import interval
 from ...evaluation.metrics import measured, pseudo_report, score
 from ...training.dataset import Dataset
 from ...training.students import STUDENTS
 from ...training.teacher import TeacherOutputs
-from ..pool import assumed_shares, graph_features, pool_of
-from ..state import PseudoLabels, RoundState, negatives
+from ..pool import Pools
+from ..state import PseudoLabels, RoundState, capped, negatives
 
 
 class Single:
@@ -40,31 +40,26 @@ class Single:
         rows, name = dataset.gold.cpu().numpy(), config.rounds.metric
         probs, label = outputs.oof.cpu().numpy(), dataset.label[dataset.gold].cpu().numpy()
         value = getattr(score(probs, label, dataset.classes), name)
-        se = bootstrap(probs, label, dataset.group[rows], name, seed=config.seed).se
+        se = interval(probs, label, dataset.group[rows], name).se
         return float(value), float(se)
 
     def select(
         self, dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
     ) -> tuple[PseudoLabels, Tensor]:
         """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
-        features = graph_features(dataset, config.select)
+        pools, cap = Pools(dataset, state, config, rate, number), config.select.mass_cap
         parts: list[Selection] = []
         for k in range(dataset.folds + 1):
-            pool = pool_of(
-                dataset, state, k, config.select, rate=rate, number=number, features=features,
-                assumed=assumed_shares(dataset, config.train),
-            )  # fmt: skip
+            pool = pools.of(k)
             parts.append(select(pool, config.select))
-        cap = config.select.mass_cap
-        mass = [float((dataset.fold != k).sum()) for k in range(dataset.folds + 1)]
-        weight = [cap_mass(part.weight, m, cap) for part, m in zip(parts, mass, strict=True)]
+        weight = capped(dataset, torch.stack([part.weight for part in parts]), cap)
         last, negative = parts[-1], None
         if STUDENTS[config.model.kind].by_steps:
-            negative = negatives([p.negative for p in parts], mass, cap)
+            negative = negatives(dataset, [p.negative for p in parts], cap)
         pseudo_labels = PseudoLabels(
             torch.stack([p.chosen for p in parts]),
             torch.stack([p.label for p in parts]),
-            torch.stack(weight),
+            weight,
             last.probs if last.probs is not None else pool.probs,
             last.threshold,
             last.reason,
@@ -75,21 +70,18 @@ class Single:
         )
         return pseudo_labels, torch.stack([p.target for p in parts])
 
-    def measured(
-        self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any, seed: int
-    ) -> dict[str, Any]:
-        """Returns all metrics of gold rows and a grouped bootstrap interval of the main ones.
+    def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
+        """Returns all metrics of gold rows and the interval over groups of the main ones.
 
         Args:
             dataset: the data.
             rows: (R,) rows of it.
             probs: (R, C) probabilities.
             affect: (R, 2) valence and arousal, or None; not of this task.
-            seed: of the bootstrap.
         """
         label = dataset.label[rows].cpu().numpy()
         group = dataset.group[rows.cpu().numpy()]
-        return measured(probs, label, group, dataset.classes, seed)
+        return measured(probs, label, group, dataset.classes)
 
     def facts(self, dataset: Dataset, pseudo_labels: PseudoLabels) -> dict[str, Any]:
         """Returns what was added, by class, and how much of it was right where gold was hidden."""

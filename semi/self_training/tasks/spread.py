@@ -1,4 +1,4 @@
-"""What rounds by the spread of the members have in common: rank, trust, cap.
+"""What rounds by the spread of the members have in common: rank and trust.
 
 Letters: G chains, P pool rows.
 """
@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from pseudo_label.selection import cap_mass
-
-from ...training.dataset import Dataset
 
 
 def top(score: Tensor, among: Tensor, rate: float, tie: Tensor, *, of_part: bool = False) -> Tensor:
@@ -29,9 +25,3 @@ def trust(spread: Tensor, chosen: Tensor) -> Tensor:
     middle = spread.masked_fill(~chosen, torch.nan).nanmedian(1, keepdim=True).values
     middle = torch.nan_to_num(middle, nan=1.0).clamp(min=1e-6)
     return middle.square() / (spread.square() + middle.square())
-
-
-def capped(dataset: Dataset, weight: Tensor, cap: float) -> Tensor:
-    """Returns the weights (G, P), of each chain at most `cap` times its gold rows in all."""
-    mass = [float((dataset.fold != k).sum()) for k in range(len(weight))]
-    return torch.stack([cap_mass(w, m, cap) for w, m in zip(weight, mass, strict=True)])

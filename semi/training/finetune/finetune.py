@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ...features.progress import Progress
 from ...files import write_dir, write_json, write_table
 from ...threads import limited_threads
 from . import checkpoint as checkpoints
-from .data import GoldRows, Reader, batches, gold_rows
+from .data import FinetuneBatch, GoldRows, Reader, batches, gold_rows
 from .learner import (
     Learner,
     class_shares,
@@ -82,7 +83,7 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
         learner = Learner(_encoders(config, parts), len(rows.classes), contrast=about.contrast > 0)
         learner.to(device)
         show = progress and rank == 0
-        history = _train(learner, rows, config, checkpoint, rank, world, show=show)
+        history = _train(learner, rows, config, checkpoint, _Share(rank, world), show=show)
         if rank == 0:
             _write(learner, target, rows, history)
         if world > 1:
@@ -93,50 +94,28 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
 
 
 def _train(
-    learner: Learner,
-    rows: GoldRows,
-    config: Config,
-    checkpoint: Path,
-    rank: int,
-    world: int,
-    *,
-    show: bool,
+    learner: Learner, rows: GoldRows, config: Config, checkpoint: Path, share: _Share, *, show: bool
 ) -> list[dict[str, Any]]:
     """Runs the steps, from the checkpoint on where there is one; returns how it went."""
     about, device = config.finetune, next(learner.parameters()).device
     optimizer = make_optimizer(learner, about)
     signature = checkpoints.signature(config, rows)
     begin, history = checkpoints.load(checkpoint, learner, optimizer, signature)
-    target = torch.from_numpy(rows.target).to(device)
-    label = torch.from_numpy(rows.label.astype(np.int64)).to(device)
-    model: Any = shared(learner, world, device)
+    model: Any = shared(learner, share.world, device)
     open_ = [p for p in learner.parameters() if p.requires_grad]
     reader = Reader(rows, config)
-    feed = batches(reader, config, begin * about.accumulate, rank=rank, world=world)
+    feed = batches(reader, config, begin * about.accumulate, rank=share.rank, world=share.world)
+    teach = _Lesson(model, learner, rows, config, share.world)
     with Progress("finetune", about.steps, "steps", show=show) as bar:
         bar.at(begin)
         for step in range(begin, about.steps):
             learner.train()
             # seeded by step, so that a resumed run draws the dropout of an uninterrupted one
-            torch.manual_seed((config.seed * 1_000_003 + step * 1_009 + rank) % 2**63)
-            pruner = _pruner(step, learner, config)
-            factor, total = rate_at(step, about), torch.zeros((), device=device)
+            torch.manual_seed((config.seed * 1_000_003 + step * 1_009 + share.rank) % 2**63)
+            factor = rate_at(step, about)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            for micro in range(about.accumulate):
-                batch = next(feed)
-                last = micro + 1 == about.accumulate
-                with contextlib.nullcontext() if last or world == 1 else model.no_sync():
-                    with _arithmetic(config, device):
-                        out = model(batch.inputs, pruner)
-                    heard = {
-                        m: torch.tensor([float(x is not None) for x in items], device=device)
-                        for m, items in batch.inputs.items()
-                    }
-                    chosen = torch.from_numpy(batch.rows).to(device)
-                    loss = objective(out, heard, target[chosen], label[chosen], about)
-                    (loss / about.accumulate).backward()
-                total += loss.detach() / about.accumulate
+            total = teach.gradient(feed, step)
             if about.clip:
                 torch.nn.utils.clip_grad_norm_(open_, about.clip)
             optimizer.step()
@@ -144,20 +123,68 @@ def _train(
             bar.at(step + 1)
             done = step + 1
             if done % about.save_every == 0 or done == about.steps:
-                now: dict[str, Any] = {"step": done, "loss": _mean(total, world)}
-                if not np.isfinite(now["loss"]):
-                    raise RunError(
-                        f"finetune: the loss is {now['loss']} at step {done}; lower finetune.lr "
-                        f"(it is {about.lr:g})"
-                    )
-                if len(rows.watch):
-                    now["watch_macro_f1"] = _watch(learner, reader, config, done)
-                history.append(now)
-                if rank == 0 and done < about.steps:
+                history.append(_now(done, _mean(total, share.world), learner, reader, config))
+                if share.rank == 0 and done < about.steps:
                     checkpoints.save(checkpoint, learner, optimizer, signature, done, history)
     if reader.unreadable:
         rows.notes.append(f"{len(reader.unreadable)} sounds could not be read and were left out")
     return history
+
+
+@dataclass
+class _Share:
+    """Which part of the work this process does."""
+
+    rank: int
+    world: int
+
+
+class _Lesson:
+    """The gradient of one step, from several small batches where memory asks for it."""
+
+    def __init__(
+        self, model: Any, learner: Learner, rows: GoldRows, config: Config, world: int
+    ) -> None:
+        self.model, self.learner, self.config, self.world = model, learner, config, world
+        self.device = next(learner.parameters()).device
+        self.target = torch.from_numpy(rows.target).to(self.device)
+        self.label = torch.from_numpy(rows.label.astype(np.int64)).to(self.device)
+
+    def gradient(self, feed: Iterator[FinetuneBatch], step: int) -> torch.Tensor:
+        """Adds the gradient of the step's rows; returns the mean loss of this process's rows."""
+        about, device = self.config.finetune, self.device
+        pruner, total = _pruner(step, self.learner, self.config), torch.zeros((), device=device)
+        for micro in range(about.accumulate):
+            batch = next(feed)
+            last = micro + 1 == about.accumulate
+            alone = last or self.world == 1
+            with contextlib.nullcontext() if alone else self.model.no_sync():
+                with _arithmetic(self.config, device):
+                    out = self.model(batch.inputs, pruner)
+                heard = {
+                    m: torch.tensor([float(x is not None) for x in items], device=device)
+                    for m, items in batch.inputs.items()
+                }
+                chosen = torch.from_numpy(batch.rows).to(device)
+                loss = objective(out, heard, self.target[chosen], self.label[chosen], about)
+                (loss / about.accumulate).backward()
+            total += loss.detach() / about.accumulate
+        return total
+
+
+def _now(
+    step: int, loss: float, learner: Learner, reader: Reader, config: Config
+) -> dict[str, Any]:
+    """Returns where the adaptation stands; RunError where the loss is no number any more."""
+    if not np.isfinite(loss):
+        raise RunError(
+            f"finetune: the loss is {loss} at step {step}; lower finetune.lr "
+            f"(it is {config.finetune.lr:g})"
+        )
+    now: dict[str, Any] = {"step": step, "loss": loss}
+    if len(reader.rows.watch):
+        now["watch_macro_f1"] = _watch(learner, reader, config, step)
+    return now
 
 
 def _mean(loss: torch.Tensor, world: int) -> float:

@@ -6,6 +6,8 @@ views, C classes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -60,57 +62,88 @@ def solve_logistic(
     x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
     ridge = torch.full_like(x[0], penalty)
     ridge[-1] = 1e-6 * penalty  # the bias is free
+    problem = _Penalised(x, target, weight, ridge, target.sum(-1, keepdim=True))
     bound = 0.5 * (x * weight[..., None]).transpose(1, 2) @ x + ridge.diag()
     size = bound.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     steady = bound.double() + 1e-7 * size * torch.eye(x.shape[1], device=x.device)
     factor = torch.linalg.cholesky(steady).to(x)
-    mass = target.sum(-1, keepdim=True)
-
-    def slope(w: Tensor) -> tuple[Tensor, Tensor]:
-        log_probs = (x @ w).log_softmax(-1)
-        loss = -((log_probs * target).sum(-1) * weight).sum(-1)
-        loss = loss + 0.5 * (ridge[:, None] * w * w).sum((1, 2))
-        rest = (log_probs.exp() * mass - target) * weight[..., None]
-        return loss, x.T @ rest + ridge[:, None] * w
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((1, 2))
-
-    def wide(a: Tensor) -> Tensor:
-        return a[:, None, None]
 
     w = x.new_zeros(len(weight), x.shape[1], target.shape[2])
-    loss, g = slope(w)
+    loss, g = problem.slope(w)
     enough = 1e-4 * g.abs().amax((1, 2)).clamp(min=1e-6)
     past: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(ITERATIONS):
-        q, dots = g, []
-        for s, y, r in reversed(past):
-            dots.append(r * dot(s, q))
-            q = q - wide(dots[-1]) * y
-        q = torch.cholesky_solve(q, factor)
-        for (s, y, r), a in zip(past, reversed(dots), strict=True):
-            q = q + wide(a - r * dot(y, q)) * s
-        step = torch.ones_like(loss)
-        slack = 1e-4 * dot(g, q)
-        for _ in range(6):
-            new = w - wide(step) * q
-            new_loss, new_g = slope(new)
-            worse = new_loss > loss - step * slack + 1e-7 * loss.abs()
-            if not worse.any():
-                break
-            step = torch.where(worse, step * 0.4, step)
-        new, new_g = (torch.where(wide(worse), old, it) for old, it in ((w, new), (g, new_g)))
-        s, y = new - w, new_g - g
-        curved = dot(s, y)
-        good = curved > 1e-12
-        past.append((
-            torch.where(wide(good), s, 0.0),
-            torch.where(wide(good), y, 0.0),
-            torch.where(good, 1 / curved.clamp(min=1e-12), 0.0),
-        ))  # fmt: skip
-        past = past[-HISTORY:]
+        down = _direction(g, past, factor)
+        new, new_loss, new_g, worse = _line_search(problem, w, loss, g, down)
+        new, new_g = (torch.where(_wide(worse), old, it) for old, it in ((w, new), (g, new_g)))
+        past = [*past, _curvature(new - w, new_g - g)][-HISTORY:]
         w, g, loss = new, new_g, torch.where(worse, loss, new_loss)
         if (g.abs().amax((1, 2)) <= enough).all() or worse.all():
             break
     return w[:, :-1], w[:, -1]
+
+
+@dataclass
+class _Penalised:
+    """The E penalised regressions: what is minimised, and its slope."""
+
+    x: Tensor  # (N, d) with a last column of ones
+    target: Tensor  # (E, N, C)
+    weight: Tensor  # (E, N)
+    ridge: Tensor  # (d,)
+    mass: Tensor  # (E, N, 1) sum of each target
+
+    def slope(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the loss (E,) and its gradient (E, d, C) at `w`."""
+        log_probs = (self.x @ w).log_softmax(-1)
+        loss = -((log_probs * self.target).sum(-1) * self.weight).sum(-1)
+        loss = loss + 0.5 * (self.ridge[:, None] * w * w).sum((1, 2))
+        rest = (log_probs.exp() * self.mass - self.target) * self.weight[..., None]
+        return loss, self.x.T @ rest + self.ridge[:, None] * w
+
+
+def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], factor: Tensor) -> Tensor:
+    """Returns the way down (E, d, C): L-BFGS's two loops around the preconditioner."""
+    q, dots = g, []
+    for s, y, r in reversed(past):
+        dots.append(r * _dot(s, q))
+        q = q - _wide(dots[-1]) * y
+    q = torch.cholesky_solve(q, factor)
+    for (s, y, r), a in zip(past, reversed(dots), strict=True):
+        q = q + _wide(a - r * _dot(y, q)) * s
+    return q
+
+
+def _line_search(
+    problem: _Penalised, w: Tensor, loss: Tensor, g: Tensor, down: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns new weights, loss, gradient, and which problems (E,) found no lower point."""
+    step = torch.ones_like(loss)
+    slack = 1e-4 * _dot(g, down)
+    for _ in range(6):
+        new = w - _wide(step) * down
+        new_loss, new_g = problem.slope(new)
+        worse = new_loss > loss - step * slack + 1e-7 * loss.abs()
+        if not worse.any():
+            break
+        step = torch.where(worse, step * 0.4, step)
+    return new, new_loss, new_g, worse
+
+
+def _curvature(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what a step `s` and the change `y` of the gradient teach; zeros where they do not."""
+    curved = _dot(s, y)
+    good = curved > 1e-12
+    return (
+        torch.where(_wide(good), s, 0.0),
+        torch.where(_wide(good), y, 0.0),
+        torch.where(good, 1 / curved.clamp(min=1e-12), 0.0),
+    )
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2))
+
+
+def _wide(a: Tensor) -> Tensor:
+    return a[:, None, None]

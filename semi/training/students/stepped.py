@@ -10,8 +10,9 @@ from ..batches import TrainingTargets
 from ..dataset import Dataset
 from ..diagnostics import contrast_probe
 from ..ensemble import Ensemble
-from ..fit import OnStep, fit, pretrain
+from ..fit import OnStep, fit, pretrain, without_labels
 from ..initialisation import fresh_ensemble, untrained
+from ..steps import FitConfig
 
 
 class Stepped:
@@ -34,10 +35,8 @@ class Stepped:
         learned: dict[str, Tensor], on_step: OnStep | None = None,
     ) -> Ensemble:  # fmt: skip
         """Returns the members after the steps of a round."""
-        return fit(
-            fresh_ensemble(seen, config, learned), targets, config.train, config.noise,
-            config.contrast, seed=config.seed, on_step=on_step, task=config.task,
-        )  # fmt: skip
+        fresh = fresh_ensemble(seen, config, learned)
+        return fit(fresh, targets, FitConfig.of(config), seed=config.seed, on_step=on_step)
 
     def whole(self, ensemble: Ensemble, dataset: Dataset, learned: dict[str, Tensor]) -> Ensemble:
         """Returns the members as they are."""
@@ -59,8 +58,9 @@ class Contrastive(Stepped):
             fresh, dataset.values, dataset.present, torch.cat([dataset.dev, dataset.test]),
             config.noise, contrast, seed=config.seed,
         )  # fmt: skip
+        rows = torch.cat([dataset.gold, dataset.pool])
         done = pretrain(
-            fresh, dataset.values, dataset.present, torch.cat([dataset.gold, dataset.pool]),
-            config.train, config.noise, contrast, seed=config.seed, on_step=on_step, probe=probe,
+            fresh, without_labels(dataset.values, dataset.present, rows, fresh.classes),
+            FitConfig.of(config), seed=config.seed, on_step=on_step, probe=probe,
         )  # fmt: skip
         return {k: v for k, v in done.params.items() if not torch.equal(v, fresh.params[k])}

@@ -1,0 +1,92 @@
+"""What a model folder must hold, and what it must not, asked before transformers opens it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .base import EncoderUnavailable
+from .lfs import is_lfs_pointer, pulled_by
+
+SMALL_FILES = ("*.json", "*.txt", "*.model", "merges.txt")
+WEIGHT_FILES = (
+    ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+)
+# Files in which a folder may name classes of its own; transformers would offer to run them.
+NAMING_CODE = (
+    "config.json",
+    "tokenizer_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+)
+
+
+def check_folder(folder: Path, model: str, setting: str) -> None:
+    """Raises EncoderUnavailable, one sentence, where a folder is no whole model of plain data."""
+    given = f"{setting}={model}"
+    if not (folder / "config.json").is_file():
+        raise EncoderUnavailable(
+            f"{given} has no config.json; a model folder as save_pretrained writes it is needed"
+        )
+    _check_pointers(folder, given)
+    for name in NAMING_CODE:
+        _check_code(folder, name, given)
+    if (folder / "adapter_config.json").is_file():
+        raise EncoderUnavailable(
+            f"{given} holds a PEFT adapter (adapter_config.json), which is not added here; merge "
+            f"it into its base model (merge_and_unload) and give the folder of the whole model"
+        )
+    if not has_weights(folder):
+        raise EncoderUnavailable(
+            f"{given} has no weights (model.safetensors or pytorch_model.bin) in "
+            f"{folder}; connect once to download them, or give a local folder: "
+            f"{setting}=/path/to/folder"
+        )
+
+
+def has_weights(folder: Path) -> bool:
+    """Returns whether the folder holds weights under a name that transformers reads."""
+    return any(any(folder.glob(pattern)) for group in WEIGHT_FILES for pattern in group)
+
+
+def read_json(path: Path, given: str) -> dict[str, Any]:
+    """Returns the object of a JSON file, empty where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise EncoderUnavailable(
+            f"{given}: its {path.name} is not JSON ({first}); download it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise EncoderUnavailable(
+            f"{given}: its {path.name} holds a {type(content).__name__}, not an object; download "
+            f"it again"
+        )
+    return content
+
+
+def _check_pointers(folder: Path, given: str) -> None:
+    """Refuses Git LFS pointers among the files that are read."""
+    patterns = (*SMALL_FILES, *sum(WEIGHT_FILES, ()))
+    for path in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+        if is_lfs_pointer(path):
+            raise EncoderUnavailable(
+                f"{given}: its {path.name} is a Git LFS pointer, not the file itself; "
+                f"{pulled_by(path)}"
+            )
+
+
+def _check_code(folder: Path, name: str, given: str) -> None:
+    """Refuses a file that names classes which the folder itself would bring along."""
+    content = read_json(folder / name, given)
+    parts = [content, *(part for part in content.values() if isinstance(part, dict))]
+    if any(part.get("auto_map") for part in parts):
+        raise EncoderUnavailable(
+            f"{given} brings Python code of its own (auto_map in {name}), which is never run here; "
+            f"give a model whose code is part of transformers"
+        )

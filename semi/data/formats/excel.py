@@ -1,0 +1,105 @@
+"""Excel workbooks (.xlsx), through pandas and openpyxl (the extra `xlsx`)."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ...errors import ManifestError
+from ..tables import Fault, Table
+from .cells import damaged, many, text
+
+TIMES = ("start", "end", "seconds", "duration", "offset")
+SUFFIXES = (".xlsx", ".xlsm")
+
+
+def recognises(path: Path) -> bool:
+    """Says whether the file's name ends as workbooks do."""
+    return path.is_file() and path.suffix.lower() in SUFFIXES
+
+
+def read(path: Path, root: Path) -> Table:
+    """Returns the first sheet that holds rows; its first row with cells is the header."""
+    sheets = {name: cells for name, cells in _sheets(path).items() if len(cells) > 1}
+    if not sheets:
+        raise ManifestError(f"{path.name}: no sheet holds a header and a row beneath it")
+    name = next(iter(sheets))
+    lines = sheets[name]
+    notes = [f"read as an Excel workbook: sheet '{name}', {many(len(lines) - 1, 'row')}"]
+    if len(sheets) > 1:
+        others = ", ".join(f"'{other}'" for other in list(sheets)[1:6])
+        notes.append(
+            f"{len(sheets)} sheets hold rows; not read: {others}; move the one that is meant first"
+        )
+    return _table(lines, notes)
+
+
+def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
+    """Returns {sheet: [(row number, cells)]} without the rows that are empty."""
+    import pandas as pd
+
+    try:
+        import openpyxl  # noqa: F401  # pyright: ignore[reportMissingModuleSource]
+    except ImportError:
+        raise ManifestError(
+            f"{path.name}: Excel workbooks need openpyxl; pip install 'semi-emotion[xlsx]', or "
+            "save the sheet as CSV (UTF-8)"
+        ) from None
+    try:
+        frames = pd.read_excel(
+            path, sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl"
+        )
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, XML and openpyxl each raise their own kinds
+        raise damaged(path, "Excel workbook", error) from None
+    out = {}
+    for name, frame in frames.items():
+        lines = [(i, row) for i, row in enumerate(frame.to_numpy(dtype=object).tolist(), 1)]
+        out[str(name)] = [(i, row) for i, row in lines if any(_cell(c, "") for c in row)]
+    return out
+
+
+def _table(lines: list[tuple[int, list[Any]]], notes: list[str]) -> Table:
+    import pandas as pd
+
+    first, names = lines[0][0], [str(_cell(c, "") or "").strip() for c in lines[0][1]]
+    faults: list[Fault] = [
+        (first, name, name, "the column appears twice", "remove or rename one of the two")
+        for name, count in Counter(names).items()
+        if name and count > 1
+    ]
+    columns: dict[str, list[Any]] = {}
+    for at, name in enumerate(names):
+        cells = [_cell(row[at], name) for _, row in lines[1:]]
+        if not name and not any(cells):
+            continue
+        key = name or f"Unnamed: {at}"
+        columns[key if key not in columns else f"{key}.{at}"] = cells
+    rows = [number for number, _ in lines[1:]]
+    return Table(pd.DataFrame(columns, dtype=object), rows, notes=notes, faults=faults)
+
+
+def _cell(value: Any, column: str) -> Any:
+    """Returns a cell as text: dates as 2024-01-31, times of a sound in seconds, 3.0 as 3."""
+    if isinstance(value, str):
+        return value or None
+    if value is None or value != value:
+        return None
+    if isinstance(value, datetime.time) and column.strip().lower() in TIMES:
+        value = datetime.timedelta(
+            hours=value.hour,
+            minutes=value.minute,
+            seconds=value.second,
+            microseconds=value.microsecond,
+        )
+    if isinstance(value, datetime.timedelta):
+        return text(value.total_seconds())
+    if isinstance(value, datetime.datetime):
+        day = value.time() == datetime.time()
+        return value.date().isoformat() if day else value.isoformat(" ")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return text(value)

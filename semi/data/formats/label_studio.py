@@ -1,0 +1,148 @@
+"""Label Studio exports: JSON, JSON-MIN and CSV, read into rows with labels or votes.
+
+Layouts: https://labelstud.io/guide/task_format and label_studio_sdk/converter (JSON-MIN and CSV
+hold a record for each annotation, so a task may stand there several times; skipped ones do not).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..tables import Fault, Table
+from .cells import head, header, many, to_table
+from .label_studio_json import tasks_of_json
+from .label_studio_min import tasks_of_records
+from .label_studio_sounds import audio_key, sound_of
+from .label_studio_tasks import Task
+
+LABELS = ("emotion", "emotions", "label", "sentiment", "choice", "choices", "category", "class")
+
+
+def recognises(path: Path) -> bool:
+    """Says whether `path` is an export, by the keys that only Label Studio writes."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return {"annotator", "annotation_id", "lead_time"} <= set(header(path))
+    return path.suffix.lower() == ".json" and _kind(head(path)) is not None
+
+
+def _kind(start: str) -> str | None:
+    if not re.match(r"\s*[\[{]", start):
+        return None
+    if re.search(r'"(annotations|completions)"\s*:\s*\[', start) and re.search(
+        r'"data"\s*:\s*{', start
+    ):
+        return "JSON"
+    minimal = re.search(r'"annotation_id"\s*:', start) and re.search(r'"annotator"\s*:', start)
+    return "JSON-MIN" if minimal and re.match(r"\s*\[", start) else None
+
+
+def read(path: Path, root: Path) -> Table:
+    """Returns a row for each task, or for each span of sound that somebody labelled in it.
+
+    Several annotators give votes; skipped tasks and those without an annotation have no label.
+    """
+    faults: list[Fault] = []
+    if path.suffix.lower() == ".json":
+        kind = _kind(head(path)) or "JSON"
+        tasks = tasks_of_json(path, faults) if kind == "JSON" else tasks_of_records(path, faults)
+    else:
+        kind, tasks = "CSV", tasks_of_records(path, faults)
+    label, notes = _label_control(tasks, kind)
+    records, rows = [], []
+    for task in tasks:
+        shared = _shared(task, root, faults)
+        if shared is None:
+            continue  # its sound is not here, which is a fault
+        spans = sorted({span for answer in task.answers for span in answer.spans})
+        for number, span in enumerate(spans or [None], 1):
+            values: dict[str, list[Any]] = {}
+            for answer in task.answers:
+                here = answer.spans.get(span, {}) if span else {}
+                if span and not here:
+                    continue  # another annotator's span
+                for name, value in {**answer.whole, **here}.items():
+                    values.setdefault(name, []).append(value)
+            record = {"id": task.id, **shared}
+            if span:
+                record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
+            records.append({**record, **_cells(values, label, record)})
+            rows.append(task.row)
+    several = sum(len(task.answers) > 1 for task in tasks)
+    given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
+    multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
+    what = [many(len(tasks), "task")]
+    what += [many(len(records), "row")] if len(records) != len(tasks) else []
+    what += [f"{several} with several annotators, whose answers are votes"] if several else []
+    what += [f"{multi} with several labels"] if multi else []
+    unlabelled = sum(not task.answers for task in tasks)
+    what += [f"{unlabelled} skipped or not annotated, without a label"] if unlabelled else []
+    notes.insert(0, f"read as a Label Studio export ({kind}): {', '.join(what)}")
+    return to_table(records, rows, notes, faults)
+
+
+def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]:
+    """Returns the control whose choices are the label, and a sentence on the others."""
+    choices = Counter(
+        name
+        for task in tasks
+        for answer in task.answers
+        for part in (answer.whole, *answer.spans.values())
+        for name, value in part.items()
+        if isinstance(value, list) or (kind != "JSON" and name.lower() in LABELS)
+    )
+    if not choices:
+        return None, ["no control of choices or labels was answered: no row has a label"]
+    known = {name.lower(): name for name in choices}
+    best = next((known[name] for name in LABELS if name in known), None)
+    if best is None and len(choices) > 1:
+        names = ", ".join(sorted(choices))
+        return None, [f"several controls hold choices ({names}), none called label or emotion"]
+    best = best or next(iter(choices))
+    others = sorted(set(choices) - {best})
+    told = f"; {', '.join(others)} carried along" if others else ""
+    return best, [f"the control {best} gives the label{told}"]
+
+
+def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
+    """Returns the cells that all rows of a task have: its data, with the sound if it is here."""
+    data = {name: value for name, value in task.data.items() if name.lower() != "id"}
+    key = audio_key(data)
+    if key is None:
+        return data
+    value = str(data.pop(key))
+    sound, reason, remedy = sound_of(value, root)
+    if reason:
+        faults.append((task.row, "audio", value[:120], reason, remedy))
+        return None
+    return {"audio": sound, **data}
+
+
+def _cells(values: dict[str, list[Any]], label: str | None, taken: dict) -> dict[str, Any]:
+    """Returns the cells of one row: label or votes, means of numbers, else the first answer."""
+    out: dict[str, Any] = {}
+    for name, answers in values.items():
+        if name == label:
+            lists = [a if isinstance(a, list) else [str(a)] for a in answers]
+            if len(lists) == 1:
+                out["label"] = ";".join(lists[0])
+                continue
+            votes: dict[str, float] = {}
+            for chosen in lists:
+                for choice in chosen:
+                    votes[choice] = votes.get(choice, 0.0) + 1.0 / len(chosen)
+            out["votes"] = json.dumps(votes, ensure_ascii=False)
+            continue
+        column = f"{name}_answer" if name in taken or name.lower() in ("label", "votes") else name
+        numbers = [a for a in answers if isinstance(a, (int, float)) and not isinstance(a, bool)]
+        if numbers:
+            out[column] = sum(numbers) / len(numbers)
+        else:
+            first = answers[0]
+            out[column] = ";".join(map(str, first)) if isinstance(first, list) else first
+    return out

@@ -1,0 +1,52 @@
+"""Label Studio's full JSON: a list of tasks, each with data and annotations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..tables import Fault, decode
+from .cells import damaged
+from .label_studio_tasks import Answer, Task, add, content_of, span_of
+
+
+def tasks_of_json(path: Path, faults: list[Fault]) -> list[Task]:
+    """Returns the tasks of an export; what is no task becomes a fault."""
+    try:
+        content = json.loads(decode(path.read_bytes(), path.name)[0].lstrip("\ufeff"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise damaged(path, "JSON export of Label Studio", error) from None
+    tasks = []
+    for row, item in enumerate(content if isinstance(content, list) else [content], 1):
+        if not isinstance(item, dict) or not isinstance(item.get("data"), dict):
+            remedy = "export the project once more"
+            faults.append((row, "", str(item)[:60], "not a task of Label Studio", remedy))
+            continue
+        task = Task(row, str(item.get("id", row)), item["data"])
+        given = item.get("annotations", item.get("completions")) or []
+        for annotation in given:
+            if not isinstance(annotation, dict):  # an export of ids alone
+                reason = "the export holds the annotations' ids alone"
+                faults.append((row, "annotations", str(annotation), reason, "export it as JSON"))
+            elif not (annotation.get("was_cancelled") or annotation.get("skipped")):
+                answer = _answer(annotation.get("result") or [])
+                if answer.whole or answer.spans:
+                    task.answers.append(answer)
+        tasks.append(task)
+    return tasks
+
+
+def _answer(results: list[Any]) -> Answer:
+    """Returns one annotation's results by control; those of a region go to its span."""
+    answer = Answer()
+    for result in results:
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            continue  # a relation between regions
+        span, name = span_of(value), str(result.get("from_name", "label"))
+        if "text" in value and "start" in value and span is None:
+            continue  # words marked in a text
+        part = answer.whole if span is None else answer.spans.setdefault(span, {})
+        add(part, name, content_of(value))
+    return answer

@@ -1,0 +1,70 @@
+"""What all exports of Label Studio come to: tasks, each with the answers of its annotators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Span = tuple[float, float]  # seconds
+
+
+@dataclass
+class Answer:
+    """What one annotator said: of the whole sound, and of spans of it.
+
+    Values by the control's name: a list of choices, a text, or a number.
+    """
+
+    whole: dict[str, Any] = field(default_factory=dict)
+    spans: dict[Span, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Task:
+    """One item that was shown to annotators."""
+
+    row: int  # from 1, or the line of a CSV
+    id: str
+    data: dict[str, Any]
+    answers: list[Answer] = field(default_factory=list)  # none where it was skipped
+
+
+def span_of(value: dict) -> Span | None:
+    """Returns the seconds of a labelled region of sound, None for anything else.
+
+    Regions of text carry start and end too, as characters, and the text itself.
+    """
+    if "text" in value and ("labels" in value or "hypertextlabels" in value):
+        return None
+    try:
+        return round(float(value["start"]), 6), round(float(value["end"]), 6)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def content_of(value: Any) -> Any:
+    """Returns the choices (a list), text or number in a result's value, None for anything else."""
+    if not isinstance(value, dict):
+        return value
+    for key in ("choices", "labels"):
+        if isinstance(value.get(key), list):
+            return [str(choice) for choice in value[key]]
+    taxonomy = value.get("taxonomy")
+    if isinstance(taxonomy, list):  # paths from the root; the leaf is what was meant
+        return [str(path[-1]) for path in taxonomy if path]
+    text = value.get("text")
+    if text is not None:
+        return " ".join(map(str, text)) if isinstance(text, list) else str(text)
+    for key in ("number", "rating"):
+        if isinstance(value.get(key), (int, float)):
+            return value[key]
+    return None
+
+
+def add(part: dict[str, Any], name: str, content: Any) -> None:
+    """Adds a control's content; choices of the same control are joined."""
+    if content is None or content == []:
+        return
+    if isinstance(content, list) and isinstance(part.get(name), list):
+        content = list(dict.fromkeys([*part[name], *content]))
+    part[name] = content

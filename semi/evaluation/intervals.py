@@ -1,0 +1,258 @@
+"""Intervals over few groups: between which scores other speakers of the same kind would lie.
+
+A corpus has two to thirty speakers, and rows of one speaker are right or wrong together. So the
+unit is the group, and the method is one for small samples (`benchmarks/interval_coverage.py` holds
+it against the percentile bootstrap, whose "95 %" are 50 % with two speakers):
+
+1. Standard error: the jackknife. With t_g the score of all rows but those of group g,
+   se^2 = (G - 1) / G * sum_g (t_g - mean t)^2. For a mean over groups of one size that is the
+   textbook's s^2 / G, and for other scores it errs to the safe side (Efron and Stein 1981,
+   https://doi.org/10.1214/aos/1176345462). Nothing is drawn at random.
+2. Quantile: Student's, of G - 1 degrees of freedom: 12.7 for 2 groups, 2.3 for 10.
+3. Scale: score +- quantile * se is taken on the log-odds of the score, so that its ends stay within
+   the score's range and a score near the top may lie further below than above (delta method: the
+   standard error of log(x / (1 - x)) is se / (x (1 - x))). CCC counts as (1 + CCC) / 2, which is
+   Fisher's z. Differences are taken as they are, their ends cut at the largest possible one.
+4. Floor: groups that are alike by chance would make the interval vanish, so it is never narrower
+   than if all rows were independent, with the normal quantile.
+5. Absent classes: of a class that the rows left have none of, they say nothing. Macro-F1 and UAR
+   without group g are the mean over the classes that still have rows (as shares of those that have
+   rows at all), not 0 for the others. Answers without an error thus score 1 [1, 1], se 0.
+
+An interval says nothing where there is nothing to measure: no error at all leaves no spread.
+
+Letters: N rows, C classes, U units (groups, or kinds of rows), K numbers a unit, R sets of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pseudo_label.reliability import as_array
+
+COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
+NORMAL = 1.959964  # the 97.5 % quantile
+BLOCK = 4_000_000  # numbers that are worked on at a time, 32 MB
+Read = Callable[[np.ndarray], dict[str, np.ndarray]]  # sums (R, K) -> metrics (R,) by name
+
+
+@dataclass
+class Interval:
+    """A score, or a difference of two, with its 95 % interval."""
+
+    value: float  # on all rows
+    low: float
+    high: float
+    se: float  # standard error over the units
+    unit: str = "groups"  # what may turn out otherwise: groups | rows
+    units: int = 0  # how many of them
+    note: str = ""
+    p_value: float | None = None  # of a difference: two-sided, by the same quantile
+
+    def __iter__(self):
+        """Unpacks as (low, high, se)."""
+        return iter((self.low, self.high, self.se))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-able dict."""
+        return asdict(self)
+
+
+def interval(probs: Any, label: Any, group: Any, metric: str = "waf") -> Interval:
+    """Returns the 95 % interval of a metric over whole groups.
+
+    `probs` is (N, C), or (N,) decided class numbers with C taken from the labels; `group` (N,) or
+    None. Unpacks as `low, high, se = interval(...)`. With fewer than two groups rows are taken for
+    independent, and `.note` says for whom that holds.
+    """
+    return _one(intervals([probs], label, group), metric)
+
+
+def paired_interval(
+    probs: Any, other: Any, label: Any, group: Any, metric: str = "waf"
+) -> Interval:
+    """Returns the 95 % interval of metric(probs) - metric(other) on the same rows."""
+    return _one(intervals([probs, other], label, group), metric)
+
+
+def intervals(predictions: list[Any], label: Any, group: Any) -> dict[str, Interval]:
+    """Returns the interval of each of COUNT_METRICS; of the difference where two are given."""
+    label = as_array(label).astype(np.int64)
+    arrays = [as_array(p) for p in predictions]
+    if not len(label):
+        nan = float("nan")
+        return dict.fromkeys(COUNT_METRICS, Interval(nan, nan, nan, nan, "rows", 0, "no rows"))
+    widths = [a.shape[1] if a.ndim == 2 else int(a.max()) + 1 for a in arrays]
+    count = max([*widths, int(label.max()) + 1])
+    decided = [a.argmax(1) if a.ndim == 2 else a.astype(np.int64) for a in arrays]
+    cells = np.stack([label * count + d for d in decided], 1)  # (N, 1 or 2)
+    known = np.bincount(label, minlength=count) > 0
+    # rows that fall into the same cells are alike: a few kinds stand for all of them
+    kinds, times = np.unique(cells, axis=0, return_counts=True)
+    rows = Units([np.eye(count**2)[k] for k in kinds.T], times)
+    number, groups = numbered(group, len(label)), None
+    if number.max() >= 1:
+        size = (int(number.max()) + 1) * count**2
+        flat = [np.bincount(number * count**2 + c, minlength=size) for c in cells.T]
+        groups = Units([f.reshape(-1, count**2) for f in flat])
+
+    def read(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return metrics_from_confusion(sums.reshape(-1, count, count), known)
+
+    return over_units(read, rows, groups, dict.fromkeys(COUNT_METRICS, (0.0, 1.0)))
+
+
+def metrics_from_confusion(
+    matrix: np.ndarray, known: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the count metrics of (..., C, C) confusion tables, each of shape (...).
+
+    A class without rows counts 0 in macro-F1 and UAR. With `known` (C,) bool, the classes that the
+    whole data has rows of, the tables are parts of it: those of `known` that a table lacks are left
+    out of its mean, instead of counting 0.
+    """
+    matrix = matrix.astype(float)
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1)  # (..., C)
+    truth, named, total = matrix.sum(-1), matrix.sum(-2), matrix.sum((-2, -1))
+    f1 = ratio(2 * hit, truth + named)
+    accuracy = ratio(hit.sum(-1), total)
+    return {
+        "accuracy": accuracy,
+        "waf": ratio((f1 * truth).sum(-1), total),
+        "macro_f1": mean_of_present(f1, truth, known),
+        "uar": mean_of_present(ratio(hit, truth), truth, known),
+        "micro_f1": accuracy,
+    }
+
+
+def mean_of_present(
+    values: np.ndarray, support: np.ndarray, known: np.ndarray | None
+) -> np.ndarray:
+    """Returns (...) the mean of (..., C) over classes; see `metrics_from_confusion` for `known`."""
+    if known is None:
+        return values.mean(-1)
+    present = support > 0
+    return ratio((values * present).sum(-1), present.sum(-1)) * known.mean()
+
+
+@dataclass
+class Units:
+    """What may turn out otherwise: sums of each unit, and how often such a unit occurs."""
+
+    parts: list[np.ndarray]  # per prediction set (U, K)
+    times: np.ndarray | None = None  # (U,); None: once each
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return len(self.parts[0]) if self.times is None else int(self.times.sum())
+
+
+def over_units(
+    read: Read, rows: Units, groups: Units | None, ranges: dict[str, tuple[float, float]]
+) -> dict[str, Interval]:
+    """Returns the 95 % interval of each metric that `read` makes of sums; see the file's head.
+
+    Args:
+        read: sums (R, K) -> metrics (R,) by name.
+        rows: the rows as units, with one prediction set, or two whose difference is asked for.
+        groups: the groups as units; None where there are fewer than two.
+        ranges: least and largest value of each metric.
+    """
+    of_rows, found = jackknife(read, rows), {}
+    of_groups = jackknife(read, groups) if groups else of_rows
+    count = groups.count if groups else rows.count
+    note = "" if groups else (
+        "all rows are of one group, or of none that is known: the interval takes rows for "
+        "independent and holds for this group only, not for other speakers"
+    )  # fmt: skip
+    for name, (value, se) in of_groups.items():
+        row_se = of_rows[name][1]
+        half = np.fmax(_student(count) * se, NORMAL * row_se)
+        paired = len(rows.parts) == 2
+        low, high = _ends(value, half, ranges[name], paired)
+        p = _p_value(value, se, row_se, count) if paired else None
+        unit = "groups" if groups else "rows"
+        found[name] = Interval(value, low, high, se, unit, count, note, p)
+    return found
+
+
+def jackknife(read: Read, units: Units) -> dict[str, tuple[float, float]]:
+    """Returns each metric on all units, and its delete-one standard error; nan for one unit."""
+    times = np.ones(units.count) if units.times is None else units.times.astype(float)
+    wholes, n = [times @ part for part in units.parts], units.count
+    step = max(1, BLOCK // wholes[0].size)
+    found: dict[str, list[np.ndarray]] = {}
+    for begin in range(0, len(times), step):
+        pairs = zip(wholes, units.parts, strict=True)
+        without = [read(whole - part[begin : begin + step]) for whole, part in pairs]
+        for name, values in _difference(without).items():
+            found.setdefault(name, []).append(values)
+    value, errors = _difference([read(whole[None]) for whole in wholes]), {}
+    for name, blocks in found.items():
+        left = np.concatenate(blocks)
+        spread = times @ (left - times @ left / n) ** 2
+        errors[name] = float(np.sqrt((n - 1) / n * spread)) if n > 1 else float("nan")
+    return {name: (float(v[0]), errors[name]) for name, v in value.items()}
+
+
+def _difference(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Returns the metrics of one prediction set, or what the first has more than the second."""
+    return parts[0] if len(parts) == 1 else {k: v - parts[1][k] for k, v in parts[0].items()}
+
+
+def _ends(
+    value: float, half: float, bounds: tuple[float, float], paired: bool
+) -> tuple[float, float]:
+    """Returns value +- half, on the log-odds scale between the bounds unless it is a difference."""
+    least, width = bounds[0], bounds[1] - bounds[0]
+    if np.isnan(half):
+        return float("nan"), float("nan")
+    if paired:
+        return float(max(value - half, -width)), float(min(value + half, width))
+    share = (value - least) / width
+    if half == 0 or not 0 < share < 1:
+        return float(max(value - half, least)), float(min(value + half, bounds[1]))
+    middle, reach = np.log(share / (1 - share)), half / width / (share * (1 - share))
+    low, high = (least + width / (1 + np.exp(-x)) for x in (middle - reach, middle + reach))
+    return float(low), float(high)
+
+
+def _student(count: int) -> float:
+    """Returns Student's 97.5 % quantile of count - 1 degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 0.975)) if count > 1 else float("nan")
+
+
+def _p_value(value: float, se: float, row_se: float, count: int) -> float:
+    """Returns the two-sided p of a difference: the larger of groups' and independent rows'."""
+    from scipy.special import ndtr, stdtr
+
+    if value == 0 or count < 2:
+        return 1.0
+    tails = [stdtr(count - 1, -abs(value) / se) if se > 0 else 0.0]
+    tails += [ndtr(-abs(value) / row_se) if row_se > 0 else 0.0]
+    return float(min(1.0, 2 * max(tails)))
+
+
+def numbered(group: Any, rows: int) -> np.ndarray:
+    """Returns (N,) the number of each row's group, from 0; all 0 where no groups are given."""
+    if group is None:
+        return np.zeros(rows, dtype=np.int64)
+    return np.unique(as_array(group).astype(str), return_inverse=True)[1].reshape(-1)
+
+
+def _one(found: dict[str, Interval], metric: str) -> Interval:
+    if metric not in COUNT_METRICS:
+        raise ValueError(f"metric must be one of {', '.join(COUNT_METRICS)}, got '{metric}'")
+    return found[metric]
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns a / b, 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)

@@ -1,0 +1,79 @@
+"""`semi verify`: is a run, a model, a feature store or an ensemble as it was written?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..checksums import LEFT_OUT, RECORD
+from ..errors import RunError
+from ..features.verify import PLAIN, shelf_problems
+from ..self_training.integrity import Found, inspect_folder, inspect_run
+from ..self_training.model_dir import FACTS
+
+
+@dataclass
+class Verification:
+    """What became of the files of a folder since they were written."""
+
+    path: str
+    what: str  # run | model | feature store | folder
+    files: int  # checked
+    problems: list[str] = field(default_factory=list)  # damaged, missing, foreign or added
+    notes: list[str] = field(default_factory=list)  # what was not checked, and why
+
+    def __str__(self) -> str:
+        """Returns the problems, the notes and a line that sums them up."""
+        checked = "1 file" if self.files == 1 else f"{self.files} files"
+        lines = [*self.problems, *(f"not checked: {note}" for note in self.notes)]
+        if not self.problems and self.files:
+            lines.append(f"{self.path}: {self.what} of {checked}, all as they were written")
+        elif not self.problems:
+            lines.append(f"{self.path}: {self.what} without checksums; nothing can be said of it")
+        return "\n".join(lines)
+
+
+def verify(path: str | Path) -> Verification:
+    """Returns which files of a folder are not as they were written.
+
+    Args:
+        path: a run, a model directory, a feature store or one folder of it, or an ensemble.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"{path}: no such folder; name a run, a model folder or a feature store")
+    if (path / "config.yaml").is_file() and not (path / FACTS).is_file():
+        return _said(path, "run", inspect_run(path))
+    if (path / FACTS).is_file():
+        return _said(path, "model", inspect_folder(path))
+    if (path / "encoder.json").is_file() or any(path.glob("*/encoder.json")):
+        return _store(path)
+    if (path / RECORD).is_file():
+        return _said(path, "folder", inspect_folder(path))
+    raise RunError(
+        f"{path} is no run, no model folder and no feature store; name one, such as runs/demo"
+    )
+
+
+def _said(path: Path, what: str, found: Found) -> Verification:
+    notes = [f"{path / name} {why}" for name, why in LEFT_OUT.items() if (path / name).is_file()]
+    problems = [*found.problems, *found.added]
+    return Verification(str(path), what, found.files, problems, [*found.notes, *notes])
+
+
+def _store(path: Path) -> Verification:
+    """Returns what is wrong with the folders of a feature store."""
+    folders = [path] if (path / "encoder.json").is_file() else sorted(
+        p.parent for p in path.glob("*/encoder.json")
+    )  # fmt: skip
+    done = Verification(str(path), "feature store", 0)
+    for folder in folders:
+        problems, files = shelf_problems(folder)
+        done.problems += problems
+        done.files += files
+        done.notes += [f"{folder / n} {why}" for n, why in PLAIN.items() if (folder / n).exists()]
+    if (path / "files.sha256").is_file():
+        done.notes.append(
+            f"{path / 'files.sha256'} only saves time: a line that changed is read past"
+        )
+    return done
