@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 
-from .errors import ManifestError, SemiError, nearest
+from .errors import ManifestError, SemiError, nearest, setting
 from .run_verbs import RUN_VERBS
 from .verbs import Arguments, Parser, Verb
 from .verbs import say as _say
@@ -129,7 +130,7 @@ def _convert(args: Arguments) -> None:
     from models.encoders.fairseq import convert
 
     folder = convert(args.checkpoint, args.folder)
-    _say(f"{folder}: use it with encoders.speech.model={folder}")
+    _say(f"{folder}: use it with {setting('encoders.speech.model', folder)}")
 
 
 def _finetune(args: Arguments) -> None:
@@ -231,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        line = " ".join(["semi", *(w for w in argv if w != "--resume")])
+        line = shlex.join(["semi", *(w for w in argv if w != "--resume")])
         hint = "; " + verb.again.format(line=line) if verb.again else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130

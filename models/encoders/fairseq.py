@@ -7,6 +7,7 @@ Nothing in the file is run; the architecture is read from the checkpoint's own s
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     if is_emotion2vec(load_inert(checkpoint)):
         raise CheckpointError(
             f"{checkpoint} is an emotion2vec, for which Hugging Face has no class; it needs no "
-            f"conversion: encoders.speech.model={checkpoint}"
+            f"conversion: {shlex.quote(f'encoders.speech.model={checkpoint}')}"
         )
     loaded = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)

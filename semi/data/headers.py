@@ -106,7 +106,7 @@ def refuse_unknown(names: list[str], first: dict[str, str], header: Header, file
 
     `first` holds each column's first cell.
     """
-    if header.canonical:
+    if header.canonical or not names:
         return
     found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
     if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):

@@ -93,11 +93,12 @@ def load_manifest(
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
     notes = [*source.notes, *read.notes, *odd_labels(counts, origin.get("label", ""), measured)]
     notes += _twins(table)
-    named = {column: name for column, name in header.canonical.items() if name not in ignored}
+    names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
+    named = {column: name for column, name in names.items() if name not in ignored}
     reading = Reading(
         str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
-        named, header.rivals if gold else {}, extra, ignored, counts, read.unlabelled,
-        gold, notes,
+        named, header.rivals if gold else {}, extra, ignored, header.milliseconds, counts,
+        read.unlabelled, gold, notes,
     )  # fmt: skip
     if problems:
         problems.sort(key=lambda p: p.row or 0)  # what concerns the whole file comes first

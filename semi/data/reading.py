@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import setting, shown
 from .headers import LISTED
 
+HINT = "task.kind=affect learns these"
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
 
 
@@ -23,6 +24,7 @@ class Reading:
     rivals: dict[str, list[str]] = field(default_factory=dict)  # name -> other headers it could be
     carried: list[str] = field(default_factory=list)  # columns kept as they are
     ignored: list[str] = field(default_factory=list)  # columns that are not read
+    milliseconds: list[str] = field(default_factory=list)  # names in COLUMNS that are in ms
     labels: Counter[str] = field(default_factory=Counter)
     unlabelled: Counter[str] = field(default_factory=Counter)  # what such rows say
     gold: bool = True  # whether labels were read
@@ -33,7 +35,13 @@ class Reading:
         kind = f" ({self.kind})" if self.kind else ""
         lines = [f"read {self.file}{kind}: {self.rows} of {self.total} rows"]
         own = [name for header, name in self.named.items() if header == name]
-        other = [f"{shown(h, 40)} -> {name}" for h, name in self.named.items() if h != name]
+        units = {name: f"{name} (ms)" for name in self.milliseconds}
+        own = [units.get(name, name) for name in own]
+        other = [
+            f"{shown(h, 40)} -> {units.get(name, name)}"
+            for h, name in self.named.items()
+            if h != name
+        ]
         columns = [", ".join([*own, *other]) or "none known"]
         for word, names in (("carried along", self.carried), ("ignored", self.ignored)):
             if names:
@@ -78,10 +86,7 @@ def odd_labels(labels: Counter[str], header: str, measured: int) -> list[str]:
         measured: rows with valence or arousal.
     """
     if not labels and measured:
-        return [
-            f"no row has a label, but {measured} have valence or arousal: task.kind=affect learns "
-            "these"
-        ]
+        return [f"no row has a label, but {measured} have valence or arousal: {HINT}"]
     decimals = [label for label in labels if _is_decimal(label)]
     if len(decimals) >= 5 and 2 * len(decimals) > len(labels):
         numbers = setting("data.columns", {"valence": header, "label": ""})

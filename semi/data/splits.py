@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, nearest
+from ..errors import ManifestError, nearest, setting
 from .config import GROUP_KINDS, DataConfig
 from .confounding import confounding_notes
 from .draws import GoldRows
@@ -286,7 +286,8 @@ def _keep_pool_apart(
     caught = (role == "pool") & np.isin(group.astype(str), sorted(map(str, held)))
     if caught.any():
         role[caught] = "unused"
-        keep = f"; data.allow_leaks=[{kind}] keeps them" if kind in ("speaker", "session") else ""
+        allow = setting("data.allow_leaks", [*config.allow_leaks, kind])
+        keep = f"; {allow} keeps them" if kind in ("speaker", "session") else ""
         notes.append(
             f"{int(caught.sum())} unlabelled rows of held-out {kind}s stay out of the pool{keep}"
         )

@@ -86,9 +86,10 @@ class Checked:
         if 2 * len(self.quarantine) <= sounds:
             return []
         told = f"warning: {len(self.quarantine)} of {sounds} sounds cannot be used"
-        if table["start"].notna().to_numpy().any():
-            named = {name: header for header, name in self.manifest.reading.named.items()}
-            times = {f"{n}_ms": named[n] for n in ("start", "end") if n in named}
+        reading = self.manifest.reading
+        named = {name: header for header, name in reading.named.items()}
+        times = {f"{n}_ms": named[n] for n in ("start", "end") if n in named}
+        if times and not reading.milliseconds:
             told += f"; if start and end are milliseconds, set {setting('data.columns', times)}"
         return [told]
 
