@@ -2,12 +2,13 @@
 
 import csv
 import io
+import random
 
 import pytest
 
 from semi.data.corpora.files import Tree, read_rows
 from semi.data.corpora.meld import read_meld
-from semi.data.delimited import read_records, split_lines
+from semi.data.delimited import read_records, split_lines, squared
 from semi.data.manifest import load_manifest
 from semi.errors import ManifestError
 
@@ -113,6 +114,41 @@ def test_what_a_proper_writer_quotes_reads_back(delimiter, width, quoting):
     csv.writer(text, delimiter=delimiter, quoting=quoting).writerows(rows)
     found = read_records(split_lines(text.getvalue()), delimiter)
     assert ([list(cells) for cells in found.cells], found.faults) == (rows, [])
+
+
+def careless(draw):
+    """Returns rows whose texts hold quotes anywhere, as one who quotes nothing leaves them."""
+    delimiter, width = draw.choice(",;\t|"), draw.randint(2, 5)
+    rows = [[f"c{k}_{i}" for k in range(width)] for i in range(draw.randint(2, 12))]
+    at = draw.randrange(width)
+    for row in rows:
+        row[at] = draw.choice(["fine day", "it is", "oh", "", "5 nail"])
+        for _ in range(draw.choice([0, 0, 1, 1, 2, 3])):
+            i = draw.choice([0, len(row[at]), draw.randint(0, len(row[at]))])
+            row[at] = row[at][:i] + '"' + row[at][i:]
+    return delimiter, at, rows
+
+
+def test_whatever_quotes_stand_where_no_row_is_lost_or_shifted_without_a_fault():
+    draw = random.Random(0)
+    certain = 0
+    for _ in range(4000):
+        delimiter, at, rows = careless(draw)
+        head = [f"h{k}" for k in range(len(rows[0]))]
+        lines = [delimiter.join(row) for row in [head, *rows]]
+        found = squared(read_records(lines, delimiter), delimiter)
+        if found.faults:
+            continue
+        certain += 1
+        read = [list(cells) for cells in found.cells[1:]]
+        assert len(read) == len(rows), lines
+        for row, cells in zip(rows, read, strict=True):
+            closed = row[at][1:-1].replace('""', '"') if row[at][:1] == row[at][-1:] == '"' else ""
+            assert cells[at] in (row[at], closed), lines
+            assert [c for k, c in enumerate(cells) if k != at] == [
+                c for k, c in enumerate(row) if k != at
+            ], lines
+    assert certain > 1000
 
 
 def test_quotes_escaped_by_a_backslash_are_read_and_paths_keep_theirs():

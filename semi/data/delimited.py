@@ -130,16 +130,19 @@ def _is_rows(record: tuple[str, ...], delimiter: str, width: int, spaced: bool) 
     In talk a comma is followed by a blank, between cells only where the header writes it so
     (`spaced`): elsewhere such a comma counts as talk.
     """
-    if width < 2:
-        return False
-    at = next(i for i, cell in enumerate(record) if "\n" in cell)
-    parts = [part for part in record[at].split("\n") if part.strip()] or [""]
     between = re.compile(re.escape(delimiter) + ("" if spaced else r"(?![ \u3000])"))
-    counts = [1 + len(between.findall(part)) for part in parts]
-    counts[0] += at
-    counts[-1] += len(record) - at - 1 if len(counts) > 1 else 0
-    full = [count >= width for count in counts]
-    return len(full) > 1 and full[0] and 2 * sum(full[1:]) >= len(full) - 1
+    for at, cell in enumerate(record):
+        if "\n" not in cell or width < 2:
+            continue
+        start, *middle, end = cell.split("\n")
+        parts = [start, *(part for part in middle if part.strip()), end]
+        counts = [1 + len(between.findall(part)) for part in parts]
+        counts[0] += at
+        counts[-1] += len(record) - at - 1
+        full = [count >= width for count in counts]
+        if full[0] and 2 * sum(full[1:]) >= len(full) - 1:
+            return True
+    return False
 
 
 def _is_spaced(header: str, delimiter: str) -> bool:
