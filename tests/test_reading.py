@@ -58,7 +58,7 @@ def test_the_block_says_what_was_read_renamed_carried_and_counted(tmp_path):
     )
     assert str(load_manifest(path, gold=False).reading).splitlines()[1:] == [
         "  columns: utt_id -> id, transcript -> text; carried along: sentiment, agent; "
-        "ignored: label"
+        "ignored: emotion"
     ]
 
 

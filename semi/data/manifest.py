@@ -95,6 +95,7 @@ def load_manifest(
     notes += _twins(table)
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
+    ignored = [origin.get(name, name) for name in ignored]
     reading = Reading(
         str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
         named, header.rivals if gold else {}, extra, ignored, header.milliseconds, counts,
@@ -124,7 +125,8 @@ def _named(
     names = list(raw.columns)
     header = headers.recognise(names, config.columns, file, gold=gold)
     first = {n: str(raw[n].iloc[0]) for n in names} if len(raw) else {}
-    headers.refuse_unknown(names, first, header, file)
+    unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
+    headers.refuse_unknown(names, first, header, file, unread)
     if gold and (rivals := headers.equal_rivals(header)):
         told = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
