@@ -167,7 +167,7 @@ def test_letters_that_unicode_calls_line_ends_do_not_end_a_row(tmp_path):
 def test_rows_that_end_early_are_read_and_told(tmp_path):
     manifest = load_manifest(put(tmp_path, "id,text,label,speaker\na,x,joy\nb,y,sad,s1\n"))
     assert manifest.table["speaker"].tolist() == [None, "s1"]
-    assert "1 rows have fewer cells than the header (first: row 2)" in manifest.notes[0]
+    assert "fewer cells than the header in 1 row (first: row 2)" in manifest.notes[0]
 
 
 def test_a_sheet_of_a_corpus_with_an_open_quote_is_refused_by_its_row(tmp_path):

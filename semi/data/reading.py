@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import setting, shown
 from .headers import LISTED
+from .notes import counted
 
 HINT = "task.kind=affect learns these"
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
@@ -52,7 +53,7 @@ class Reading:
             lines.append("  labels: " + (_counts(self.labels) or "none"))
             if self.unlabelled:
                 count = sum(self.unlabelled.values())
-                lines.append(f"  unlabelled: {count} rows ({_counts(self.unlabelled)})")
+                lines.append(f"  unlabelled: {counted(count, 'row')} ({_counts(self.unlabelled)})")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _choice(self, name: str) -> str:

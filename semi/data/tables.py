@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError
 from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
+from .notes import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,8 +131,8 @@ def _read_delimited(text: str, path: Path) -> Table:
     notes = []
     if records.short:
         notes.append(
-            f"{len(records.short)} rows have fewer cells than the header (first: row "
-            f"{records.short[0]}); what they lack is empty"
+            f"fewer cells than the header in {counted(len(records.short), 'row')} (first: row "
+            f"{records.short[0]}); what is lacking is empty"
         )
     return Table(
         pd.DataFrame(columns, dtype=object),
