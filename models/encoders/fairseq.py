@@ -18,7 +18,7 @@ import torch
 
 from .checkpoint_keys import POSITIONS, fit_positions, is_emotion2vec, rename, split_prefix
 from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
-from .hub import foreign_torchaudio
+from .hub import foreign_torchaudio, quiet
 from .unpickle import CheckpointError, load_inert
 
 EPSILON = 1e-5  # fairseq scales waveforms by layer_norm
@@ -84,7 +84,8 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        loaded.model.save_pretrained(partial, safe_serialization=True)
+        with quiet():
+            loaded.model.save_pretrained(partial, safe_serialization=True)
         Wav2Vec2FeatureExtractor(
             do_normalize=loaded.normalize,
             return_attention_mask=loaded.model.config.feat_extract_norm == "layer",

@@ -109,7 +109,7 @@ def refuse_unknown(
     `first` holds each column's first cell; columns in `unread` are known and not read.
     """
     if header.canonical.keys() - set(unread) or not names:
-        return
+        return  # without any column there is no row either, and each line is a problem of its own
     found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
     if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):
         raise ManifestError(

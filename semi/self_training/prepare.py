@@ -65,6 +65,7 @@ def prepare(
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
+        *raw.extraction.notes,
         *splits.notes,
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
