@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .errors import ManifestError, SemiError, is_full_disk, nearest
+from .errors import ManifestError, SemiError, is_full_disk, nearest, setting
 from .run_verbs import RUN_VERBS
 from .verbs import (
     Arguments,
@@ -141,12 +141,11 @@ def _convert_arguments(parser: Parser) -> None:
 
 
 def _convert(args: Arguments) -> None:
-    import shlex
 
     from models.encoders.fairseq import convert
 
     folder = convert(args.checkpoint, args.folder)
-    _say(f"{folder}: use it with {shlex.quote(f'encoders.speech.model={folder}')}")
+    _say(f"{folder}: use it with {setting('encoders.speech.model', folder)}")
 
 
 def _finetune(args: Arguments) -> None:

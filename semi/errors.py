@@ -63,7 +63,7 @@ def setting(key: str, value: Any) -> str:
         pairs = (f"{_yaml(k)}: {_yaml(v)}" for k, v in value.items())
         value = "{" + ", ".join(pairs) + "}"
     elif isinstance(value, (list, tuple)):
-        value = "[" + ", ".join(_yaml(v) for v in value) + "]"
+        value = "[" + ",".join(_yaml(v) for v in value) + "]"
     return shlex.quote(f"{key}={value}")
 
 

@@ -2,6 +2,7 @@
 
 >>> from semi.estimator import SelfTrainingEstimator
 >>> model = SelfTrainingEstimator(random_state=0).fit(X, y)  # y == -1 where unlabelled
+>>> GridSearchCV(model, grid, scoring=labeled_scorer("f1_macro"))  # of semi.estimator_labels
 >>> model.predict_proba(X_new), model.transduction_, model.termination_condition_
 
 Letters: N rows, D columns, C classes.
@@ -25,7 +26,8 @@ from .config.recipes import GAUSSIAN
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.draws import LabelledRows
 from .data.folds import assign_folds
-from .estimator_columns import UNLABELED, Columns, grouped, labeled_rows, plain, validated
+from .estimator_columns import Columns, grouped, plain, validated
+from .estimator_labels import UNLABELED, is_labeled, labeled_rows
 from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
 from .training.dataset import Dataset
@@ -121,14 +123,20 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, **others):
         """Trains on labelled and unlabelled rows; returns self.
 
         Args:
             X: (N, D) numbers: array, data frame or tensor.
-            y: (N,) labels, -1 where unlabelled (text labels in an array of dtype object).
+            y: (N,) labels, -1 where unlabelled; among words, -1 as a text is the same.
             groups: (N,) speakers or the like; rows of one never stand on two sides of a fold.
+            others: refused, sample_weight among them.
         """
+        if others:
+            raise TypeError(
+                f"SelfTrainingEstimator.fit takes X, y and groups, not {', '.join(others)}; every "
+                "labelled row counts alike. To weigh rows, repeat them, and give copies one group"
+            )
         X, y = validated(self, plain(X), plain(y), reset=True)
         labeled = labeled_rows(y)
         check_classification_targets(y[labeled])
@@ -180,9 +188,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         predicted, y = self.predict(X), column_or_1d(plain(y))
         check_consistent_length(predicted, y)
-        known = np.ones(len(y), dtype=bool)
-        if UNLABELED not in self.classes_.tolist():
-            known = np.array([entry != UNLABELED for entry in y.tolist()], dtype=bool)
+        known = is_labeled(y, self.classes_)
         if not known.any():
             raise ValueError("y has no labelled row to score: every entry is -1")
         if sample_weight is not None:

@@ -19,7 +19,6 @@ from .features.moments import moments
 from .features.principal import is_sketched
 from .training.projection import AXES_ROWS, principal_start
 
-UNLABELED = -1
 NARROW = 32  # views of fewer columns get anchors
 ANCHORS = (1.0, -1.0) * 4  # constant columns: without them the model's layer norm would see only
 # the direction of a row and not its length, which of few columns is most of what there is
@@ -139,18 +138,6 @@ def validated(estimator: Any, X: Any, y: Any, *, reset: bool) -> Any:
             return validate_data(estimator, *args, **words)
 
     return check(X, y, **kind) if reset else (check(X, **kind), None)
-
-
-def labeled_rows(y: np.ndarray) -> np.ndarray:
-    """Returns which rows are labelled (N,) bool: all whose entry is not -1."""
-    if y.dtype.kind in "US":
-        return np.ones(len(y), dtype=bool)
-    labeled = np.array([entry != UNLABELED for entry in y.tolist()], dtype=bool)
-    if not labeled.any():
-        raise ValueError("y has no labelled row: every entry is -1")
-    if y.dtype.kind in "if" and len(np.unique(y[labeled])) == 1:
-        return np.ones(len(y), dtype=bool)  # -1 and +1: the usual coding of two classes
-    return labeled
 
 
 def grouped(groups: Any, rows: int) -> np.ndarray:

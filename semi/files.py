@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RunError, reading, writing
+from .formulas import guarded_table, unguarded
 
 if TYPE_CHECKING:
     import pandas
@@ -116,11 +117,15 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     with reading(path, "a table", ANEW):
         if Path(path).suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return table.map(unguarded).rename(columns=unguarded)
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
-    """Writes a table without its index, as its name ends: one of TABLES."""
+    """Writes a table without its index, as its name ends: one of TABLES.
+
+    In .csv and .tsv texts that begin like a formula are guarded, see `semi.formulas`.
+    """
     check_table(path)
     suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
@@ -130,7 +135,7 @@ def write_table(path: str | Path, table: pandas.DataFrame) -> None:
             table.to_json(temporary, orient="records", lines=True, force_ascii=False)
         else:
             delimiter = "\t" if suffix == ".tsv" else ","
-            table.to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
+            guarded_table(table).to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
 
 
 def check_table(path: str | Path) -> None:

@@ -183,7 +183,7 @@ def test_check_prints_settings_that_read_back_and_what_was_found(capsys, tmp_pat
         f"read {manifest} (comma, utf-8): 25 of 25 rows\n"
         "  columns: id, text, label, speaker\n"
         "  labels: anger 12, joy 12\n"
-        "  unlabelled: 1 rows (empty 1)\n"
+        "  unlabelled: 1 row (empty 1)\n"
     )
     assert "labeled: 20 rows by 4 speakers (anger: 10, joy: 10)\n" in found
     assert "pool: 1 row by 1 speaker\n" in found

@@ -13,7 +13,7 @@ PARTS = ("models", "noise", "pseudo_label")
 # The rooms of semi/, from the bottom up: a module may import what stands on a lower floor. A folder
 # is one room with all its modules.
 FLOORS = (
-    ("errors", "threads"),
+    ("errors", "formulas", "threads"),
     ("files",),
     ("checksums",),
     ("data",),
@@ -24,7 +24,7 @@ FLOORS = (
     ("self_training",),
     ("runs",),
     ("experiments",),
-    ("estimator_columns",),
+    ("estimator_columns", "estimator_labels"),
     ("estimator", "verbs"),
     ("run_verbs",),
     ("cli",),

@@ -187,6 +187,27 @@ def test_labels_and_splits_of_a_manifest_do_not_matter_for_prediction(run, sound
     assert [line.split()[0] for line in plain] == ["u0", "u1", "u2"]
 
 
+def test_a_manifest_to_label_says_what_was_understood_and_loses_no_row(
+    run, sounds, tmp_path, capsys
+):
+    files = sorted(sounds.glob("*.wav"))[:3]
+    rows = "".join(f"u{i},{file},x,y\n" for i, file in enumerate(files))
+    good = "name,file,sentiment,category\n" + rows
+    manifest = tmp_path / "new.csv"
+    manifest.write_text(good)
+    assert len(predict(run, manifest=manifest).splitlines()) == 3
+    told = capsys.readouterr().err
+    assert f"read {manifest} (comma, utf-8): 3 of 3 rows\n" in told
+    columns = "name -> id, file -> audio; carried along: sentiment; ignored: category"
+    assert f"  columns: {columns}\n" in told
+    manifest.write_text(good.replace("u1,", '"u1,'))
+    with pytest.raises(ManifestError, match=r"new.csv row 3 '\"u1,.*never closed"):
+        predict(run, manifest=manifest)
+    manifest.write_text(good.replace("name,file", "who,where"))
+    with pytest.raises(ManifestError, match=r"none of its columns is known; it has 4 columns"):
+        predict(run, manifest=manifest)
+
+
 def test_a_row_with_nothing_that_the_model_reads_says_what_it_reads(model, sounds):
     speech = replace(model, identities={"speech": model.identities["speech"]})
     table = Predictor(speech).predict(None, ["ja"])

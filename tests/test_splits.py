@@ -195,7 +195,7 @@ def test_training_without_gold_or_without_a_class_is_refused_by_sentence(tmp_pat
     assert "every label is 'happy'" in error(tmp_path, table(label="happy"))
     message = error(tmp_path, table(), classes=[*CLASSES, "bored"])
     assert "no labelled training row of 'bored' (no row)" in message
-    assert "data.label_map={bored: ''}" in message
+    assert "drop it with 'data.label_map={bored: \"\"}', or label" in message
     frame = table()
     frame["label"] = np.where(frame["speaker"] == "s1", "sad", "happy")
     message = error(tmp_path, frame, test_groups=["s1"])
@@ -233,7 +233,7 @@ def test_one_text_on_both_sides_is_a_warning_until_it_is_known(tmp_path):
     frame.loc[0, "text"] = "sentence, 0"
     (told,) = warnings_in(split(tmp_path, frame).notes)
     assert "share a text: 60 of 60 dev/test rows" in told and "'sentence 0' in " in told
-    assert "data.allow_leaks=[text] says that this is known" in told
+    assert "'data.allow_leaks=[text]' says that this is known" in told
     splits = split(tmp_path, frame, allow_leaks=["text"])
     assert any(note.startswith("accepted leak, text: ") for note in splits.notes)
     assert not warnings_in(splits.notes)
@@ -355,10 +355,10 @@ def test_one_recording_under_two_names_stops_the_run(tmp_path):
     (tmp_path / "39.wav").write_bytes((tmp_path / "0.wav").read_bytes())
     message = error(tmp_path, frame)
     assert "audio: 1 of 10 dev/test rows, e.g. '0.wav' in train (u0) and test (u39)" in message
-    assert message.endswith("set data.allow_leaks=[audio]")
+    assert message.endswith("set 'data.allow_leaks=[audio]'")
 
 
 def test_one_speaker_is_not_told_to_hold_out_whole_speakers(tmp_path):
     message = error(tmp_path, table(speakers=1))
     assert "speaker: " in message and "data.group" not in message
-    assert message.endswith("if this is known and accepted, set data.allow_leaks=[speaker]")
+    assert message.endswith("if this is known and accepted, set 'data.allow_leaks=[speaker]'")

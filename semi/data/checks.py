@@ -141,7 +141,9 @@ def find_audio(
         given = value.replace("\\", "/") if os.sep == "/" else value
         if given.startswith("~"):
             given = os.path.expanduser(given)
-        path = os.path.normpath(os.path.join(base, given))
+        path = os.path.join(base, given)
+        if "./" in given or "//" in given or given[-1:] in "./":  # the common case needs no mending
+            path = os.path.normpath(path)
         folder, name = os.path.split(path)
         if folder not in listed:
             try:

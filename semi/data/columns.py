@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ManifestError, nearest
+from ..errors import setting as pasted
+from .headers import listed
 from .manifest import Manifest
 
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
@@ -33,5 +35,14 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
         if not manifest.table[column].notna().to_numpy().any():
             raise ManifestError(
                 f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
-                f"{column}, or {off}"
+                f"{column}, or {off}{_elsewhere(manifest, column)}"
             )
+
+
+def _elsewhere(manifest: Manifest, column: str) -> str:
+    """Returns which columns may hold what is looked for, where none was recognised as it."""
+    given = manifest.reading.carried
+    if column not in INPUTS.values() or column in manifest.reading.named.values() or not given:
+        return ""
+    way = pasted("data.columns", {column: given[0]})
+    return f"; if another column holds it, name that, as in {way} (there are {listed(given)})"

@@ -8,6 +8,7 @@ letter of somebody's text, and the row is refused by its number. In TSV it is re
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +25,7 @@ CLOSE = "close the quote, or write two double quotes for one that belongs to the
 class Records:
     """The rows of a delimited text, the header among them."""
 
-    cells: list[list[str]]  # as wide as each row is
+    cells: list[tuple[str, ...]]  # as wide as each row is
     rows: list[int]  # (N,) number of each row, as a spreadsheet counts
     faults: list[Fault] = field(default_factory=list)  # of rows that cannot be read with certainty
     refused: int = 0  # rows that are not among `cells`
@@ -56,7 +57,7 @@ def read_records(lines: list[str], delimiter: str, first: int = 1) -> Records:
     while lines and not lines[-1].strip():
         lines = lines[:-1]
     if not any('"' in line for line in lines):
-        records = [line.split(delimiter) for line in lines]
+        records = [tuple(line.split(delimiter)) for line in lines]
         return Records(records, list(range(first, first + len(lines))))
     found = _strictly(lines, delimiter)
     if found is None or not _is_certain(found, lines, delimiter):
@@ -67,7 +68,7 @@ def read_records(lines: list[str], delimiter: str, first: int = 1) -> Records:
 def squared(records: Records, delimiter: str) -> Records:
     """Returns the records all as wide as the header; what is wider is one more fault."""
     width = len(records.cells[0])
-    if all(len(record) == width for record in records.cells):
+    if set(map(len, records.cells)) == {width}:
         return records
     faults, short = list(records.faults), []
     for number, record in zip(records.rows, records.cells, strict=True):
@@ -77,22 +78,21 @@ def squared(records: Records, delimiter: str) -> Records:
             faults.append((number, "", "", reason, remedy))
         elif len(record) < width and "".join(record).strip():
             short.append(number)
-    cells = [(record + [""] * width)[:width] for record in records.cells]
+    cells = [(record + ("",) * width)[:width] for record in records.cells]
     faults.sort(key=lambda fault: fault[0] or 0)
     return Records(cells, records.rows, faults, records.refused, short)
 
 
-def _strictly(lines: list[str], delimiter: str) -> list[list[str]] | None:
+def _strictly(lines: list[str], delimiter: str) -> list[tuple[str, ...]] | None:
     """Returns the rows as the standard says they are written, or None where they are not."""
     dialects: list[dict] = [{}]
     if any('\\"' in line for line in lines) and not any(LONE_BACKSLASH.search(s) for s in lines):
         dialects.append({"escapechar": "\\", "doublequote": False})  # as Spark and MySQL write
     for dialect in dialects:
-        given = (line + "\n" for line in lines)
+        given = io.StringIO("\n".join(lines), newline="")
         try:
-            found = [
-                r or [""] for r in csv.reader(given, delimiter=delimiter, strict=True, **dialect)
-            ]
+            reader = csv.reader(given, delimiter=delimiter, strict=True, **dialect)
+            found = [tuple(record) or ("",) for record in reader]
         except csv.Error:
             continue
         if not dialect or {len(record) for record in found} == {len(found[0])}:
@@ -100,7 +100,7 @@ def _strictly(lines: list[str], delimiter: str) -> list[list[str]] | None:
     return None
 
 
-def _is_certain(records: list[list[str]], lines: list[str], delimiter: str) -> bool:
+def _is_certain(records: list[tuple[str, ...]], lines: list[str], delimiter: str) -> bool:
     """Says whether no quoted cell can have eaten the rows that follow, or cells beside it."""
     width = len(records[0])
     if any("\n" in cell and delimiter in cell for cell in records[0]):
@@ -119,27 +119,30 @@ def _is_certain(records: list[list[str]], lines: list[str], delimiter: str) -> b
     )
 
 
-def _letters(record: list[str], delimiter: str) -> int:
+def _letters(record: tuple[str, ...], delimiter: str) -> int:
     """Returns how many cells a record would have if its quotes were letters."""
     return len(record) + sum(cell.count(delimiter) for cell in record)
 
 
-def _is_rows(record: list[str], delimiter: str, width: int, spaced: bool) -> bool:
+def _is_rows(record: tuple[str, ...], delimiter: str, width: int, spaced: bool) -> bool:
     """Says whether the lines of a record that spans several would each be a row by itself.
 
     In talk a comma is followed by a blank, between cells only where the header writes it so
     (`spaced`): elsewhere such a comma counts as talk.
     """
-    if width < 2:
-        return False
-    at = next(i for i, cell in enumerate(record) if "\n" in cell)
-    parts = [part for part in record[at].split("\n") if part.strip()] or [""]
     between = re.compile(re.escape(delimiter) + ("" if spaced else r"(?![ \u3000])"))
-    counts = [1 + len(between.findall(part)) for part in parts]
-    counts[0] += at
-    counts[-1] += len(record) - at - 1 if len(counts) > 1 else 0
-    full = [count >= width for count in counts]
-    return len(full) > 1 and full[0] and 2 * sum(full[1:]) >= len(full) - 1
+    for at, cell in enumerate(record):
+        if "\n" not in cell or width < 2:
+            continue
+        start, *middle, end = cell.split("\n")
+        parts = [start, *(part for part in middle if part.strip()), end]
+        counts = [1 + len(between.findall(part)) for part in parts]
+        counts[0] += at
+        counts[-1] += len(record) - at - 1
+        full = [count >= width for count in counts]
+        if full[0] and 2 * sum(full[1:]) >= len(full) - 1:
+            return True
+    return False
 
 
 def _is_spaced(header: str, delimiter: str) -> bool:
@@ -172,7 +175,7 @@ def _cells(text: str, delimiter: str) -> tuple[list[str], bool]:
 
 def _line_by_line(lines: list[str], delimiter: str, first: int) -> Records:
     """Reads row after row; those that cannot be told from their neighbours are faults."""
-    records: list[list[str]] = []
+    records: list[tuple[str, ...]] = []
     rows: list[int] = []
     faults: list[Fault] = []
     i, number, width = 0, first, 0
@@ -182,7 +185,7 @@ def _line_by_line(lines: list[str], delimiter: str, first: int) -> Records:
             faults.append((number, "", lines[i], OPEN, CLOSE))
             cells = None if width else lines[i].replace('"', "").split(delimiter)
         if cells is not None:
-            records.append(cells)
+            records.append(tuple(cells))
             rows.append(number)
             width = width or len(cells)
         i, number = i + used, number + 1
@@ -209,7 +212,7 @@ def _row_at(lines: list[str], i: int, delimiter: str, width: int) -> tuple[list[
         cells, unclosed = _cells(joined, delimiter)
         if not unclosed:
             spaced = _is_spaced(lines[0], delimiter)
-            whole = len(cells) == width and not _is_rows(cells, delimiter, width, spaced)
+            whole = len(cells) == width and not _is_rows(tuple(cells), delimiter, width, spaced)
             if not width:  # the header
                 whole = not any("\n" in cell and delimiter in cell for cell in cells)
             return (cells, used) if whole else (None, 1)

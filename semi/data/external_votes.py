@@ -6,12 +6,17 @@ Letters: V voters, N utterances, C classes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import RunError
+from ..formulas import unguarded
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LACKS = "say what its columns or keys are: ids, classes and probs in .npz, id and p_<class> in .csv"
 
@@ -106,10 +111,17 @@ def _arrays(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return ids, classes, probs.astype(np.float64)
 
 
-def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
-    """Returns ids, classes and (n, C) probabilities of a file."""
+def _frame(path: Path) -> pd.DataFrame:
+    """Returns a file's table; ids are text, '007' too."""
     import pandas as pd
 
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, dtype={"id": str})
+
+
+def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
+    """Returns ids, classes and (n, C) probabilities of a file."""
     if not path.is_file():
         raise RunError(f"{where}: no such file of probabilities")
     if path.suffix == ".npz":
@@ -123,10 +135,11 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
         return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
     if path.suffix not in (".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    table = _frame(path)
+    table = table.rename(columns=unguarded)
     columns = [c for c in table.columns if str(c).startswith("p_")]
     if "id" not in table or not columns:
         raise RunError(f"{where} lacks {'id' if 'id' not in table else 'p_<class>'}; {LACKS}")
     table = table.dropna(subset=columns)
-    ids = table["id"].astype(str).tolist()
+    ids = [unguarded(name) for name in table["id"].astype(str).tolist()]
     return ids, [c[2:] for c in columns], table[columns].to_numpy(dtype=np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ManifestError, nearest, setting, shown
@@ -74,7 +74,8 @@ def recognise(names: list[str], chosen: Mapping[str, str], file: str, *, gold: b
             )
         if match is not None:
             header.canonical[match] = MILLISECONDS.get(name, name)
-            header.milliseconds += [MILLISECONDS[name]] * (name in MILLISECONDS)
+            if name in MILLISECONDS:
+                header.milliseconds.append(MILLISECONDS[name])
     taken = {*header.canonical.values(), *(MILLISECONDS.get(n, n) for n in chosen)}
     plain = {name: _plain(name) for name in names if name not in header.canonical}
     for canonical, aliases in ALIASES.items():
@@ -100,12 +101,14 @@ def equal_rivals(header: Header) -> list[str]:
     return [label, *rivals] if rivals and _plain(label) in EQUALS else []
 
 
-def refuse_unknown(names: list[str], first: dict[str, str], header: Header, file: str) -> None:
+def refuse_unknown(
+    names: list[str], first: dict[str, str], header: Header, file: str, unread: Collection[str] = ()
+) -> None:
     """Raises ManifestError where no column is known, with what was found and how to name it.
 
-    `first` holds each column's first cell.
+    `first` holds each column's first cell; columns in `unread` are known and not read.
     """
-    if header.canonical or not names:
+    if header.canonical.keys() - set(unread) or not names:
         return  # without any column there is no row either, and each line is a problem of its own
     found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
     if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):

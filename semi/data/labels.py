@@ -13,7 +13,7 @@ from ..errors import nearest, setting, shown
 from . import missing
 from .checks import Problem
 from .config import DataConfig
-from .notes import WARNING
+from .notes import WARNING, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,14 +97,16 @@ def _markers(
         problems.append(
             Problem(
                 *(file, int(rows.iloc[labels.index(marker)]), "label", marker),
-                f"reads like 'no label' ({counts[marker]} rows)",
+                f"reads like 'no label' ({counted(counts[marker], 'row')})",
                 f"{missing.drop_markers(certain, config.label_map)} makes these rows unlabelled; "
                 f"{keep} keeps it as a class",
             )
         )
     notes = []
     if possible:
-        told = ", ".join(f"'{shown(label, 40)}' ({counts[label]} rows)" for label in possible)
+        told = ", ".join(
+            f"'{shown(label, 40)}' ({counted(counts[label], 'row')})" for label in possible
+        )
         notes.append(
             f"{told} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
             f"{missing.drop_markers(possible, config.label_map)}"
@@ -288,6 +290,6 @@ def _case_notes(classes: list[str], label_map: dict[str, str]) -> list[str]:
     return [
         f"{WARNING}labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width "
         "or blanks; if they are one class set "
-        + setting("data.label_map", {**label_map, other: name})
+        + setting("data.label_map", {**label_map, shown(other, 100): shown(name, 100)})
         for other, name in missing.twins(classes)
     ]

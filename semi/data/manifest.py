@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError, nearest, setting, shown
+from ..formulas import guarded_table
 from . import formats, headers, missing
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
@@ -93,9 +94,13 @@ def load_manifest(
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
     odd = odd_labels(counts, origin.get("label", ""), measured) + _twins(table)
     notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
+    names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
+    named = {column: name for column, name in names.items() if name not in ignored}
+    ignored = [origin.get(name, name) for name in ignored]
     reading = Reading(
         str(path), source.kind, len(source.frame), len(source.frame) + source.refused,
-        header.canonical, header.rivals, extra, ignored, counts, read.unlabelled, gold, notes,
+        named, header.rivals if gold else {}, extra, ignored, header.milliseconds, counts,
+        read.unlabelled, gold, notes,
     )  # fmt: skip
     if problems:
         problems.sort(key=lambda p: p.row or 0)  # what concerns the whole file comes first
@@ -121,7 +126,8 @@ def _named(
     names = list(raw.columns)
     header = headers.recognise(names, config.columns, file, gold=gold)
     first = {n: str(raw[n].iloc[0]) for n in names} if len(raw) else {}
-    headers.refuse_unknown(names, first, header, file)
+    unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
+    headers.refuse_unknown(names, first, header, file, unread)
     if gold and (rivals := headers.equal_rivals(header)):
         told = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
@@ -129,9 +135,8 @@ def _named(
             f"{file}: {len(rivals)} columns could be the label, {' and '.join(told)}; choose with "
             + " or ".join(ways)
         )
-    rename = dict(header.canonical)
-    for name in set(names) & set(rename.values()) - set(rename):
-        rename[name] = f"{name}_in_file"  # another column plays its part
+    rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says
+    rename |= header.canonical
     return raw.rename(columns=rename), header
 
 
@@ -207,7 +212,8 @@ def write_manifest(table: pd.DataFrame, path: str | Path) -> None:
     elif suffix in (".jsonl", ".ndjson"):
         table.to_json(part, orient="records", lines=True, force_ascii=False)
     elif suffix in (".csv", ".tsv"):
-        table.to_csv(part, index=False, sep="\t" if suffix == ".tsv" else ",", encoding="utf-8")
+        guarded = guarded_table(table)  # what a spreadsheet would run is written as text
+        guarded.to_csv(part, index=False, sep="\t" if suffix == ".tsv" else ",", encoding="utf-8")
     else:
         raise ManifestError(
             f"{path.name}: cannot write '{suffix}'; name it .csv, .tsv, .parquet or .jsonl"

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from ..errors import setting
+from ..errors import setting, shown
 
 # What pandas, R, spreadsheets and databases write where there is no value.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "None", "NaT"})
@@ -32,18 +32,10 @@ def clean(cells: Iterable[object], missing: Collection[str]) -> list[str | None]
     Letters such as é or Hangul syllables may be stored whole or in parts that look the same: only
     composed are two of them equal.
     """
-    known: dict[str, str | None] = {}
-    out: list[str | None] = []
-    for cell in cells:
-        if cell is None:
-            out.append(None)
-            continue
-        text = cell if isinstance(cell, str) else str(cell)
-        if text not in known:
-            bare = composed(text)
-            known[text] = None if bare in missing else bare
-        out.append(known[text])
-    return out
+    texts = ["" if cell is None else str(cell).strip() for cell in cells]
+    if not "".join(texts).isascii():
+        texts = [composed(text) for text in texts]
+    return [None if text in missing else text for text in texts]
 
 
 def composed(text: str) -> str:
@@ -56,8 +48,8 @@ def composed(text: str) -> str:
 
 def looks(text: str) -> str:
     """Returns what two spellings have in common that a reader may take for one word."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"[\s_\-\u200b-\u200d\u2060\ufeff]+", " ", plain).strip()
+    plain = unicodedata.normalize("NFKC", text).casefold().translate(dict.fromkeys(map(ord, EDGES)))
+    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", plain).strip()
 
 
 def twins(names: Iterable[str]) -> list[tuple[str, str]]:
@@ -95,7 +87,8 @@ def unlabelled_markers(labels: Collection[str]) -> tuple[list[str], list[str]]:
 
 def drop_markers(markers: Iterable[str], label_map: dict[str, str]) -> str:
     """Returns the setting that makes rows with these labels unlabelled, for a shell."""
-    return setting("data.label_map", {**label_map, **dict.fromkeys(markers, "")})
+    drop = {shown(marker, 100): "" for marker in markers}
+    return setting("data.label_map", {**label_map, **drop})
 
 
 def _is_number(label: str) -> bool:

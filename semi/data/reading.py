@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ..errors import setting, shown
 from .headers import LISTED
-from .notes import WARNING
+from .notes import WARNING, counted
 
+HINT = "task.kind=affect learns these"
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
 
 
@@ -24,6 +25,7 @@ class Reading:
     rivals: dict[str, list[str]] = field(default_factory=dict)  # name -> other headers it could be
     carried: list[str] = field(default_factory=list)  # columns kept as they are
     ignored: list[str] = field(default_factory=list)  # columns that are not read
+    milliseconds: list[str] = field(default_factory=list)  # names in COLUMNS that are in ms
     labels: Counter[str] = field(default_factory=Counter)
     unlabelled: Counter[str] = field(default_factory=Counter)  # what such rows say
     gold: bool = True  # whether labels were read
@@ -34,7 +36,13 @@ class Reading:
         kind = f" ({self.kind})" if self.kind else ""
         lines = [f"read {self.file}{kind}: {self.rows} of {self.total} rows"]
         own = [name for header, name in self.named.items() if header == name]
-        other = [f"{shown(h, 40)} -> {name}" for h, name in self.named.items() if h != name]
+        units = {name: f"{name} (ms)" for name in self.milliseconds}
+        own = [units.get(name, name) for name in own]
+        other = [
+            f"{shown(h, 40)} -> {units.get(name, name)}"
+            for h, name in self.named.items()
+            if h != name
+        ]
         columns = [", ".join([*own, *other]) or "none known"]
         for word, names in (("carried along", self.carried), ("ignored", self.ignored)):
             if names:
@@ -45,7 +53,7 @@ class Reading:
             lines.append("  labels: " + (_counts(self.labels) or "none"))
             if self.unlabelled:
                 count = sum(self.unlabelled.values())
-                lines.append(f"  unlabelled: {count} rows ({_counts(self.unlabelled)})")
+                lines.append(f"  unlabelled: {counted(count, 'row')} ({_counts(self.unlabelled)})")
         notes = [f"  {'' if n.startswith(WARNING) else 'note: '}{n}" for n in self.notes]
         return "\n".join([*lines, *notes])
 
@@ -80,10 +88,7 @@ def odd_labels(labels: Counter[str], header: str, measured: int) -> list[str]:
         measured: rows with valence or arousal.
     """
     if not labels and measured:
-        return [
-            f"no row has a label, but {measured} have valence or arousal: task.kind=affect learns "
-            "these"
-        ]
+        return [f"no row has a label, but {measured} have valence or arousal: {HINT}"]
     decimals = [label for label in labels if _is_decimal(label)]
     if len(decimals) >= 5 and 2 * len(decimals) > len(labels):
         numbers = setting("data.columns", {"valence": header, "label": ""})

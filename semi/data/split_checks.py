@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError
+from ..errors import ManifestError, setting
 from .config import DataConfig
 from .leaks import MERE_WARNINGS, content_key, leak_report
 from .notes import WARNING, counted, listed
@@ -61,8 +61,8 @@ def check_classes(
         )
         first = next(iter(nowhere or lacking))
         remedy = (
-            f"remove it from data.classes, drop it with data.label_map={{{first}: ''}}, or label "
-            "training rows of it"
+            f"remove it from data.classes, drop it with {setting('data.label_map', {first: ''})}, "
+            "or label training rows of it"
         )
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
@@ -114,7 +114,7 @@ def check_leaks(
     left = leaks.unacknowledged(config.allow_leaks)
     splits.notes += [
         f"{WARNING}training and held-out rows share a {leak}; on sentences that are new the model "
-        f"may do worse (data.allow_leaks=[{','.join([*config.allow_leaks, leak.kind])}] says that "
+        f"may do worse ({setting('data.allow_leaks', [*config.allow_leaks, leak.kind])} says that "
         "this is known)"
         for leak in left
         if leak.kind in MERE_WARNINGS
@@ -130,5 +130,5 @@ def check_leaks(
     remedy = f"data.group={other} would hold out whole {other}s; " if other else ""
     raise ManifestError(
         f"{manifest.path}: training and held-out rows share\n{lines}\n"
-        f"{remedy}if this is known and accepted, set data.allow_leaks=[{','.join(allow)}]"
+        f"{remedy}if this is known and accepted, set {setting('data.allow_leaks', allow)}"
     )

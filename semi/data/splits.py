@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError
+from ..errors import ManifestError, setting
 from .config import GROUP_KINDS, DataConfig
 from .confounding import confounding_notes
 from .draws import LabelledRows
@@ -236,7 +236,8 @@ def _keep_pool_apart(
     caught = (role == "pool") & np.isin(group.astype(str), sorted(map(str, held)))
     if caught.any():
         role[caught] = "unused"
-        keep = f"; data.allow_leaks=[{kind}] keeps them" if kind in ("speaker", "session") else ""
+        allow = setting("data.allow_leaks", [*config.allow_leaks, kind])
+        keep = f"; {allow} keeps them" if kind in ("speaker", "session") else ""
         notes.append(
             f"{counted(int(caught.sum()), 'unlabelled row')} of held-out {kind}s kept out of the "
             f"pool{keep}"

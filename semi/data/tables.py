@@ -9,11 +9,14 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
+from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
+from .notes import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,22 +118,24 @@ def _read_delimited(text: str, path: Path) -> Table:
     delimiter = stated[1] if stated else delimiter_of(lines[start])
     records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
     header, *cells = records.cells
-    names, faults = _names(header, start + 1)
-    filled = [any(cell and not cell.isspace() for cell in record) for record in cells]
-    kept = [record for record, has in zip(cells, filled, strict=True) if has]
-    columns = dict(zip(names, zip(*kept, strict=True) if kept else [[]] * len(names), strict=True))
+    names, faults = _names([unguarded(name) for name in header], start + 1)
+    filled = [bool(record[0].strip() or "".join(record).strip()) for record in cells]
+    flat = list(chain.from_iterable(compress(cells, filled)))
+    if "'" in text:  # what was written as text lest a spreadsheet run it
+        flat = [unguarded(cell) for cell in flat]
+    columns = {name: flat[i :: len(names)] for i, name in enumerate(names)}
     for name in [name for name in names if name.startswith("Unnamed: ")]:
         if not any(cell.strip() for cell in columns[name]):
             del columns[name]  # a delimiter at the end of each line
-    rows = [row for row, has in zip(records.rows[1:], filled, strict=True) if has]
+    rows = list(compress(records.rows[1:], filled))
     notes = []
     if records.short:
         notes.append(
-            f"{len(records.short)} rows have fewer cells than the header (first: row "
-            f"{records.short[0]}); what they lack is empty"
+            f"fewer cells than the header in {counted(len(records.short), 'row')} (first: row "
+            f"{records.short[0]}); what is lacking is empty"
         )
     return Table(
-        pd.DataFrame({name: list(column) for name, column in columns.items()}, dtype=object),
+        pd.DataFrame(columns, dtype=object),
         rows,
         notes,
         faults + records.faults,

@@ -11,6 +11,7 @@ from typing import Any
 from ..checksums import derived
 from ..errors import RunError
 from ..files import read_json, write_text
+from ..formulas import unguarded
 from . import figures
 from .text import SCORES, SPLITS, percent, round_records, scored, verdict
 
@@ -237,7 +238,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with open(path, encoding="utf-8", newline="") as source:
-        return list(csv.DictReader(source))
+        rows = csv.DictReader(source)
+        return [{name: unguarded(cell) for name, cell in row.items()} for row in rows]
 
 
 def _sentences(value: Any) -> list[str]:

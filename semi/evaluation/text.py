@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,9 @@ def run_words(run: str | Path) -> str:
     lines += [""] * bool(cautions)
     lines += [
         "Next:",
-        f"  tensorboard --logdir {run / 'tb'}",
+        f"  tensorboard --logdir {shlex.quote(str(run / 'tb'))}",
         f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
-        f'  semi predict {run} some.wav --text "what was said"',
+        f'  semi predict {shlex.quote(str(run))} some.wav --text "what was said"',
     ]
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.audio import Quarantined
 from ..errors import EncoderError
+from ..formulas import guarded
 from .config import ExtractionConfig
 from .keys import FileKeys
 from .quarantine import read_quarantine
@@ -70,7 +71,8 @@ class Extraction:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "path", "reason"])
-        writer.writerows((q.id, q.path, q.reason) for q in self.quarantine)
+        for q in self.quarantine:
+            writer.writerow([guarded(cell) for cell in (q.id, q.path, q.reason)])
         content = text.getvalue().encode("utf-8", "backslashreplace")
         write_whole(Path(path), lambda file: file.write(content))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..formulas import guarded, unguarded
 from .files import write_whole
 from .keys import KEY
 from .store import Shelf, Snapshot
@@ -29,7 +30,7 @@ class Failure:
 
 def read_quarantine(shelf: Shelf) -> dict[str, str]:
     """Returns the reason for each item that could not be encoded, by key."""
-    return {key: row["reason"] for key, row in _rows(shelf).items()}
+    return {key: unguarded(row["reason"]) for key, row in _rows(shelf).items()}
 
 
 def write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot) -> None:
@@ -84,7 +85,8 @@ def _complete(row: dict) -> bool:
 def _as_read(failure: Failure) -> dict[str, str]:
     """Returns a failure's columns as they come back from the file."""
     words = vars(failure).items()
-    return {name: str(v).encode("utf-8", "backslashreplace").decode() for name, v in words}
+    texts = {name: str(v).encode("utf-8", "backslashreplace").decode() for name, v in words}
+    return {name: guarded(text) for name, text in texts.items()}
 
 
 def _crc(row: dict[str, str]) -> str:

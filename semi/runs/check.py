@@ -16,7 +16,7 @@ from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.notes import WARNING, counted, listed, warnings_in
 from ..data.roles import ROLES, Splits
-from ..errors import ConfigError, ManifestError, shown
+from ..errors import ConfigError, ManifestError, setting, shown
 from ..features.extract import encoder_notes, explained, open_encoders
 from ..training.rows import inputs_of, read_rows
 
@@ -110,6 +110,7 @@ def _unusable(
         return []
     table, encoders = manifest.table, config.encoders
     notes = [f"{WARNING}{counted(len(quarantine), 'sound')} cannot be used, see below"]
+    notes[0] += _in_milliseconds(manifest, quarantine)
     if encoders.extra or "precomputed" in (encoders.speech.model, encoders.text.model):
         return notes  # whether a row has an array is seen when it is read
     usable = table["audio"].notna().to_numpy() & ~table["id"].isin([q.id for q in quarantine])
@@ -125,6 +126,17 @@ def _unusable(
     lost = Counter(splits.role[~usable].tolist())
     told = ", ".join(f"{lost[role]} {role}" for role in ROLES if lost[role] and role != "unused")
     return notes + ([f"{WARNING}rows without anything to go by: {told}"] if told else [])
+
+
+def _in_milliseconds(manifest: Manifest, quarantine: list[Quarantined]) -> str:
+    """Returns the remedy for times that may be no seconds, where most sounds cannot be used."""
+    sounds = int(manifest.table["audio"].notna().to_numpy().sum())
+    reading = manifest.reading
+    named = {name: header for header, name in reading.named.items()}
+    times = {f"{n}_ms": named[n] for n in ("start", "end") if n in named}
+    if 2 * len(quarantine) <= sounds or not times or reading.milliseconds:
+        return ""
+    return f"; if start and end are milliseconds, set {setting('data.columns', times)}"
 
 
 def _open_encoders(config: Config) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import RunError, SemiError
 from ..evaluation.intervals import Interval
 from ..evaluation.text import round_records
-from ..files import read_json, write_table
+from ..files import read_json, read_table, write_table
 from ..self_training.run_dir import Run
 from .by_value import by_value, is_ensemble, manifest_of
 from .comparison import Comparison
@@ -182,12 +182,10 @@ def _split_kind(run: Run) -> str:
 
 def _guess_group(run: Run) -> str:
     """Returns speaker, session, dialogue or none: the column that the groups in splits.csv are."""
-    import pandas as pd
-
     from ..data.config import GROUP_KINDS
     from ..data.manifest import load_manifest
 
-    splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
+    splits = read_table(run.path / "splits.csv")
     try:
         manifest = load_manifest(run.config.data.manifest, run.config.data).table
     except (SemiError, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ def inspect_folder(home: Path) -> Found:
 def refuse(path: str | Path, problems: list[str]) -> None:
     """Raises RunError naming the first problem, if there is any."""
     if problems:
-        more = f" (and {len(problems) - 1} more: semi verify {path} names them)"
+        more = f" (and {len(problems) - 1} more: semi verify {shlex.quote(str(path))} names them)"
         raise RunError(f"{problems[0]}{more if len(problems) > 1 else ''}; {REMEDY}")
 
 

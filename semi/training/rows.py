@@ -11,6 +11,7 @@ from ..config.schema import Config
 from ..config.task import TaskConfig
 from ..data.columns import check_columns
 from ..data.manifest import Manifest, load_manifest
+from ..data.reading import HINT
 from ..data.roles import Splits
 from ..data.splits import make_splits
 from ..errors import ManifestError
@@ -81,7 +82,9 @@ def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:
     table = manifest.table.copy()
     table["label"] = [s or None for s in strata]
     table["votes"] = None
-    return replace(manifest, table=table, classes=classes)
+    notes = [note for note in manifest.notes if HINT not in note]  # it does learn these
+    reading = replace(manifest.reading, notes=notes)
+    return replace(manifest, table=table, classes=classes, notes=notes, reading=reading)
 
 
 def _strata(values: np.ndarray, used: list[int]) -> np.ndarray:

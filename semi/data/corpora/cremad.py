@@ -100,7 +100,7 @@ def _notes(
         )
     notes.append(
         "twelve sentences are said by all: the same text stands on both sides of any speaker split "
-        "(data.allow_leaks=[text])"
+        "('data.allow_leaks=[text]')"
     )
     return notes
 

@@ -42,7 +42,7 @@ WOMEN = ("08", "09", "13", "14", "16")
 UTTERANCES = 535
 READ = (
     "ten sentences are read by all speakers: the same text stands on both sides of any speaker "
-    "split (data.allow_leaks=[text] says that this is known)"
+    "split ('data.allow_leaks=[text]' says that this is known)"
 )
 
 

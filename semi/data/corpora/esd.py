@@ -97,11 +97,12 @@ def _notes(
         )
     notes.append(
         "350 sentences of a language are said by all, in every emotion: the same text stands on "
-        "both sides of any speaker split (data.allow_leaks=[text])"
+        "both sides of any speaker split ('data.allow_leaks=[text]')"
     )
     if any(table["split"].tolist()):
         notes.append(
-            "the split of the folders shares speakers: use it with data.allow_leaks=[speaker,text]"
+            "the split of the folders shares speakers: use it with "
+            "'data.allow_leaks=[speaker,text]'"
         )
     return notes
 

@@ -128,6 +128,6 @@ def finish(
     notes += spelling.notes()
     notes.append(
         "two speakers share a session, and short answers repeat everywhere: split with "
-        "data.group=session data.allow_leaks=[text]"
+        "data.group=session 'data.allow_leaks=[text]'"
     )
     return table, notes

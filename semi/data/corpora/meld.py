@@ -109,7 +109,7 @@ def _notes(table: pd.DataFrame, left: _Left, heard: bool, missing: str) -> list[
         )
     notes.append(
         "the official split shares speakers and short sentences: use it with data.group=dialogue "
-        "data.allow_leaks=[speaker,text]"
+        "'data.allow_leaks=[speaker,text]'"
     )
     return notes
 

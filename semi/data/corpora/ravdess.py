@@ -22,7 +22,7 @@ STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 CHANNELS = ("speech", "song")
 READ = (
     "two sentences are said by all: the same text stands on both sides of any split "
-    "(data.allow_leaks=[text] says that this is known)"
+    "('data.allow_leaks=[text]' says that this is known)"
 )
 
 

@@ -69,6 +69,6 @@ def read_tess(tree: Tree) -> tuple[pd.DataFrame, list[str]]:
         )
     notes.append(
         "both say the same 200 words in every emotion: the same text stands on both sides of any "
-        "split (data.allow_leaks=[text]); two speakers are few: results say little about a third"
+        "split ('data.allow_leaks=[text]'); two speakers are few: results say little about a third"
     )
     return table, notes

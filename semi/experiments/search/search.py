@@ -11,6 +11,7 @@ Letters: T trials, n gold rows, C classes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,8 @@ class Found:
                 + (f" (test rows have been looked at {self.test_looks} times by this search)"
                    if self.test_looks > 1 else "") + "."
             )  # fmt: skip
-        return "\n".join([*lines, *self.notes, f"Next: semi train {self.folder}/best.yaml"])
+        best = shlex.quote(f"{self.folder}/best.yaml")
+        return "\n".join([*lines, *self.notes, f"Next: semi train {best}"])
 
 
 def search(

@@ -11,6 +11,7 @@ from ...config.schema import Config
 from ...data.manifest import Manifest
 from ...data.roles import Splits
 from ...errors import ManifestError
+from ...formulas import unguarded
 
 ROWS = "adapted_on.csv"  # in every adapted folder: the utterances it has learned from
 
@@ -21,7 +22,7 @@ def adapted_on(folder: str | Path) -> set[str]:
     if not path.is_file():
         return set()
     with open(path, encoding="utf-8", newline="") as file:
-        return {line[0] for line in csv.reader(file)} - {"id"}
+        return {unguarded(line[0]) for line in csv.reader(file)} - {"id"}
 
 
 def encoder_notes(config: Config, manifest: Manifest, splits: Splits) -> list[str]:

@@ -1,0 +1,68 @@
+"""`semi check` says first what was understood, then what is wrong; all is well only if it is."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from semi.cli import main
+
+
+def say(capsys, *words):
+    status = main([str(word) for word in words])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def sounds(folder, rows, head, seconds=30):
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * seconds).astype("float32")
+    soundfile.write(folder / "long.wav", noise, 16_000)
+    path = folder / "m.csv"
+    path.write_text(head + "\n" + "".join(rows))
+    return path
+
+
+def test_segments_beyond_the_end_of_the_sound_are_not_all_well(capsys, tmp_path):
+    rows = [f"c{i},long.wav,{i * 10_000},{i * 10_000 + 60},{'ab'[i % 2]}\n" for i in range(30)]
+    path = sounds(tmp_path, rows, "id,audio,start,end,label")
+    words = ("check", f"data.manifest={path}", "encoders.text.model=none")
+    status, out, _ = say(capsys, *words)
+    assert status == 0 and "all is well" not in out
+    remedy = "'data.columns={start_ms: start, end_ms: end}'"
+    assert (
+        f"warning: 29 of 30 sounds cannot be used; if start and end are milliseconds, set {remedy}"
+        in out
+    )
+    assert out.endswith("nothing was trained; most sounds cannot be used, so a run would have "
+                        "little to learn from\n")  # fmt: skip
+
+
+def test_times_in_milliseconds_are_said_to_be(capsys, tmp_path):
+    rows = [f"c{i},long.wav,{i * 1000},{i * 1000 + 900},{'ab'[i % 2]}\n" for i in range(30)]
+    path = sounds(tmp_path, rows, "id,audio,start,end,label")
+    words = ("check", f"data.manifest={path}", "encoders.text.model=none")
+    status, out, err = say(capsys, *words)
+    assert (status, out) == (2, "") and "longer than 900 s" in err
+    status, out, _ = say(capsys, *words, "data.columns={start_ms: start, end_ms: end}")
+    assert status == 0 and "all is well" in out
+    assert "\n  columns: id, audio, start (ms), end (ms), label\n" in out
+
+
+@pytest.mark.parametrize("word", ["check", "train"])
+def test_a_table_of_valence_alone_points_to_its_task(capsys, tmp_path, word):
+    path = tmp_path / "m.csv"
+    rows = [f"u{i},t {i},,{i % 5}\n" for i in range(40)]
+    path.write_text("id,text,label,valence\n" + "".join(rows))
+    words = (f"data.manifest={path}", "encoders.speech.model=none", f"runs_dir={tmp_path}")
+    status, _, err = say(capsys, word, *words)
+    assert status == 2 and err.startswith(f"read {path} (comma, utf-8): 40 of 40 rows\n")
+    told = "no row has a label, but 40 have valence or arousal: task.kind=affect learns these"
+    assert told in err
+    if word == "check":
+        more = (
+            "train.imbalance=none",
+            "train.batch=80",
+            "rounds.metric=ccc",
+            "rounds.max_rounds=0",
+        )
+        status, out, _ = say(capsys, word, *words, "task.kind=affect", *more)
+        assert status == 0 and "task.kind=affect learns" not in out
