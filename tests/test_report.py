@@ -137,3 +137,9 @@ def test_a_finished_run_tells_what_it_could_not_use(run):
     assert f"2 files could not be used; {run}/quarantine.csv says which and why." in told
     assert "Caution: no speaker.\nCaution: 3 of 9 rows lack usable text.\n" in told
     assert "by seed 0" not in told
+
+
+def test_the_page_says_what_every_interval_is_over(run):
+    page = render(run)
+    assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
+    assert page.count("in %, 95 % intervals over 4 groups") >= 1

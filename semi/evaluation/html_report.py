@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..files import read_json, write_text
 from ..formulas import unguarded
 from . import figures
-from .text import SCORES, SPLITS, percent, round_records, scored, verdict
+from .text import SCORES, SPLITS, over, percent, round_records, scored, verdict
 
 TEMPLATE = "report.html.j2"
 SHOWN = 200  # quarantined files listed; the rest is counted
@@ -62,6 +62,7 @@ def facts(run: str | Path) -> dict[str, Any]:
         "cards": _cards(records, best),
         "rounds": [_round(r) for r in records],
         "round_key": SPLITS[_key(records)],
+        "round_over": over(best.get(_key(records))),
         "rounds_figure": _rounds_figure(records),
         "best": best,
         "parts": [_part(best, key, title) for key, title in SPLITS.items() if best.get(key)],
@@ -153,6 +154,7 @@ def _part(record: dict, key: str, title: str) -> dict:
     return {
         "title": title,
         "rows": m.get("rows"),
+        "over": over(m),
         "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None]
         + _affect(m),
         "notes": sorted({i["note"] for i in (m.get("intervals") or {}).values() if i.get("note")}),
