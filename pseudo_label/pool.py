@@ -14,6 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .pool_checks import check_pool
+
 REASONS = (
     "chosen",
     "below_threshold",  # confidence under the rule's threshold for the row's class
@@ -62,27 +64,7 @@ class Pool:
     state: dict[str, Tensor] = field(default_factory=dict)  # what the last Selection returned
 
     def __post_init__(self):
-        if self.probs.ndim != 2:
-            raise ValueError(f"probs must have shape (N, C), got {tuple(self.probs.shape)}")
-        rows, classes = self.probs.shape
-        if not bool(self.probs.sum().isfinite()):  # one reduction: NaN and infinity reach the sum
-            raise ValueError("probs must be finite, got NaN or infinity")
-        _shape("prior", self.prior, (classes,))
-        _shape("tie", self.tie, (rows,))
-        _shape("assumed", self.assumed, (classes,))
-        _shape("features", self.features, (rows, None))
-        _shape("eligible", self.eligible, (rows,))
-        _shape("group", self.group, (rows,))
-        for name in ("by_modality", "members", "external"):
-            _shape(name, getattr(self, name), (None, rows, classes))
-        if self.present is not None and self.by_modality is not None:
-            _shape("present", self.present, (rows, len(self.by_modality)))
-        if self.classes and len(self.classes) != classes:
-            raise ValueError(f"classes has {len(self.classes)} names for {classes} columns")
-        if not 0 < self.rate <= 1:
-            raise ValueError(f"rate must be in (0, 1], got {self.rate}")
-        if self.gold is not None:
-            _check_gold(self.gold, classes)
+        check_pool(self)
 
     def __len__(self) -> int:
         return len(self.probs)
@@ -222,27 +204,3 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"{kind} must be one of {', '.join(names)}, got '{name}'{hint}"
-
-
-def _check_gold(gold: Gold, classes: int) -> None:
-    """Raises ValueError naming the first tensor of the gold rows that does not fit the others."""
-    _shape("gold.label", gold.label, (None,))
-    rows = len(gold.label)
-    _shape("gold.probs", gold.probs, (rows, classes))
-    _shape("gold.by_modality", gold.by_modality, (None, rows, classes))
-    _shape("gold.features", gold.features, (rows, None))
-    _shape("gold.group", gold.group, (rows,))
-
-
-def _shape(name: str, tensor: Tensor | None, wanted: tuple[int | None, ...]) -> None:
-    """Raises ValueError where a tensor is none or has another shape; None in `wanted` is any."""
-    if tensor is None:
-        return
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"{name} must be a tensor, got {tensor!r}")
-    fits = tensor.ndim == len(wanted) and all(
-        w is None or w == s for w, s in zip(wanted, tensor.shape, strict=True)
-    )
-    if not fits:
-        shown = ", ".join("any" if w is None else str(w) for w in wanted)
-        raise ValueError(f"{name} must have shape ({shown}), got {tuple(tensor.shape)}")

@@ -5,14 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
-from .errors import ManifestError, SemiError, nearest
+from .errors import ManifestError, SemiError, is_full_disk, nearest
 from .run_verbs import RUN_VERBS
-from .verbs import Arguments, Parser, Verb
+from .verbs import (
+    Arguments,
+    Parser,
+    Verb,
+    how_to_go_on,
+    is_user_error,
+    quiet_writers,
+    sentence_of,
+)
 from .verbs import say as _say
 from .verbs import split as _split
+from .verbs import takes_places as _takes_places
 from .verbs import takes_run as _takes_run
 from .verbs import takes_settings as _takes_settings
 
@@ -80,6 +90,7 @@ def _train(args: Arguments) -> None:
 
 def _evaluate_arguments(parser: Parser) -> None:
     _takes_run(parser)
+    _takes_places(parser)
     parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
                         help="gold rows to score on: held-out test (default), dev, or out-of-fold "
                              "training rows")  # fmt: skip
@@ -88,7 +99,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 def _evaluate(args: Arguments) -> None:
     from .runs.evaluate import evaluate
 
-    _say(str(evaluate(args.run, split=args.split)))
+    _say(str(evaluate(args.run, split=args.split, places=args.words)))
 
 
 def _predict_arguments(parser: Parser) -> None:
@@ -104,6 +115,10 @@ def _predict_arguments(parser: Parser) -> None:
     parser.add_argument("--manifest", help="a table of utterances instead of files")
     parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
                         help="where the arrays of these utterances are")  # fmt: skip
+    parser.add_argument("--windows", type=float, metavar="SECONDS",
+                        help="label long recordings piece by piece: start, end, label")  # fmt: skip
+    parser.add_argument("--hop", type=float, metavar="SECONDS",
+                        help="from one window to the next; default: half a window")  # fmt: skip
     parser.add_argument("-o", "--output", help="write a table (.csv, .parquet)")
 
 
@@ -111,7 +126,7 @@ def _predict(args: Arguments) -> None:
     from .runs.predict import predict
 
     _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
-                 output=args.output))  # fmt: skip
+                 output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:
@@ -126,10 +141,12 @@ def _convert_arguments(parser: Parser) -> None:
 
 
 def _convert(args: Arguments) -> None:
+    import shlex
+
     from models.encoders.fairseq import convert
 
     folder = convert(args.checkpoint, args.folder)
-    _say(f"{folder}: use it with encoders.speech.model={folder}")
+    _say(f"{folder}: use it with {shlex.quote(f'encoders.speech.model={folder}')}")
 
 
 def _finetune(args: Arguments) -> None:
@@ -226,14 +243,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     args = _parse(argv)
     verb = VERBS[args.verb]
+    threading.excepthook = quiet_writers
     try:
         verb.run(args)
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        line = " ".join(["semi", *(w for w in argv if w != "--resume")])
-        hint = "; " + verb.again.format(line=line) if verb.again else ""
-        print(f"\ninterrupted{hint}", file=sys.stderr)
+        print(f"\ninterrupted{how_to_go_on(verb, argv)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -244,38 +260,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ours = is_user_error(error)
         if isinstance(error, ManifestError) and error.reading is not None:
             print(error.reading, file=sys.stderr)
-        print(f"semi: error: {_sentence(error, ours)}", file=sys.stderr)
+        again = how_to_go_on(verb, argv) if is_full_disk(error) else ""
+        print(f"semi: error: {sentence_of(error, ours)}{again}", file=sys.stderr)
         return 2 if ours else 1
-
-
-def is_user_error(error: Exception) -> bool:
-    """Says whether an error is a sentence of ours about what was given, not a fault in the code."""
-    if isinstance(error, SemiError):
-        return True
-    ours = ("semi", "models", "noise", "pseudo_label")
-    if isinstance(error, OSError) and error.filename is not None:
-        return True  # a file that cannot be read or written
-    if type(error) is not ValueError:
-        return type(error).__module__.partition(".")[0] in ours
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    raiser = last.tb_frame.f_globals.get("__name__", "") if last else ""
-    return raiser.partition(".")[0] in ours
-
-
-def _sentence(error: Exception, ours: bool) -> str:
-    if ours and not isinstance(error, OSError):
-        return str(error)
-    if ours:
-        return f"{error.filename}: {error.strerror}"  # type: ignore[attr-defined]
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    message = " ".join(str(error).split()) or "no further words"
-    return (
-        f"unexpected {type(error).__name__}: {message}{where}; a fault in semi or in a library it "
-        "uses; --debug shows where"
-    )
 
 
 def _parse(argv: list[str]) -> Arguments:

@@ -95,7 +95,6 @@ REMEDIES = {
     errno.EMFILE: "close some programs, or raise the limit (ulimit -n)",
     errno.ELOOP: "the link points back to itself; correct it",
 }
-FINISHED_STAYS = "what is finished stays, so the same command goes on from there"
 
 
 @contextmanager
@@ -130,13 +129,15 @@ def writing(path: str | os.PathLike, kind: type[SemiError] = RunError) -> Iterat
     """Turns what the system says against writing a file into a sentence with its remedy."""
     try:
         yield
-    except SemiError:
+    except (SemiError, FileNotFoundError):
         raise
     except Exception as error:
         found = system_error(error)
         if found is None:
             raise
-        raise kind(f"{os_sentence(found, path, 'written')}; {FINISHED_STAYS}") from error
+        other = str(found.filename or "")  # unless it is the temporary name of the same file
+        named = other if other and ".tmp" not in os.path.basename(other) else path
+        raise kind(os_sentence(found, named, "written")) from error
 
 
 def system_error(error: BaseException) -> OSError | None:
@@ -159,6 +160,16 @@ def os_sentence(error: OSError, path: str | os.PathLike, done: str) -> str:
     reason = os.strerror(number) if number else " ".join(str(error).split())
     remedy = REMEDIES.get(number)
     return f"{os.fspath(path)} cannot be {done}: {reason}" + (f"; {remedy}" if remedy else "")
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Says whether an error, or what it came from, is that nothing more can be written there."""
+    while error is not None:
+        found = system_error(error)
+        if found is not None:
+            return found.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+        error = error.__cause__
+    return False
 
 
 def _damaged(path: str | os.PathLike, what: str, error: Exception, remedy: str) -> str:

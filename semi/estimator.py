@@ -72,7 +72,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         classes_: (C,) the labels, sorted.
         transduction_: (N,) given labels and the pseudo-labels of the round that ships; -1 = none.
         labeled_iter_: (N,) 0 = given, t = pseudo-labelled since accepted round t, -1 = never.
-        termination_condition_: max_rounds, no_change, all_labeled or gate.
+        termination_condition_: max_rounds, no_change, converged, all_labeled or gate.
         model_: the kind of model that was fitted, and on how many components.
         n_iter_: rounds tried, rolled-back ones included.
         best_iter_: round whose model ships; 0 = the supervised start.

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import RunError, reading
+from .errors import RunError, reading, writing
 
 if TYPE_CHECKING:
     import pandas
@@ -27,22 +27,22 @@ TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path to write; renames it to `path` if the block ends without an error."""
+    """Yields a temporary path to write; renames it to `path` if the block ends without an error.
+
+    RunError where the system does not let it be written: disk full, no right to, a folder.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        if error.filename == str(temporary):  # the reader knows only the name that was asked for
-            error.filename, error.filename2 = str(path), None
-        raise
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -54,21 +54,24 @@ def write_dir(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not replace:
         raise RunError(f"{path} is already written and is never changed")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    temporary.mkdir()
     old = None
     try:
-        yield temporary
-        for folder, _, names in os.walk(temporary, topdown=False):
-            for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
-        if path.exists():
-            old = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-old-{path.name}")
-            os.rename(path, old)
-        os.rename(temporary, path)
-        _sync(path.parent)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            for folder, _, names in os.walk(temporary, topdown=False):
+                for name in names:
+                    _sync(Path(folder, name))
+                _sync(Path(folder))
+            if path.exists():
+                old = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-old-{path.name}")
+                os.rename(path, old)
+            os.rename(temporary, path)
+            _sync(path.parent)
+    except RunError as error:  # the reader knows only the name that was asked for
+        raise RunError(str(error).replace(str(temporary), str(path))) from error.__cause__
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if old is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .errors import SemiError
-from .verbs import Arguments, Parser, Verb, say, split, takes_run, takes_settings
+from .verbs import Arguments, Parser, Verb, say, split, takes_places, takes_run, takes_settings
 
 
 def _takes_runs(parser: Parser, what: str) -> None:
@@ -78,6 +78,7 @@ def _folds(args: Arguments) -> None:
 
 def _submit_arguments(parser: Parser) -> None:
     takes_run(parser)
+    takes_places(parser)
     parser.add_argument("--manifest", help="rows to label; default: the test rows of the run")
     parser.add_argument("-o", "--output", default="submission.csv",
                         help="default: submission.csv")  # fmt: skip
@@ -86,7 +87,8 @@ def _submit_arguments(parser: Parser) -> None:
 def _submit(args: Arguments) -> None:
     from .runs.submit import submit
 
-    say(str(submit(args.run, args.output, manifest=args.manifest, progress=True)))
+    say(str(submit(args.run, args.output, manifest=args.manifest, progress=True,
+                   places=args.words)))  # fmt: skip
 
 
 def _distill_arguments(parser: Parser) -> None:
@@ -96,14 +98,18 @@ def _distill_arguments(parser: Parser) -> None:
 
 
 def _distill(args: Arguments) -> None:
+    from .config.paths import PLACES
     from .config.schema import load_config
     from .evaluation.text import run_words
     from .runs.distill import distill
     from .self_training.run_dir import Run
 
     path, words = split(args.words)
-    manifest = Run.open(args.run).config.data.manifest  # a student's YAML need not name it
-    config = load_config(path, [*words, f"data.manifest={manifest}"])
+    places = [w for w in words if w.partition("=")[0] in PLACES]
+    # a student's YAML need not name the data: they are its teacher's
+    data = Run.open(args.run, places).config.data
+    given = [f"data.manifest={data.manifest}", f"data.audio_root={data.audio_root}"]
+    config = load_config(path, [*(w for w in words if w not in places or "store" in w), *given])
     say(run_words(distill(args.run, config, resume=args.resume).path))
 
 

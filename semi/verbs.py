@@ -1,12 +1,16 @@
-"""What all commands share: their description, the words they take, how they print."""
+"""What all commands share: their description, the words they take, how they print and fail."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .errors import SemiError
+from .errors import REMEDIES, SemiError
 
 Parser = argparse.ArgumentParser
 Arguments = argparse.Namespace
@@ -35,6 +39,14 @@ def takes_run(parser: Parser) -> None:
     parser.add_argument("run", help="folder of a run, such as runs/demo")
 
 
+def takes_places(parser: Parser) -> None:
+    """Adds where a run's data are now."""
+    parser.add_argument(
+        "words", nargs="*", metavar="key=value",
+        help="where the run's data are, if they have moved: data.manifest=moved/table.csv",
+    )  # fmt: skip
+
+
 def split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """Returns the YAML file among the words, if any, and the settings."""
     files = [w for w in words if "=" not in w]
@@ -47,3 +59,47 @@ def say(*lines: str) -> None:
     """Prints the lines."""
     for line in lines:
         print(line)
+
+
+def how_to_go_on(verb: Verb, argv: Sequence[str]) -> str:
+    """Returns how to go on with an interrupted command, or ''."""
+    line = shlex.join(["semi", *(w for w in argv if w != "--resume")])
+    return "; " + verb.again.format(line=line) if verb.again else ""
+
+
+def quiet_writers(found: threading.ExceptHookArgs) -> None:
+    """Keeps silent of a full disk in TensorBoard's thread, which tells the main thread as well."""
+    if not isinstance(found.exc_value, OSError):
+        threading.__excepthook__(found)
+
+
+def is_user_error(error: Exception) -> bool:
+    """Says whether an error is a sentence of ours about what was given, not a fault in the code."""
+    if isinstance(error, SemiError):
+        return True
+    ours = ("semi", "models", "noise", "pseudo_label")
+    if isinstance(error, OSError) and error.filename is not None:
+        return True  # a file that cannot be read or written
+    if type(error) is not ValueError:
+        return type(error).__module__.partition(".")[0] in ours
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    raiser = last.tb_frame.f_globals.get("__name__", "") if last else ""
+    return raiser.partition(".")[0] in ours
+
+
+def sentence_of(error: Exception, ours: bool) -> str:
+    """Returns what the command line says of an error."""
+    if ours and isinstance(error, OSError):
+        remedy = REMEDIES.get(error.errno or 0, "")
+        return f"{error.filename}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+    if ours:
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    message = " ".join(str(error).split()) or "no further words"
+    return (
+        f"unexpected {type(error).__name__}: {message}{where}; a fault in semi or in a library it "
+        "uses; --debug shows where"
+    )

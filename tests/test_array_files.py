@@ -144,3 +144,27 @@ def test_a_message_lists_few_of_many_arrays(tmp_path):
     np.savez(tmp_path / "a.npz", **{f"array{k:05}": np.ones(2) for k in range(200)})
     with pytest.raises(ArrayError, match=r"holds 200 arrays \(array00000, .* and 195 more\)"):
         load_array(tmp_path / "a.npz", "x")
+
+
+def test_files_of_outside_votes_are_opened_the_same_way(tmp_path):
+    from semi.data.external_votes import outside_votes
+    from semi.errors import RunError
+
+    def asked(name):
+        return outside_votes([str(tmp_path / name)], np.array(["u0", "u1"]), ["a", "b"])
+
+    good = {"ids": np.array(["u0", "u1"]), "classes": np.array(["a", "b"]), "probs": np.eye(2)}
+    np.savez(tmp_path / "good.npz", **good)
+    assert asked("good.npz").tolist() == [[[1.0, 0.0], [0.0, 1.0]]]
+    bomb(tmp_path / "ids.npz", member="ids", megabytes=128)
+    np.savez(tmp_path / "words.npz", **{**good, "probs": np.array([["a", "b"]] * 2)})
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-40])
+    (tmp_path / "pointer.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    for name, told in (
+        ("ids.npz", "lacks classes, probs; say what"),
+        ("words.npz", "probs must hold numbers"),
+        ("torn.npz", "cannot be read"),
+        ("pointer.npz", "is a Git LFS pointer"),
+    ):
+        with pytest.raises(RunError, match=rf"{name}.* {told}|{name}: {told}"):
+            asked(name)

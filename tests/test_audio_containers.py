@@ -5,9 +5,13 @@ import pytest
 import soundfile
 from speech_files import half, likeness, reason, save, speech
 
+from models.encoders.acoustic import AcousticEncoder
 from semi.data.audio import check_audio, load_audio
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
+from semi.features.extract import extract_rows
+from semi.features.store import FeatureStore
+from semi.runs.utterances import utterances
 
 KINDS = {
     "a.wav": {},
@@ -164,9 +168,30 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path):
 
 
 def test_what_is_not_delivered_is_missed_whatever_the_library_says(tmp_path, monkeypatch):
-    path = save(tmp_path / "a.wav", speech(2))
+    path = save(tmp_path / "a.flac", speech(2))
     real = soundfile.SoundFile.read
     monkeypatch.setattr(
         soundfile.SoundFile, "read", lambda self, n, **words: real(self, n, **words)[: n // 2]
     )
     assert reason(path) == "unreadable: 1.00 s decoded of the 2.00 s promised"
+
+
+def test_one_file_without_a_header_stops_no_other_row(tmp_path):
+    save(tmp_path / "good.wav", speech(1))
+    for name in ("a.raw", "b.pcm"):
+        (speech(1) * 32767).astype("<i2").tofile(tmp_path / name)
+    table = utterances([tmp_path / "a.raw", tmp_path / "good.wav", tmp_path / "b.pcm"], None)
+    encoders = {"speech": AcousticEncoder()}
+    found = extract_rows(table, encoders, FeatureStore(tmp_path / "store"), progress=False)
+    assert found.done == 1 and len(found.quarantine) == 2
+    assert all("without a header" in q.reason for q in found.quarantine)
+
+
+@pytest.mark.extras("av")
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.webm", "libopus")])
+def test_half_of_what_only_pyav_reads_is_refused(tmp_path, name, codec):
+    from test_audio import encoded
+
+    path = encoded(tmp_path / name, codec, np.repeat(speech(8), 3))
+    assert abs(len(load_audio(path)) - 128_000) < 2000
+    assert "cut short" in reason(half(path))

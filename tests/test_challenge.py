@@ -1,5 +1,7 @@
 """From a challenge's folder to the file that is handed in: who is trained on, who is answered."""
 
+import importlib.util
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from mer_trees import mer2023, mer2024, mer2025, sheet
 
 import semi
 from semi.cli import main
+from semi.data.config import DataConfig
 from semi.data.corpora import corpus_manifest
-from semi.data.manifest import write_manifest
+from semi.data.manifest import load_manifest, write_manifest
+from semi.data.splits import make_splits
 from semi.errors import ManifestError, RunError
 from semi.runs.submit import submit
 
@@ -81,6 +85,32 @@ def test_mer2024_with_fillers_is_never_trained_on_its_tests(tmp_path, store):
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
 
 
+def test_unlabelled_tests_may_be_learned_from_without_their_labels_and_are_answered(
+    tmp_path, store
+):
+    _, tests, _ = mer2024(tmp_path / "mer", 36, 9, 0)
+    assert told(
+        corpus_manifest("mer2024", tmp_path / "mer")[1], "tests=pool lets them learn from these"
+    )
+    table, notes = corpus_manifest("mer2024", tmp_path / "mer", tests="pool")
+    assert told(notes, "9 tests and candidates have no label") and table["split"].isna().all()
+    write_manifest(table, tmp_path / "m.csv")
+    run = train(tmp_path, store)
+    assert {roles(run)[n] for n in names(tests)} == {"pool"}
+    done = submit(run, tmp_path / "s.csv")
+    assert list(pd.read_csv(tmp_path / "s.csv")["name"]) == names(tests)
+    assert told(done.notes, "(test1_corpus 9); its other 36 rows")
+
+
+def test_a_part_of_the_unlabelled_that_is_answered_later_is_a_test_of_its_own(tmp_path):
+    _, tests, _ = mer2024(tmp_path, 12, 6, 2)
+    sheet(tmp_path / "reference-noise.csv", "name,discrete", [row[:2] for row in tests[:4]])
+    by = corpus_manifest("mer2024", tmp_path)[0].set_index("id")
+    assert by.loc[names(tests)[:4], "corpus"].eq("test2_corpus").all()
+    assert by.loc[names(tests)[:4], "label"].tolist() == [row[1] for row in tests[:4]]
+    assert by.loc[names(tests)[4:], "corpus"].eq("test1_corpus").all()
+
+
 def test_answers_given_out_later_score_the_tests_and_train_nothing(tmp_path, store):
     _, tests, _ = mer2024(tmp_path / "mer", answers=True)
     table, _ = corpus_manifest("mer2024", tmp_path / "mer")
@@ -133,6 +163,25 @@ def test_a_table_of_another_name_is_never_gold(tmp_path, name):
     table, notes = corpus_manifest("mer2025", tmp_path)
     assert len(table) == 8 and table["label"].notna().sum() == 6
     assert told(notes, f"ignored {name}: ")
+
+
+def test_labels_beside_the_candidates_are_never_read(tmp_path):
+    _, candidates, _ = mer2025(tmp_path, 6, 4, 0)
+    sheet(tmp_path / "mer2025-dataset" / "track_all_candidates.csv", "name,discrete",
+          [(n, ["neutral", "sad"][k % 2]) for k, n in enumerate(names(candidates))])  # fmt: skip
+    by = corpus_manifest("mer2025", tmp_path)[0].set_index("id")
+    assert by.loc[names(candidates), "label"].isna().all()
+
+
+def test_parts_drawn_by_number_leave_unlabelled_tests_out_of_the_pool(tmp_path):
+    _, tests, _ = mer2024(tmp_path / "mer", 36, 6, 3)
+    write_manifest(corpus_manifest("mer2024", tmp_path / "mer")[0], tmp_path / "m.csv")
+    config = DataConfig(test_fold=1, test_folds=3, group="none", allow_leaks=["text"])
+    manifest = load_manifest(tmp_path / "m.csv", config)
+    splits = make_splits(manifest, config, folds=2, seed=0)
+    side = dict(zip(manifest.table["id"], splits.role, strict=True))
+    assert {side[n] for n in names(tests)} == {"unused"}
+    assert (splits.role == "test").sum() == 12 and (splits.role == "pool").sum() == 3
 
 
 def test_a_folder_without_known_labels_says_what_is_there_and_what_is_looked_for(tmp_path):
@@ -205,6 +254,8 @@ def test_films_alone_are_listed_and_say_what_hears_them(tmp_path):
     table, notes = corpus_manifest("mer2025", tmp_path)
     assert len(table) == 9 and table["audio"].str.endswith(".mp4").all()
     assert told(notes, "9 utterances have a film and no sound file; the film's sound is used")
+    if importlib.util.find_spec("av") is None:
+        assert told(notes, "which needs PyAV, not installed here: pip install 'semi-emotion[m4a]'")
 
 
 @pytest.mark.extras("av")

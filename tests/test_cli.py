@@ -94,7 +94,10 @@ def test_a_rule_of_our_own_packages_is_a_users_error_too(capsys, verb):
 
 def test_a_file_that_is_not_there_is_a_users_error(capsys, verb):
     verb(lambda args: Path("no/such/file").read_text())
-    assert say(capsys, "try")[::2] == (2, "semi: error: no/such/file: No such file or directory\n")
+    assert say(capsys, "try")[::2] == (
+        2,
+        "semi: error: no/such/file: No such file or directory; correct the path\n",
+    )
 
 
 def test_an_unexpected_error_says_how_to_see_more(capsys, verb):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -112,6 +113,18 @@ def test_a_pickle_that_names_a_function_is_refused_and_nothing_runs(tmp_path, va
     with pytest.raises(ManifestError, match="refused, since its pickle holds more than"):
         corpus_manifest("mer2024", tmp_path)
     assert not (tmp_path / "broken.txt").exists()
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+    path = tmp_path / "label-6way.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("train_corpus.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(1100):
+            member.write(bytes(1 << 20))
+    with pytest.raises(ManifestError, match=r"unpacks to 1\.2 GB, more than any file of labels"):
+        corpus_manifest("mer2024", tmp_path)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from corpus_trees import kemdy20, put, wav
+from corpus_trees import kemdy19, kemdy20, put, wav
 
 from semi.data.config import DataConfig
 from semi.data.corpora import corpus_manifest
@@ -211,3 +211,26 @@ def test_two_corpora_become_one_table_with_one_spelling(tmp_path):
 def test_an_empty_folder_is_refused_by_a_sentence_that_names_a_file(tmp_path, name):
     with pytest.raises(ManifestError, match=r"beneath it"):
         corpus_manifest(name, tmp_path)
+
+
+def test_films_of_meld_say_what_hears_them(tmp_path):
+    meld(tmp_path)
+    put(tmp_path / "MELD.Raw" / "train_splits" / "dia0_utt1.mp4", "film")
+    table, notes = corpus_manifest("meld", tmp_path)
+    assert table["audio"].dropna().str.endswith(".mp4").sum() == 1
+    assert told(notes, "1 utterances have a film and no sound file; the film's sound is used")
+
+
+@pytest.mark.parametrize("name", ["meld", "iemocap", "aihub", "kemdy19", "kemdy20"])
+def test_every_reader_accounts_for_its_folder(tmp_path, name):
+    make = {"meld": meld, "iemocap": iemocap, "aihub": aihub, "kemdy19": kemdy19,
+            "kemdy20": kemdy20}[name]  # fmt: skip
+    make(tmp_path)
+    put(tmp_path / "faces" / "a.jpg", "a picture")
+    put(tmp_path / ".DS_Store", "hidden")
+    table, notes = corpus_manifest(name, tmp_path)
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p.name[0] != "."]
+    read = int(next(n for n in notes if n.startswith("read ")).split()[1])
+    assert table["audio"].nunique() <= read < len(files)
+    assert told(notes, f"read {read} of {len(files)} files beneath {tmp_path}")
+    assert told(notes, "roles: ") and told(notes, ".jpg 1") and told(notes, "labels")

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from corpus_trees import cremad, emodb2, esd, msp_podcast, put, savee, tess, wav
 
@@ -77,6 +78,12 @@ def test_cremad_by_the_raters_from_each_table_that_has_them(tmp_path):
     (tmp_path / "processedResults" / "summaryTable.csv").unlink()
     with pytest.raises(ManifestError, match="label=voted, but no finishedResponses"):
         corpus_manifest("cremad", tmp_path, label="voted")
+
+
+def test_a_corpus_may_be_spelled_as_its_authors_do(tmp_path):
+    assert len(corpus_manifest("CREMA-D", cremad(tmp_path))[0]) == 4
+    with pytest.raises(ManifestError, match="unknown corpus 'cremat'; did you mean 'cremad'"):
+        corpus_manifest("cremat", tmp_path)
 
 
 def test_pointers_of_git_lfs_are_told(tmp_path):
@@ -178,6 +185,17 @@ def test_emodb2_of_audb_has_its_split_and_its_doubts(tmp_path):
     assert kept.loc["08a02Tb", "label"] == "sadness"
 
 
+def test_emodb2_with_its_tables_as_parquet_reads_alike(tmp_path):
+    by, _ = read("emodb2", emodb2(tmp_path))
+    for path in tmp_path.glob("db.*.csv"):
+        table = pd.read_csv(path)
+        table = table.set_index("file") if "file" in table else table.set_index("speaker")
+        table.to_parquet(path.with_suffix(".parquet"))
+        path.unlink()
+    again, _ = read("emodb2", tmp_path)
+    pd.testing.assert_frame_equal(again, by)
+
+
 def test_emodb2_as_a_plain_folder_goes_by_the_names(tmp_path):
     for path in emodb2(tmp_path).glob("db.*"):
         path.unlink()
@@ -207,4 +225,4 @@ def test_savee_by_folders_and_flat(tmp_path, flat):
 def test_savee_of_films_alone_is_listed(tmp_path):
     put(tmp_path / "AudioVisualClip" / "DC" / "a01.avi", "film")
     by, notes = read("savee", tmp_path)
-    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "extra m4a (PyAV)")
+    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "1 utterances have a film")

@@ -67,6 +67,15 @@ def test_a_row_alone_equals_the_row_in_any_padded_batch(tmp_path):
     assert alone.std(0).min() > 0
 
 
+def test_half_precision_is_near(tmp_path):
+    conf, weights = known()
+    path = save(tmp_path / "a.pt", weights, conf)
+    config = SpeechConfig(model=str(path))
+    exact = build_speech_encoder(config).encode(waves(16_000, 9_000))
+    near = build_speech_encoder(config, precision="bf16").encode(waves(16_000, 9_000))
+    assert torch.cosine_similarity(exact, near).min() > 0.999
+
+
 def test_funasrs_folder_and_the_files_of_fairseq_are_one_encoder(tmp_path):
     conf, weights = known()
     nested = {"_name": "x", "w2v_args": {"model": conf, "task": {"normalize": True}}}
@@ -181,7 +190,12 @@ def test_finetune_says_that_it_cannot_adapt_one(tmp_path):
         TrainableSpeech(SpeechConfig(model=str(path)))
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", "is not YAML"), ("- 1", "has no model_conf")])
+@pytest.mark.parametrize(
+    ("text", "told"), [
+        ("{", "is not YAML"), ("- 1", "has no model_conf"),
+        ("version https://git-lfs.github.com/spec/v1\n", "beside it is a Git LFS pointer"),
+    ],
+)  # fmt: skip
 def test_a_folder_whose_settings_are_damaged(text, told, tmp_path):
     conf, weights = known()
     folder = funasr_folder(tmp_path / "a", weights, conf)

@@ -69,7 +69,7 @@ def test_an_ensemble_reports_every_member_and_class(runs, capsys):
         assert f"\n{name} " in out and name in said["metrics"]["test"]
     for name in ("anger", "calm", "joy"):
         assert f"\n{name} " in out
-    assert "2 groups are too few to show anything" in out
+    assert "over 2 groups against" in out
     assert said["weights"] == [0.5, 0.5]
     table = pd.read_csv(folder / "probs.csv")
     assert list(table["id"]) == sorted(f"u{k}" for k in range(90))

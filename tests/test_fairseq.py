@@ -276,7 +276,7 @@ def test_missing_unexpected_and_misshapen_weights_are_errors(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"_name": "wav2vec"}, "only hubert, wav2vec2 and data2vec_audio are read here"),
+        ({"_name": "wav2vec"}, "only hubert, wav2vec2, wavlm and data2vec_audio are read here"),
         ({"layer_type": "conformer"}, "layer_type must be transformer"),
         ({"pos_conv_depth": 5}, "pos_conv_depth 5 is read only with extractor_mode layer_norm"),
         ({"encoder_layers": 10**9}, "ask for 1000000000 layers, but its weights are those of 2"),

@@ -79,7 +79,13 @@ def test_durations_become_seconds_and_segments_get_ids(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "seconds"),
-    [("1 days 00:00:01", 86401.0), ("00:01:30.25", 90.25), ("2.5", 2.5), ("0:00:03", 3.0)],
+    [
+        ("1 days 00:00:01", 86401.0),
+        ("00:01:30.25", 90.25),
+        ("2.5", 2.5),
+        ("0:00:03", 3.0),
+        ("PT1.5S", 1.5),
+    ],
 )
 def test_all_spellings_of_a_duration(tmp_path, cell, seconds):
     config = DataConfig(max_seconds=100_000.0)
@@ -99,8 +105,10 @@ def test_a_parquet_table_of_a_database(tmp_path):
                           "end": [pd.Timedelta("1.25s")], "emotion": ["anger"]})  # fmt: skip
     frame.to_parquet(tmp_path / "db.emotion.parquet")
     (tmp_path / "db.yaml").write_text(HEADER)
-    for path in (tmp_path, tmp_path / "db.emotion.parquet"):
-        assert load_manifest(path).table["end"].tolist() == [1.25]
+    frame.set_index(["file", "start", "end"]).to_parquet(tmp_path / "indexed.parquet")
+    for path in (tmp_path, tmp_path / "db.emotion.parquet", tmp_path / "indexed.parquet"):
+        table = load_manifest(path).table
+        assert table["end"].tolist() == [1.25] and table["label"].tolist() == ["anger"]
 
 
 def test_a_database_joins_what_is_known_of_its_files(tmp_path):
@@ -141,5 +149,8 @@ def test_a_damaged_header_is_refused_and_pickles_are_not_opened(tmp_path):
     database(tmp_path)
     (tmp_path / "db.emotion.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/x'\ntR.")
     assert len(load_manifest(tmp_path)) == 6
+    for odd in ("- a", "tables: [1]", "a: &a [*a]", "tables: {emotion: {columns: 3}}"):
+        (tmp_path / "db.yaml").write_text(odd)
+        assert len(load_manifest(tmp_path)) == 6
     (tmp_path / "db.yaml").write_text("schemes: [a\n  b: {")
     assert "not readable YAML" in refusal(tmp_path)

@@ -69,6 +69,14 @@ def test_rows_have_the_numbers_of_the_sheet(tmp_path):
 
 
 @pytest.mark.extras("openpyxl")
+def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path):
+    rows = [["id", "text", "label"], ["a", "x", '=CONCATENATE("a","b")'], [None, " ", ""]]
+    said = refusal(workbook(tmp_path / "m.xlsx", data=rows))
+    assert said.startswith("1 problem") and "row 2, label" in said
+    assert "a formula without its value" in said
+
+
+@pytest.mark.extras("openpyxl")
 def test_a_header_that_stands_twice_is_named(tmp_path):
     rows = [["id", "text", "text"], ["a", "x", "y"]]
     assert "row 1, text 'text': the column appears twice" in refusal(

@@ -177,6 +177,16 @@ def test_a_row_of_metadata_whose_sound_is_gone_is_named(tmp_path):
     assert said.startswith("1 problem") and "row 3, audio" in said
 
 
+def test_metadata_may_name_sounds_elsewhere(tmp_path):
+    rows = utterances(1)
+    place(rows[0], tmp_path / "sounds" / "a.opus")
+    (tmp_path / "table").mkdir()
+    lines = ["file_name,label", "../sounds/a.opus,x", f"{rows[1]['audio']},y"]
+    (tmp_path / "table" / "metadata.csv").write_text("\n".join(lines))
+    table = load_manifest(tmp_path / "table").table
+    assert table["audio"].tolist() == [str(tmp_path / "sounds" / "a.opus"), rows[1]["audio"]]
+
+
 def test_prediction_reads_a_folder_without_its_labels(tmp_path):
     table = load_manifest(class_tree(tmp_path), DataConfig(), gold=False).table
     assert table["label"].isna().all() and len(table) == 6

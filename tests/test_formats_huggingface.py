@@ -132,6 +132,19 @@ def test_ordinary_parquet_is_read_as_before(tmp_path):
     assert load_manifest(tmp_path / "a.parquet").notes == []
 
 
+def test_ids_in_an_index_of_several_levels_are_columns(tmp_path):
+    frame = pd.DataFrame({"id": ["a", "b"], "speaker": ["s", "t"], "text": ["x", "y"]})
+    frame.set_index(["id", "speaker"]).to_parquet(tmp_path / "a.parquet")
+    table = load_manifest(tmp_path / "a.parquet").table
+    assert table["id"].tolist() == ["a", "b"] and table["speaker"].tolist() == ["s", "t"]
+
+
+@pytest.mark.parametrize("given", [None, [1], {"train": [1]}, pd.DataFrame({"a": [1]})])
+def test_what_is_no_dataset_is_refused(given):
+    with pytest.raises(ManifestError, match=r"takes a datasets\.Dataset or DatasetDict, got"):
+        from_dataset(given)
+
+
 def test_a_damaged_file_is_refused_in_one_sentence(tmp_path):
     path = parquet(tmp_path / "a.parquet", utterances())
     data = bytearray(path.read_bytes())

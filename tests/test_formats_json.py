@@ -111,6 +111,12 @@ def test_every_shape_of_json_gives_the_same_rows(tmp_path, content):
         ({"one": ROWS, "two": ROWS}, "'one' (list), 'two' (list)"),
         ({}, "with nothing, in which no rows are found"),
         ('{\n "id": "a"\n', "not a readable JSON file"),
+        ("5", "row 1 '5': not a JSON object"),
+        ('[["a", "x"]]', "not a JSON object"),
+        ("hello", "row 1 'hello': not JSON"),
+        ('{"a":' * 5000, "nested too deeply"),
+        ("[" * 50000, "nested too deeply"),
+        ('{"a": {"text": "x"}, "a": {"text": "y"}}', "'a' stands twice in one object"),
         ('{"data": [{"id": "a", "text": "x"}, 5]}', "row 2 '5': not a JSON object"),
     ],
 )
@@ -121,5 +127,6 @@ def test_other_objects_are_refused_by_what_they_hold(tmp_path, content, said):
 def test_json_lines_are_read_as_before(tmp_path):
     manifest = load_manifest(write(tmp_path, '{"id": "a", "text": "x"}'))
     assert manifest.table["id"].tolist() == ["a"] and manifest.notes == []
+    assert "nested too deeply" in refusal(write(tmp_path, '{"a":' * 5000, "m.jsonl"))
     said = refusal(write(tmp_path, '{"id": "a", "text": "x"}\n{"id": "b"'))
     assert "row 2" in said and "not JSON" in said

@@ -91,6 +91,15 @@ def test_folders_of_splits_are_read_together(tmp_path):
     assert sorted(manifest.table["split"].tolist()) == ["dev"] * 3 + ["train"] * 3
 
 
+def test_folders_that_are_named_after_no_split_are_named(tmp_path):
+    data(tmp_path / "study1", each=1)
+    assert "(study1) is named after a split; give one" in refusal(tmp_path)
+    data(tmp_path / "train", each=1)
+    manifest = load_manifest(tmp_path)
+    assert len(manifest) == 3
+    assert "folders left out, named after no split: study1" in manifest.notes
+
+
 def test_a_folder_without_labels_says_which_files_were_looked_for(tmp_path):
     (data(tmp_path) / "utt2emo").unlink()
     manifest = load_manifest(tmp_path)

@@ -65,8 +65,8 @@ def test_tasks_are_rows_and_annotators_votes(sounds):
     assert table["votes"].tolist() == [None, {"angry": 1.0, "sad": 2.0}, None]
     assert table["text"].tolist() == ["Nein!", None, None]
     assert manifest.notes[0] == (
-        "read as a Label Studio export (JSON): 3 tasks, 1 with several annotators, whose answers "
-        "are votes, 1 skipped or not annotated, without a label"
+        "read as a Label Studio export (JSON): 3 tasks, 1 with votes of several annotators, "
+        "1 skipped or not annotated, without a label"
     )
 
 
@@ -221,3 +221,24 @@ def test_an_export_cut_in_half_is_refused_in_one_sentence(sounds):
     whole = json.dumps([task(i, "wav/a.opus", [choices("angry")]) for i in range(9)])
     said = refusal(export(sounds, whole[: len(whole) // 2]))
     assert "not a readable JSON export of Label Studio" in said and "\n" not in said
+
+
+def test_tasks_are_known_before_anybody_annotated_and_behind_long_texts(sounds):
+    bare = [{"id": 1, "data": {"audio": "wav/a.opus"}}]
+    assert load(export(sounds, bare)).table["audio"].notna().all()
+    long = {"data": {"text": "y" * 100_000, "audio": "wav/a.opus"}, "id": 5}
+    long["annotations"] = [{"result": [choices("angry")]}]
+    assert load(export(sounds, [{"meta": {}, **long}])).table["label"].tolist() == ["angry"]
+
+
+def test_a_choice_may_hold_a_semicolon_and_a_task_an_id_of_its_own(sounds):
+    tasks = [task(1, ["wav/a.opus"], [choices("a;b")], id="utt7")]
+    table = load(export(sounds, tasks)).table
+    assert table["label"].tolist() == ["a;b"] and table["data_id"].tolist() == ["utt7"]
+
+
+def test_json_min_with_a_control_of_any_name_is_not_guessed(sounds):
+    path = export(sounds, [{"audio": "wav/a.opus", "id": 1, "Laune": "x", **MIN}])
+    manifest = load(path)
+    assert manifest.table["label"].isna().all() and manifest.table["Laune"].tolist() == ["x"]
+    assert "which control is the label cannot be told (Laune): export it as JSON" in manifest.notes

@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
 
-from semi.evaluation.intervals import interval, intervals, metrics_from_confusion, paired_interval
+from semi.evaluation.intervals import (
+    ALIKE,
+    PRIOR,
+    interval,
+    intervals,
+    metrics_from_confusion,
+    paired_interval,
+)
 from semi.evaluation.multitask import affect_sums, multi_sums, of_sums
 
 METRICS = ["accuracy", "waf", "macro_f1", "uar", "micro_f1"]
@@ -44,14 +51,17 @@ def test_the_standard_error_is_that_of_leaving_out_each_group_in_turn(metric):
     assert low < found.value < high and se == found.se
 
 
-def test_the_mean_over_groups_of_one_size_gets_students_interval():
+def test_the_mean_over_groups_of_one_size_gets_students_moderated_interval():
     """On the log-odds scale; its standard error is the textbook's s / sqrt(G)."""
     rng = np.random.default_rng(1)
     label, group = np.zeros(500, dtype=int), np.arange(500) // 100
     said = (rng.random(500) < np.array([0.1, 0.2, 0.4, 0.3, 0.6])[group]).astype(int)
     shares = np.array([(said[group == g] == 0).mean() for g in range(5)])
     mean, se = shares.mean(), shares.std(ddof=1) / math.sqrt(5)
-    reach = stats.t.ppf(0.975, 4) * se / (mean * (1 - mean))
+    independent = mean * (1 - mean) / 499  # the variance if all rows were
+    before = independent * (1 + 99 * ALIKE)
+    spread = math.sqrt((PRIOR * before + 4 * se**2) / (PRIOR + 4))
+    reach = stats.t.ppf(0.975, PRIOR + 4) * spread / (mean * (1 - mean))
     ends = [1 / (1 + math.exp(-(math.log(mean / (1 - mean)) + s * reach))) for s in (-1, 1)]
     found = interval(np.eye(2)[said], label, group, "accuracy")
     assert (found.value, found.se) == (pytest.approx(mean), pytest.approx(se))
@@ -80,20 +90,18 @@ def test_few_groups_get_wide_intervals_whose_ends_are_possible_scores(metric, gr
     said, label, group = answers(rows=60 * groups, groups=groups, right=0.9)
     found = interval(np.eye(4)[said], label, group, metric)
     assert 0 < found.low < found.value < found.high < 1
-    percentiles = 1.96 * found.se
-    assert found.high - found.low > 2 * percentiles
+    alone = interval(np.eye(4)[said], label, np.arange(len(label)), metric)  # a row a group
+    assert found.high - found.low > 1.5 * (alone.high - alone.low)
 
 
 def test_groups_that_are_alike_by_chance_do_not_make_the_interval_vanish():
-    """Never narrower than if rows were independent."""
+    """They count as alike as those of other corpora, not as exactly alike."""
     said, label, _ = answers(100)
     twice = np.tile(said, 2), np.tile(label, 2), np.repeat([0, 1], 100)
     found = interval(np.eye(4)[twice[0]], *twice[1:], "accuracy")
-    p = found.value
     assert found.se == 0
-    assert found.high - found.low == pytest.approx(
-        2 * 1.96 * math.sqrt(p * (1 - p) / 200), rel=0.02
-    )
+    independent = 2 * 1.96 * math.sqrt(found.value * (1 - found.value) / 200)
+    assert found.high - found.low > 2 * independent
 
 
 def test_one_group_is_told_to_stand_for_itself_alone():

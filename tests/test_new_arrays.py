@@ -128,3 +128,27 @@ def test_a_model_from_before_that_knew_its_files_hash_still_opens():
     same_encoder("speech", old, now)
     with pytest.raises(semi.errors.SemiError, match=r"layers was \[\], now \[1\]"):
         same_encoder("speech", old, {**now, "layers": [1]})
+
+
+@pytest.mark.parametrize("layout", ["npz", "folder", "column"])
+def test_extract_says_so_when_no_id_matches_and_fails(layout, tmp_path, capsys):
+    ids = ["a1", "b2", "a3", "b4"]
+    manifest = table(tmp_path, "m.csv", ids, labels=True)
+    where = arrays(tmp_path, "x.npz", ["ax", "bx"], seed=0)
+    setting = f"encoders.speech.path={where}"
+    if layout == "folder":
+        (tmp_path / "utt").mkdir()
+        np.save(tmp_path / "utt" / "ax.npy", np.ones(3))
+        setting = f"encoders.speech.path={tmp_path / 'utt'}"
+    elif layout == "column":
+        rows = pd.read_csv(manifest).assign(vector="absent.npy")
+        rows.to_csv(manifest, index=False)
+        setting = "encoders.speech.column=vector"
+    words = [
+        f"data.manifest={manifest}", "encoders.speech.model=precomputed", setting,
+        "encoders.text.model=none", f"features.store={tmp_path / 'store'}",
+    ]  # fmt: skip
+    assert main(["extract", *words]) == 2
+    err = capsys.readouterr().err
+    assert ("names a file that is there" if layout == "column" else "(ax") in err
+    assert str(manifest) in err and "a fault in semi" not in err

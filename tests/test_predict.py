@@ -20,7 +20,8 @@ from semi.features.store import FeatureStore
 from semi.features.table import load_features
 from semi.files import read_json, write_json
 from semi.runs.answers import lines
-from semi.runs.predict import Predictor, load, predict, utterances
+from semi.runs.predict import Predictor, load, predict
+from semi.runs.utterances import utterances
 from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
 from semi.training.ensemble import Ensemble
 from semi.training.teacher import Voter
@@ -155,8 +156,8 @@ def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
         ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
         (["a", "b"], ["x"], {}, "2 audio files but 1 texts; give one text per file, or none"),
         (["no.wav"], [], {}, "no such audio file: no.wav"),
-        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or a table "
-                             "of them with --manifest"),
+        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or the "
+                             "folder itself with --manifest"),
         (["no.wav"], [], {"output": "a.xls"},
          "a.xls: cannot write '.xls'; name it .csv, .tsv, .parquet, .jsonl"),
         (["a"], [], {"manifest": "m.csv"}, "give either files and --text, or --manifest, not both"),

@@ -117,3 +117,15 @@ def test_a_damaged_file_is_named(content, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(content)
     with pytest.raises(EncoderUnavailable, match=r"its preprocessor_config\.json (is not|holds)"):
         built(tmp_path)
+
+
+def test_a_folder_that_says_nothing_is_told_of(tmp_path):
+    from semi.features.extract import encoder_notes
+
+    for name, word in (("hubert-base", "are not scaled"), ("hubert-large", "are scaled")):
+        (note,) = encoder_notes({"speech": built(saved(tmp_path / name, name))})
+        assert "does not say how its sound is prepared" in note and word in note
+    said = saved(tmp_path / "c", preprocessor={"do_normalize": True})
+    assert encoder_notes({"speech": built(said)}) == []
+    for name in ("whisper", "w2v-bert"):  # nothing hangs on it there
+        assert encoder_notes({"speech": built(saved(tmp_path / name, name))}) == []

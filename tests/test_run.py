@@ -233,10 +233,11 @@ def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
         with pytest.raises(RunError) as caught:
             write_table(tmp_path / name, table)
         assert told in str(caught.value)
-    with pytest.raises(OSError) as failed, replacing(tmp_path / "a.txt") as temporary:
+    with pytest.raises(RunError) as failed, replacing(tmp_path / "a.txt") as temporary:
         temporary.mkdir()
         temporary.write_text("")
-    assert failed.value.filename == str(tmp_path / "a.txt")
+    told = f"{tmp_path / 'a.txt'} cannot be written: Is a directory; it is a folder; name a file"
+    assert str(failed.value) == told
 
 
 def test_a_folder_for_runs_that_cannot_be_made_is_named(tmp_path):

@@ -345,3 +345,49 @@ def test_broken_probabilities_are_refused_with_the_row():
 def test_a_pool_whose_fields_do_not_fit_is_refused_in_one_sentence(change, message):
     with pytest.raises(ValueError, match=message):
         replace(make_pool(), **change)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"probs": torch.full((300, 4), 0.5)}, "each row of probs must sum to 1, got a sum of 2"),
+        ({"probs": torch.tensor([[1.5, -0.5, 0, 0]]).expand(300, 4)}, "probs must not be negative"),
+        ({"probs": torch.ones(300, 4).long()}, "probs must be floating point numbers, got torch.i"),
+        (
+            {"prior": torch.tensor([30.0, 10, 5, 5])},
+            "prior must sum to 1, got a sum of 50",
+        ),
+        ({"prior": None}, "prior must be a tensor, got None"),
+        ({"assumed": torch.tensor([1.0, 0, 0, torch.nan])}, "assumed must be finite"),
+        ({"tie": torch.rand(300)}, r"tie must be whole numbers \(int64\), got torch.float32"),
+        ({"group": torch.rand(300)}, "group must be whole numbers"),
+        (
+            {"eligible": torch.ones(300)},
+            r"eligible must be true or false \(bool\), got torch",
+        ),
+        ({"rate": 30}, r"rate must be in \(0, 1\], got 30"),
+        ({"rate": None}, r"rate must be in \(0, 1\], got None"),
+        ({"rate": True}, r"rate must be in \(0, 1\], got True"),
+        ({"round": 0}, "round must be a whole number from 1 on, got 0"),
+        (
+            {"gold": Gold(torch.full((8, 4), 0.25), torch.full((8,), -1))},
+            r"gold.label must be in 0..3, got -1..-1; rows without a label are no gold",
+        ),
+        (
+            {"gold": Gold(torch.full((8, 4), 0.25), torch.full((8,), 4))},
+            r"gold.label must be in 0..3, got 4..4",
+        ),
+        (
+            {"gold": Gold(torch.full((8, 4), 1.0), torch.zeros(8).long())},
+            "each row of gold.probs must sum to 1, got a sum of 4; apply softmax to logits",
+        ),
+    ],
+)
+def test_a_pool_of_impossible_values_is_refused_in_one_sentence(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make_pool(), **change)
+
+
+def test_probabilities_of_16_bits_are_near_enough_to_one():
+    probs = torch.rand(300, 4).softmax(1).half()
+    assert len(make_pool(probs=probs)) == 300

@@ -81,6 +81,30 @@ def test_a_folder_without_all_weights_is_an_error_not_random_numbers(tmp_path):
         broken.encode(waves(4_000))
 
 
+def test_layers_that_the_config_does_not_count_are_an_error_not_left_out(tmp_path):
+    import json
+
+    from transformers import HubertForCTC
+
+    model = tiny("hubert-base")
+    model.save_pretrained(tmp_path / "a")
+    HubertForCTC(model.config).save_pretrained(tmp_path / "b")  # names begin with hubert.
+    for name in ("a", "b"):
+        about = json.loads((tmp_path / name / "config.json").read_text())
+        assert (
+            build_speech_encoder(SpeechConfig(model=str(tmp_path / name)))
+            .encode(waves(4_000))
+            .any()
+        )
+        short = json.dumps({**about, "num_hidden_layers": 2})
+        (tmp_path / name / "config.json").write_text(short)
+        encoder_of_less = build_speech_encoder(SpeechConfig(model=str(tmp_path / name)))
+        with pytest.raises(
+            EncoderUnavailable, match=r"weights of layers that its config\.json does"
+        ):
+            encoder_of_less.encode(waves(4_000))
+
+
 def test_whisper_loads_from_a_whole_model_too(tmp_path):
     from transformers import WhisperConfig, WhisperModel
 

@@ -80,3 +80,24 @@ def test_what_is_not_computed_is_refused(tmp_path):
     model.save_pretrained(tmp_path / "b")
     with pytest.raises(EncoderUnavailable, match=r"\(add_adapter in config\.json\)"):
         build_speech_encoder(SpeechConfig(model=str(tmp_path / "b")))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_it_learns_and_gives_the_frozen_encoders_vectors(checkpointing, tmp_path):
+    from models.encoders.trainable import TrainableSpeech
+
+    model = tiny("w2v-bert")
+    model.save_pretrained(tmp_path / "a")
+    extractor().save_pretrained(tmp_path / "a")
+    config = SpeechConfig(model=str(tmp_path / "a"))
+    trainable = TrainableSpeech(config, checkpointing=checkpointing)
+    trainable.choose("top", top=1)
+    batch = waves(9_000, 5_000)
+    rows = trainable.eval().vectors(batch)
+    torch.testing.assert_close(rows, build_speech_encoder(config).encode(batch), atol=1e-5, rtol=0)
+    trainable.vectors(batch).square().sum().backward()
+    gradients = [p.grad for p in trainable.layers[-1].parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    trainable.save(tmp_path / "b")
+    again = build_speech_encoder(SpeechConfig(model=str(tmp_path / "b")))
+    torch.testing.assert_close(again.encode(batch), rows.detach(), atol=1e-5, rtol=0)

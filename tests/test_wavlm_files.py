@@ -104,6 +104,19 @@ def test_a_converted_folder_gives_the_files_numbers(tmp_path):
     torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 
 
+def test_what_convert_says_can_be_pasted_and_nothing_else_is_printed(tmp_path, capsys):
+    import shlex
+
+    from semi.cli import main
+
+    path = save(tmp_path / "w.pt", microsofts(tiny("wavlm-base"), False))
+    target = tmp_path / "a folder"
+    assert main(["convert", str(path), str(target)]) == 0
+    out, err = capsys.readouterr()
+    told = shlex.split(out.rpartition("use it with ")[2])
+    assert told == [f"encoders.speech.model={target}"] and err == ""
+
+
 def test_a_bare_table_under_transformers_names_tells_its_architecture_itself(tmp_path):
     model = tiny("wavlm-base")
     torch.save(model.state_dict(), tmp_path / "wavlm.bin")

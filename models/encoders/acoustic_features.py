@@ -13,14 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .acoustic_frames import HOP, MFCCS, QUALITY, SAMPLE_RATE, SPECTRAL, Contours
+from .acoustic_frames import MFCCS, QUALITY, SPECTRAL, Contours
+from .acoustic_statistics import (
+    FRAME_RATE,
+    Named,
+    delta,
+    is_long,
+    mean,
+    movement,
+    quantile,
+    run_lengths,
+    spread_of,
+    std,
+    trend,
+)
 
-FRAME_RATE = SAMPLE_RATE / HOP  # 100 frames a second
 MODULATION_HZ = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # edges of octave bands
-LONG = 60_000  # frames, ten minutes: from here on memory counts more than a call
 MODULATION_GROUPS = 8  # the mel bands are averaged into this many before the second transform
-
-Named = dict[str, Tensor]
 
 
 def timbre(c: Contours) -> Named:
@@ -139,7 +148,7 @@ def modulation(c: Contours) -> Named:
     bands = torch.stack([part.mean(1) for part in c.log_mel.chunk(MODULATION_GROUPS, 1)], 1)
     bands = bands - bands.mean(0)
     size = 2 ** max(9, math.ceil(math.log2(len(bands))))
-    parts = [bands] if len(bands) <= LONG else bands.split(1, 1)  # for memory
+    parts = bands.split(1, 1) if is_long(bands) else [bands]
     power = torch.cat([torch.fft.rfft(b, n=size, dim=0).abs().square()[1:] for b in parts], 1)
     hertz = torch.arange(1, len(power) + 1) * FRAME_RATE / size
     whole = power.sum(0) + 1e-6
@@ -217,92 +226,3 @@ def column_names(name: str, size: int) -> list[str]:
     if known and len(known) == size:
         return [f"{family}_{part}" + (f"_{statistic}" if statistic else "") for part in known]
     return [name] if size == 1 else [f"{name}_{i}" for i in range(size)]
-
-
-def mean(contour: Tensor, where: Tensor) -> Tensor:
-    """Returns the mean (K,) over the chosen frames of (T, K); zeros where there are none."""
-    chosen = contour[where]
-    return chosen.mean(0) if len(chosen) else contour.new_zeros(contour.shape[1])
-
-
-def std(contour: Tensor, where: Tensor) -> Tensor:
-    """Returns the standard deviation (K,) over the chosen frames; zeros where there are none."""
-    chosen = contour[where]
-    return chosen.std(0, correction=0) if len(chosen) else contour.new_zeros(contour.shape[1])
-
-
-def quantile(contour: Tensor, where: Tensor, q: float) -> Tensor:
-    """Returns the q quantile (K,) over the chosen frames; zeros where there are none."""
-    chosen = contour[where]
-    if not len(chosen):
-        return contour.new_zeros(contour.shape[1])
-    return _quantile(_sorted(chosen), q)
-
-
-def _sorted(chosen: Tensor) -> Tensor:
-    """Returns (n, K) with every column sorted; hours of frames a column at a time, for memory."""
-    if len(chosen) <= LONG:
-        return chosen.sort(0).values
-    ordered = torch.empty_like(chosen)
-    for column, target in zip(chosen.T, ordered.T, strict=True):
-        target.copy_(column.sort().values)
-    return ordered
-
-
-def _quantile(ordered: Tensor, q: float) -> Tensor:
-    """Returns the q quantile (K,) of sorted columns (n, K); torch.quantile is far slower."""
-    place = q * (len(ordered) - 1)
-    low = int(place)
-    return torch.lerp(ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low)
-
-
-def spread_of(name: str, contour: Tensor, where: Tensor) -> Named:
-    """Returns mean, standard deviation and outer deciles, robust to single wild frames."""
-    chosen = contour[where]
-    if not len(chosen):
-        chosen = contour.new_zeros(1, contour.shape[1])
-    ordered = _sorted(chosen)
-    return {
-        f"{name}_mean": chosen.mean(0),
-        f"{name}_std": chosen.std(0, correction=0),
-        f"{name}_p10": _quantile(ordered, 0.1),
-        f"{name}_p90": _quantile(ordered, 0.9),
-    }
-
-
-def delta(contour: Tensor) -> Tensor:
-    """Returns the regression slope over five frames of a contour (T, K), as in HTK."""
-    padded = pad(contour.T[None], (2, 2), mode="replicate")[0].T
-    size = len(contour)
-    return (padded[3 : size + 3] - padded[1 : size + 1] + 2 * (padded[4:] - padded[:size])) / 10
-
-
-def movement(name: str, step: Tensor, where: Tensor) -> Named:
-    """Returns size and share of rises and falls of a slope contour (T, 1)."""
-    rises, falls = where & (step[:, 0] > 0), where & (step[:, 0] < 0)
-    return {
-        f"{name}_rise_mean": mean(step, rises),
-        f"{name}_rise_std": std(step, rises),
-        f"{name}_fall_mean": mean(step, falls),
-        f"{name}_fall_std": std(step, falls),
-        f"{name}_speed": mean(step.abs(), where),
-    }
-
-
-def trend(contour: Tensor, where: Tensor) -> Tensor:
-    """Returns slope and bend (2,) of the chosen frames of (T,) over the utterance, [-1, 1]."""
-    time = torch.linspace(-1, 1, len(contour))[where]
-    if len(time) < 10:
-        return contour.new_zeros(2)
-    time = time - time.mean()
-    bow = time.square() - time.square().mean()
-    value = contour[where] - contour[where].mean()
-    return torch.stack(
-        [(value * axis).mean() / axis.square().mean().clamp_min(1e-3) for axis in (time, bow)]
-    )
-
-
-def run_lengths(where: Tensor) -> Tensor:
-    """Returns the seconds of every run of true frames in (T,) bool."""
-    edge = pad(where.float(), (1, 1)).diff()
-    return (edge.lt(0).nonzero()[:, 0] - edge.gt(0).nonzero()[:, 0]).float() * HOP / SAMPLE_RATE

@@ -77,13 +77,13 @@ QUALITY = ("periodicity", "hnr", "cpp", "h1_h2", "h1_a1", "h1_a3")
 def measure(sound: Any) -> Contours:
     """Returns the contours of one sound, (S,) float32 at 16 kHz; silence has a single frame.
 
-    `sound` is a tensor, or anything whose slices are samples. It is read a minute at a time; the
-    loudest frame, the mean power and the register of the voice are those of the whole.
+    `sound` is a tensor, or anything whose slices are samples. It is read half a minute at a time,
+    but the loudest frame, the mean power and the register of the voice are those of the whole.
     """
     windows = Windows(sound)
-    power = torch.cat(
-        [short.square().mean(1) for _, short, _ in windows.blocks(0, len(windows))]
-    )  # (T,)
+    power = torch.empty(len(windows))  # (T,)
+    for at, short, _ in windows.blocks(0, len(windows)):
+        power[at] = short.square().mean(1)
     active = power > power.max() * 10 ** (-ACTIVE_DB / 10)
     # Silence before and after is no property of the speech: only the span between counts.
     where = active.nonzero()[:, 0]

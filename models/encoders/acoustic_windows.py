@@ -18,7 +18,7 @@ SAMPLE_RATE = 16_000
 HOP = 160  # 10 ms, the frame step of openSMILE, Kaldi and most of the literature
 SHORT = 400  # 25 ms: resolves the envelope of the spectrum, blurs its harmonics
 LONG = 720  # 45 ms: about three periods of the lowest pitch, what autocorrelation needs
-BLOCK = 6000  # frames measured at a time, one minute; most utterances are a single block
+BLOCK = 3000  # frames measured at a time, half a minute; most utterances are a single block
 READ = 1 << 20  # samples looked through at a time for zeros
 HALF_DRIFT = 800  # samples on either side of the moving average of 0.1 s
 

@@ -63,7 +63,9 @@ def explained(path: Path) -> Iterator[None]:
         if "allow_pickle" in str(error):
             raise ArrayError(PICKLED) from error
         first = (str(error).splitlines() or [""])[0]
-        raise ArrayError(f"cannot be read ({type(error).__name__}: {first[:160]})") from error
+        raise ArrayError(
+            f"cannot be read ({type(error).__name__}: {first[:160]}); write or download it again"
+        ) from error
 
 
 class Archive:

@@ -8,6 +8,7 @@ from .pruning import PruningConfig
 
 COMBINE = ("mean", "sum", "concat", "views")
 POOLING = ("mean", "mean_std", "frames")
+TEXT_POOLING = ("mean", "mean_std", "cls", "frames")
 LAYOUTS = ("auto", "rows", "padded", "packed")
 
 
@@ -16,7 +17,7 @@ class SpeechConfig:
     """How speech becomes vectors."""
 
     model: str = "acoustic"
-    """acoustic | egemaps | hub name | local folder | fairseq file (.pt) | precomputed | none."""
+    """acoustic | egemaps | hub name | local folder | checkpoint file | precomputed | none."""
     revision: str = ""
     """Branch, tag or commit of a hub model; '' = its main branch."""
     layers: list[int] = field(default_factory=list)
@@ -65,7 +66,7 @@ class TextConfig:
     combine: str = "mean"
     """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
     pooling: str = "mean"
-    """Tokens into one vector: mean | mean_std | frames (kept, for sequence models)."""
+    """Tokens into one vector: mean | mean_std | cls (the first) | frames (kept, for sequences)."""
     max_tokens: int = 256
     """Longer texts are cut after this many tokens, special tokens included."""
     prefix: str = ""
@@ -77,7 +78,11 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         _check_choice("combine", self.combine, COMBINE)
-        _check_choice("pooling", self.pooling, POOLING)
+        _check_choice("pooling", self.pooling, TEXT_POOLING)
+        if self.pooling == "cls" and self.model in ("char-ngram", "precomputed"):
+            raise ValueError(
+                f"pooling=cls is of models with a [CLS] token, but model is {self.model}"
+            )
         if self.max_tokens < 3:
             raise ValueError(f"max_tokens must be 3 or more, got {self.max_tokens}")
 

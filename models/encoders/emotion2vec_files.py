@@ -15,6 +15,7 @@ from .checkpoint_keys import AUDIO, MARK
 from .emotion2vec import Emotion2vecModel
 from .fairseq import LoadedFairseq, fill_model
 from .fairseq_settings import STRIDES, conv_layers
+from .lfs import is_lfs_pointer, pulled_by
 from .unpickle import CheckpointError, load_inert, plain
 
 CONFIG, WEIGHTS = "config.yaml", "model.pt"
@@ -77,6 +78,11 @@ def _model_conf(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         return {}
+    if is_lfs_pointer(path):
+        raise CheckpointError(
+            f"the {path.name} beside it is a Git LFS pointer, not the file itself; "
+            f"{pulled_by(path)}"
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

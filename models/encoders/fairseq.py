@@ -7,6 +7,7 @@ Nothing in the file is run; the architecture is read from the checkpoint's own s
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import torch
 
 from .checkpoint_keys import POSITIONS, fit_positions, is_emotion2vec, rename, split_prefix
 from .fairseq_settings import DEFAULTS, conv_layers, from_shapes, read_source
-from .hub import foreign_torchaudio
+from .hub import foreign_torchaudio, quiet
 from .unpickle import CheckpointError, load_inert
 
 EPSILON = 1e-5  # fairseq scales waveforms by layer_norm
@@ -77,13 +78,14 @@ def convert(checkpoint: str | os.PathLike[str], out_dir: str | os.PathLike[str])
     if is_emotion2vec(load_inert(checkpoint)):
         raise CheckpointError(
             f"{checkpoint} is an emotion2vec, for which Hugging Face has no class; it needs no "
-            f"conversion: encoders.speech.model={checkpoint}"
+            f"conversion: {shlex.quote(f'encoders.speech.model={checkpoint}')}"
         )
     loaded = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        loaded.model.save_pretrained(partial, safe_serialization=True)
+        with quiet():
+            loaded.model.save_pretrained(partial, safe_serialization=True)
         Wav2Vec2FeatureExtractor(
             do_normalize=loaded.normalize,
             return_attention_mask=loaded.model.config.feat_extract_norm == "layer",

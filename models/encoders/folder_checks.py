@@ -51,10 +51,10 @@ def has_weights(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for group in WEIGHT_FILES for pattern in group)
 
 
-def read_json(path: Path, given: str) -> dict[str, Any]:
-    """Returns the object of a JSON file, empty where there is no file."""
+def read_json(path: Path, given: str, kind: type = dict) -> Any:
+    """Returns the object (or list, as `kind` says) of a JSON file, empty without a file."""
     if not path.is_file():
-        return {}
+        return kind()
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -62,10 +62,10 @@ def read_json(path: Path, given: str) -> dict[str, Any]:
         raise EncoderUnavailable(
             f"{given}: its {path.name} is not JSON ({first}); download it again"
         ) from None
-    if not isinstance(content, dict):
+    if not isinstance(content, kind):
         raise EncoderUnavailable(
-            f"{given}: its {path.name} holds a {type(content).__name__}, not an object; download "
-            f"it again"
+            f"{given}: its {path.name} holds a {type(content).__name__}, not a {kind.__name__}; "
+            f"download it again"
         )
     return content
 

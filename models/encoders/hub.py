@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -158,6 +159,11 @@ def load_json(source: Source, name: str) -> dict[str, Any]:
     return read_json(source.folder / name, f"{source.setting}={source.name}")
 
 
+def load_list(source: Source, name: str) -> list[Any]:
+    """Returns a JSON list of the model folder, empty where it has none."""
+    return read_json(source.folder / name, f"{source.setting}={source.name}", list)
+
+
 def load_weights(source: Source, loader: str, needed: str = "") -> Any:
     """Returns the model in float32 and eval mode, its weights under `needed` all really loaded.
 
@@ -177,6 +183,13 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
             f"{source.setting}={source.name} does not hold {len(missing) + len(wrong)} of the "
             f"encoder's weights ({names} ...); give a folder or hub model of a whole encoder"
         )
+    beyond = _beyond(info["unexpected_keys"], model)
+    if beyond:
+        raise EncoderUnavailable(
+            f"{source.setting}={source.name} holds {len(beyond)} weights of layers that its "
+            f"config.json does not count ({beyond[0]} ...); put back the config.json that belongs "
+            f"to them"
+        )
     bad = [n for n, v in model.named_parameters() if n.startswith(needed) and not _finite(v)]
     if bad:
         raise EncoderUnavailable(
@@ -185,6 +198,14 @@ def load_weights(source: Source, loader: str, needed: str = "") -> Any:
             f"an earlier checkpoint"
         )
     return model.eval()
+
+
+def _beyond(unexpected: Iterable[str], model: Any) -> list[str]:
+    """Returns the weights left over that are the model's own but for the number of their layer."""
+    own = {re.sub(r"\d+", "#", name) for name in model.state_dict()}
+    prefix = f"{model.base_model_prefix}."
+    left = [(name, re.sub(r"\d+", "#", name.removeprefix(prefix))) for name in unexpected]
+    return sorted(name for name, form in left if "#" in form and form in own)
 
 
 def _finite(weight: torch.Tensor) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 from .base import EncoderUnavailable
 
 # Names of a layer's linear maps: attention of speech encoders, of BERT and of its kin.
-TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "query", "key", "value", "q_lin", "v_lin")
+TARGETS = (
+    "q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out",
+    "query", "key", "value", "q_lin", "v_lin",
+)  # fmt: skip
 
 
 def add_lora(model: Any, *, rank: int, alpha: float, dropout: float = 0.0) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,17 @@ class PrecomputedEncoder:
         except ArrayError as error:
             return ArrayProblem(item, "damaged", str(error))
 
+    def nothing_found(self) -> str:
+        """Returns the sentence for a table of which no row has an array here."""
+        if self.column:
+            return f"no row's column {self.column} names a file that is there; are its paths right?"
+        where = self.corpus.path if self.corpus is not None else self.folder
+        theirs = listed(list(islice(self._items(), 3)))
+        return (
+            f"no id of the table is among those of {where} ({theirs} ...); the column id must "
+            f"say the same"
+        )
+
     def _where(self, item: str) -> str:
         if self.corpus is not None:
             return f"is not among the ids of {self.corpus.path.name}"
@@ -226,6 +237,8 @@ class Corpus:
             return self.wanted
         if len(wide) == 1:
             return wide[0]
+        if not shapes:
+            raise ArrayError("holds no array beside `id`; add one with a row for each id")
         raise ArrayError(
             f"holds {listed(list(shapes))} beside `id`; say which one is meant: "
             f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]:.40}"

@@ -76,6 +76,11 @@ class SpeechEncoder:
         return SpeechEncoder(self.model, self.config, device=str(self.device))
 
     @property
+    def notes(self) -> list[str]:
+        """What was taken for granted where the model's files say nothing; sentences."""
+        return self.model.notes
+
+    @property
     def takes_pcm(self) -> bool:
         """True where sounds are better given as int16, if that is exact: they have a way to go."""
         return self.device.type != "cpu"

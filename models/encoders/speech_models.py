@@ -32,6 +32,7 @@ class SpeechModel:
     load: Callable[[], Any]  # gives the transformers model, in float32
     identity: dict[str, Any] = field(default_factory=dict)
     epsilon: float = EPSILON  # added to the variance where utterances are scaled
+    notes: list[str] = field(default_factory=list)  # what was taken for granted: sentences
     folder: Path | None = None  # where its small files lie; None for a checkpoint file
 
 
@@ -49,13 +50,17 @@ def speech_model(name: str, revision: str = "") -> SpeechModel:
             f"{SETTING}={name} is of type '{config.model_type}', which is not a speech encoder "
             f"known here; known are {', '.join(MODEL_TYPES)}"
         )
+    told = read_preprocessor(source)
     found = describe(
-        config,
-        load=lambda: _load(source, config),
-        identity=source.identity,
-        preprocessor=read_preprocessor(source),
+        config, load=lambda: _load(source, config), identity=source.identity, preprocessor=told
     )
     found.folder = source.folder
+    if not told.file and config.model_type in WAV2VEC_TYPES:
+        found.notes.append(
+            f"{SETTING}={name} does not say how its sound is prepared (it has no "
+            f"preprocessor_config.json): utterances are {'' if found.normalize else 'not '}scaled "
+            f"to mean 0 and variance 1, as published models of its kind want"
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from .base import EncoderUnavailable
 from .config import TextConfig, resolve_layers
 from .numerics import DTYPES, exact_float32
 from .padding import token_budget
+from .sentence_modules import differences, stated_length
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 SETTING = "encoders.text.model"
@@ -49,6 +50,8 @@ class TextEncoder:
         self.model_config = hub.load_config(source)
         self.depth, self.width = text_size(self.model_config, source)
         self.layers = resolve_layers(config.layers, self.depth)
+        self.cut = min(config.max_tokens, stated_length(source) or config.max_tokens)
+        self.notes = differences(source, config.pooling, config.prefix)
 
     @classmethod
     def from_config(
@@ -78,7 +81,7 @@ class TextEncoder:
             "layers": self.layers,
             "combine": self.config.combine,
             "pooling": self.config.pooling,
-            "max_tokens": self.config.max_tokens,
+            "max_tokens": self.cut,
             "prefix": self.config.prefix,
             "precision": self.precision,
         }
@@ -103,6 +106,8 @@ class TextEncoder:
         spread = self.config.pooling == "mean_std"
 
         def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            if self.config.pooling == "cls":
+                return hidden[:, 0].float()
             return vector(masked_moments(hidden, mask, variance=spread), self.config.pooling)
 
         rows = torch.zeros(len(batch), *self.shape)
@@ -143,8 +148,8 @@ class TextEncoder:
 
     @cached_property
     def longest(self) -> int:
-        """Tokens a text may have: `max_tokens`, or what the model's positions reach."""
-        return min(self.config.max_tokens, position_reach(self.model))
+        """Tokens a text may have: `max_tokens`, or what the folder says or its positions reach."""
+        return min(self.cut, position_reach(self.model))
 
     def _pad(self, rows: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
         """Returns the tokenizer's rows as (B, T) tensors on the device."""

@@ -21,6 +21,7 @@ from .config import SpeechConfig, TextConfig, resolve_layers
 from .lora import add_lora, merge_lora
 from .padding import normalized, pad_rows
 from .pruning import TokenPruner, layer_rates, supports_pruning
+from .sentence_modules import stated_length
 from .speech_models import make_backbone, speech_model
 from .text import position_reach, text_size
 
@@ -180,7 +181,8 @@ class TrainableText(Trainable):
                 f"encoders.text.model={config.model} is an encoder-decoder, which finetune cannot "
                 "adapt; choose a BERT-like encoder, or set finetune.text=none"
             )
-        self.longest = min(config.max_tokens, position_reach(self.model))
+        stated = stated_length(source) or config.max_tokens
+        self.longest = min(config.max_tokens, stated, position_reach(self.model))
         if checkpointing:
             new = getattr(self.model, "activation_checkpointing_enable", None)  # transformers >= 5
             enable = new or self.model.gradient_checkpointing_enable
@@ -200,9 +202,10 @@ class TrainableText(Trainable):
         ).to(device)  # fmt: skip
         out = self.model(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
-        pooled = [
-            masked_moments(out.hidden_states[k], mask, variance=False).mean for k in self.used
-        ]
+        states = [out.hidden_states[k] for k in self.used]
+        if self.config.pooling == "cls":
+            return combine_layers(torch.stack([s[:, 0] for s in states], 1), self.combine)
+        pooled = [masked_moments(s, mask, variance=False).mean for s in states]
         return combine_layers(torch.stack(pooled, 1), self.combine)
 
     forward = vectors

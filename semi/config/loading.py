@@ -68,7 +68,7 @@ class _Reader:
         self.sources: dict[str, str] = {}
 
     def problem(self, key: str, sentence: str, source: str) -> None:
-        self.problems.append(f"{key}: {sentence} ({source})")
+        self.problems.append(f"{yt.shown(key)}: {sentence} ({source})")
 
     def read_file(self, schema: type, path: Path) -> None:
         try:
@@ -98,7 +98,7 @@ class _Reader:
         """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it."""
         key, equals, text = word.partition("=")
         if not equals or not key:
-            self.problem(word, "must be written key=value", COMMAND_LINE)
+            self.problem(yt.shown(word), "must be written key=value", COMMAND_LINE)
             return
         hint, parts = yt.hint_at(schema, key), key.split(".")
         try:
@@ -162,7 +162,7 @@ class _Reader:
             if not isinstance(node, yaml.MappingNode):
                 known = ", ".join(yt.hints_of(kind))
                 sentence = f"is a section; set {key}.<key>=... with a key of {known}"
-                self.problem(key, f"{sentence}; got '{yt.plain(node, Any)}'", where)
+                self.problem(key, f"{sentence}; got '{yt.shown(yt.plain(node, Any))}'", where)
                 return
             if target._get_node(name) is None:  # a new entry of a dict of sections
                 target[name] = OmegaConf.structured(kind)
@@ -184,18 +184,15 @@ class _Reader:
             return
         for text in yt.texts_in(value):
             if "${" in text or text == "???":
-                sentence = f"'{text}' is not filled in here; write the value itself"
+                sentence = f"'{yt.shown(text)}' is not filled in here; write the value itself"
                 self.problem(key, sentence, where)
                 return
         if value is None and not yt.is_optional(hint):
             self.problem(key, f"is empty; it takes {yt.type_words(hint)}", where)
             return
         if value is not None and not yt.fits(value, yt.base_type(hint)):
-            self.problem(
-                key,
-                f"takes {yt.type_words(hint)}, got '{value}' of type {yt.value_words(value)}",
-                where,
-            )
+            given = f"'{yt.shown(value)}' of type {yt.value_words(value)}"
+            self.problem(key, f"takes {yt.type_words(hint)}, got {given}", where)
             return
         if isinstance(value, str) and (key, value) in REMOVED_VALUES:
             gone = REMOVED_VALUES[key, value]

@@ -89,6 +89,8 @@ def plain(node: yaml.Node, hint: Any) -> Any:
         return node.value
     value = Loader("").construct_object(node, deep=True)
     whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and abs(value) >= 2**63:
+        raise ValueError("a whole number must be below 2^63")
     return float(value) if kind is float and whole else value
 
 
@@ -150,12 +152,26 @@ def node_words(node: yaml.Node) -> str:
 
 
 def compose(text: str) -> yaml.Node | None:
-    """Returns the root node of YAML text, or None when it is empty."""
+    """Returns the root node of YAML text, or None when it is empty; YAMLError otherwise."""
+    from .yaml_limits import refuse_depth, refuse_strange
+
+    refuse_depth(text)
     loader = Loader(text)
     try:
-        return loader.get_single_node()
+        node = loader.get_single_node()
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="nested too deep for settings") from None
     finally:
         loader.dispose()
+    if node is not None:
+        refuse_strange(node)
+    return node
+
+
+def shown(value: Any) -> str:
+    """Returns a value as it stands in a sentence: not more than its beginning."""
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def text_node(text: str) -> yaml.ScalarNode:

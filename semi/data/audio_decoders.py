@@ -56,7 +56,10 @@ class SoundFileReader:
         self._parts = []
         try:
             for part in parts:
-                self._parts.append(self._open.enter_context(soundfile.SoundFile(part())))
+                source = part()
+                if hasattr(source, "close"):
+                    self._open.callback(source.close)
+                self._parts.append(self._open.enter_context(soundfile.SoundFile(source)))
         except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
             self._open.close()
             raise UndecodedError(_cannot_open(error)) from None

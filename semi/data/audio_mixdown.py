@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterable
 
 import numpy as np
 
 from ..errors import AudioError
-from .long_sound import KEPT_SECONDS, LongSound
+from .long_sound import KEPT_SECONDS, LongSound, SampleFile
 
 SAMPLE_RATE = 16_000
 SILENCE = 1e-4  # peak, -80 dB of full scale: three steps of 16 bits
@@ -31,13 +29,13 @@ class Mixdown:
         """
         self.rate, self.channel, self.first = rate, channel, first
         self.frames = 0
-        self._peak, self._peak_at = 0.0, 0
+        self._peak = 0.0
         self._least: list[float] = []  # of each channel where there are several, mono last
         self._greatest: list[float] = []
         self._sum: list[float] = []
         self._parts: list[np.ndarray] = []
         self._length = 0
-        self._file = None
+        self._file: SampleFile | None = None
         self._resampler = None
         if rate != SAMPLE_RATE:
             import soxr
@@ -63,8 +61,7 @@ class Mixdown:
             self._keep(self._resampler.resample_chunk(nothing, last=True))
         scale = self._scale()
         if self._file is not None:
-            self._file.flush()
-            return LongSound(self._file, self._length, scale)
+            return LongSound(self._file, 0, self._length, scale)
         mono = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
         if scale != 1.0:
             mono = mono / scale
@@ -97,10 +94,9 @@ class Mixdown:
         if not all(map(math.isfinite, (*least, *greatest))):
             at = self.frames + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise AudioError(f"not finite: {self._place(at)} is NaN or infinite")
-        if peak > self._peak:
-            self._peak = peak
-            if peak > OVERDRIVEN:
-                self._peak_at = self.frames + int(np.abs(block).max(axis=1).argmax())
+        if peak > OVERDRIVEN:
+            self._loud(block, peak)
+        self._peak = max(self._peak, peak)
         total = [float(signal.sum(dtype=np.float64)) for signal in signals]
         if not self.frames:
             self._least, self._greatest, self._sum = least, greatest, total
@@ -112,14 +108,26 @@ class Mixdown:
     def _keep(self, mono: np.ndarray) -> None:
         self._length += len(mono)
         if self._file is None and self._length > KEPT_SECONDS * SAMPLE_RATE:
-            self._file = tempfile.TemporaryFile(prefix="semi-sound-")  # noqa: SIM115 # its sound closes it
+            self._file = SampleFile()
             for part in self._parts:
-                self._file.write(part.tobytes())
+                self._file.append(part)
             self._parts = []
         if self._file is None:
             self._parts.append(mono)
         else:
-            self._file.write(np.ascontiguousarray(mono).tobytes())
+            self._file.append(mono)
+
+    def _loud(self, block: np.ndarray, peak: float) -> None:
+        """Raises AudioError where the peak of a block far beyond full scale is no part of it."""
+        size = np.abs(block).max(axis=1)
+        usual = float(np.quantile(size, 0.999, method="lower"))
+        full = next((full for full in INTEGERS if peak <= full), None)
+        if full is None or peak > OUTLIER * usual or usual < SILENCE * full:
+            at = self.frames + int(size.argmax())
+            raise AudioError(
+                f"not a sound: {self._place(at)} is {peak:.3g} in size, where 99.9 % of those "
+                f"around it stay within {usual:.3g}; repair or drop the file"
+            )
 
     def _scale(self) -> float:
         """Returns what the sound is divided by: floats may exceed full scale, their shape is kept.
@@ -128,31 +136,7 @@ class Mixdown:
         """
         if self._peak <= OVERDRIVEN:
             return max(1.0, self._peak)
-        full = next((full for full in INTEGERS if self._peak <= full), None)
-        usual = self._usual()
-        if full is None or self._peak > OUTLIER * usual or usual < SILENCE * full:
-            raise AudioError(
-                f"not a sound: {self._place(self._peak_at)} is {self._peak:.3g} in size, where "
-                f"99.9 % of all are below {usual:.3g}; repair or drop the file"
-            )
-        return full
-
-    def _usual(self) -> float:
-        """Returns the power of two under which 99.9 % of the samples stay."""
-        counts = np.zeros(256, np.int64)
-        for part in self._held():
-            exponent = (part.view(np.int32) >> 23) & 0xFF  # of the float32, without its sign
-            counts += np.bincount(exponent, minlength=256)
-        enough = int(np.searchsorted(counts.cumsum(), 0.999 * counts.sum()))
-        return float(2.0 ** (enough - 126))
-
-    def _held(self) -> Iterable[np.ndarray]:
-        if self._file is None:
-            yield from (np.ascontiguousarray(part, np.float32) for part in self._parts)
-            return
-        for start in range(0, self._length, 1 << 20):
-            self._file.seek(4 * start)
-            yield np.frombuffer(self._file.read(4 << 20), np.float32)
+        return next(full for full in INTEGERS if self._peak <= full)
 
     def _place(self, at: int) -> str:
         at += self.first

@@ -85,6 +85,27 @@ def probabilities_of(
     return np.where((at >= 0)[:, None], given[at][:, order], np.nan)
 
 
+def _arrays(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns ids, classes and probs of an .npz, whose sizes are checked before it is inflated."""
+    from models.encoders.array_files import Archive, ArrayError, explained
+
+    names = ("ids", "classes", "probs")
+    try:
+        with explained(path), Archive(path) as held:
+            missing = [name for name in names if name not in held.shapes]
+            if missing:
+                raise ArrayError(f"lacks {', '.join(missing)}; {LACKS}")
+            ids, classes, probs = (held.read(name) for name in names)
+    except ArrayError as error:
+        raise RunError(f"{where} {error}") from None
+    if probs.dtype.kind not in "fiub" or ids.ndim != 1 or classes.ndim != 1:
+        raise RunError(
+            f"{where}: probs must hold numbers, ids and classes one name a row, got {probs.dtype} "
+            f"and shapes {ids.shape} and {classes.shape}"
+        )
+    return ids, classes, probs.astype(np.float64)
+
+
 def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
     """Returns ids, classes and (n, C) probabilities of a file."""
     import pandas as pd
@@ -92,12 +113,7 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
     if not path.is_file():
         raise RunError(f"{where}: no such file of probabilities")
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as held:
-            missing = [k for k in ("ids", "classes", "probs") if k not in held]
-            if missing:
-                raise RunError(f"{where} lacks {', '.join(missing)}; {LACKS}")
-            ids, classes, probs = (held[k] for k in ("ids", "classes", "probs"))
-        probs = np.asarray(probs, dtype=np.float64)
+        ids, classes, probs = _arrays(path, where)
         if probs.shape != (len(ids), len(classes)):
             raise RunError(
                 f"{where}: probs must be {(len(ids), len(classes))} for its ids and classes, "

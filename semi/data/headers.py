@@ -105,8 +105,8 @@ def refuse_unknown(names: list[str], first: dict[str, str], header: Header, file
 
     `first` holds each column's first cell.
     """
-    if header.canonical:
-        return
+    if header.canonical or not names:
+        return  # without any column there is no row either, and each line is a problem of its own
     found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
     if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):
         raise ManifestError(

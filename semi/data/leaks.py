@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import AudioError
-from .audio import audio_sha256, load_audio
+from .audio import Span, audio_sha256, load_sound
 from .config import LEAK_KINDS
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _hash(path: str, audio_key: Callable[[str], str]) -> str | None:
 
 def _usable(path: str) -> bool:
     try:
-        load_audio(path, max_seconds=float("inf"))
+        load_sound(path, Span(max_seconds=float("inf")))
     except AudioError:
         return False
     return True

@@ -143,10 +143,11 @@ def _sides(
         shown = ", ".join(map(str, config.test_groups))
         notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {shown}")
     elif config.test_fold is not None:
-        side[side != "unlabeled"] = "train"
+        answered = (side == "test") & (label < 0)  # a challenge's tests: never in the pool either
+        side[(side != "unlabeled") & ~answered] = "train"
         part = _parts(manifest, config, rows, kind, seed, notes)
         side[part == config.test_fold] = "test"
-        held = counted(int((side == "test").sum()), "row")
+        held = counted(int((part == config.test_fold).sum()), "row")
         notes.append(f"test: {held}, part {config.test_fold} of {config.test_folds}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}

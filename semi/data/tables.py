@@ -163,7 +163,7 @@ def _read_parquet(data: bytes, name: str) -> Table:
         frame = pd.read_parquet(io.BytesIO(data))
     except Exception as error:  # pyarrow raises several kinds for a broken file
         raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
-    if frame.index.name:  # an id kept as the index
+    if any(name is not None for name in frame.index.names):  # ids kept as the index
         frame = frame.reset_index()
     text = _as_text(frame.reset_index(drop=True))
     return Table(text, list(range(2, len(frame) + 2)), kind="Parquet")
@@ -182,6 +182,8 @@ def _read_json(text: str, path: Path) -> Table:
             listed = json.loads(text)
         except json.JSONDecodeError as error:
             raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
+        except RecursionError:
+            raise ManifestError(f"{path.name}: JSON nested too deeply for a table") from None
         numbered = list(enumerate(listed, 1))
     else:
         numbered = []
@@ -190,8 +192,9 @@ def _read_json(text: str, path: Path) -> Table:
                 continue
             try:
                 numbered.append((number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                faults.append((number, "", line[:60], f"not JSON ({error.msg})", remedy))
+            except (json.JSONDecodeError, RecursionError) as error:
+                detail = getattr(error, "msg", "nested too deeply")
+                faults.append((number, "", line[:60], f"not JSON ({detail})", remedy))
     for number, record in numbered:
         if isinstance(record, dict):
             records.append(record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from ..errors import setting
@@ -37,8 +38,10 @@ def seconds_of(text: str) -> float | None:
     import pandas as pd
 
     try:
-        value = pd.to_timedelta(text)
-    except ValueError:
+        with warnings.catch_warnings():  # pandas says of some units that they will be spelled anew
+            warnings.simplefilter("ignore")
+            value = pd.to_timedelta(text)
+    except (ValueError, OverflowError):
         return None
     return None if value is pd.NaT else value.total_seconds()
 

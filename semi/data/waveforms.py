@@ -35,6 +35,9 @@ class Waveform:
             return len(self.content) / 32_000
         return len(self.content) / self.rate
 
+    def __str__(self) -> str:
+        return self.name
+
     def key(self) -> str:
         """Returns the SHA-256 of the content: bytes have the key of the file that holds them."""
         if isinstance(self.content, bytes):
@@ -116,7 +119,7 @@ def _as_sound(item: Any, name: str) -> str | Waveform | None:
             raise AudioError("the file object gives text; open it in binary mode ('rb')")
         known = getattr(item, "name", None)
         return Waveform(known if isinstance(known, str) else name, data)
-    if isinstance(item, (tuple, list)) and len(item) == 2 and not _is_rate(item):
+    if isinstance(item, tuple) and len(item) == 2:
         array, rate = item if not _is_rate(item[0]) else (item[1], item[0])
         return _of_array(array, rate, name)
     if _is_array(item):

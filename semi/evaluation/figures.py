@@ -121,7 +121,7 @@ def pixels(figure: Figure, dpi: int = 110) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(literal(figure))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter the fonts lack becomes a box
         canvas.draw()
@@ -132,8 +132,17 @@ def _render(figure: Figure, **how) -> bytes:
     target = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter the fonts lack becomes a box
-        figure.savefig(target, **how)
+        literal(figure).savefig(target, **how)
     return target.getvalue()
+
+
+def literal(figure: Figure) -> Figure:
+    """Returns the figure with its texts taken as they are: a label such as "$x$" is no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 def _axes(size: tuple[float, float], x: str, y: str):

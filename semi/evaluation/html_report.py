@@ -210,6 +210,7 @@ def _added(record: dict) -> dict:
         "added": record.get("added"),
         "precision": percent(pseudo.get("precision")) if pseudo else "",
         "coverage": percent(pseudo.get("coverage")) if pseudo else "",
+        "sure": _sure(record.get("confidence")),
         "classes": [
             {"name": c, "count": n, "share": n / total, "width": 100 * n / largest,
              "precision": percent((by_class.get(c) or {}).get("precision")) if by_class else ""}
@@ -217,6 +218,19 @@ def _added(record: dict) -> dict:
         ],
         "notes": record.get("notes") or [],
     }  # fmt: skip
+
+
+def _sure(confidence: dict | None) -> str:
+    """Returns how sure a round's chosen rows are, and by how much gold has corrected that."""
+    if not confidence:
+        return ""
+    seen, mended = (percent(confidence[k]) for k in ("as_seen", "calibrated"))
+    way = "above" if confidence["gap"] > 0 else "below"
+    return (
+        f"mean confidence {mended} % in the ledger ({seen} % as the rule saw it; on gold "
+        f"out-of-fold the models' confidence is {100 * abs(confidence['gap']):.1f} points {way} "
+        "their accuracy)"
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

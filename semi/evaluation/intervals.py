@@ -1,20 +1,27 @@
 """Intervals over few groups: between which scores other speakers of the same kind would lie.
 
 A corpus has two to thirty speakers, and rows of one speaker are right or wrong together. So the
-unit is the group, and the method is one for small samples (`benchmarks/interval_coverage.py` holds
-it against the percentile bootstrap, whose "95 %" are 50 % with two speakers):
+unit is the group, and the method is one for small samples. `benchmarks/interval_coverage.py` holds
+it against the percentile bootstrap, whose "95 %" are 50 % with two speakers, and against Student's
+interval alone, which is honest but says "somewhere between 0 and 100" of two speakers.
 
-1. Standard error: the jackknife. With t_g the score of all rows but those of group g,
-   se^2 = (G - 1) / G * sum_g (t_g - mean t)^2. For a mean over groups of one size that is the
-   textbook's s^2 / G, and for other scores it errs to the safe side (Efron and Stein 1981,
-   https://doi.org/10.1214/aos/1176345462). Nothing is drawn at random.
-2. Quantile: Student's, of G - 1 degrees of freedom: 12.7 for 2 groups, 2.3 for 10.
-3. Scale: score +- quantile * se is taken on the log-odds of the score, so that its ends stay within
-   the score's range and a score near the top may lie further below than above (delta method: the
-   standard error of log(x / (1 - x)) is se / (x (1 - x))). CCC counts as (1 + CCC) / 2, which is
-   Fisher's z. Differences are taken as they are, their ends cut at the largest possible one.
-4. Floor: groups that are alike by chance would make the interval vanish, so it is never narrower
-   than if all rows were independent, with the normal quantile.
+1. Variance between groups: the jackknife. With t_g the score of all rows but those of group g,
+   V = (G - 1) / G * sum_g (t_g - mean t)^2; its root is `se`. For a mean over groups of one size
+   that is the textbook's s^2 / G, and for other scores it errs to the safe side (Efron and Stein
+   1981, https://doi.org/10.1214/aos/1176345462). Nothing is drawn at random.
+2. Moderation: V of two groups is one squared difference and may be anything. What is known before
+   is that rows of a group are alike to some degree r (an intraclass correlation), which makes the
+   variance W of independent rows V0 = W (1 + (m - 1) r) with m rows a group (Kish 1965). V0 counts
+   as PRIOR further groups: V' = (PRIOR V0 + (G - 1) V) / (PRIOR + G - 1), with Student's quantile
+   of PRIOR + G - 1 degrees of freedom: the moderated t of Smyth (2004,
+   https://doi.org/10.2202/1544-6115.1027). On real answers r is 0 to 0.1 for scores and 0 to 0.06
+   for differences of two models; the values below are on the safe side of most.
+3. Scale: score +- quantile * sqrt(V') is taken on the log-odds of the score, so that its ends stay
+   within the score's range and a score near the top may lie further below than above (delta
+   method: the standard error of log(x / (1 - x)) is se / (x (1 - x))). CCC counts as
+   (1 + CCC) / 2, which is Fisher's z. Differences are taken as they are, their ends cut at the
+   largest possible one.
+4. Floor: it is never narrower than if all rows were independent, with the normal quantile.
 5. Absent classes: of a class that the rows left have none of, they say nothing. Macro-F1 and UAR
    without group g are the mean over the classes that still have rows (as shares of those that have
    rows at all), not 0 for the others. Answers without an error thus score 1 [1, 1], se 0.
@@ -36,6 +43,9 @@ from pseudo_label.reliability import as_array
 
 COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
 NORMAL = 1.959964  # the 97.5 % quantile
+PRIOR = 2  # groups that what is known before counts as
+ALIKE = 0.1  # correlation of rows of one group that is taken for granted, of scores
+ALIKE_PAIRED = 0.02  # and of differences
 BLOCK = 4_000_000  # numbers that are worked on at a time, 32 MB
 Read = Callable[[np.ndarray], dict[str, np.ndarray]]  # sums (R, K) -> metrics (R,) by name
 
@@ -47,11 +57,20 @@ class Interval:
     value: float  # on all rows
     low: float
     high: float
-    se: float  # standard error over the units
+    se: float  # standard error over the units, by the jackknife alone
     unit: str = "groups"  # what may turn out otherwise: groups | rows
     units: int = 0  # how many of them
     note: str = ""
     p_value: float | None = None  # of a difference: two-sided, by the same quantile
+    kind: str = ""  # of the groups: speaker, session, dialogue, none (each row alone); "" unknown
+
+    def over(self) -> str:
+        """Returns what the interval is over, such as '2 speakers' or '30 rows of one speaker'."""
+        alone = self.kind == "none" or self.unit == "rows"
+        word = "row" if alone else self.kind or "group"
+        told = f"{self.units} {word}{'' if self.units == 1 else 's'}"
+        of_one = self.unit == "rows" and self.kind not in ("", "none")
+        return f"{told} of one {self.kind}" if of_one else told
 
     def __iter__(self):
         """Unpacks as (low, high, se)."""
@@ -103,7 +122,9 @@ def intervals(predictions: list[Any], label: Any, group: Any) -> dict[str, Inter
     def read(sums: np.ndarray) -> dict[str, np.ndarray]:
         return metrics_from_confusion(sums.reshape(-1, count, count), known)
 
-    return over_units(read, rows, groups, dict.fromkeys(COUNT_METRICS, (0.0, 1.0)))
+    # of the classes without a row macro-F1 and UAR have 0 whatever is said
+    most = {"macro_f1": float(known.mean()), "uar": float(known.mean())}
+    return over_units(read, rows, groups, {m: (0.0, most.get(m, 1.0)) for m in COUNT_METRICS})
 
 
 def metrics_from_confusion(
@@ -147,6 +168,11 @@ class Units:
     times: np.ndarray | None = None  # (U,); None: once each
 
     @property
+    def paired(self) -> bool:
+        """Says whether the difference of two prediction sets is asked for."""
+        return len(self.parts) == 2
+
+    @property
     def count(self) -> int:
         """How many units there are."""
         return len(self.parts[0]) if self.times is None else int(self.times.sum())
@@ -172,10 +198,10 @@ def over_units(
     )  # fmt: skip
     for name, (value, se) in of_groups.items():
         row_se = of_rows[name][1]
-        half = np.fmax(_student(count) * se, NORMAL * row_se)
-        paired = len(rows.parts) == 2
-        low, high = _ends(value, half, ranges[name], paired)
-        p = _p_value(value, se, row_se, count) if paired else None
+        spread, free = _moderated(se, row_se, rows, groups)
+        half = np.fmax(_student(free) * spread, NORMAL * row_se)
+        low, high = _ends(value, half, ranges[name], rows.paired)
+        p = _p_value(value, spread, row_se, free) if rows.paired else None
         unit = "groups" if groups else "rows"
         found[name] = Interval(value, low, high, se, unit, count, note, p)
     return found
@@ -222,20 +248,30 @@ def _ends(
     return float(low), float(high)
 
 
-def _student(count: int) -> float:
-    """Returns Student's 97.5 % quantile of count - 1 degrees of freedom."""
+def _moderated(se: float, row_se: float, rows: Units, groups: Units | None) -> tuple[float, int]:
+    """Returns the standard error with what is known before, and its degrees of freedom."""
+    if groups is None:
+        return se, rows.count - 1
+    alike = ALIKE_PAIRED if rows.paired else ALIKE
+    before = row_se**2 * (1 + (rows.count / groups.count - 1) * alike)
+    free = PRIOR + groups.count - 1
+    return float(np.sqrt((PRIOR * before + (groups.count - 1) * se**2) / free)), free
+
+
+def _student(free: int) -> float:
+    """Returns Student's 97.5 % quantile of so many degrees of freedom."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(count - 1, 0.975)) if count > 1 else float("nan")
+    return float(stdtrit(free, 0.975)) if free > 0 else float("nan")
 
 
-def _p_value(value: float, se: float, row_se: float, count: int) -> float:
+def _p_value(value: float, se: float, row_se: float, free: int) -> float:
     """Returns the two-sided p of a difference: the larger of groups' and independent rows'."""
     from scipy.special import ndtr, stdtr
 
-    if value == 0 or count < 2:
+    if value == 0 or free < 1:
         return 1.0
-    tails = [stdtr(count - 1, -abs(value) / se) if se > 0 else 0.0]
+    tails = [stdtr(free, -abs(value) / se) if se > 0 else 0.0]
     tails += [ndtr(-abs(value) / row_se) if row_se > 0 else 0.0]
     return float(min(1.0, 2 * max(tails)))
 

@@ -194,3 +194,11 @@ def measured(probs: Any, label: Any, group: Any, classes: list[str]) -> dict[str
     every = intervals([probs], label, group)
     found["intervals"] = {name: every[name].to_dict() for name in MAIN_METRICS}
     return found
+
+
+def name_groups(metrics: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Writes into every interval of a set of metrics what its groups are, and returns the set."""
+    for part in (metrics, *(metrics.get("affect") or {}).values()):
+        for found in (part.get("intervals") or {}).values():
+            found["kind"] = kind
+    return metrics

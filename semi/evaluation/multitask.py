@@ -116,7 +116,8 @@ def multi_sums(probs: Any, truth: Any) -> Sums:
         return _multi_values(of_classes, sums[:, -2], sums[:, -1], known)
 
     table = np.column_stack([counts.reshape(len(truth), -1), per_row, np.ones(len(truth))])
-    return Sums(table, read, dict.fromkeys(("macro_f1", "micro_f1", "sample_f1"), (0.0, 1.0)))
+    ranges = {"macro_f1": (0.0, float(known.mean())), "micro_f1": (0.0, 1.0)}
+    return Sums(table, read, ranges | {"sample_f1": (0.0, 1.0)})
 
 
 def affect_sums(predicted: Any, truth: Any) -> Sums:

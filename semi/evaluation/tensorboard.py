@@ -185,7 +185,8 @@ def _stale(folder: Path, number: int) -> list[Path]:
 
 
 def _cell(value: Any) -> str:
-    return " ".join(str(value).split())
+    """Returns a value as one cell of a TSV; an empty one would be lost with its row."""
+    return " ".join(str(value).split()) or "-"
 
 
 def _tsv(rows: Any) -> str:

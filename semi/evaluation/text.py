@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
+from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 
 SCORES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
@@ -46,6 +47,12 @@ def scored(metrics: dict | None, name: str) -> str:
     return percent(metrics.get(name), interval.get("low"), interval.get("high"))
 
 
+def over(metrics: dict | None) -> str:
+    """Returns ', 95 % intervals over 2 speakers' of a set of metrics, or nothing."""
+    found = next(iter(((metrics or {}).get("intervals") or {}).values()), None)
+    return f", 95 % intervals over {Interval(**found).over()}" if found else ""
+
+
 def round_records(run: str | Path) -> list[dict]:
     """Returns the round.json of every finished round of a run, in order."""
     paths = sorted(Path(run).glob("round-*/round.json"), key=lambda p: p.parent.name)
@@ -74,9 +81,7 @@ def rounds_table(records: Sequence[dict]) -> str:
     ]
     measured: Any = next((r[key] for r in records if r.get(key)), {})
     rows_told = f"{measured['rows']} " if measured.get("rows") else ""
-    unit = next(iter((measured.get("intervals") or {}).values()), {})
-    how = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
-    title = f"Scores in % on {rows_told}gold {SPLITS[key]}{how}:"
+    title = f"Scores in % on {rows_told}gold {SPLITS[key]}{over(measured)}:"
     return title + "\n\n" + table(["round", "verdict", "added", *names.values()], rows, left=2)
 
 
@@ -123,4 +128,5 @@ def extraction_words(extraction: Any) -> list[str]:
     lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]
     if len(extraction.quarantine) > 20:
         lines.append(f"... and {len(extraction.quarantine) - 20} more")
+    lines += extraction.notes
     return [*lines, f"{extraction.store}: complete after {extraction.seconds:.1f} s"]

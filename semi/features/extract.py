@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Extraction:
 
     modalities: dict[str, Count] = field(default_factory=dict)
     quarantine: list[Quarantined] = field(default_factory=list)  # each utterance, file and reason
+    notes: list[str] = field(default_factory=list)  # what an encoder's own files say otherwise
     seconds: float = 0.0
     store: str = ""
 
@@ -83,15 +84,32 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
     from ..data.manifest import load_manifest
 
     manifest = load_manifest(config.data.manifest, config.data)
-    return extract_rows(
+    encoders = open_encoders(config)
+    extraction = extract_rows(
         manifest.table,
-        open_encoders(config),
+        encoders,
         FeatureStore(config.features.store),
         limits=Limits(config.data.min_seconds, config.data.max_seconds),
         workers=config.data.workers,
         progress=progress,
         compare=config.precision != "fp32",
     )
+    _check_any(extraction, encoders, config.data.manifest)
+    return extraction
+
+
+def _check_any(extraction: Extraction, encoders: dict[str, Encoder], manifest: str) -> None:
+    """Refuses an extraction that found nothing to read: no id of an array matches, for example."""
+    arrays: dict[str, Any] = {name: e for name, e in encoders.items() if hasattr(e, "read")}
+    for name, encoder in arrays.items():
+        if not extraction.modalities[name].rows:
+            raise EncoderError(f"encoders.{name}: {encoder.nothing_found()} (table: {manifest})")
+    if not any(count.rows for count in extraction.modalities.values()):
+        names = " nor ".join(extraction.modalities)
+        raise EncoderError(
+            f"{manifest}: no row has {names}, so there is nothing to encode; fill the column that "
+            f"holds it, or choose other encoders"
+        )
 
 
 def extract_rows(
@@ -115,7 +133,7 @@ def extract_rows(
 
     began = time.monotonic()
     worker = worker_from_environment()
-    report = Extraction(store=str(store.root))
+    report = Extraction(store=str(store.root), notes=encoder_notes(encoders))
     show = progress and int(os.environ.get("LOCAL_RANK", worker.rank)) == 0
     limits = limits or Limits()
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
@@ -207,7 +225,9 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     where = {"device": device, "precision": config.precision}
-    root = config.data.audio_root or os.path.dirname(config.data.manifest)
+    given = config.data.manifest  # a table, or a folder that is read as one
+    folder = given if os.path.isdir(given) else os.path.dirname(given)
+    root = config.data.audio_root or folder
     sections = config.encoders
     builders: dict[str, Callable[[], Encoder | None]] = {
         "speech": lambda: build_speech_encoder(sections.speech, root=root, **where),
@@ -229,6 +249,11 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
             "encoders.extra is empty; set at least one"
         )
     return encoders
+
+
+def encoder_notes(encoders: dict[str, Encoder]) -> list[str]:
+    """Returns what each encoder says of files that are read otherwise, or say nothing."""
+    return [note for encoder in encoders.values() for note in getattr(encoder, "notes", [])]
 
 
 @contextmanager

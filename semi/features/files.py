@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import StoreError, writing
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -26,17 +28,22 @@ def temporary(path: Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file so that a kill leaves either the old one or the new one, never a part."""
+    """Writes a file so that a kill leaves either the old one or the new one, never a part.
+
+    StoreError where the disk is full or the folder may not be written.
+    """
     part = temporary(path)
-    try:
-        with open(part, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with writing(path, StoreError):
+        try:
+            with open(part, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..checksums import file_sha256
+from ..errors import StoreError
 from .files import locked, remove_leftovers, write_whole
 
 KEY = np.dtype("S64")  # 64 hexadecimal digits of a SHA-256; b"" = the row has nothing here
@@ -56,7 +57,7 @@ class FileKeys:
 
     def save(self) -> None:
         """Adds what was learned to the memory file; one that cannot be written only costs time."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreError):
             self._save()
 
     def _save(self) -> None:

@@ -183,11 +183,13 @@ def _write(
             "index": _settle(listing, "index"),
         }
         write_whole(shelf.folder / "store.json", lambda file: file.write(guarded(about).encode()))
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        listing.unlink(missing_ok=True)
+    except (OSError, StoreError) as error:
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+            listing.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"The feature store at {shelf.folder} could not be written: {error}; free some space "
+            f"The feature store at {shelf.folder} could not be written: {reason}; free some space "
             "or set features.store to another folder, then run `semi extract` again (finished "
             "work is kept)"
         ) from error

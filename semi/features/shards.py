@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import StoreError, writing
 from .files import Lock
 from .keys import KEY
 from .merge import Shard, merge, tidy
@@ -207,14 +208,16 @@ def begin(
         if plan is None:
             return None, snapshot
         pending = Pending(shelf, plan)
-        pending.folder.mkdir(parents=True, exist_ok=True)
+        with writing(pending.folder, StoreError):
+            pending.folder.mkdir(parents=True, exist_ok=True)
         return pending, snapshot
 
 
 def discard(folder: Path) -> None:
     """Removes a plan's folder, its name first, so that no other worker mends half of it."""
     trash = folder.parent.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
-    os.replace(folder, trash)
+    with writing(folder, StoreError):
+        os.replace(folder, trash)
     shutil.rmtree(trash, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()

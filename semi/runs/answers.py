@@ -70,6 +70,8 @@ def lines(answers: pd.DataFrame) -> list[str]:
     heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
     shown = []
     for row in answers.to_dict("records"):
+        if "id" not in row:  # a window of a recording
+            row["id"] = f"{row['path']} {row['start']:g}-{row['end']:g} s"
         affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
         if "label" not in row:
             answer = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"

@@ -17,7 +17,7 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.notes import WARNING, counted, listed, warnings_in
 from ..data.roles import ROLES, Splits
 from ..errors import ConfigError, ManifestError, shown
-from ..features.extract import explained, open_encoders
+from ..features.extract import encoder_notes, explained, open_encoders
 from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _open_encoders(config: Config) -> list[str]:
             section.model = "none"
     kept = [s for s in sections.values() if s.model != "none"]
     if kept or config.encoders.extra or not notes:
-        open_encoders(config)
+        notes += encoder_notes(open_encoders(config))
     return notes
 
 

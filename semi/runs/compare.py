@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError, SemiError
+from ..evaluation.intervals import Interval
 from ..evaluation.text import round_records
 from ..files import read_json, write_table
 from ..self_training.run_dir import Run
@@ -136,6 +137,7 @@ def _run_facts(path: str) -> dict[str, Any]:
     """Returns how a run was made: split, seed, rule, rounds."""
     run = Run.open(path)
     config, records = run.config, round_records(path)
+    result = read_json(run.path / "result.json") or {}
     tried = records[1:]
     rules = sorted({r["rule"] for r in tried if r.get("rule")})
     accepted = sum(bool(r["accepted"]) for r in tried)
@@ -148,8 +150,20 @@ def _run_facts(path: str) -> dict[str, Any]:
         "rounds_accepted": accepted,
         "leaks_allowed": ", ".join(config.data.allow_leaks),
         "model": config.model.kind,
-        "sentence": (read_json(run.path / "result.json") or {}).get("sentence", ""),
+        "sentence": result.get("sentence", ""),
+        **_gains(result),
     }
+
+
+def _gains(result: dict) -> dict[str, Any]:
+    """Returns what the rounds brought, out-of-fold and on test, where the run tells it."""
+    record: dict[str, Any] = {}
+    for part, gain in (result.get("gain") or {}).items():
+        gap = gain["difference"]
+        record |= {f"gain_{part}": gap["value"], f"gain_{part}_low": gap["low"],
+                   f"gain_{part}_high": gap["high"],
+                   f"gain_{part}_over": Interval(**gap).over()}  # fmt: skip
+    return record
 
 
 def _split_kind(run: Run) -> str:

@@ -11,7 +11,7 @@ from .scores import names_of
 KINDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
          "multi_label": "several labels a row", "affect": "valence and arousal",
          "joint_multi_label": "several labels a row, valence and arousal"}  # fmt: skip
-FEW = 10  # resampled groups below which no interval is to be believed
+FEW = 10  # groups below which an interval shows large differences only
 
 
 @dataclass
@@ -30,7 +30,8 @@ class Comparison:
         """Returns the tables in words."""
         cautions = self._cautions()
         return "\n".join([
-            *self._protocol(), *self._scores(), *self._by(), *self._costs(), *self._pairs(),
+            *self._protocol(), *self._scores(), *self._gains(), *self._by(), *self._costs(),
+            *self._pairs(),
             *(["", *cautions] if cautions else []),
             *(["", *(f"skipped {s}" for s in self.skipped)] if self.skipped else []),
         ])  # fmt: skip
@@ -43,8 +44,8 @@ class Comparison:
             few = sorted(u for u in units if int(u.split()[0]) < FEW)
             if few:
                 cautions.append(
-                    f"Caution: {split} has only {' / '.join(few)}; intervals and p-values over so "
-                    "few are too narrow to show anything."
+                    f"Caution: {split} has only {' / '.join(few)}; so few show large differences "
+                    "only, and an interval that holds 0 says little."
                 )
         for name in ("manifest", "classes", "task"):
             if len({r[name] for r in self.rows}) > 1:
@@ -105,6 +106,20 @@ class Comparison:
             "",
         ]
 
+    def _gains(self) -> list[str]:
+        """Returns the table of what the rounds of each run brought over its warm start."""
+        parts = [p for p in ("oof", "test") if any(f"gain_{p}" in r for r in self.rows)]
+        if not parts:
+            return []
+        body = [[r["run"], *(_gain(r, part) for part in parts)] for r in self.rows]
+        names = {"oof": "out-of-fold", "test": "test"}
+        return [
+            "What ships against the run's own warm start, in points of its rounds.metric, paired:",
+            "",
+            table(["run", *(names[part] for part in parts)], body),
+            "",
+        ]
+
     def _by(self) -> list[str]:
         """Returns the table of the main score by the values of a column."""
         lines = []
@@ -156,13 +171,19 @@ class Comparison:
         return [
             "",
             f"Difference to {first['against']} on the test rows that both can read, in points, "
-            f"95 % intervals over {first['units']} {first['unit']} (paired bootstrap); p of "
-            f"{names[self.metric]} (never below what an exact test over as many groups could "
+            f"95 % intervals over {first['units']} {first['unit']} (paired, Student's quantile); p "
+            f"of {names[self.metric]} (never below what an exact test over as many groups could "
             f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
             f"correction for {count} comparison{'s' if count > 1 else ''}:",
             "",
             table(["run", "rows", *names.values(), *heads], body),
         ]
+
+
+def _gain(record: dict, part: str) -> str:
+    if f"gain_{part}" not in record:
+        return "-"
+    return f"{_difference(record, f'gain_{part}')} over {record[f'gain_{part}_over']}"
 
 
 def _difference(pair: dict, name: str) -> str:

@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from ..checksums import derived, is_current
 from ..config import schema as settings
 from ..config.schema import Config
 from ..errors import RunError, reading
-from ..evaluation.intervals import Interval, paired_interval
-from ..evaluation.multitask import affect_sums, multi_sums, of_sums
 from ..evaluation.names import METRIC_NAMES
 from ..files import read_json, replacing, write_json
+from ..self_training.closing import Gains, gains_of, told
 from ..self_training.final_student import taught_round
 from ..self_training.frame import Ending, RunFrame, RunResult, run_frame
 from ..self_training.integrity import check_run
 from ..self_training.model_dir import TENSORS, find_model
-from ..self_training.record import shipped_prediction
 from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
 from ..self_training.soft_labels import SoftLabels, words_of
@@ -39,8 +38,6 @@ from ..self_training.state import RoundState
 from ..training.dataset import Dataset
 from ..training.rows import read_rows
 from ..training.students import STUDENTS, learned_start
-from ..training.teacher import Prediction
-from .comparison import FEW
 from .reopen import reopen, result_of
 
 TEACHER = "teacher.npz"  # in the teacher's run folder
@@ -61,14 +58,14 @@ def distill(
     settings.check(config)
     manifest, splits = read_rows(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
-    labels = soft_labels(teacher)
+    labels = soft_labels(teacher, [f"data.manifest={config.data.manifest}"])
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
         _bind_teacher(frame.run, teacher)
         dataset, config = frame.ready.dataset, frame.run.config
         alone, taught = _two_rounds(dataset, config, labels, frame)
+        gains = gains_of(dataset, config, alone, taught)
         return frame.finish(Ending(
-            alone, taught, 1, "max_rounds",
-            _sentence(dataset, config, alone, taught, str(teacher)),
+            alone, taught, 1, "max_rounds", _sentence(config, gains, str(teacher)), gains,
             notes=[f"data settings, seed and folds are those of the teacher {teacher}",
                    *(taught.pseudo_labels.notes if taught.pseudo_labels else [])],
             facts={"teacher": str(teacher)},
@@ -92,7 +89,10 @@ def _student_config(teacher: str | Path, config: Config) -> Config:
             "it out"
         )
     config = copy.deepcopy(config)
-    config.data, config.seed = copy.deepcopy(run.config.data), run.config.seed
+    data = copy.deepcopy(run.config.data)
+    if os.path.isfile(config.data.manifest):  # where the data are now: moved, perhaps
+        data.manifest, data.audio_root = config.data.manifest, config.data.audio_root
+    config.data, config.seed = data, run.config.seed
     config.train.folds = run.config.train.folds
     kind, teacher_kind = config.task.kind, run.config.task.kind
     if kind != teacher_kind:
@@ -146,60 +146,21 @@ def _two_rounds(
     return alone, taught
 
 
-def _sentence(
-    dataset: Dataset, config: Config, alone: RoundState, taught: RoundState, teacher: str
-) -> str:
+def _sentence(config: Config, gains: Gains, teacher: str) -> str:
     """Returns what its teacher brought, against the same student on gold alone; and the teacher."""
     metric = config.rounds.metric
     name, result = METRIC_NAMES[metric], result_of(Run.open(teacher))
     sentence = (
-        f"The student taught by {teacher} ships: out-of-fold {name} {100 * taught.metric:.1f} "
-        f"against {100 * alone.metric:.1f} of the same student on gold alone (standard error "
-        f"{100 * alone.se:.1f})"
+        f"The student taught by {teacher} ships, against the same student on gold alone: "
+        f"{name} {told(gains)}"
     )
     before = Run.open(teacher).config.rounds.metric
     if result.get("final") is not None and before == metric:
-        sentence += f" and {100 * result['final']:.1f} of the teacher"
-    rows = dataset.test[dataset.label[dataset.test] >= 0]
-    student, baseline = (
-        shipped_prediction(dataset, taught, rows),
-        shipped_prediction(dataset, alone, rows),
-    )
-    if student is None or baseline is None:
-        return sentence + "."
-    gap = _gap(dataset, config, rows, student, baseline)
-    unproven = "" if gap.low > 0 or gap.high < 0 else ", so no difference is shown"
-    unproven = ", too few to show anything" if gap.units < FEW else unproven
-    return sentence + (
-        f"; on {len(rows)} test rows the difference to gold alone is {100 * gap.value:+.1f} "
-        f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] over {gap.units} {gap.unit}{unproven}."
-    )
+        sentence += f"; the teacher has {100 * result['final']:.1f} out-of-fold"
+    return f"{sentence}."
 
 
-def _gap(
-    dataset: Dataset,
-    config: Config,
-    rows: Tensor,
-    student: Prediction,
-    baseline: Prediction,
-) -> Interval:
-    """Returns the difference of two models on rows of the dataset, in the metric of the rounds."""
-    name, at = config.rounds.metric, rows.cpu().numpy()
-    group, both = dataset.group[at], (student.probs.cpu().numpy(), baseline.probs.cpu().numpy())
-    if name == "ccc" and dataset.affect is not None:
-        truth = dataset.affect[rows].cpu().numpy()
-        values = (a.affect.cpu().numpy() for a in (student, baseline) if a.affect is not None)
-        sums = [affect_sums(value, truth) for value in values]
-        return of_sums(sums[0], sums[1], group)[name]
-    if dataset.multi is not None:
-        truth = dataset.multi[rows].cpu().numpy()
-        sums = [multi_sums(probs, truth) for probs in both]
-        return of_sums(sums[0], sums[1], group)[name]
-    label = dataset.label[rows].cpu().numpy()
-    return paired_interval(*both, label, group, name)
-
-
-def soft_labels(path: str | Path) -> SoftLabels:
+def soft_labels(path: str | Path, places: Sequence[str] = ()) -> SoftLabels:
     """Returns what a finished run says of its training rows; read back where it was stored."""
     kept = Path(path, TEACHER)
     if is_current(kept):
@@ -209,7 +170,7 @@ def soft_labels(path: str | Path) -> SoftLabels:
         ):
             arrays = {k: held[k] for k in held.files}
         return SoftLabels(**arrays | {"classes": arrays["classes"].tolist()})
-    done = reopen(path)
+    done = reopen(path, places)
     labels = words_of(done.dataset, done.state)
     with (
         suppress(RunError, OSError),  # where it cannot be kept it is made again

@@ -15,9 +15,8 @@ import torch
 
 from ..checksums import seal
 from ..errors import RunError
-from ..evaluation.text import percent, scored, table
+from ..evaluation.text import over, percent, scored, table
 from ..files import write_dir, write_json
-from .comparison import FEW
 from .ensemble_weights import fit, mix
 from .predictions import Predictions, refuse_other_rows, write_predictions
 from .reopen import ENSEMBLE, PROBS, members_of
@@ -55,9 +54,7 @@ class Mixed:
                 for name, m in by_name.items()
             ]  # fmt: skip
             head = ["", "rows", *names.values(), *(["recall std"] if spread else [])]
-            unit = next(iter(first["intervals"].values()))
-            over = f", 95 % intervals over {unit['units']} {unit['unit']}"
-            lines += ["", f"In % on gold {NAMES[split]}{over}:", "", table(head, body)]
+            lines += ["", f"In % on gold {NAMES[split]}{over(first)}:", "", table(head, body)]
             if "recall" not in first:
                 continue
             members = list(by_name)
@@ -195,10 +192,9 @@ def _paired(one: Predictions, best: Predictions, split: str) -> dict[str, Any]:
 def _gain(split: str, gain: dict, kind: str) -> str:
     low, high = 100 * gain["low"], 100 * gain["high"]
     proven = "" if low > 0 or high < 0 else "; the interval holds 0, so no difference is shown"
-    if gain["units"] < FEW:
-        proven = f"; {gain['units']} {gain['unit']} are too few to show anything"
     name = names_of(kind)[main_metric(kind)]
     return (
         f"On {gain['rows']} {NAMES[split]}: {name} {100 * gain['value']:+.1f} [{low:+.1f}, "
-        f"{high:+.1f}] against {gain['against']}, the best member by out-of-fold {name}{proven}."
+        f"{high:+.1f}] over {gain['units']} {gain['unit']} against {gain['against']}, the best "
+        f"member by out-of-fold {name}{proven}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
-from ..evaluation.text import percent, table
+from ..evaluation.text import over, percent, table
 from ..files import read_json
 from ..self_training.integrity import check_run
 from ..self_training.resumed import refuse_other_sides
@@ -36,12 +37,10 @@ class Evaluation:
     def __str__(self) -> str:
         """Returns the scores with intervals, the classes and the confusion matrix."""
         m, intervals = self.metrics, self.metrics.get("intervals") or {}
-        unit = next(iter(intervals.values()), {})
-        over = f", 95 % intervals over {unit['units']} {unit['unit']}" if unit.get("units") else ""
         what = "out-of-fold training" if self.split == "oof" else self.split
         if "f1" not in m or "sample_f1" in m:
-            return task_words(self.run, what, m, over)
-        parts = [f"{self.run}: {m['rows']} gold {what} rows{over}", ""]
+            return task_words(self.run, what, m)
+        parts = [f"{self.run}: {m['rows']} gold {what} rows{over(m)}", ""]
         if self.left_out:
             parts[1:1] = [f"{self.left_out} more cannot be read and are left out, as in its report"]
         scores = [
@@ -65,23 +64,26 @@ class Evaluation:
         return "\n".join(parts)
 
 
-def evaluate(run: str | Path, split: str = "test") -> Evaluation:
+def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()) -> Evaluation:
     """Returns the scores of a run's model on gold rows of `split`: test, dev or oof.
 
     The out-of-fold scores are the run's own (no single model saw none of those rows); test and dev
-    are computed anew from the model directory.
+    are computed anew from the model directory. `places` says where the data are now, if they have
+    moved: data.manifest=moved/table.csv, data.audio_root=..., features.store=....
     """
     if split not in SPLITS:
         raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
-    opened = Run.open(run)
+    opened = Run.open(run, places)
     check_run(run)
     if split == "oof" or not TASKS[opened.config.task.kind].one_class:
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
-    from ..evaluation.metrics import measured
+    from ..evaluation.metrics import measured, name_groups
     from .predict import load
 
     predictor, config = load(run), opened.config
+    predictor.model.config.data = config.data
+    opened.need_manifest()
     manifest, splits = read_rows(config)
     opened.bind_manifest(manifest.sha256)
     refuse_other_sides(opened.path, manifest, splits)
@@ -106,6 +108,7 @@ def evaluate(run: str | Path, split: str = "test") -> Evaluation:
     metrics = measured(
         probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes
     )  # fmt: skip
+    name_groups(metrics, splits.group_kind)
     return Evaluation(str(run), split, manifest.classes, metrics, lost)
 
 
@@ -121,7 +124,7 @@ def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
     return metrics, metrics.get("classes", [])
 
 
-def task_words(run: str, what: str, metrics: dict, over: str) -> str:
+def task_words(run: str, what: str, metrics: dict) -> str:
     """Returns the scores of several labels a row, or of valence and arousal."""
     intervals = metrics.get("intervals") or {}
     scores = [
@@ -136,7 +139,11 @@ def task_words(run: str, what: str, metrics: dict, over: str) -> str:
             scores.append([f"{name} CCC", percent(found["ccc"], *ends)])
             scores.append([f"{name} Pearson", percent(found["pearson"])])
             scores.append([f"{name} RMSE", f"{found['rmse']:.3f}"])
-    parts = [f"{run}: {metrics['rows']} gold {what} rows{over}", "", table(["score", "%"], scores)]
+    parts = [
+        f"{run}: {metrics['rows']} gold {what} rows{over(metrics)}",
+        "",
+        table(["score", "%"], scores),
+    ]
     if "f1" in metrics:
         rows = [
             [c, *(percent(metrics[k][i]) for k in ("precision", "recall", "f1")),

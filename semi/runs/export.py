@@ -7,6 +7,7 @@ vote are inside. Letters: B rows, T frames, D features, C classes, H heads.
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,8 +166,9 @@ def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path:
         program = torch.export.export(
             module, (inputs, present), dynamic_shapes=shapes, strict=False
         )
-        with open(path, "wb") as target:
-            torch.export.save(program, target)  # type: ignore[arg-type]
+        content = io.BytesIO()  # torch's own words on a full disk do not say so
+        torch.export.save(program, content)
+        path.write_bytes(content.getvalue())
         with open(path, "rb") as source:
             again = torch.export.load(source).module()  # type: ignore[arg-type]
     parts = [again([x[rows] for x in inputs], present[rows]) for rows in _parts()]

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError, SemiError
 from ..files import check_table, write_table
 from .new_arrays import parse_arrays, read_from
+from .utterances import utterances, with_sounds
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from models.encoders import Encoder
 
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
@@ -47,7 +50,7 @@ class Predictor:
 
     def predict(
         self,
-        audio: Sequence[str | Path | None] | pd.DataFrame | None = None,
+        audio: Sequence[Any] | pd.DataFrame | None = None,
         texts: Sequence[str | None] | None = None,
         *,
         store: str | Path | None = None,
@@ -59,14 +62,17 @@ class Predictor:
         A row of which no modality can be used has no label; `note` says why.
 
         Args:
-            audio: (N,) files, or a manifest's table with its columns.
+            audio: (N,) sounds, or a manifest's table with its columns. A sound is a path, (array,
+                rate), a dict of `array` and `sampling_rate` or of `bytes`, bytes or a file object;
+                arrays are (frames,), (frames, channels) or (channels, frames): the shorter side is
+                the channels. None = unknown.
             texts: (N,) what was said; None = unknown.
             store: feature store to read from and add to; None = a temporary one.
             arrays: modality -> .npz file or folder, in place of what the model was trained on.
             progress: show a bar while features are extracted.
         """
         given: Any = audio
-        table = given if hasattr(given, "columns") else utterances(given, texts)
+        table = with_sounds(given) if hasattr(given, "columns") else utterances(given, texts)
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
         read_from(self.model.config.encoders, arrays or {})
@@ -77,19 +83,49 @@ class Predictor:
             features, notes = self.features(table, store, progress=progress)
             return self.answer(features, table, notes)
 
+    def predict_windows(
+        self, audio: Any, *, seconds: float = 5.0, hop: float | None = None, progress: bool = False
+    ) -> pd.DataFrame:
+        """Returns one row a window of long recordings: path, start, end, then as `predict` does.
+
+        A window that cannot be used, such as a silent one, has no label and a `note`; so has a
+        recording that cannot be read to its end. Memory does not grow with the length. What a model
+        reads beside speech is missing here, as for a file without a text.
+
+        Args:
+            audio: a recording or several: paths, or whatever else `predict` takes.
+            seconds: length of a window; where the sound goes on behind the last that fits, one
+                more takes the rest, which is shorter.
+            hop: seconds from one start to the next; None = half a window.
+            progress: show a bar.
+        """
+        from .windows import label_windows
+
+        return label_windows(self, audio, seconds=seconds, hop=hop, progress=progress)
+
+    def encoders(self) -> dict[str, Encoder]:
+        """Returns the encoders of the modalities that the model reads."""
+        from ..features.extract import open_encoders
+
+        opened = open_encoders(self.model.config)
+        return {name: e for name, e in opened.items() if name in self.model.identities}
+
     def features(
-        self, table: pd.DataFrame, store: str | Path, *, progress: bool = False
+        self,
+        table: pd.DataFrame,
+        store: str | Path,
+        *,
+        encoders: dict[str, Encoder] | None = None,
+        progress: bool = False,
     ) -> tuple[Features, dict[str, str]]:
         """Returns the standardised features of N rows, and per id what could not be read."""
-        from ..features.extract import open_encoders
         from ..features.read import read_features
         from ..features.sequences import sequences
         from ..features.sources import Limits
         from ..self_training.model_dir import same_encoder
 
         model, data = self.model, self.model.config.data
-        opened = open_encoders(model.config)
-        encoders = {name: e for name, e in opened.items() if name in model.identities}
+        encoders = self.encoders() if encoders is None else encoders
         raw = read_features(
             table, encoders, store, Limits(data.min_seconds, data.max_seconds),
             workers=data.workers, frames=model.config.encoders.keeps_frames, some=True,
@@ -163,36 +199,6 @@ def _in_order(features: Features | None, widths: dict[str, int], n: int) -> Feat
     return Features(values, torch.stack(present, 1), list(widths))
 
 
-def utterances(
-    audio: Sequence[str | Path | None] | None, texts: Sequence[str | None] | None
-) -> pd.DataFrame:
-    """Returns the manifest table of some files, some texts, or pairs of both."""
-    import pandas as pd
-
-    from ..data.manifest import COLUMNS
-
-    audio = [audio] if isinstance(audio, (str, Path)) else list(audio or [])
-    texts = [texts] if isinstance(texts, str) else list(texts or [])
-    if not audio and not texts:
-        raise ManifestError("nothing to label: give audio files, --text, or --manifest table.csv")
-    if audio and texts and len(audio) != len(texts):
-        raise ManifestError(
-            f"{len(audio)} audio files but {len(texts)} texts; give one text per file, or none"
-        )
-    n = max(len(audio), len(texts))
-    audio, texts = audio or [None] * n, texts or [None] * n
-    names = [str(a) if a is not None else f"text {i + 1}" for i, a in enumerate(audio)]
-    if len(set(names)) < n:
-        raise ManifestError("the same audio file is given twice; each utterance is labelled once")
-    table = pd.DataFrame({c: pd.Series([None] * n, dtype=object) for c in COLUMNS})
-    table["id"], table["text"] = names, pd.Series(texts, dtype=object)
-    paths = [os.path.abspath(a) if a is not None else None for a in audio]
-    table["audio"] = pd.Series(paths, dtype=object)
-    for name in ("valence", "arousal", "seconds", "start", "end"):
-        table[name] = float("nan")
-    return table
-
-
 def predict(
     run: str | Path,
     audio: Sequence[str] = (),
@@ -201,25 +207,28 @@ def predict(
     manifest: str | Path | None = None,
     arrays: Sequence[str] = (),
     output: str | Path | None = None,
+    windows: float | None = None,
+    hop: float | None = None,
 ) -> str:
-    """Labels files, texts or a manifest and returns one line each, or where the table went."""
-    from .answers import lines
+    """Labels files, texts or a manifest and returns one line each, or where the table went.
 
+    With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
+    """
     if output is not None:
         check_table(output)
     predictor = load(run)
     store = None
+    if windows is not None:
+        if texts or manifest is not None or arrays:
+            raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
+        _check_files(audio)
+        answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
+        return _delivered(answers, output, "windows")
+    if hop is not None:
+        raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     if manifest is None:
         table = utterances(audio, texts)
-        missing = [a for a in audio if not os.path.isfile(a)]
-        folders = [a for a in missing if os.path.isdir(a)]
-        if folders:
-            raise ManifestError(
-                f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
-                " or a table of them with --manifest"
-            )
-        if missing:
-            raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
+        _check_files(audio)
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
@@ -227,6 +236,26 @@ def predict(
     answers = predictor.predict(
         table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
     )
+    return _delivered(answers, output, "utterances")
+
+
+def _check_files(audio: Sequence[str]) -> None:
+    """Raises ManifestError for folders and for files that are not there."""
+    missing = [a for a in audio if not os.path.isfile(a)]
+    folders = [a for a in missing if os.path.isdir(a)]
+    if folders:
+        raise ManifestError(
+            f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
+            " or the folder itself with --manifest"
+        )
+    if missing:
+        raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
+
+
+def _delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
+    """Returns the answers as lines, or writes them and returns where they went."""
+    from .answers import lines
+
     if output is None:
         return "\n".join(lines(answers))
     write_table(output, answers)
@@ -236,7 +265,7 @@ def predict(
     more = f", {lost} of them without a label" if lost else ""
     more += f", {partly} of them without an input that cannot be used" if partly else ""
     more += " (see the column note)" if more else ""
-    return f"{output}: {len(answers)} utterances{more}"
+    return f"{output}: {len(answers)} {what}{more}"
 
 
 def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:

@@ -10,6 +10,7 @@ from pseudo_label.pool import Pool, Selection
 from pseudo_label.preview import Preview, preview
 from pseudo_label.selection import select
 
+from ..config.paths import PLACES, found_again
 from ..config.schema import Config, load_config
 from ..errors import RunError
 from ..evaluation.metrics import PseudoReport, pseudo_report
@@ -78,12 +79,15 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
         run: folder of the run.
         overrides: key=value of the selection, such as rule=margin; "select." may stand before.
     """
-    opened = Run.open(run)
+    places = [w for w in overrides if w.partition("=")[0] in PLACES]
+    opened = Run.open(run, places)
     check_run(run)
-    settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides]
+    settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides
+                if word not in places]  # fmt: skip
     # the run's file holds what its recipe chose already
-    overrides = [*settings, "recipe=none"]
+    overrides = [*settings, *places, "recipe=none"]
     config = load_config(opened.path / "config.yaml", overrides, elsewhere=True)
+    config = found_again(config, opened.path)
     config.device = "cpu"
     task = config.task
     if not TASKS[task.kind].one_class:
@@ -110,6 +114,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
 
 def _dataset(run: Run, config: Config) -> Dataset:
     """Returns the run's data, drawn and standardised again as they were."""
+    run.need_manifest()
     ready = load_dataset(config)
     run.bind_manifest(ready.manifest.sha256)
     refuse_other_sides(run.path, ready.manifest, ready.drawn)

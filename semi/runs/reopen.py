@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,10 @@ def result_of(run: Run) -> dict:
     return result
 
 
-def reopen(path: str | Path) -> Finished:
+def reopen(path: str | Path, places: Sequence[str] = ()) -> Finished:
     """Returns a finished run with its features; reads the store, extracts what it lacks."""
-    run = Run.open(path)
+    run = Run.open(path, places)
+    run.need_manifest()
     result, config = result_of(run), run.config
     config.device = "cpu"
     ready = load_dataset(config)

@@ -41,7 +41,7 @@ class Score:
     def units(self) -> str:
         """What was resampled, such as '10 groups'."""
         unit = next(iter(self.intervals.values()), None)
-        return f"{unit.units} {unit.unit}" if unit else ""
+        return unit.over() if unit else ""
 
 
 def names_of(kind: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
 
+TESTS = r"test\d*_corpus|candidates"  # in the column corpus of a challenge's manifest
 SHOWN = 20  # rows without an answer that are printed
 
 
@@ -50,11 +52,12 @@ class Submission:
 
 def submit(
     run: str | Path, output: str | Path = "submission.csv", *, manifest: str | Path | None = None,
-    progress: bool = False,
+    progress: bool = False, places: Sequence[str] = (),
 ) -> Submission:  # fmt: skip
     """Writes the run's label of every row, each exactly once, in the manifest's order.
 
-    The rows are those that a manifest declares as test, labelled or not, and no others. RunError
+    The rows are those that a manifest declares as test, labelled or not, and no others: by split,
+    and in a challenge by corpus, also where its unlabelled tests are in the pool. RunError
     where a challenge's manifest declares none, or where not one of them can be read.
 
     Args:
@@ -63,10 +66,11 @@ def submit(
         manifest: utterances to label, its test rows alone where its column split says test; None =
             those of the run's own manifest.
         progress: show a bar while features are extracted.
+        places: where the run's data are now, such as data.manifest=moved/table.csv.
     """
     import pandas as pd
 
-    opened = Run.open(run)
+    opened = Run.open(run, places)
     result = result_of(opened)
     check_run(run)
     if opened.config.task.kind == "affect":
@@ -77,7 +81,9 @@ def submit(
     table, notes = _rows(opened, manifest)
     predictor = load(run)
     config = predictor.model.config
-    if manifest is not None:
+    if manifest is None:
+        config.data = opened.config.data
+    else:
         config.data.manifest, config.data.audio_root = str(manifest), ""
     store = config.features.store if os.path.isdir(config.features.store) else None
     answers = predictor.predict(table, store=store, progress=progress)
@@ -111,11 +117,12 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
     """Returns the table to label, every row once, and which rows these are."""
     if path is not None:
         table = load_manifest(path, DataConfig(manifest=str(path))).table
-        rows = (table["split"] == "test").to_numpy()
+        rows = _is_test(table)
         notes = [_declared(str(path), table, rows)] if rows.any() else []
         rows = rows | (not rows.any())
     else:
         config = run.config
+        run.need_manifest()
         manifest: Manifest = load_manifest(config.data.manifest, config.data)
         run.bind_manifest(manifest.sha256)
         table = manifest.table
@@ -132,7 +139,7 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     import pandas as pd
 
     table = manifest.table
-    declared = (table["split"] == "test").to_numpy()
+    declared = _is_test(table)
     if declared.any():
         return declared, [_declared(manifest.path, table, declared)]
     roles = _roles(table)
@@ -153,6 +160,14 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
         f"the manifest declares no test rows: these are the {drawn.sum()} labelled rows that the "
         "run itself held out"
     ]
+
+
+def _is_test(table: Any) -> np.ndarray:
+    """Returns which rows (N,) are to be answered: a challenge's tests also when in its pool."""
+    rows = (table["split"] == "test").to_numpy()
+    if "corpus" in table:
+        rows = rows | table["corpus"].astype(str).str.fullmatch(TESTS).to_numpy(dtype=bool)
+    return rows
 
 
 def _declared(path: str, table: Any, rows: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..config.schema import Config, signature
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.manifest import Manifest
 from ..data.roles import Splits
-from ..errors import RunError
+from ..errors import RunError, writing
 from ..evaluation.html_report import write_report
 from ..evaluation.tensorboard import Tracker, open_tracker
 from ..files import read_json, write_json, write_table
@@ -24,11 +24,12 @@ from ..threads import limited_threads
 from ..training.fit import OnStep
 from .chain import mark_finished, refuse_other_features
 from .checkpoints import RECORD, RunRecorder
+from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .resumed import SCALING, refuse_other_sides
-from .run_dir import Run
+from .resumed import refuse_other_sides
+from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 
@@ -40,7 +41,7 @@ class RunResult:
     """What came of a run; everything else is in its folder."""
 
     path: Path
-    stopped: str  # max_rounds | no_change | all_labeled | gate
+    stopped: str  # max_rounds | no_change | converged | all_labeled | gate
     rounds: int  # finished rounds beside the warm start, rolled-back ones included
     best_round: int  # the round whose model ships; 0 = the warm start
     metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
@@ -56,6 +57,7 @@ class Ending:
     rounds: int  # finished ones beside the warm start
     stopped: str
     sentence: str
+    gains: Gains  # of what ships over the warm start
     notes: list[str] = field(default_factory=list)  # beside those of the inputs
     facts: dict[str, Any] = field(default_factory=dict)  # further entries of result.json
 
@@ -69,6 +71,7 @@ class RunFrame:
 
     def __init__(self, run: Run, ready: Prepared, progress: bool) -> None:
         self.run, self.ready, self.progress = run, ready, progress
+        self.shown = run.path / "tb"
 
     def record(self, config: Config) -> RunRecorder:
         """Writes who is who, opens what is shown, and returns what keeps the rounds."""
@@ -76,13 +79,12 @@ class RunFrame:
         self._write_splits()
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
         self.config = config
-        self.tracker = open_tracker(run.path / "tb", enabled=config.tracking)
+        self.tracker = open_tracker(self.shown, enabled=config.tracking)
         self.bars = RoundProgress(config, show=self.progress)
         table = ready.manifest.table
         self.recorder = RunRecorder(
             run, ready.dataset, config,
-            lambda state, record: show_round(self.tracker, ready.dataset, state, record, table),
-            ready.sha256,
+            lambda state, record: self._show(state, record, table), ready.sha256,
         )  # fmt: skip
         return self.recorder
 
@@ -100,16 +102,22 @@ class RunFrame:
             return
         write_table(path, table)
 
+    def _show(self, state: RoundState, record: dict, table: Any) -> None:
+        with writing(self.shown):
+            show_round(self.tracker, self.ready.dataset, state, record, table)
+
     def on_step(self, number: int) -> OnStep:
         """Returns the step callback of a round; -1 is pre-training."""
-        self.tracker.begin_round(number)
+        with writing(self.shown):
+            self.tracker.begin_round(number)
 
         def on_step(step: int, values: dict[str, float]) -> None:
             self.bars.step(number, step)
             named = {
                 k if k.startswith(("probe/", "lr")) else f"loss/{k}": v for k, v in values.items()
             }
-            self.tracker.step(step, named)
+            with writing(self.shown):
+                self.tracker.step(step, named)
 
         return on_step
 
@@ -117,7 +125,8 @@ class RunFrame:
         """Closes what is shown."""
         if hasattr(self, "recorder"):
             self.bars.close()
-            self.tracker.close()
+            with writing(self.shown):
+                self.tracker.close()
 
     def finish(self, ending: Ending) -> RunResult:
         """Writes the model, result.json and the report; returns the result."""
@@ -143,11 +152,14 @@ class RunFrame:
             "quarantined": len(ready.extraction.quarantine),
             "gold_rows": len(ready.dataset.gold),
             "pool_rows": len(ready.dataset.pool),
+            "group_kind": ready.dataset.group_kind,
             "warm_start": ending.start.metric,
             "final": final.metric,
+            "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
         }
         write_json(run.path / "result.json", result | ending.facts)
-        self.tracker.hparams(signature(self.config), _scores(metrics))
+        with writing(self.shown):
+            self.tracker.hparams(signature(self.config), _scores(metrics))
         write_report(run.path)
         mark_finished(run.path)
         return RunResult(
@@ -204,5 +216,8 @@ def run_frame(
             frame = RunFrame(run, ready, progress)
             try:
                 yield frame
-            finally:
-                frame.close()
+            except BaseException:
+                with suppress(Exception):  # what stopped the run is said, not what came of it
+                    frame.close()
+                raise
+            frame.close()

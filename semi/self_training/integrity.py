@@ -33,6 +33,7 @@ class Found:
     added: list[str] = field(default_factory=list)  # files that nothing reads
     notes: list[str] = field(default_factory=list)  # what was not checked, and why
     files: int = 0  # checked
+    unknown: bool = False  # nothing here has checksums
 
     def say(self, path: str | Path, words: str) -> None:
         """Adds what is wrong with a path, unless something is known to be."""
@@ -48,7 +49,7 @@ def check_run(path: str | Path) -> None:
     """Raises RunError unless a run is as it was written; says on stderr if nobody can tell."""
     found = inspect_run(Path(path))
     refuse(path, found.problems)
-    if not found.files and found.notes:
+    if found.unknown:
         print(f"semi: {path}: {OLD}", file=sys.stderr)
 
 
@@ -100,7 +101,9 @@ def inspect_run(path: Path) -> Found:
     whole = _record(path, found)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
     if whole is None and not found.wrong and not any(records.values()):
-        found.notes.append(f"{path}: {OLD}")
+        if records:
+            found.notes.append(f"{path}: {OLD}")
+            found.unknown = True
         return found
     if whole is None:
         found.say(path / RECORD, "is missing")

@@ -8,6 +8,7 @@ import pandas as pd
 from pseudo_label.pool import REASONS
 
 from ..training.dataset import Dataset
+from .confidence import round_confidence
 from .state import RoundState
 from .tasks import Task
 
@@ -41,6 +42,8 @@ def round_rows(
         "rule": np.full(len(rows), rule, dtype=object),
     }
     table |= task.columns(dataset, pseudo_labels, before.outputs)
+    if task.one_class:
+        table["confidence"] = round_confidence(dataset, state).cpu().numpy().round(6)
     return pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])
 
 

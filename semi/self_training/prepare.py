@@ -66,6 +66,7 @@ def prepare(
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
+        *raw.extraction.notes,
         *splits.notes,
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
@@ -98,19 +99,6 @@ def prepare(
     )  # fmt: skip
 
 
-def _scaling(
-    config: Config, manifest: Manifest, splits: Splits, raw: RawFeatures
-) -> Scaling | None:
-    """Returns the scaling that gold chooses, None where the settings name one."""
-    if config.features.standardize != "auto":
-        return None
-    ids, speakers = (manifest.table[k].to_numpy(dtype=object) for k in ("id", "speaker"))
-    return choose_scaling(
-        raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
-        config.seed,
-    )  # fmt: skip
-
-
 def digest(raw: RawFeatures) -> str:
     """Returns the SHA-256 of raw features: names, which rows have them, and every number."""
     sha256 = hashlib.sha256()
@@ -123,6 +111,19 @@ def digest(raw: RawFeatures) -> str:
         sha256.update(f"{name} {tuple(values.shape)}".encode())
         sha256.update(np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
+
+
+def _scaling(
+    config: Config, manifest: Manifest, splits: Splits, raw: RawFeatures
+) -> Scaling | None:
+    """Returns the scaling that gold chooses, None where the settings name one."""
+    if config.features.standardize != "auto":
+        return None
+    ids, speakers = (manifest.table[k].to_numpy(dtype=object) for k in ("id", "speaker"))
+    return choose_scaling(
+        raw.vectors or raw.frames, splits, ids.astype(str), speakers.tolist(), config.features,
+        config.seed,
+    )  # fmt: skip
 
 
 def _lacking(features: Any) -> list[str]:

@@ -8,8 +8,10 @@ from torch import Tensor
 from pseudo_label.reliability import risk_coverage
 
 from ..config.learning import LearningConfig
+from ..evaluation.metrics import name_groups
 from ..training.dataset import Dataset
 from ..training.teacher import Prediction, answer
+from .confidence import confidence_facts
 from .state import RoundState, shipped
 from .tasks import TASKS
 
@@ -50,17 +52,23 @@ def risk_curve(probs: np.ndarray, label: np.ndarray) -> list[dict]:
     return [{"coverage": float(coverage[i]), "risk": float(risk[i])} for i in at]
 
 
+def gold_among(dataset: Dataset, rows: Tensor) -> Tensor:
+    """Returns those of rows outside training whose label is known; only they can be scored."""
+    return rows[dataset.label[rows] >= 0]
+
+
 def measured_on(
     dataset: Dataset, state: RoundState, rows: Tensor, config: LearningConfig
 ) -> dict | None:
     """Returns metrics on gold rows outside training (test or dev), or None."""
-    rows = rows[dataset.label[rows] >= 0]
+    rows = gold_among(dataset, rows)
     prediction = shipped_prediction(dataset, state, rows)
     if prediction is None:
         return None
     affect = None if prediction.affect is None else prediction.affect.cpu().numpy()
     probs = prediction.probs.cpu().numpy()
-    return TASKS[config.task.kind].measured(dataset, rows, probs, affect)
+    metrics = TASKS[config.task.kind].measured(dataset, rows, probs, affect)
+    return name_groups(metrics, dataset.group_kind)
 
 
 def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, rule: str) -> dict:
@@ -83,7 +91,9 @@ def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, ru
         "alone": state.alone,
         "verdict": state.verdict,
         "gate": {"metric": config.rounds.metric, "value": state.metric, "se": state.se},
-        "metrics_oof": task.measured(dataset, dataset.gold, oof, values),
+        "metrics_oof": name_groups(
+            task.measured(dataset, dataset.gold, oof, values), dataset.group_kind
+        ),
         "metrics_dev": measured_on(dataset, state, dataset.dev, config),
         "metrics_test": measured_on(dataset, state, dataset.test, config),
         "calibration": state.outputs.voter.state_dict(),
@@ -95,4 +105,6 @@ def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, ru
     }
     if pseudo_labels is not None:
         record |= task.facts(dataset, pseudo_labels)
+        if task.one_class:
+            record["confidence"] = confidence_facts(dataset, state)
     return record

@@ -1,53 +1,12 @@
-"""What a begun run goes on with: what it decided holds, other settings and sides are refused."""
+"""Whether a begun run's rows stand on the sides that this version of semi draws."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from models.fusion.config import FusionConfig
-
-from ..config.recipes import GAUSSIAN, SETTLED
-from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError
-
-RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
-SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
-
-
-def taken_over(path: Path, config: Config) -> Config:
-    """Returns the config with what its autos decided when the run began, if they decided.
-
-    A student that the user names now is left: it is compared with the one the run began with.
-    """
-    begun = load_config(path / "config.yaml", elsewhere=True)
-    if config.features.standardize == "auto":
-        mode = begun.features.standardize
-        config = replace(config, features=replace(config.features, standardize=mode))
-    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
-    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
-    if config.recipe == "none" or own or not (path / RECIPE).is_file():
-        return config
-    taken = {name: getattr(begun.model, name) for name in SETTLED}
-    return replace(config, model=replace(config.model, **taken))
-
-
-def refuse_other_settings(path: Path, config: Config) -> None:
-    """Raises RunError naming the settings in which a begun run differs from the config given."""
-    before, now = signature(load_config(path / "config.yaml", elsewhere=True)), signature(config)
-    differences = [
-        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
-        more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
-        raise RunError(
-            f"{path} was begun with another configuration ({'; '.join(differences[:4])}{more}); "
-            "resume with the same settings, or choose another name=..."
-        )
 
 
 def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:

@@ -7,7 +7,7 @@ the gold rows it holds out stay unseen in every round; the last chain holds noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -20,6 +20,7 @@ from ..training.fit import OnStep
 from ..training.students import STUDENTS, learned_start
 from .gate import agreement, gate, judged, ships
 from .state import PseudoLabels, RoundState
+from .stopping import in_vain
 from .tasks import TASKS
 
 # (dataset, state of the teacher, config, coverage, number of the round) -> see `choose`
@@ -52,8 +53,7 @@ class Outcome:
 
     states: list[RoundState]
     final: RoundState
-    stopped: str
-    notes: list[str] = field(default_factory=list)
+    stopped: str  # a key of semi.self_training.stopping.STOPPED
 
 
 def targets_of(
@@ -147,16 +147,6 @@ def warm_start(
     return state
 
 
-def changed_share(now: PseudoLabels, before: PseudoLabels | None) -> float:
-    """Returns the share of the last chain's selection that is new, gone or relabelled."""
-    chosen = now.chosen[-1]
-    if before is None:
-        return 1.0
-    old = before.chosen[-1]
-    moved = (chosen ^ old) | (chosen & old & (now.label[-1] != before.label[-1]))
-    return float(moved.sum()) / max(1, int((chosen | old).sum()))
-
-
 def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
     """Returns the share of the pool asked for after `taken` accepted rounds."""
     steps = config.select.coverage
@@ -195,18 +185,19 @@ def run_rounds(
             recorder.save(state)
     on_round(state)
     states, current, best = [state], state, state
-    taken, halved, stopped = 0, False, "max_rounds"
+    taken, stopped = 0, "max_rounds"
+    refused: RoundState | None = None
     for number in range(1, config.rounds.max_rounds + 1):
         if not len(dataset.pool):
             stopped = "all_labeled"
             break
-        rate = coverage_at(config, taken, halved)
+        rate = coverage_at(config, taken, refused is not None)
         state = recorder.load(number) if recorder else None
         if state is None:
             pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
-            moved = changed_share(pseudo_labels, current.pseudo_labels)
-            if not pseudo_labels.chosen[-1].any() or moved < config.rounds.min_change:
-                stopped = "all_labeled" if pseudo_labels.chosen[-1].all() else "no_change"
+            vain = in_vain(pseudo_labels, current, refused, config.rounds.min_change)
+            if vain:
+                stopped = vain
                 break
             chosen = Chosen(pseudo_labels, target, rate)
             state = trained(dataset, config, learned, number, on_step(number), chosen)
@@ -221,8 +212,8 @@ def run_rounds(
             best = state if state.metric >= best.metric else best
             continue
         state.ensemble = None
-        if halved or not config.rounds.retry:
+        if refused is not None or not config.rounds.retry:
             stopped = "gate"
             break
-        halved = True
+        refused = state
     return Outcome(states, ships(states, config.rounds.keep), stopped)

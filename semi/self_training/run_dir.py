@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.fusion.config import FusionConfig
+
 from .. import files
 from ..checksums import RECORD, seal
-from ..config.schema import Config, load_config, save
-from ..errors import RunError, reading, writing
+from ..config.paths import absolute, check_places, found_again
+from ..config.recipes import GAUSSIAN, SETTLED
+from ..config.schema import Config, load_config, save, signature
+from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_json, write_table, write_tensors, write_text
 from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
-from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
+from .lock import lock_of, unlock
+
+RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
+SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
 
 __all__ = [
     "Run",
@@ -55,7 +64,7 @@ class Run:
     @classmethod
     def create(cls, config: Config, *, resume: bool = False) -> Run:
         """Returns the locked run of a config: a new one or, with `resume`, the one begun before."""
-        path = Path(config.runs_dir, config.name)
+        path, config = Path(config.runs_dir, config.name), absolute(config)
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; a run needs a folder there, so choose another name")
         begun = (path / "config.yaml").is_file()
@@ -65,8 +74,10 @@ class Run:
             )
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = _lock(path)
+            lock = lock_of(path)
         except OSError as error:
+            if is_full_disk(error) and error.errno != errno.EROFS:
+                raise RunError(os_sentence(error, path, "written")) from error
             raise RunError(
                 f"{path} cannot be written ({error.strerror}); set runs_dir to a folder where you "
                 "may write"
@@ -81,29 +92,36 @@ class Run:
                 )
             if begun:
                 check_run(path)
-                config = taken_over(path, config)
-                refuse_other_settings(path, config)
+                config = _taken_over(path, config)
+                _refuse_other(path, config)
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
             mark_begun(path)
         except BaseException:
-            _unlock(lock)
+            unlock(lock)
             raise
         run = cls(path, config, lock, resumed=begun)
         run._mend_metrics()
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
-        """Returns an existing run, to read."""
+    def open(cls, path: str | Path, places: Sequence[str] = ()) -> Run:
+        """Returns an existing run, to read.
+
+        Args:
+            path: its folder.
+            places: where its data are now, such as data.manifest=moved/table.csv.
+        """
         path = Path(path)
         if not (path / "config.yaml").is_file():
             there = "has no config.yaml" if path.is_dir() else "no such folder"
             others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
             hint = f"; runs there: {', '.join(others[:8])}" if others else ""
             raise RunError(f"{path} is not a run: {there}{hint}")
-        return cls(path, load_config(path / "config.yaml", elsewhere=True), resumed=True)
+        words = check_places(places)
+        config = load_config(path / "config.yaml", words, elsewhere=True)
+        return cls(path, found_again(config, path), resumed=True)
 
     @staticmethod
     def remove(path: str | Path) -> None:
@@ -113,11 +131,11 @@ class Run:
             return
         if not (path / "config.yaml").is_file():
             raise RunError(f"{path} is not a run (it has no config.yaml); it is not deleted")
-        lock = _lock(path)
+        lock = lock_of(path)
         try:
             shutil.rmtree(path)
         finally:
-            _unlock(lock)
+            unlock(lock)
 
     def __enter__(self) -> Run:
         return self
@@ -127,7 +145,7 @@ class Run:
 
     def close(self) -> None:
         """Lets other processes write here."""
-        _unlock(self._lock)
+        unlock(self._lock)
         self._lock = None
 
     def take_back(self) -> None:
@@ -157,6 +175,15 @@ class Run:
             return ""
         with reading(source, "the SHA-256 of a manifest", "bring it back from a copy"):
             return source.read_text(encoding="utf-8").strip()
+
+    def need_manifest(self) -> None:
+        """Raises RunError where the run's table of utterances is not where it was."""
+        manifest = self.config.data.manifest
+        if not Path(manifest).is_file():
+            raise RunError(
+                f"the table that {self.path} was trained on is gone: no file {manifest}; bring it "
+                "back, or name its new place with data.manifest=..."
+            )
 
     def bind_manifest(self, sha256: str) -> None:
         """Writes the manifest's hash down, or refuses to go on with another manifest."""
@@ -226,39 +253,39 @@ class Run:
         write_text(source, "".join(line + "\n" for line in kept))
 
 
-@contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Holds the lock of a run's folder for the block."""
-    lock = _lock(Path(path))
-    try:
-        yield
-    finally:
-        _unlock(lock)
-
-
 def _ours(path: Path) -> bool:
     return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
 
 
-def _lock(path: Path) -> int:
-    """Takes the folder's lock and returns its descriptor; the system frees it when we die."""
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock: two processes in one run are not refused there
-        return descriptor
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        who = f"process {holder}" if holder else "another process"
-        raise RunError(f"{path} is being written by {who}; wait for it or stop it") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+def _taken_over(path: Path, config: Config) -> Config:
+    """Returns the config with what its autos decided when the run began, if they decided.
+
+    A student that the user names now is left: it is compared with the one the run began with.
+    """
+    begun = load_config(path / "config.yaml", elsewhere=True)
+    if config.features.standardize == "auto":
+        mode = begun.features.standardize
+        config = replace(config, features=replace(config.features, standardize=mode))
+    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
+    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
+    if config.recipe == "none" or own or not (path / RECIPE).is_file():
+        return config
+    taken = {name: getattr(begun.model, name) for name in SETTLED}
+    return replace(config, model=replace(config.model, **taken))
 
 
-def _unlock(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+def _refuse_other(path: Path, config: Config) -> None:
+    """Raises RunError naming the settings in which a begun run differs from the config given."""
+    begun = absolute(load_config(path / "config.yaml", elsewhere=True))
+    before, now = signature(begun), signature(config)
+    differences = [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if differences:
+        more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise RunError(
+            f"{path} was begun with another configuration ({'; '.join(differences[:4])}{more}); "
+            "resume with the same settings, or choose another name=..."
+        )

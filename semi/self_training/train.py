@@ -6,13 +6,13 @@ import sys
 
 from ..config import schema as settings
 from ..config.recipes import resolved
-from ..evaluation.names import METRIC_NAMES
 from ..training.finetune.provenance import encoder_notes
 from ..training.rows import read_rows
+from .closing import gains_of, sentence_of
 from .final_student import last_student
 from .frame import Ending, RunFrame, RunResult, run_frame
 from .model_selection import select_model
-from .rounds import Outcome, run_rounds
+from .rounds import run_rounds
 
 
 def self_train(
@@ -41,14 +41,16 @@ def self_train(
         outcome = run_rounds(
             dataset, config, recorder=recorder, on_step=frame.on_step, on_round=frame.bars.round
         )
-        start, tried = outcome.states[0], len(outcome.states) - 1
-        sentence = sentence_of(outcome, config.rounds.metric)
+        start, final, student = outcome.states[0], outcome.final, ""
         if config.distill.final:
-            outcome, student = last_student(
+            taught, student = last_student(
                 dataset, config, outcome, recorder, frame.on_step, frame.bars.round
             )
-            sentence += f" {student}"
-        return frame.finish(Ending(start, outcome.final, tried, outcome.stopped, sentence))
+            final = taught.final
+        gains = gains_of(dataset, config, start, final)
+        sentence = f"{sentence_of(outcome, config.rounds.metric, gains)} {student}".rstrip()
+        tried = len(outcome.states) - 1
+        return frame.finish(Ending(start, final, tried, outcome.stopped, sentence, gains))
 
 
 def _settled(frame: RunFrame) -> settings.Config:
@@ -64,24 +66,3 @@ def _settled(frame: RunFrame) -> settings.Config:
         if frame.progress:
             print(sentence, file=sys.stderr, flush=True)
     return config
-
-
-def sentence_of(outcome: Outcome, metric: str) -> str:
-    """Returns the run's last line: what ships, against the warm start, on gold out-of-fold."""
-    start, final = outcome.states[0], outcome.final
-    name, tried = METRIC_NAMES[metric], len(outcome.states) - 1
-    accepted = sum(s.accepted for s in outcome.states[1:])
-    count = f"{accepted} of {tried} rounds accepted; stopped: {outcome.stopped}. "
-    scores = f"{name} {100 * final.metric:.1f} against {100 * start.metric:.1f}"
-    if final.number == 0:
-        return count + (
-            f"The warm start ships (out-of-fold {name} {100 * start.metric:.1f}): "
-            + ("no round was tried." if not tried else "no round did better on gold.")
-        )
-    within = " - within one standard error, so not a proven gain" if (
-        final.metric - start.metric < start.se
-    ) else ""  # fmt: skip
-    return count + (
-        f"Round {final.number} ships: out-of-fold {scores} of the warm start "
-        f"(standard error {100 * start.se:.1f}){within}."
-    )

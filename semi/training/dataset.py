@@ -29,6 +29,7 @@ class Dataset:
     fold: Tensor  # (n,) int64 out-of-fold part of each gold row
     group: np.ndarray  # (N,) speaker or other group of each row
     classes: list[str]
+    group_kind: str = ""  # what the groups are: speaker, session, dialogue or none; "" unknown
     external: Tensor | None = None  # (V, N, C) probabilities of voters from anywhere else
     affect: Tensor | None = None  # (N, 2) valence and arousal, NaN unknown; hidden ones for reports
     multi: Tensor | None = (
@@ -110,4 +111,5 @@ def build_dataset(ids, features, splits, classes: list[str], device: str) -> Dat
         fold=torch.from_numpy(np.asarray(splits.fold, dtype=np.int64)).to(device)[gold],
         group=np.asarray(splits.group, dtype=str),
         classes=list(classes),
+        group_kind=splits.group_kind,
     )

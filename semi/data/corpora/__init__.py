@@ -58,6 +58,7 @@ def corpus_manifest(
     `options` are the keywords of the corpus's reader, such as tags="strip" for kemdy20, and for
     every corpus add="other.csv", a manifest whose rows are put before these.
     """
+    name = next((known for known in CORPORA if _bare(known) == _bare(name)), name)
     if name not in CORPORA:
         known = ", ".join(sorted(CORPORA))
         raise ManifestError(
@@ -85,6 +86,11 @@ def corpus_manifest(
         table, note = join_manifest(table, add, name)
         notes = [*notes, note]
     return table, notes
+
+
+def _bare(name: str) -> str:
+    """Returns a corpus's name as compared: CREMA-D is cremad."""
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def corpus_options(name: str) -> dict[str, Any]:

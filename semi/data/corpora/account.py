@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
         notes.append(f"roles: {tally(Counter(sides))}" + f", {without} of none" * bool(without))
     else:
         notes.append("roles: the corpus gives no split, data.test_fraction holds a share out")
+    notes += _films(table)
     pointers = [path for path in used if _is_pointer(path)]
     if pointers:
         notes.append(
@@ -55,6 +57,22 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
     if kinds:
         notes.append(f"ignored beside them: {tally(kinds)}")
     return notes
+
+
+def _films(table: pd.DataFrame) -> list[str]:
+    """Returns a sentence on the utterances whose sound is in a film, if there are any."""
+    cells = table["audio"].tolist() if "audio" in table else []
+    files = [Path(cell) for cell in cells if isinstance(cell, str)]
+    films = [path.name for path in files if path.suffix.lower() in FILMS]
+    if not films:
+        return []
+    told = f"{len(films)} utterances have a film and no sound file; the film's sound is used"
+    if importlib.util.find_spec("av") is None:
+        told += (
+            ", which needs PyAV, not installed here: pip install 'semi-emotion[m4a]', or none of "
+            "them can be heard"
+        )
+    return [f"{told} ({examples(films)})"]
 
 
 def _named(tree: Tree, table: pd.DataFrame) -> set[Path]:

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
-from .emodb_audb import read_audb
+from .emodb_audb import TABLES, read_audb
 from .files import Tree
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ WOMEN = ("08", "09", "13", "14", "16")
 UTTERANCES = 535
 READ = (
     "ten sentences are read by all speakers: the same text stands on both sides of any speaker "
-    "split, so data.allow_leaks=[text] is needed"
+    "split (data.allow_leaks=[text] says that this is known)"
 )
 
 
@@ -53,7 +53,7 @@ def read_emodb(tree: Tree, *, ambiguous: str = "unlabelled") -> tuple[pd.DataFra
     """
     import pandas as pd
 
-    if tree.matching(r"db\.emotion.*\.csv"):
+    if tree.matching(TABLES):
         table, notes = read_audb(tree, ambiguous, SENTENCES, WOMEN)
         return table, [*notes, READ]
     files = [p for p in tree.files if p.suffix.lower() in SUFFIXES]

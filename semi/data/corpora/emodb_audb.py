@@ -8,15 +8,17 @@ test.gold_standard are an official split, speakers apart. zenodo.org/records/176
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
 from .account import summary
-from .files import Tree, examples, number, one_of, to_table
+from .files import Tree, examples, number, one_of, plain, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = r"db\.emotion.*\.(csv|parquet)"  # audb keeps either
 SPLIT = re.compile(r"\.(train|dev|test)\.", re.IGNORECASE)
 
 
@@ -29,15 +31,15 @@ def read_audb(
     that their table names.
     """
     one_of("ambiguous", ambiguous, ("unlabelled", "keep"))
-    files = _by_file(tree, r"db\.files\.csv")
+    files = _by_file(tree, r"db\.files\.(csv|parquet)")
     speakers = {
         _speaker(row.get("speaker", "")): row
-        for path, _ in tree.matching(r"db\.speakers?\.csv")
-        for row in tree.records(path)
+        for path, _ in tree.matching(r"db\.speakers?\.(csv|parquet)")
+        for row in _records(tree, path)
     }
     labels, doubtful, notes = _emotions(tree, ambiguous)
     records, silent = [], []
-    there, base = set(tree.files), tree.matching(r"db\.emotion.*\.csv")[0][0].parent
+    there, base = set(tree.files), tree.matching(TABLES)[0][0].parent
     for file in sorted({*files, *labels, *doubtful}):
         path = base / file
         if path not in there:
@@ -75,7 +77,7 @@ def _emotions(
     labels: dict[str, dict[str, Any]] = {}
     doubtful: dict[str, str] = {}
     notes = []
-    found = [path for path, _ in tree.matching(r"db\.emotion.*\.csv")]
+    found = [path for path, _ in tree.matching(TABLES)]
     for path in sorted(found, key=lambda p: ("gold_standard" not in p.name, p.name)):
         rows = _by_file(tree, re.escape(path.name))
         kind = SPLIT.search(path.name)
@@ -104,10 +106,27 @@ def _by_file(tree: Tree, name: str) -> dict[str, dict[str, str]]:
     """Returns {file: row} of the tables of that name."""
     rows: dict[str, dict[str, str]] = {}
     for path, _ in tree.matching(name):
-        for row in tree.records(path):
+        for row in _records(tree, path):
             if row.get("file"):
                 rows.setdefault(row["file"].removeprefix("./"), row)
     return rows
+
+
+def _records(tree: Tree, path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table of audformat, by header in lower case; the index is a column."""
+    if path.suffix.lower() == ".csv":
+        return tree.records(path)
+    import io
+
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(io.BytesIO(tree.data(path)))
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: not a readable Parquet file ({error})") from None
+    table = table.reset_index() if table.index.names != [None] else table
+    cells = table.astype(object).where(table.notna(), "")
+    return [{plain(str(k)): str(v) for k, v in row.items()} for row in cells.to_dict("records")]
 
 
 def _speaker(given: str) -> str:

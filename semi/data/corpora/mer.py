@@ -54,12 +54,13 @@ class Inputs:
 
 def read_mer(
     tree: Tree, *, text: str = "chinese", test_labels: str = "auto", pool: str = "yes",
-    frames: str = "", missing: str = "refuse",
+    tests: str = "held", frames: str = "", missing: str = "refuse",
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
     """Returns the table of training rows, tests, candidates and the label-free pool, and notes.
 
-    Column `corpus` says train_corpus, test1_corpus ..., candidates or pool; `split` holds tests and
-    candidates out, labelled or not, as semi submit answers them. MERTools fills in 'neutral' where
+    Column `corpus` says train_corpus, test1_corpus ..., candidates or pool, which is what semi
+    submit goes by; `split` holds tests and candidates out, labelled or not. `tests` pool lets the
+    unlabelled ones into the pool, as the challenges allow. MERTools fills in 'neutral' where
     a test has no labels: `test_labels` auto drops labels of a test that are all alike, keep and
     drop decide. Tests of which there is no file at all are refused, or dropped (`missing`).
     Features kept as one file a frame are stacked into the folder `frames`.
@@ -67,14 +68,15 @@ def read_mer(
     one_of("text", text, tuple(TEXTS))
     one_of("test_labels", test_labels, ("auto", "keep", "drop"))
     one_of("pool", pool, ("yes", "no"))
+    one_of("tests", tests, ("held", "pool"))
     one_of("missing", missing, ("refuse", "drop"))
     roles, notes = read_roles(tree, test_labels), []
-    sounds = media(tree, notes)
-    inputs = Inputs(sounds, transcripts(tree, text, notes), features(tree, frames, notes))
+    inputs = Inputs(media(tree), transcripts(tree, text, notes), features(tree, frames, notes))
     _declare(roles, inputs, tree, pool)
     notes += _without_inputs(roles, inputs, missing)
     spelling = Spelling(MER)
     records = _records(roles, inputs, spelling, "en" if text == "english" else "zh")
+    _set_sides(records, tests)
     if not records:
         raise ManifestError(
             f"{tree.folder}: no utterance has a sound, a transcript or features; give the folder "
@@ -84,6 +86,7 @@ def read_mer(
     notes = [_found(table), *roles.notes, *notes, *spelling.notes(), *_complete(table, inputs)]
     if not inputs.names:
         notes.append("no sound, transcript or features were found: the table holds labels alone")
+    notes += _waiting(table, tests)
     if not roles.held:
         notes.append(
             "no test and no candidates are declared: data.test_fraction holds a share out, and "
@@ -131,7 +134,6 @@ def _records(
     roles: Roles, inputs: Inputs, spelling: Spelling, language: str
 ) -> list[dict[str, Any]]:
     """Returns one record an utterance: training rows first, then tests, candidates and pool."""
-    side = {TRAIN: "train", POOL: "unlabeled"} if roles.held else {TRAIN: None, POOL: None}
     records = []
     for role in [r for r in (TRAIN, *roles.held, POOL) if r in roles.rows]:
         for name, row in roles.rows[role].items():
@@ -144,13 +146,43 @@ def _records(
                     "text": given.pop("text"),
                     "label": spelling.label(str(row.get("emo") or "")),
                     "valence": float("nan") if valence == NO_VALENCE else valence,
-                    "split": side.get(role, "test"),
+                    "split": None,
                     "language": language,
                     "corpus": role,
                     **given,
                 }
             )
     return records
+
+
+def _set_sides(records: list[dict[str, Any]], tests: str) -> None:
+    """Fills in the column split, in place; where no row is held out it stays empty everywhere."""
+    held = [
+        record["corpus"] not in (TRAIN, POOL) and (tests == "held" or record["label"] is not None)
+        for record in records
+    ]
+    if any(held):
+        for record, out in zip(records, held, strict=True):
+            train = record["corpus"] == TRAIN
+            record["split"] = "test" if out else "train" if train else "unlabeled"
+
+
+def _waiting(table: pd.DataFrame, tests: str) -> list[str]:
+    """Returns a sentence on the tests and candidates that nobody labelled, if there are any."""
+    pairs = zip(table["corpus"].tolist(), table["label"].tolist(), strict=True)
+    waiting = sum(corpus not in (TRAIN, POOL) and label is None for corpus, label in pairs)
+    if not waiting:
+        return []
+    told = f"{waiting} tests and candidates have no label; semi submit answers them"
+    if tests == "pool":
+        return [f"{told}, and until then they are in the pool (tests=pool)"]
+    pool = POOL in set(table["corpus"].tolist())
+    more = (
+        ""
+        if pool
+        else "; there is no other pool for the rounds: tests=pool lets them learn from these"
+    )
+    return [f"{told}, nothing is learned from them{more}"]
 
 
 def _found(table: pd.DataFrame) -> str:

@@ -6,7 +6,6 @@ features/<model>-UTT|_UTT|-FRA/<name>.npy. github.com/zeroQiaoba/MERTools
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -21,19 +20,9 @@ FEATURES = re.compile(r".+[-_](UTT|FRA)", re.IGNORECASE)
 TEXTS = {"chinese": ("chinese", "sentence", "text", "subtitle"), "english": ("english",)}
 
 
-def media(tree: Tree, notes: list[str]) -> dict[str, Path]:
+def media(tree: Tree) -> dict[str, Path]:
     """Returns {name: sound}, or the film where an utterance has no sound of its own."""
-    found = {path.stem: path for path in tree.stems((*SOUNDS, *FILMS)).values()}
-    films = [name for name, path in found.items() if path.suffix.lower() in FILMS]
-    if films:
-        told = f"{len(films)} utterances have a film and no sound file; the film's sound is used"
-        if importlib.util.find_spec("av") is None:
-            told += (
-                ", which needs PyAV, not installed here: pip install 'semi-emotion[m4a]', or none "
-                "of them can be heard"
-            )
-        notes.append(f"{told} ({examples(films)})")
-    return found
+    return {path.stem: path for path in tree.stems((*SOUNDS, *FILMS)).values()}
 
 
 def declared_tests(files: dict[str, Path], tree: Tree) -> dict[str, list[str]]:

@@ -74,21 +74,29 @@ class Roles:
             )
 
     def separate(self) -> None:
-        """Leaves every name in one role: what is to be answered is never learned from."""
-        seen: set[str] = set()
-        order = [*self.held, TRAIN]
-        for role in [r for r in order if r in self.rows]:
-            both = seen & set(self.rows[role])
-            self.rows[role] = {n: row for n, row in self.rows[role].items() if n not in both}
-            if both and role == TRAIN:
-                shown = examples(sorted(both))
-                self.notes.append(
-                    f"{len(both)} names stand in {TRAIN} and among the tests or candidates: they "
-                    f"are held out, and their labels are not learned from ({shown})"
-                )
-            elif both and role != CANDIDATES:  # the tests are among the candidates by design
-                self.notes.append(f"{len(both)} names of {role} stand in another test too")
-            seen |= set(self.rows[role])
+        """Leaves every name in one role: what is to be answered is never learned from.
+
+        Of two tests the one that gives a label counts, else the first: MERTools makes one test of
+        all that is unlabelled, of which the challenge later names parts.
+        """
+        owner: dict[str, str] = {}
+        learned = []
+        for role in [r for r in (*self.held, TRAIN) if r in self.rows]:
+            for name, row in list(self.rows[role].items()):
+                first = owner.get(name)
+                if first is None:
+                    owner[name] = role
+                elif role.startswith("test") and row.get("emo") and not self.rows[first][name]:
+                    del self.rows[first][name]
+                    owner[name] = role
+                else:
+                    del self.rows[role][name]
+                    learned += [name] * (role == TRAIN)
+        if learned:
+            self.notes.append(
+                f"{len(learned)} names stand in {TRAIN} and among the tests or candidates: they "
+                f"are held out, and their labels are not learned from ({examples(learned)})"
+            )
 
 
 def read_roles(tree: Tree, test_labels: str) -> Roles:

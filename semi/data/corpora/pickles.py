@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import ManifestError
 
+LARGEST = 1 << 30  # bytes unpacked; MER2025's 27,369 labels take 2 MB
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
 NUMPY += ("numpy._core.numeric", "numpy")
 
@@ -101,6 +102,12 @@ def read_npz(path: Path) -> dict[str, Any]:
     out = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > LARGEST:
+                raise ManifestError(
+                    f"{path.name}: it unpacks to {size / 1e9:.1f} GB, more than any file of "
+                    "labels; nothing of it was read"
+                )
             for member in archive.namelist():
                 out[member.removesuffix(".npy")] = _read_npy(archive.read(member))
     except pickle.UnpicklingError as error:
@@ -109,7 +116,7 @@ def read_npz(path: Path) -> dict[str, Any]:
             f"numbers ({error}); nothing in it was run. Save the labels as a CSV with the columns "
             "name, discrete"
         ) from None
-    except OSError:
+    except (OSError, ManifestError):
         raise
     except Exception as error:  # a damaged file can break off anywhere
         raise ManifestError(f"{path.name}: not a readable .npz file ({error})") from None

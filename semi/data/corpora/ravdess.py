@@ -21,8 +21,8 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "s
 STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 CHANNELS = ("speech", "song")
 READ = (
-    "two sentences are said by all: the same text stands on both sides of any split, so "
-    "data.allow_leaks=[text] is needed"
+    "two sentences are said by all: the same text stands on both sides of any split "
+    "(data.allow_leaks=[text] says that this is known)"
 )
 
 

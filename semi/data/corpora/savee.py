@@ -50,12 +50,6 @@ def read_savee(tree: Tree) -> tuple[pd.DataFrame, list[str]]:
         ]
     )
     notes = [summary(table)]
-    films = [path.name for path in found.values() if path.suffix.lower() in FILMS]
-    if films:
-        notes.append(
-            f"{len(films)} utterances have a film and no sound file; its sound is used, with the "
-            f"extra m4a (PyAV) ({examples(films)})"
-        )
     if strange:
         notes.append(
             f"{len(strange)} sounds or films do not follow the naming and are left out "

@@ -58,9 +58,13 @@ def read(path: Path, root: Path) -> Table | None:
     Raises ManifestError for a folder that is none of FORMATS, saying what was found in it.
     """
     try:
-        for form in FORMATS.values():
+        for kind, form in FORMATS.items():
             if path.exists() and form.recognises(path):
-                return form.read(path, root)
+                table = form.read(path, root)
+                table.kind = kind
+                named = {row for row, *_ in table.faults if row is not None}
+                table.refused = len(named - set(table.rows))
+                return table
         if path.is_dir():
             raise ManifestError(_unknown_folder(path))
     except OSError as error:
@@ -99,7 +103,7 @@ def digest(path: Path, table: Table) -> str:
 
 def _unknown_folder(path: Path) -> str:
     """Returns the sentence on a folder that no format recognises: what it holds, what is read."""
-    files = walk(path)
+    files = list(walk(path))
     tables = [p.relative_to(path) for p in files if p.suffix.lower() in TABLES]
     kinds: dict[str, int] = {}
     for file in files:

@@ -10,8 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..notes import counted
 from ..tables import Table
-from .cells import distinct, header, is_sound, many, plain_table, put, rename, seconds, some
+from .cells import (
+    damaged,
+    distinct,
+    header,
+    is_sound,
+    plain_table,
+    put,
+    rename,
+    seconds,
+    some,
+    to_table,
+)
 
 INDEX = ["file", "start", "end"]
 NAMES = {"transcription": "text", "duration": "seconds"}
@@ -22,13 +34,13 @@ def recognises(path: Path) -> bool:
     """Says whether `path` is a database's folder, or a table whose index is audformat's own."""
     if path.is_dir():
         return bool((path / "db.yaml").is_file() and _tables(path))
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         names = header(path)
-    elif path.suffix.lower() == ".parquet" and (path.parent / "db.yaml").is_file():
-        return path.name.startswith("db.")
+    elif path.suffix.lower() == ".parquet":
+        names = _parquet_names(path)
     else:
         return False
-    return names[:3] == INDEX or (path.name.startswith("db.") and names[:1] == ["file"])
+    return set(INDEX) <= set(names) or (path.name.startswith("db.") and names[:1] == ["file"])
 
 
 def read(path: Path, root: Path) -> Table:
@@ -38,7 +50,7 @@ def read(path: Path, root: Path) -> Table:
     """
     if path.is_file():
         table = _read_one(path, _schemes(path.parent, path.stem.removeprefix("db.")))
-        table.notes.insert(0, f"read as an audformat table: {many(len(table.rows), 'row')}")
+        table.notes.insert(0, f"read as an audformat table: {counted(len(table.rows), 'row')}")
         return _with_ids(table)
     tables = _tables(path)
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}
@@ -70,6 +82,30 @@ def _tables(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _parquet_names(path: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return []  # read as any Parquet file, and refused there
+
+
+def _rows(path: Path) -> Table:
+    """Returns a table's file as it stands; pandas keeps an index of Parquet as plain columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix.lower() != ".parquet":
+        return plain_table(path)
+    try:
+        records = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(path, "Parquet file", error) from None
+    return to_table(records, range(2, len(records) + 2))
+
+
 def _header(folder: Path) -> dict[str, Any]:
     import yaml
 
@@ -78,21 +114,27 @@ def _header(folder: Path) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())[:120]
         raise ManifestError(f"{file}: not readable YAML ({detail}); export it once more") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _at(content: Any, *keys: Any) -> dict:
+    """Returns the mapping at these keys of a header, {} where there is none."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
 
 
 def _schemes(folder: Path, table: str) -> dict[str, dict]:
     """Returns {column: {code: name}} where the header spells out codes, such as those of texts."""
     content = _header(folder)
-    schemes = content.get("schemes") or {}
-    columns = ((content.get("tables") or {}).get(table) or {}).get("columns") or {}
     found = {}
-    for column, settings in columns.items():
-        labels = (schemes.get((settings or {}).get("scheme_id")) or {}).get("labels")
-        if isinstance(labels, dict) and labels and all(isinstance(v, str) for v in labels.values()):
+    for column, settings in _at(content, "tables", table, "columns").items():
+        scheme = settings.get("scheme_id") if isinstance(settings, dict) else None
+        labels = _at(content, "schemes", scheme, "labels")
+        if labels and all(isinstance(name, str) for name in labels.values()):
             found[column] = {str(code): name for code, name in labels.items()}
     return found
 
@@ -102,9 +144,8 @@ def _splits(folder: Path, tables: list[str]) -> dict[str, str]:
     content = _header(folder)
     out = {}
     for name in tables:
-        settings = (content.get("tables") or {}).get(name) or {}
-        split = settings.get("split_id")
-        kind = ((content.get("splits") or {}).get(split) or {}).get("type")
+        split = _at(content, "tables", name).get("split_id")
+        kind = _at(content, "splits", split).get("type")
         if split is not None:
             out[name] = str(kind if kind in ("train", "dev", "test") else split)
     return out
@@ -127,7 +168,7 @@ def _chosen(path: Path, main: dict[str, Table], splits: dict[str, str]) -> list[
 
 def _read_one(file: Path, schemes: dict[str, dict]) -> Table:
     """Returns one table with times in seconds and codes spelled out."""
-    table = plain_table(file)
+    table = _rows(file)
     for column in (*INDEX[1:], "duration"):
         if column in table.frame:
             put(table, column, [seconds(cell) for cell in table.frame[column].tolist()])
@@ -182,7 +223,7 @@ def _with_ids(table: Table) -> Table:
     files = [str(f).replace("\\", "/") for f in frame["file"].tolist()]
     stems = [f.rsplit(".", 1)[0] if is_sound(f) else f for f in files]
     spans = [""] * len(frame)
-    if "start" in frame:
+    if "start" in frame and "end" in frame:
         spans = [
             f"_{a or 0}-{b or 'end'}" for a, b in zip(frame["start"], frame["end"], strict=True)
         ]

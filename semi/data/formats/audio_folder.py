@@ -7,11 +7,13 @@ each split's folder; `file_name` (or `*_file_name`) is relative to the metadata 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from ..checks import SPLIT_ALIASES
+from ..notes import counted
 from ..tables import Fault, Table
-from .cells import head, header, is_sound, many, plain_table, some, to_table, walk
+from .cells import head, header, is_sound, plain_table, some, to_table, walk
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 
@@ -25,7 +27,7 @@ def read(path: Path, root: Path) -> Table:
     """Returns the rows of all metadata files; the split is that of a folder train/, test/ ..."""
     records: list[dict] = []
     faults: list[Fault] = []
-    notes, counted, rows = [], [], []
+    notes, parts, rows = [], [], []
     files = [file for file in _metadata(path) if _file_column(_columns(file))]
     for file in files:
         table = plain_table(file)
@@ -34,17 +36,19 @@ def read(path: Path, root: Path) -> Table:
         faults += table.faults
         notes += table.notes
         for record in table.frame.to_dict("records"):
-            name = record.pop(column, None)
-            sound = file.parent / str(name).replace("\\", "/") if name else None
-            inside = sound.relative_to(path).parts[:-1] if sound else ()
+            name = str(record.pop(column, None) or "").replace("\\", "/")
+            sound = os.path.abspath(file.parent / name) if name else None
+            inside = [] if os.path.isabs(name) else name.split("/")[:-1]
+            inside += file.parent.relative_to(path).parts
             split = next((p for p in inside if p.lower() in SPLIT_ALIASES), None)
-            row = {"audio": str(sound.absolute()) if sound else None, **record}
+            row = {"audio": sound, **record}
             if split is not None and "split" not in record:
                 row["split"] = split
             records.append(row)
         rows += table.rows if len(files) == 1 else range(first + 1, len(records) + 1)
-        counted.append(f"{file.relative_to(path).as_posix()} ({many(len(records) - first, 'row')})")
-    notes.insert(0, f"read as an AudioFolder: {', '.join(counted)}")
+        count = counted(len(records) - first, "row")
+        parts.append(f"{file.relative_to(path).as_posix()} ({count})")
+    notes.insert(0, f"read as an AudioFolder: {', '.join(parts)}")
     if len(files) > 1:
         notes.append("rows are numbered from 1 through the metadata files in this order")
     named = {row["audio"] for row in records}
@@ -53,7 +57,7 @@ def read(path: Path, root: Path) -> Table:
     ]
     if unnamed:
         notes.append(
-            f"left out, named by no metadata: {many(len(unnamed), 'sound')} ({some(unnamed)})"
+            f"left out, named by no metadata: {counted(len(unnamed), 'sound')} ({some(unnamed)})"
         )
     return to_table(records, rows, notes, faults)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from .. import headers
+from ..missing import MISSING
 from ..tables import Fault, Table, read_table
+from ..times import seconds_of
 
-SOUNDS = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".m4a", ".aac"),
-    *(".webm", ".wma", ".mp4"),
-)
+SOUNDS = (*headers.SOUNDS, ".oga", ".aif", ".webm")
 TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
 HEAD = 1 << 16  # bytes that are looked at before a file is read
 
@@ -49,7 +49,7 @@ def to_table(
     """Returns the records as a Table: a column for every key, in the order in which they appear."""
     import pandas as pd
 
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = list(dict.fromkeys(name for record in records for name in record)) or ["id"]
     columns = {name: [text(record.get(name)) for record in records] for name in names}
     frame = pd.DataFrame(columns, dtype=object, columns=names, index=range(len(records)))
     return Table(frame, list(rows), notes=list(notes), faults=list(faults))
@@ -66,18 +66,12 @@ def text(value: Any) -> Any:
     return str(value)
 
 
-def seconds(value: Any) -> Any:
-    """Returns a pandas duration ('0 days 00:00:01.500000') as seconds, anything else as it is."""
-    import pandas as pd
-
-    if value is None or (isinstance(value, str) and value.strip() in ("", "NaT")):
-        return None
-    if isinstance(value, str) and ("day" in value or value.count(":") == 2):
-        try:
-            return text(pd.Timedelta(value).total_seconds())
-        except ValueError:
-            return value
-    return value
+def seconds(cell: Any) -> Any:
+    """Returns a duration such as '0 days 00:00:01.5' in seconds, None for NaT, else the cell."""
+    if not isinstance(cell, str):
+        return cell
+    found = seconds_of(cell.strip())
+    return None if cell.strip() in MISSING else cell if found is None else text(found)
 
 
 def put(table: Table, column: str, cells: Sequence[Any]) -> None:
@@ -111,9 +105,9 @@ def is_sound(name: str | Path) -> bool:
     return os.path.splitext(str(name))[1].lower() in SOUNDS
 
 
-def walk(folder: Path) -> list[Path]:
-    """Returns all files beneath `folder`, by name; hidden ones and __MACOSX are passed over."""
-    found, seen = [], set()
+def walk(folder: Path) -> Iterator[Path]:
+    """Yields all files beneath `folder`, by name; hidden ones and __MACOSX are passed over."""
+    seen = set()
     for where, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:  # a link to a folder above itself
@@ -121,13 +115,7 @@ def walk(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if f[0] != "." and f.lower() != "__macosx")
-        found += [Path(where, name) for name in sorted(names) if name[0] != "."]
-    return found
-
-
-def many(count: int, noun: str) -> str:
-    """Returns "1 row" or "2 rows"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        yield from (Path(where, name) for name in sorted(names) if name[0] != ".")
 
 
 def some(names: Iterable[Any], count: int = 3) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..corpora.emotions import SPELLINGS
+from ..notes import counted
 from ..tables import Table
-from .cells import TABLES, distinct, is_sound, many, nfc, some, to_table, walk
+from .cells import TABLES, distinct, is_sound, nfc, some, to_table, walk
 
 # Names of folders that say who or when, not which emotion: Actor_01, Session1, spk12.
 NOT_A_CLASS = re.compile(
@@ -62,8 +63,9 @@ def read(path: Path, root: Path) -> Table:
         counts = Counter(split or "no split" for split in splits)
         notes.append("splits by folder: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     other = [file for file in files if not is_sound(file)]
+    other.sort(key=lambda file: file.suffix.lower() not in TABLES)  # a table may be meant
     if other:
-        notes.append(f"ignored, being no sound: {many(len(other), 'file')} ({some(other)})")
+        notes.append(f"ignored, being no sound: {counted(len(other), 'file')} ({some(other)})")
     return to_table(records, range(1, len(records) + 1), notes)
 
 
@@ -91,7 +93,7 @@ def _class_level(
     several = [i for i, column in enumerate(names) if len(column) > 1]
     several = several or [i for i, column in enumerate(names) if column[0].lower() in EMOTIONS]
     if not several:
-        count = many(len(sounds), "sound")
+        count = counted(len(sounds), "sound")
         return None, [f"read as a folder of {count} without class folders: no row has a label"]
     level = several[0]
     if len(several) > 1:
@@ -109,12 +111,11 @@ def _class_level(
             f"classes; {remedy}"
         )
     notes = [
-        f"read as class folders: {many(len(sounds), 'sound')}, labels {some(names[level], 12)}"
+        f"read as class folders: {counted(len(sounds), 'sound')}, labels {some(names[level], 12)}"
     ]
     if max(depths) > 1:
         notes.append("the folders above or below the class are carried along in the column folder")
     if len(labelled) < len(parts):
-        notes.append(
-            f"without a label, outside class folders: {many(len(parts) - len(labelled), 'sound')}"
-        )
+        count = counted(len(parts) - len(labelled), "sound")
+        notes.append(f"without a label, outside class folders: {count}")
     return level, notes

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..notes import counted
 from ..tables import Fault, Table
-from .cells import damaged, many, text
+from .cells import damaged, text
 
 TIMES = ("start", "end", "seconds", "duration", "offset")
 SUFFIXES = (".xlsx", ".xlsm")
@@ -27,13 +28,15 @@ def read(path: Path, root: Path) -> Table:
         raise ManifestError(f"{path.name}: no sheet holds a header and a row beneath it")
     name = next(iter(sheets))
     lines = sheets[name]
-    notes = [f"read as an Excel workbook: sheet '{name}', {many(len(lines) - 1, 'row')}"]
+    notes = [f"read as an Excel workbook: sheet '{name}', {counted(len(lines) - 1, 'row')}"]
     if len(sheets) > 1:
         others = ", ".join(f"'{other}'" for other in list(sheets)[1:6])
         notes.append(
             f"{len(sheets)} sheets hold rows; not read: {others}; move the one that is meant first"
         )
-    return _table(lines, notes)
+    table = _table(lines, notes)
+    table.faults += _formulas(path, name, lines)
+    return table
 
 
 def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
@@ -58,8 +61,32 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
     out = {}
     for name, frame in frames.items():
         lines = [(i, row) for i, row in enumerate(frame.to_numpy(dtype=object).tolist(), 1)]
-        out[str(name)] = [(i, row) for i, row in lines if any(_cell(c, "") for c in row)]
+        out[str(name)] = [(i, row) for i, row in lines if any(_is_filled(cell) for cell in row)]
     return out
+
+
+def _is_filled(cell: Any) -> bool:
+    return bool(str(_cell(cell, "") or "").strip())
+
+
+def _formulas(path: Path, sheet: str, lines: list[tuple[int, list[Any]]]) -> list[Fault]:
+    """Returns a fault for every formula whose value was never stored: it would read as empty."""
+    import openpyxl  # pyright: ignore[reportMissingModuleSource]
+
+    remedy = "open the workbook in Excel or LibreOffice and save it, so that values are stored"
+    values, names = dict(lines), lines[0][1]
+    book = openpyxl.load_workbook(path, read_only=True)
+    try:
+        return [
+            (number, str(names[at]), str(cell.value), "a formula without its value", remedy)
+            for number, row in enumerate(book[sheet].iter_rows(), 1)
+            for at, cell in enumerate(row)
+            if cell.data_type == "f"
+            and at < len(values.get(number, []))
+            and not _is_filled(values[number][at])
+        ]
+    finally:
+        book.close()
 
 
 def _table(lines: list[tuple[int, list[Any]]], notes: list[str]) -> Table:

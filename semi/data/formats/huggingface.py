@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ManifestError
 from ..tables import Fault
-from .cells import distinct, some, text
+from .cells import distinct, some, text, to_table
 from .sound_cache import cache_folder, keep, wav
 
 if TYPE_CHECKING:
@@ -36,11 +37,16 @@ def from_dataset(dataset: Any) -> pd.DataFrame:
 
     Sounds are not decoded: their bytes are written once to the user's cache folder, and the column
     audio holds the paths. The splits of a DatasetDict become the column split. Write it with
-    `semi.data.manifest.write_manifest`.
+    `semi.data.manifest.write_manifest`. Raises ManifestError for anything else, and for numbers
+    beyond a ClassLabel's names.
     """
     parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
     found = Rows()
     for split, part in parts.items():
+        if not hasattr(part, "features") or not hasattr(part, "with_format"):
+            raise ManifestError(
+                f"from_dataset takes a datasets.Dataset or DatasetDict, got {type(part).__name__}"
+            )
         features = part.features.to_dict() if part.features is not None else {}
         batches = part.with_format("arrow").iter(batch_size=BATCH)
         rows = read_rows((batch.to_pylist() for batch in batches), features)
@@ -209,9 +215,6 @@ def _name_audio(records: list[dict[str, Any]], sounds: list[str]) -> None:
 
 
 def _frame(rows: Rows) -> pd.DataFrame:
-    from ...errors import ManifestError
-    from .cells import to_table
-
     if rows.faults:
         row, column, value, reason, remedy = rows.faults[0]
         raise ManifestError(

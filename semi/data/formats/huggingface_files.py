@@ -13,8 +13,9 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
+from ..notes import counted
 from ..tables import Fault, Table
-from .cells import damaged, many, some, to_table, walk
+from .cells import damaged, some, to_table, walk
 from .huggingface import BATCH, give_ids, moved, read_rows
 
 NUMBERED = re.compile(r".*-\d{5}-of-(?P<of>\d{5})(-[0-9a-f]+)?\.parquet")
@@ -50,7 +51,7 @@ def read(path: Path, root: Path) -> Table:
         if len(shards) > 1
         else ""
     )
-    notes.insert(0, f"read as a Hugging Face dataset{of}: {many(len(records), 'row')}")
+    notes.insert(0, f"read as a Hugging Face dataset{of}: {counted(len(records), 'row')}")
     if path.is_dir():
         notes += _missing(shards)
         left = [f.name for f in walk(path) if f.suffix.lower() == ".parquet" and f not in shards]
@@ -128,9 +129,13 @@ def _is_dataset(path: Path) -> bool:
 
 
 def _features(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return features_of(pq.read_schema(path).metadata)
+    try:
+        return features_of(pq.read_schema(path).metadata)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, "Parquet file", error) from None
 
 
 def features_of(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:

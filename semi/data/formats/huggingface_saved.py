@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..notes import counted
 from ..tables import Fault, Table
-from .cells import damaged, many, to_table
+from .cells import damaged, to_table
 from .huggingface import BATCH, give_ids, moved, read_rows
 from .huggingface_files import features_of
 
@@ -43,7 +44,9 @@ def read(path: Path, root: Path) -> Table:
         notes += [note for note in rows.notes if note not in notes]
     give_ids(records)
     named = f", splits {', '.join(parts)}" if "" not in parts else ""
-    notes.insert(0, f"read as a Hugging Face dataset on disk: {many(len(records), 'row')}{named}")
+    notes.insert(
+        0, f"read as a Hugging Face dataset on disk: {counted(len(records), 'row')}{named}"
+    )
     return to_table(records, range(1, len(records) + 1), notes, faults)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
+from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import many, some, to_table
+from .cells import some, to_table
 
 BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the first counts
     "text": "text",
@@ -34,12 +35,15 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path, root: Path) -> Table:
     """Returns a row for every segment, or for every recording where there are no segments."""
-    folders = _folders(path)
+    folders, left = _of_splits(path, _folders(path))
     notes, records, rows = [], [], []
     faults: list[Fault] = []
     for folder in folders:
         first, told = len(records), []
-        got = _read_folder(folder, root, told, faults)
+        found: list[Fault] = []
+        got = _read_folder(folder, root, told, found)
+        prefix = f"{folder.name}/" if len(folders) > 1 else ""
+        faults += [(f[0], f"{prefix}{f[1]}", f[2], f[3], f[4]) for f in found]
         split = _split(folder.name) if len(folders) > 1 else None
         for number, record in got:
             if split:
@@ -47,11 +51,12 @@ def read(path: Path, root: Path) -> Table:
             records.append(record)
             rows.append(number if len(folders) == 1 else len(records))
         kind = "segment" if (folder / "segments").is_file() else "recording"
-        name = f"{folder.name}/" if len(folders) > 1 else ""
-        notes.append(f"read as a Kaldi data folder: {name}{many(len(records) - first, kind)}")
+        notes.append(f"read as a Kaldi data folder: {prefix}{counted(len(records) - first, kind)}")
         notes += told
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
+    if left:
+        notes.append(f"folders left out, named after no split: {some(left)}")
     return to_table(records, rows, notes, faults)
 
 
@@ -62,7 +67,23 @@ def _folders(path: Path) -> list[Path]:
         return []
     if (path / "wav.scp").is_file():
         return [path]
-    return [p for p in sorted(path.iterdir()) if (p / "wav.scp").is_file() and _split(p.name)]
+    return [p for p in sorted(path.iterdir()) if (p / "wav.scp").is_file()]
+
+
+def _of_splits(path: Path, folders: list[Path]) -> tuple[list[Path], list[str]]:
+    """Returns the folders to read and the names of those left out, named after no split.
+
+    Raises ManifestError where `path` holds several and none is named after one.
+    """
+    if path.name == "wav.scp" or folders == [path]:
+        return folders, []
+    named = [folder for folder in folders if _split(folder.name)]
+    if not named:
+        raise ManifestError(
+            f"{path}: none of its Kaldi data folders ({some(f.name for f in folders)}) is named "
+            f"after a split; give one, data.manifest='{folders[0]}'"
+        )
+    return named, [folder.name for folder in folders if folder not in named]
 
 
 def _split(name: str) -> str | None:
@@ -100,7 +121,7 @@ def _read_folder(
             record[column] = cells.get(record["id"])
         extra = [name for name in cells if name not in wanted]
         if extra:
-            count = many(len(extra), "line")
+            count = counted(len(extra), "line")
             notes.append(f"left out of {file}, naming no utterance: {count} ({some(extra)})")
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")

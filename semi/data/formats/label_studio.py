@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..tables import Fault, Table
-from .cells import head, header, many, to_table
+from ..notes import counted
+from ..tables import Fault, Table, decode
+from .cells import HEAD, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
@@ -28,12 +29,17 @@ def recognises(path: Path) -> bool:
         return False
     if path.suffix.lower() in (".csv", ".tsv"):
         return {"annotator", "annotation_id", "lead_time"} <= set(header(path))
-    return path.suffix.lower() == ".json" and _kind(head(path)) is not None
+    return path.suffix.lower() == ".json" and _kind(path) is not None
 
 
-def _kind(start: str) -> str | None:
+def _kind(path: Path) -> str | None:
+    start = head(path)
     if not re.match(r"\s*[\[{]", start):
         return None
+    if re.search(r'^\s*\[\s*{("id"\s*:\s*\d+\s*,)?\s*"data"\s*:\s*{', start):
+        return "JSON"  # also before anybody annotated
+    if '"data"' in start and len(start) > HEAD // 2:  # the texts in front may be long
+        start = decode(path.read_bytes(), path.name)[0]
     if re.search(r'"(annotations|completions)"\s*:\s*\[', start) and re.search(
         r'"data"\s*:\s*{', start
     ):
@@ -49,7 +55,7 @@ def read(path: Path, root: Path) -> Table:
     """
     faults: list[Fault] = []
     if path.suffix.lower() == ".json":
-        kind = _kind(head(path)) or "JSON"
+        kind = _kind(path) or "JSON"
         tasks = tasks_of_json(path, faults) if kind == "JSON" else tasks_of_records(path, faults)
     else:
         kind, tasks = "CSV", tasks_of_records(path, faults)
@@ -57,33 +63,50 @@ def read(path: Path, root: Path) -> Table:
     records, rows = [], []
     for task in tasks:
         shared = _shared(task, root, faults)
-        if shared is None:
-            continue  # its sound is not here, which is a fault
-        spans = sorted({span for answer in task.answers for span in answer.spans})
-        for number, span in enumerate(spans or [None], 1):
-            values: dict[str, list[Any]] = {}
-            for answer in task.answers:
-                here = answer.spans.get(span, {}) if span else {}
-                if span and not here:
-                    continue  # another annotator's span
-                for name, value in {**answer.whole, **here}.items():
-                    values.setdefault(name, []).append(value)
-            record = {"id": task.id, **shared}
-            if span:
-                record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
-            records.append({**record, **_cells(values, label, record)})
-            rows.append(task.row)
-    several = sum(len(task.answers) > 1 for task in tasks)
-    given = [answer.whole.get(label or "") for task in tasks for answer in task.answers]
-    multi = sum(isinstance(choices, list) and len(choices) > 1 for choices in given)
-    what = [many(len(tasks), "task")]
-    what += [many(len(records), "row")] if len(records) != len(tasks) else []
-    what += [f"{several} with several annotators, whose answers are votes"] if several else []
-    what += [f"{multi} with several labels"] if multi else []
-    unlabelled = sum(not task.answers for task in tasks)
-    what += [f"{unlabelled} skipped or not annotated, without a label"] if unlabelled else []
-    notes.insert(0, f"read as a Label Studio export ({kind}): {', '.join(what)}")
+        if shared is not None:  # else its sound is not here, which is a fault
+            found = _records(task, shared, label)
+            records += found
+            rows += [task.row] * len(found)
+    if records and not any({"audio", "text"} & set(record) for record in records):
+        notes.append("no task names a sound or a text")
+    told = ", ".join(_counts(tasks, records, label))
+    notes.insert(0, f"read as a Label Studio export ({kind}): {told}")
     return to_table(records, rows, notes, faults)
+
+
+def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
+    """Returns a record for every labelled span of a task, or one where there are none."""
+    records = []
+    spans = sorted({span for answer in task.answers for span in answer.spans})
+    for number, span in enumerate(spans or [None], 1):
+        values: dict[str, list[Any]] = {}
+        for answer in task.answers:
+            here = answer.spans.get(span, {}) if span else {}
+            if span and not here:
+                continue  # another annotator's span
+            for name, value in {**answer.whole, **here}.items():
+                values.setdefault(name, []).append(value)
+        record = {"id": task.id, **shared}
+        if span:
+            record |= {"id": f"{task.id}-{number}", "start": span[0], "end": span[1]}
+        records.append({**record, **_cells(values, label, record)})
+    return records
+
+
+def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[str]:
+    """Returns how many tasks and rows there are, and how many of each kind worth telling."""
+    answers = [answer for task in tasks for answer in task.answers]
+    given = [answer.whole.get(label or "") for answer in answers]
+    counts = {
+        "with votes of several annotators": sum("votes" in record for record in records)
+        if len(answers) > len([task for task in tasks if task.answers])
+        else 0,
+        "with several labels": sum(isinstance(c, list) and len(c) > 1 for c in given),
+        "skipped or not annotated, without a label": sum(not task.answers for task in tasks),
+    }
+    rows = [counted(len(records), "row")] if len(records) != len(tasks) else []
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return [counted(len(tasks), "task"), *rows, *told]
 
 
 def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]:
@@ -96,6 +119,10 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
         for name, value in part.items()
         if isinstance(value, list) or (kind != "JSON" and name.lower() in LABELS)
     )
+    answered = sorted({name for task in tasks for answer in task.answers for name in answer.whole})
+    if not choices and answered:
+        names = ", ".join(answered)
+        return None, [f"which control is the label cannot be told ({names}): export it as JSON"]
     if not choices:
         return None, ["no control of choices or labels was answered: no row has a label"]
     known = {name.lower(): name for name in choices}
@@ -111,7 +138,8 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
 
 def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
     """Returns the cells that all rows of a task have: its data, with the sound if it is here."""
-    data = {name: value for name, value in task.data.items() if name.lower() != "id"}
+    data = {"data_id" if k.lower() == "id" else k: v for k, v in task.data.items()}
+    data = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in data.items()}
     key = audio_key(data)
     if key is None:
         return data
@@ -129,7 +157,7 @@ def _cells(values: dict[str, list[Any]], label: str | None, taken: dict) -> dict
     for name, answers in values.items():
         if name == label:
             lists = [a if isinstance(a, list) else [str(a)] for a in answers]
-            if len(lists) == 1:
+            if len(lists) == 1 and not any(";" in choice for choice in lists[0]):
                 out["label"] = ";".join(lists[0])
                 continue
             votes: dict[str, float] = {}

@@ -49,6 +49,8 @@ def content_of(value: Any) -> Any:
     for key in ("choices", "labels"):
         if isinstance(value.get(key), list):
             return [str(choice) for choice in value[key]]
+        if isinstance(value.get(key), str):
+            return [value[key]]
     taxonomy = value.get("taxonomy")
     if isinstance(taxonomy, list):  # paths from the root; the leaf is what was meant
         return [str(path[-1]) for path in taxonomy if path]

@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import header, many, plain_table, put, rename, to_table
+from .cells import header, plain_table, put, rename, to_table
 from .json_objects import objects_by_id
 
 PLACEHOLDER = re.compile(r"^(\{\w+\}|\$\{?\w+\}?)[/\\]*")
@@ -50,7 +51,7 @@ def read(path: Path, root: Path) -> Table:
             records.append({"id": name, **_record(dict(record), row, root, faults)})
         table = to_table(records, range(1, len(records) + 1), faults=faults)
         kind = "JSON"
-    table.notes.insert(0, f"read as a SpeechBrain {kind}: {many(len(table.rows), 'row')}")
+    table.notes.insert(0, f"read as a SpeechBrain {kind}: {counted(len(table.rows), 'row')}")
     given = re.findall(r"\{\w+\}|\$\w+", decode(path.read_bytes(), path.name)[0])
     if given:
         names = ", ".join(sorted(set(given))[:5])

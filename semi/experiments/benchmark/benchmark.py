@@ -39,6 +39,7 @@ from .arms import (
 from .config import USB, BenchConfig, budget_name, learning_of
 from .corpus import Corpus, load_corpus
 from .data import Outer, dataset_of, outer, outer_splits
+from .oracle import oracle_arm
 from .results import ALL_LABELS, KEY, coded, read_runs
 from .usb import usb_arm
 
@@ -152,7 +153,7 @@ def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Arm]:
     if cell.budget is None:
         if "oracle" not in config.controls:
             return {}
-        arms = {"oracle": ours(supervised_arm)}
+        arms = {"oracle": ours(oracle_arm)}
         return arms | ({"logistic_oracle": theirs("logistic")} if config.baselines else {})
     arms = {"supervised": ours(supervised_arm)}
     if "placebo" in config.controls:

@@ -88,7 +88,7 @@ class BenchConfig(LearningConfig):
     reference: str = ""
     """An arm that all others are measured against in one more table, such as auto; '' = none."""
     controls: list[str] = field(default_factory=lambda: list(CONTROLS))
-    """placebo (other seed, no rows) | shuffled (wrong labels) | oracle (true labels)."""
+    """placebo (other seed, no rows) | shuffled (wrong labels) | oracle (all labels)."""
     baselines: list[str] = field(default_factory=lambda: list(BASELINES))
     """scikit-learn and USB (usb_...) on the same features, beside logistic regression."""
     metric: str = "macro_f1"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...evaluation.figures import literal
 from ...files import replacing
 from .significance import NOT_RULES, Draw, Line
 
@@ -73,7 +74,7 @@ def _plot(
         figure.legend(named.values(), named.keys(), loc="outside right center", fontsize=8)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        literal(figure).savefig(temporary, dpi=130, format="png")
 
 
 def _panel(

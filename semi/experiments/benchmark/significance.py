@@ -77,7 +77,7 @@ class Resampler:
 
     def __init__(self, name: str, groups: int, runs: list[tuple[int, int]], count: int):
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        self.groups = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)  # (R, U)
+        self.groups = _few(rng, groups, count)  # (R, U)
         self.runs = {run: i for i, run in enumerate(sorted(runs))}
         self.weight = _few(rng, len(runs), count)  # (R, runs)
 
@@ -92,10 +92,13 @@ class Resampler:
         return Draw(float(per_run[0].mean()), drawn)
 
     def _metric(self, table: np.ndarray, metric: str) -> np.ndarray:
-        """Returns the metric on all groups, then on each resample of them, (R + 1,)."""
+        """Returns the metric on all groups, then on each resample of them, (R + 1,).
+
+        Of a class that no group drawn has, a resample says nothing: it is left out of its mean.
+        """
         times = np.concatenate([np.ones((1, len(table))), self.groups])
         whole = (times @ table.reshape(len(table), -1)).reshape(-1, *table.shape[1:])
-        return metrics_from_confusion(whole)[metric]
+        return metrics_from_confusion(whole, known=table.sum((0, 2)) > 0)[metric]
 
     def _widening(self, runs: int) -> float:
         """Returns Student's quantile over the normal one: few units make percentiles too narrow."""

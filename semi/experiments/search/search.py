@@ -24,8 +24,8 @@ from ...errors import RunError, SemiError
 from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
 from ...files import read_json, write_json
+from ...self_training.lock import locked
 from ...self_training.record import measured_on
-from ...self_training.run_dir import locked
 from ...threads import limited_threads
 from .selection_bias import corrected_gain
 from .space import Parameter, ask, read_space, refuse_idle

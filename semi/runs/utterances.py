@@ -1,0 +1,64 @@
+"""What is to be labelled, as a table: files, sounds in memory, texts, or pairs of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..data.waveforms import Waveform, as_sounds, is_one_sound
+from ..errors import AudioError, ManifestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def utterances(audio: Sequence[Any] | None, texts: Sequence[str | None] | None) -> pd.DataFrame:
+    """Returns the manifest table of some sounds, some texts, or pairs of both."""
+    import pandas as pd
+
+    from ..data.manifest import COLUMNS
+
+    sounds = _sounds(audio)
+    texts = [texts] if isinstance(texts, str) else list(texts or [])
+    if not sounds and not texts:
+        raise ManifestError("nothing to label: give audio files, --text, or --manifest table.csv")
+    if sounds and texts and len(sounds) != len(texts):
+        raise ManifestError(
+            f"{len(sounds)} audio files but {len(texts)} texts; give one text per file, or none"
+        )
+    n = max(len(sounds), len(texts))
+    sounds, texts = sounds or [None] * n, texts or [None] * n
+    names = [f"text {i}" if s is None else str(s) for i, s in enumerate(sounds, 1)]
+    for i, s in enumerate(sounds):
+        if isinstance(s, Waveform) and names.count(s.name) > 1:
+            names[i] = f"{s.name} ({i + 1})"
+    if len(set(names)) < n:
+        raise ManifestError("the same audio file is given twice; each utterance is labelled once")
+    table = pd.DataFrame({c: pd.Series([None] * n, dtype=object) for c in COLUMNS})
+    table["id"], table["text"] = names, pd.Series(texts, dtype=object)
+    paths = [os.path.abspath(s) if isinstance(s, str) else s for s in sounds]
+    table["audio"] = pd.Series(paths, dtype=object)
+    for name in ("valence", "arousal", "seconds", "start", "end"):
+        table[name] = float("nan")
+    return table
+
+
+def _sounds(audio: Any) -> list[str | Waveform | None]:
+    """Returns a sound or several as paths and Waveforms; ManifestError names one that is none."""
+    if audio is None:
+        return []
+    try:
+        return as_sounds([audio] if is_one_sound(audio) else list(audio))
+    except AudioError as error:
+        raise ManifestError(str(error)) from None
+
+
+def with_sounds(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table whose column `audio` holds paths and Waveforms."""
+    import pandas as pd
+
+    if "audio" not in table or all(isinstance(a, str) for a in table["audio"].dropna()):
+        return table
+    sounds = pd.Series(_sounds(table["audio"].tolist()), table.index, dtype=object)
+    return table.assign(audio=sounds)

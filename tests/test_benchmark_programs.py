@@ -1,0 +1,42 @@
+"""Programs under benchmarks/ run as they are called, at a size that takes no time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(program: str, *words: str) -> list[str]:
+    """Returns the lines that a program prints; it must end well."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / program), *words],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_both_sides_of_the_selection_benchmark_select_as_many_rows():
+    lines = run("selection.py", "--rows", "2000", "--classes", "4")
+    selected = {line[:25].strip(): int(line.split()[-1]) for line in lines[1:]}
+    assert 590 <= selected["class_topk"] == selected["pandas, top of each class"] <= 610
+
+
+def test_coverage_is_printed_for_what_is_in_the_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, 240)
+    view = np.eye(3)[label].repeat(4, 1) + rng.normal(0, 1, (240, 12))
+    arrays = {"label": label.astype(str), "speaker": np.repeat(np.arange(12), 20).astype(str)}
+    layers = np.repeat(view[:, None], 4, 1).astype(np.float16)
+    np.savez(tmp_path / "urdu.npz", speech=layers, **arrays)
+    lines = run("interval_coverage.py", str(tmp_path), "--repeats", "20", "--groups", "2,5")
+    assert "Urdu, Whisper: 240 rows, 12 groups" in lines
+    assert sum("left out" in line for line in lines) == 9
+    cells = [line.split() for line in lines if line.startswith("accuracy")]
+    assert [row[1] for row in cells] == ["2", "5"]
+    assert all(len(row) == 9 and float(row[4]) >= float(row[2]) for row in cells)
