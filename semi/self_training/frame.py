@@ -28,8 +28,8 @@ from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
-from .resumed import SCALING, refuse_other_sides
-from .run_dir import Run
+from .resumed import refuse_other_sides
+from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 

@@ -1,4 +1,4 @@
-"""What a begun run goes on with: what it decided holds, other settings and sides are refused."""
+"""Whether a begun run's rows stand on the sides that this version of semi draws."""
 
 from __future__ import annotations
 
