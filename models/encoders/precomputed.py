@@ -211,16 +211,21 @@ class Corpus:
                 f"{self.path} has no ids; an .npz file with `id` and an array is needed, for "
                 f"example np.savez(path, id=ids, speech=values)"
             )
-        with np.load(self.path, allow_pickle=False) as content:
-            try:
+        try:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as content:
                 if "id" not in content.files:
                     raise ArrayError(f"has no array `id`, only {', '.join(content.files)}")
                 ids = [str(name) for name in content["id"].tolist()]
                 name = self._choose(arrays.shapes(content), ids)
                 values = content[name]
-            except ValueError as error:
-                reason = arrays.PICKLED if "allow_pickle" in str(error) else str(error)
-                raise EncoderUnavailable(f"{self.path} {reason}") from error
+        except (ArrayError, FileNotFoundError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise EncoderUnavailable(f"{self.path} {error}") from error
+        except Exception as error:  # of zipfile, zlib, numpy: the file is damaged or none of ours
+            reason = f"cannot be read ({type(error).__name__}: {str(error)[:120]}); write it again"
+            reason = arrays.PICKLED if "allow_pickle" in str(error) else reason
+            raise EncoderUnavailable(f"{self.path} {reason}") from error
         if len(set(ids)) < len(ids):
             raise EncoderUnavailable(f"{self.path} has ids twice, so rows cannot be told apart")
         return {name: row for row, name in enumerate(ids)}, name, values

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import RunError
+from ..errors import RunError, reading
 
 LACKS = "say what its columns or keys are: ids, classes and probs in .npz, id and p_<class> in .csv"
 
@@ -87,26 +87,33 @@ def probabilities_of(
 
 def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
     """Returns ids, classes and (n, C) probabilities of a file."""
-    import pandas as pd
-
     if not path.is_file():
         raise RunError(f"{where}: no such file of probabilities")
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as held:
-            missing = [k for k in ("ids", "classes", "probs") if k not in held]
-            if missing:
-                raise RunError(f"{where} lacks {', '.join(missing)}; {LACKS}")
-            ids, classes, probs = (held[k] for k in ("ids", "classes", "probs"))
-        probs = np.asarray(probs, dtype=np.float64)
-        if probs.shape != (len(ids), len(classes)):
-            raise RunError(
-                f"{where}: probs must be {(len(ids), len(classes))} for its ids and classes, "
-                f"got {probs.shape}"
-            )
-        known = ~np.isnan(probs).any(1)
-        return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix not in (".npz", ".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
+    with reading(path, "a file of probabilities", LACKS):
+        return _arrays(path, where) if path.suffix == ".npz" else _table(path, where)
+
+
+def _arrays(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as held:
+        missing = [k for k in ("ids", "classes", "probs") if k not in held]
+        if missing:
+            raise RunError(f"{where} lacks {', '.join(missing)}; {LACKS}")
+        ids, classes, probs = (held[k] for k in ("ids", "classes", "probs"))
+    probs = np.asarray(probs, dtype=np.float64)
+    if probs.shape != (len(ids), len(classes)):
+        raise RunError(
+            f"{where}: probs must be {(len(ids), len(classes))} for its ids and classes, "
+            f"got {probs.shape}"
+        )
+    known = ~np.isnan(probs).any(1)
+    return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
+
+
+def _table(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
+    import pandas as pd
+
     table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     columns = [c for c in table.columns if str(c).startswith("p_")]
     if "id" not in table or not columns:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.audio import Quarantined
-from ..errors import EncoderError
+from ..errors import EncoderError, StoreError
 from .config import ExtractionConfig
 from .keys import FileKeys
 from .quarantine import read_quarantine
@@ -83,15 +83,21 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
     from ..data.manifest import load_manifest
 
     manifest = load_manifest(config.data.manifest, config.data)
-    return extract_rows(
+    encoders = open_encoders(config)
+    done = extract_rows(
         manifest.table,
-        open_encoders(config),
+        encoders,
         FeatureStore(config.features.store),
         limits=Limits(config.data.min_seconds, config.data.max_seconds),
         workers=config.data.workers,
         progress=progress,
         compare=config.precision != "fp32",
     )
+    for name, count in done.modalities.items():
+        if not count.rows:
+            kind = "array" if hasattr(encoders[name], "read") else encoders[name].modality
+            raise StoreError(nothing_usable(name, kind))
+    return done
 
 
 def extract_rows(
@@ -111,7 +117,7 @@ def extract_rows(
     """
     from .encode import fill
     from .exactness import exactness
-    from .shards import worker_from_environment
+    from .shards import finished_keys, worker_from_environment
 
     began = time.monotonic()
     worker = worker_from_environment()
@@ -124,6 +130,8 @@ def extract_rows(
         source = sources[name]
         shelf = store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
+        if worker.world == 1:
+            before |= np.isin(source.keys, finished_keys(shelf))
         snapshot = fill(shelf, source, encoder, worker, workers=workers, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         usable = at >= 0
@@ -145,6 +153,25 @@ def extract_rows(
             report.quarantine.append(Quarantined(source.ids[row], where, reason))
     report.seconds = time.monotonic() - began
     return report
+
+
+def nothing_usable(name: str, kind: str, wanted: int = 0, example: str = "") -> str:
+    """Returns the sentence on a modality that no row has, or of which no row can be used.
+
+    Args:
+        name: of the modality.
+        kind: audio | text | array.
+        wanted: rows that name something.
+        example: the first reason why one cannot be used.
+    """
+    what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
+    first = f" (first reason: {example})" if example else ""
+    place = f"the column {'audio' if kind == 'speech' else kind}"
+    if kind == "array":
+        place = f"the arrays of {name}, or their ids"
+    known = name in ("speech", "text")
+    off = f"encoders.{name}.model=none" if known else f"no encoders.extra.{name}"
+    return f"The manifest {what} {name}{first}; fix {place}, or leave the modality out with {off}"
 
 
 def make_sources(
