@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from two_runs import settings, write_manifest  # noqa: E402
+from two_runs import settings, write_manifest  # noqa: E402 # pyright: ignore[reportMissingImports]
 
 import semi  # noqa: E402
 from semi.runs.verify import verify  # noqa: E402
