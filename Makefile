@@ -1,4 +1,4 @@
-# make demo | lint | test | test-extras | test-oldest | format | configs | clean
+# make demo | lint | test | test-extras | test-oldest | fuzz | format | configs | clean
 # (PYTHON=python3.12 chooses an interpreter)
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,13 +9,20 @@ CONSTRAINTS ?=
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo lint test test-extras test-oldest format configs clean
+COUNT ?= 20000
+SEED ?= 0
+
+.PHONY: demo lint test test-extras test-oldest fuzz format configs clean
 
 demo: $(READY)
 	@$(BIN)/semi demo
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 $(TESTS)
+
+# Mutated files and runs, far more than the test takes: make fuzz COUNT=100000 SEED=7
+fuzz: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py $(COUNT) $(SEED)
 
 # The tests that `make test` passes over where an optional library is missing; here a missing one
 # fails. PyWavelets is nobody's extra: a test compares our wavelet with it.

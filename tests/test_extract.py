@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from semi.cli import main
 from semi.data.audio import SAMPLE_RATE
 from semi.errors import EncoderError
 from semi.features import encode as encode_module
@@ -236,6 +237,34 @@ def test_left_over_shards_of_another_manifest_are_used(table, tmp_path):
     extract_rows(table[:23], {"speech": encoder}, store, progress=False)
     monkey.undo()
     assert sum(encoder.batches) == 21  # 24 less the two that were finished, less the one left out
+
+
+def test_what_was_encoded_before_a_kill_is_counted_as_there_already(table, tmp_path):
+    class Stops(Fake):
+        def encode(self, batch):
+            if len(self.batches) == 3:
+                raise KeyboardInterrupt
+            return super().encode(batch)
+
+    store = FeatureStore(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(encode_module.KINDS["audio"], "shard", (1.0, 1.0))
+        with pytest.raises(KeyboardInterrupt):
+            extract_rows(table[:24], {"speech": Stops()}, store, progress=False)
+        done = extract_rows(table[:24], {"speech": Fake()}, store, progress=False)
+    count = done.modalities["speech"]
+    assert (count.done, count.cached) == (21, 3)
+
+
+def test_an_extraction_in_which_no_id_matches_is_an_error(tmp_path, capsys):
+    np.savez(tmp_path / "v.npz", id=np.array(["x", "y"]), v=np.ones((2, 3), np.float32))
+    lines = [f"u{k},hallo {k},{'ab'[k % 2]}" for k in range(8)]
+    (tmp_path / "m.csv").write_text("id,text,label\n" + "\n".join(lines) + "\n")
+    words = ["encoders.speech.model=precomputed", f"encoders.speech.path={tmp_path}/v.npz"]
+    given = [*words, f"data.manifest={tmp_path}/m.csv", f"features.store={tmp_path}/store"]
+    assert main(["extract", *given]) == 2
+    told = "has no row with speech; fix the arrays of speech, or their ids, or leave the modality"
+    assert told in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_used_is_listed_with_its_reason(table, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import RunError
+from ..errors import RunError, reading
 from ..formulas import unguarded
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
         return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
     if path.suffix not in (".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
-    table = _frame(path)
+    with reading(path, "a file of probabilities", LACKS):
+        table = _frame(path)
     table = table.rename(columns=unguarded)
     columns = [c for c in table.columns if str(c).startswith("p_")]
     if "id" not in table or not columns:

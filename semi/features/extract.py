@@ -131,7 +131,7 @@ def extract_rows(
     """
     from .encode import fill
     from .exactness import exactness
-    from .shards import worker_from_environment
+    from .shards import finished_keys, worker_from_environment
 
     began = time.monotonic()
     worker = worker_from_environment()
@@ -144,6 +144,8 @@ def extract_rows(
         source = sources[name]
         shelf = store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
+        if worker.world == 1:
+            before |= np.isin(source.keys, finished_keys(shelf))
         snapshot = fill(shelf, source, encoder, worker, workers=workers, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         usable = at >= 0
@@ -165,6 +167,25 @@ def extract_rows(
             report.quarantine.append(Quarantined(source.ids[row], where, reason))
     report.seconds = time.monotonic() - began
     return report
+
+
+def nothing_usable(name: str, kind: str, wanted: int = 0, example: str = "") -> str:
+    """Returns the sentence on a modality that no row has, or of which no row can be used.
+
+    Args:
+        name: of the modality.
+        kind: audio | text | array.
+        wanted: rows that name something.
+        example: the first reason why one cannot be used.
+    """
+    what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
+    first = f" (first reason: {example})" if example else ""
+    place = f"the column {'audio' if kind == 'speech' else kind}"
+    if kind == "array":
+        place = f"the arrays of {name}, or their ids"
+    known = name in ("speech", "text")
+    off = f"encoders.{name}.model=none" if known else f"no encoders.extra.{name}"
+    return f"The manifest {what} {name}{first}; fix {place}, or leave the modality out with {off}"
 
 
 def make_sources(

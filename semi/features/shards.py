@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,28 @@ def begin(
         return pending, snapshot
 
 
+def finished_keys(shelf: Shelf) -> np.ndarray:
+    """Returns the keys (n,) of what workers that were stopped have encoded but not yet merged."""
+    found = [np.empty(0, KEY)]
+    for folder in sorted((shelf.folder / "pending").glob("*")):
+        if any(_at_work(path) for path in folder.glob("*.lease")):
+            continue
+        for path in sorted(folder.glob("[0-9]*.npz")):
+            with (
+                contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
+                open(path, "rb") as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
+                found.append(arrays["keys"].astype(KEY))
+    return np.concatenate(found)
+
+
+def _at_work(path: Path) -> bool:
+    """Says whether a live worker holds a lease."""
+    lease = Lock(path)
+    return lease.held_by_other() and not lease.silent()
+
+
 def discard(folder: Path) -> None:
     """Removes a plan's folder, its name first, so that no other worker mends half of it."""
     trash = folder.parent.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
@@ -226,8 +249,7 @@ def discard(folder: Path) -> None:
 def _harvest(shelf: Shelf, lock: Lock) -> bool:
     """Merges one plan that nobody is working on; returns whether there was one."""
     for folder in sorted((shelf.folder / "pending").glob("*")):
-        leases = [Lock(path) for path in folder.glob("*.lease")]
-        if any(lease.held_by_other() and not lease.silent() for lease in leases):
+        if any(_at_work(path) for path in folder.glob("*.lease")):
             continue
         merge(shelf, folder.glob("[0-9]*.npz"), lock)
         discard(folder)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import StoreError
-from .extract import look_up, make_sources
+from .extract import look_up, make_sources, nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, Source
 from .store import FeatureStore, Shelf, Snapshot
@@ -99,21 +99,9 @@ def _find(name: str, source: Source, shelf: Shelf, limits: Limits | None) -> _Fo
             f"{wanted} rows; run `semi extract` with the same configuration first"
         )
     if not (at >= 0).any():
-        what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
-        example = f" (first reason: {next(iter(reasons.values()))})" if reasons else ""
-        place = f"the column {source.kind}"
-        if source.kind not in ("audio", "text"):
-            place = f"the arrays of {name}, or their ids"
-        raise StoreError(
-            f"The manifest {what} {name}{example}; fix {place}, or leave the modality "
-            f"out with {_switch_off(name)}"
-        )
+        example = next(iter(reasons.values()), "")
+        raise StoreError(nothing_usable(name, source.kind, wanted, example))
     return _Found(snapshot, at)
-
-
-def _switch_off(name: str) -> str:
-    known = ("speech", "text")
-    return f"encoders.{name}.model=none" if name in known else f"no encoders.extra.{name}"
 
 
 def _views(name: str, encoder: Any, values: Tensor) -> dict[str, Tensor]:
