@@ -46,7 +46,8 @@ def test_segments_that_lie_beyond_every_sound_stop_the_check(tmp_path, capsys):
     assert "all is well" not in out + err
     table["text"] = "said"  # with a text there is something to go by
     found = checked(tmp_path, table, "encoders.text.model=char-ngram")
-    assert "warning: 40 sounds cannot be used, see below" in found.warnings
+    told = "; if start and end are milliseconds, set 'data.columns={start_ms: start, end_ms: end}'"
+    assert f"warning: 40 sounds cannot be used, see below{told}" in found.warnings
     assert not any("rows without anything" in told for told in found.warnings)
 
 

@@ -10,6 +10,7 @@ import torch
 from two_runs import WORDS
 
 import semi
+from semi.checksums import derived
 from semi.config.schema import save
 from semi.errors import RunError
 from semi.experiments.cross_validation import all_folds
@@ -252,7 +253,8 @@ def test_compare_names_the_rows_that_one_run_could_not_read(home, tmp_path):
     shutil.copytree(paths(home, "joint")[0], copy)
     said = predictions_of(copy)
     said.probs[said.rows("test")[:2]] = np.nan
-    write_predictions(copy / "probs.parquet", said)
+    with derived(copy / "probs.parquet"):
+        write_predictions(copy / "probs.parquet", said)
     told = str(compare([paths(home, "joint")[0], str(copy)], paired=True, latency=False))
     assert "half cannot read 2 gold test rows, which are left out of its scores" in told
     assert "Caution: the runs have different test rows" in told

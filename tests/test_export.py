@@ -207,7 +207,7 @@ def test_probabilities_are_exported_with_names(runs, tmp_path):
     export(runs[0], tmp_path / "p.npz")
     held = np.load(tmp_path / "p.npz", allow_pickle=False)
     assert held["probs"].shape == (90, 3) and list(held["classes"]) == ["anger", "calm", "joy"]
-    assert held["ids"][4] == "u4"
+    assert list(held["ids"]) == sorted(held["ids"]) and len(set(held["ids"])) == 90
     with pytest.raises(RunError, match="the ending of"):
         export(runs[0], tmp_path / "m.bin")
 

@@ -35,7 +35,7 @@ from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.tasks.multi_label import several_words
 from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
-from semi.training.finetune.data import LabelledRows, Reader, batches, drawn
+from semi.training.finetune.data import GoldRows, Reader, batches, drawn
 from semi.training.losses import LossContext, binary_cross_entropy
 from semi.training.teacher import answer
 
@@ -261,7 +261,7 @@ def test_defect_004_7_every_micro_batch_of_a_step_counts_the_last_ones_too():
     config = Config(
         finetune=FinetuneConfig(steps=3, accumulate=4, batch=2), data=DataConfig(workers=1)
     )
-    rows = LabelledRows(
+    rows = GoldRows(
         pd.DataFrame({"text": [f"text {i}" for i in range(24)]}),
         sha256="",
         classes=["a"],

@@ -325,7 +325,7 @@ def test_frames_are_scaled_over_frames_and_by_their_rows_speaker():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"standardize": "zscore"}, "standardize must be one of global, speaker, none"),
+        ({"standardize": "zscore"}, "standardize must be one of auto, global, speaker, none"),
         ({"clamp": -1.0}, r"clamp must be >= 0 \(0 = never\), got -1.0"),
         ({"pca": 0}, "pca must be >= 1 or null, got 0"),
         ({"speaker_shrink": -1.0}, "speaker_shrink must be >= 0, got -1.0"),

@@ -136,11 +136,11 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
     if path.suffix not in (".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
     with reading(path, "a file of probabilities", LACKS):
-        table = _frame(path)
-    table = table.rename(columns=unguarded)
+        table = _frame(path).rename(columns=unguarded)
     columns = [c for c in table.columns if str(c).startswith("p_")]
     if "id" not in table or not columns:
         raise RunError(f"{where} lacks {'id' if 'id' not in table else 'p_<class>'}; {LACKS}")
     table = table.dropna(subset=columns)
     ids = [unguarded(name) for name in table["id"].astype(str).tolist()]
-    return ids, [c[2:] for c in columns], table[columns].to_numpy(dtype=np.float64)
+    with reading(path, "a file of probabilities", "p_<class> columns hold numbers"):
+        return ids, [c[2:] for c in columns], table[columns].to_numpy(dtype=np.float64)

@@ -15,7 +15,7 @@ from ..data.config import DataConfig
 from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
-from ..files import read_json, write_table
+from ..files import read_json, read_table, write_table
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
@@ -136,8 +136,6 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
 
 def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     """Returns where the manifest says test, labelled or not; else the rows held out by the run."""
-    import pandas as pd
-
     table = manifest.table
     declared = _is_test(table)
     if declared.any():
@@ -149,7 +147,7 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
             "nothing to submit; put the challenge's list of them into the folder and run semi "
             "manifest again, or name the rows with --manifest m.csv"
         )
-    splits = pd.read_csv(run.path / "splits.csv", dtype=str, keep_default_na=False)
+    splits = read_table(run.path / "splits.csv")
     held = splits.loc[splits["role"] == "test", "id"].tolist()
     drawn = table["id"].isin(held).to_numpy()
     if not drawn.any():

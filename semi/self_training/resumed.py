@@ -1,4 +1,4 @@
-"""Whether a begun run's rows stand on the sides that this version of semi draws."""
+"""What a begun run goes on with: what it decided holds, other settings and sides are refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError
+from ..files import read_table
 
 RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
 SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
@@ -58,12 +59,10 @@ def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:
     So it is with runs of versions that drew otherwise: their test rows would be training rows here.
     Rows that could not be used are left out of the comparison.
     """
-    import pandas as pd
-
     source = path / "splits.csv"
     if not source.is_file():
         return
-    before = pd.read_csv(source, dtype=str, keep_default_na=False)
+    before = read_table(source)
     same = before["id"].tolist() == manifest.table["id"].astype(str).tolist()
     if same:
         used = (before["role"] != "unused").to_numpy()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...errors import ManifestError
+from ...errors import ManifestError, RunError
 from ...files import replacing
 from .cells import is_sound
 
@@ -43,10 +43,11 @@ def keep(data: bytes, name: str | None) -> str:
         if not path.is_file() or path.read_bytes() != data:  # a file damaged since is mended
             with replacing(path) as temporary:
                 temporary.write_bytes(data)
-    except OSError as error:
+    except (OSError, RunError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ManifestError(
-            f"{path.parent}: the sounds within the table cannot be kept there "
-            f"({error.strerror or error}); name a folder with room in XDG_CACHE_HOME"
+            f"{path.parent}: the sounds within the table cannot be kept there ({reason}); name a "
+            "folder with room in XDG_CACHE_HOME"
         ) from None
     return str(path)
 
