@@ -1,7 +1,8 @@
 """Where the sound of a Label Studio task lies: its address there -> a file here.
 
 https://labelstud.io/guide/storage: local files are served as `/data/local-files/?d=PATH`,
-uploads as `/data/upload/PROJECT/HASH-NAME`, buckets by their own address or through /resolve/?fileuri=BASE64.
+uploads as `/data/upload/PROJECT/HASH-NAME`, buckets by their own address or through
+/resolve/?fileuri=BASE64.
 """
 
 from __future__ import annotations
