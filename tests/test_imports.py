@@ -222,3 +222,13 @@ def test_no_file_is_long():
         if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310
     ]
     assert long == []
+
+
+def test_a_public_class_has_its_name_alone():
+    """A traceback, a search and an import then mean one class."""
+    places: dict[str, list[str]] = {}
+    for path in (p for package in ("semi", *PARTS) for p in modules(package)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: at for name, at in places.items() if len(at) > 1} == {}

@@ -44,7 +44,7 @@ class PrecomputedEncoder:
         self.layers = list(layers or [])
         self.combine, self.pooling = combine, pooling
         self._shape: tuple[int, ...] | None = None
-        self.corpus: Corpus | None = None
+        self.corpus: CorpusArray | None = None
         self.folder = Path(self.root)
         if column:
             return
@@ -61,7 +61,7 @@ class PrecomputedEncoder:
         if found.is_dir():
             self.folder = found
         else:
-            self.corpus = Corpus(found, name or modality)
+            self.corpus = CorpusArray(found, name or modality)
 
     @classmethod
     def from_config(
@@ -202,7 +202,7 @@ class PrecomputedEncoder:
 
 
 @dataclass
-class Corpus:
+class CorpusArray:
     """One array for a whole corpus, and which row is whose."""
 
     path: Path

@@ -82,7 +82,7 @@ class Preprocessor:
         return float(value)
 
 
-def read_preprocessor(source: hub.Source) -> Preprocessor:
+def read_preprocessor(source: hub.HubSource) -> Preprocessor:
     """Returns what a model folder says of the preparation of its sound."""
     given = f"{source.setting}={source.name}"
     nested, plain = "processor_config.json", "preprocessor_config.json"

@@ -25,7 +25,7 @@ class UndecodedError(AudioError):
     """This decoder cannot read the file, or reads less than is there; another one might."""
 
 
-class Reader(Protocol):
+class SoundReader(Protocol):
     """A sound file that is open."""
 
     rate: int

@@ -17,7 +17,7 @@ from .merge import Shard, leftovers
 from .progress import Progress
 from .quarantine import Failure, read_quarantine
 from .shards import Pending, PlanGone, Worker, begin, cut
-from .sources import Source
+from .sources import RowSource
 from .store import Shelf, Snapshot
 
 ITEM_ERRORS = (ValueError, ArithmeticError, IndexError, RuntimeError)  # may be one item's fault
@@ -49,7 +49,7 @@ def wants_frames(encoder: Any) -> bool:
 
 
 def fill(
-    shelf: Shelf, source: Source, encoder: Any, worker: Worker, *, workers: int, progress: bool
+    shelf: Shelf, source: RowSource, encoder: Any, worker: Worker, *, workers: int, progress: bool
 ) -> Snapshot:
     """Encodes what the shelf lacks of `source`, together with any other workers; returns it full.
 
@@ -87,7 +87,7 @@ def fill(
 
 def _work(
     pending: Pending,
-    source: Source,
+    source: RowSource,
     encoder: Any,
     worker: Worker,
     workers: int,
@@ -119,7 +119,7 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _loader(source: Source, encoder: Any) -> Callable[[int], Any]:
+def _loader(source: RowSource, encoder: Any) -> Callable[[int], Any]:
     """Returns what a decoding thread does for a row; sounds in 16 bits where the encoder likes it.
 
     They are that only where nothing is lost, so what is stored is the same.
@@ -139,7 +139,7 @@ def _shard(
     pending: Pending,
     shard: int,
     futures: list[Future],
-    source: Source,
+    source: RowSource,
     encoder: Any,
     bar: Progress,
     finished: float,

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..checksums import LEFT_OUT, RECORD
 from ..errors import RunError
 from ..features.verify import PLAIN, shelf_problems
-from ..self_training.integrity import Found, inspect_folder, inspect_run
+from ..self_training.integrity import IntegrityReport, inspect_folder, inspect_run
 from ..self_training.model_dir import FACTS
 
 
@@ -55,7 +55,7 @@ def verify(path: str | Path) -> Verification:
     )
 
 
-def _said(path: Path, what: str, found: Found) -> Verification:
+def _said(path: Path, what: str, found: IntegrityReport) -> Verification:
     notes = [f"{path / name} {why}" for name, why in LEFT_OUT.items() if (path / name).is_file()]
     problems = [*found.problems, *found.added]
     return Verification(str(path), what, found.files, problems, [*found.notes, *notes])

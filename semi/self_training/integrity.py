@@ -27,7 +27,7 @@ OLD = "it was made by a version of semi that kept no checksums, and is used unch
 
 
 @dataclass
-class Found:
+class IntegrityReport:
     """What a check of a folder came to."""
 
     wrong: dict[str, str] = field(default_factory=dict)  # file or folder -> what is wrong with it
@@ -73,9 +73,9 @@ def check_model(home: Path) -> None:
         print(f"semi: {home}: {OLD}", file=sys.stderr)
 
 
-def inspect_folder(home: Path) -> Found:
+def inspect_folder(home: Path) -> IntegrityReport:
     """Returns what is damaged, missing or added in a folder that has a record of its own."""
-    found = Found()
+    found = IntegrityReport()
     record = _record(home, found)
     if record is None:
         if not found.wrong:
@@ -96,9 +96,9 @@ def refuse(path: str | Path, problems: list[str]) -> None:
         raise RunError(f"{problems[0]}{more if len(problems) > 1 else ''}; {REMEDY}")
 
 
-def inspect_run(path: Path) -> Found:
+def inspect_run(path: Path) -> IntegrityReport:
     """Returns what is damaged, missing, foreign or added in a run's folder."""
-    found = Found()
+    found = IntegrityReport()
     whole = _record(path, found)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
     if whole is None and not found.wrong and not any(records.values()):
@@ -120,7 +120,7 @@ def inspect_run(path: Path) -> Found:
     return found
 
 
-def _record(folder: Path, found: Found) -> dict[str, Any] | None:
+def _record(folder: Path, found: IntegrityReport) -> dict[str, Any] | None:
     """Returns a folder's record; None where there is none or it is damaged, which is noted."""
     try:
         return read_record(folder / RECORD)
@@ -129,7 +129,7 @@ def _record(folder: Path, found: Found) -> dict[str, Any] | None:
         return None
 
 
-def _agreed(path: Path, records: dict[int, dict | None], found: Found) -> dict[str, str]:
+def _agreed(path: Path, records: dict[int, dict | None], found: IntegrityReport) -> dict[str, str]:
     """Returns name -> SHA-256 of the files that the rounds of an unfinished run rest on.
 
     Where all rounds tell one hash and the file has another, it is the file that changed.
@@ -147,7 +147,7 @@ def _agreed(path: Path, records: dict[int, dict | None], found: Found) -> dict[s
 
 def _inspect_rounds(
     path: Path, without: list[int], expected: dict[str, str],
-    records: dict[int, dict | None], found: Found,
+    records: dict[int, dict | None], found: IntegrityReport,
 ) -> set[str]:  # fmt: skip
     """Adds what is wrong with each round and with the chain; returns names of intact folders."""
     intact: set[str] = set()
@@ -194,7 +194,7 @@ def _foreign(folder: Path, number: int, record: dict, expected: dict[str, str]) 
     return ""
 
 
-def _chain(path: Path, before: int | None, record: dict, found: Found) -> str:
+def _chain(path: Path, before: int | None, record: dict, found: IntegrityReport) -> str:
     """Returns how a round fails to follow from the one before, or ''."""
     after = record["after"]
     if after is not None and not round_folder(path, after).is_dir():
@@ -212,7 +212,9 @@ def _chain(path: Path, before: int | None, record: dict, found: Found) -> str:
     return ""
 
 
-def _inspect_whole(path: Path, files: dict[str, str], intact: set[str], found: Found) -> None:
+def _inspect_whole(
+    path: Path, files: dict[str, str], intact: set[str], found: IntegrityReport
+) -> None:
     """Adds what is wrong with a finished run's files; those of the rounds were checked before."""
     rest = {
         n: sha256 for n, sha256 in files.items()
@@ -233,7 +235,7 @@ def _inspect_whole(path: Path, files: dict[str, str], intact: set[str], found: F
             found.added.append(f"{path / name} {ADDED}")
 
 
-def _inspect_begun(path: Path, records: dict[int, dict | None], found: Found) -> None:
+def _inspect_begun(path: Path, records: dict[int, dict | None], found: IntegrityReport) -> None:
     """Adds what is wrong with a run at work, beside its rounds."""
     for name in ("pretrained", "model"):
         record = _record(path / name, found)
@@ -254,7 +256,7 @@ def _inspect_begun(path: Path, records: dict[int, dict | None], found: Found) ->
     )
 
 
-def _inspect_derived(path: Path, found: Found) -> None:
+def _inspect_derived(path: Path, found: IntegrityReport) -> None:
     """Adds what is wrong with the files that any command can make again."""
     try:
         entries = derived_files(path)

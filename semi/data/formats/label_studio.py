@@ -18,7 +18,7 @@ from .cells import HEAD, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
-from .label_studio_tasks import Task
+from .label_studio_tasks import AnnotationTask
 
 LABELS = ("emotion", "emotions", "label", "sentiment", "choice", "choices", "category", "class")
 
@@ -74,7 +74,9 @@ def read(path: Path, root: Path) -> Table:
     return to_table(records, rows, notes, faults)
 
 
-def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
+def _records(
+    task: AnnotationTask, shared: dict[str, Any], label: str | None
+) -> list[dict[str, Any]]:
     """Returns a record for every labelled span of a task, or one where there are none."""
     records = []
     spans = sorted({span for answer in task.answers for span in answer.spans})
@@ -93,7 +95,7 @@ def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict
     return records
 
 
-def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[str]:
+def _counts(tasks: list[AnnotationTask], records: list[dict], label: str | None) -> list[str]:
     """Returns how many tasks and rows there are, and how many of each kind worth telling."""
     answers = [answer for task in tasks for answer in task.answers]
     given = [answer.whole.get(label or "") for answer in answers]
@@ -109,7 +111,7 @@ def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[s
     return [counted(len(tasks), "task"), *rows, *told]
 
 
-def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]:
+def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, list[str]]:
     """Returns the control whose choices are the label, and a sentence on the others."""
     choices = Counter(
         name
@@ -136,7 +138,7 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
     return best, [f"the control {best} gives the label{told}"]
 
 
-def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
+def _shared(task: AnnotationTask, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
     """Returns the cells that all rows of a task have: its data, with the sound if it is here."""
     data = {"data_id" if k.lower() == "id" else k: v for k, v in task.data.items()}
     data = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in data.items()}

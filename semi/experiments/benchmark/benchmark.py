@@ -37,7 +37,7 @@ from .arms import (
     supervised_arm,
 )
 from .config import USB, BenchConfig, budget_name, learning_of
-from .corpus import Corpus, load_corpus
+from .corpus import BenchCorpus, load_corpus
 from .data import Outer, dataset_of, outer, outer_splits
 from .oracle import oracle_arm
 from .results import ALL_LABELS, KEY, coded, read_runs
@@ -124,7 +124,9 @@ def _cells(config: BenchConfig, folds: dict[str, int]) -> Iterator[Cell]:
 class _Ready:
     """Outer splits, scaled once and kept."""
 
-    def __init__(self, corpora: dict[str, Corpus], splits: dict[str, list[np.ndarray]]) -> None:
+    def __init__(
+        self, corpora: dict[str, BenchCorpus], splits: dict[str, list[np.ndarray]]
+    ) -> None:
         self.corpora, self.splits = corpora, splits
         self.known: dict[tuple[str, int], Outer] = {}
 

@@ -38,7 +38,7 @@ BATCH = 8
 
 
 @dataclass
-class Found:
+class SearchReport:
     """What a search brought."""
 
     folder: str
@@ -87,7 +87,7 @@ class Found:
 def search(
     path: str | None, space: str | Path, overrides: Sequence[str] = (), *, trials: int = 20,
     sampler: str = "tpe", batch: int = BATCH, progress: bool = True,
-) -> Found:  # fmt: skip
+) -> SearchReport:  # fmt: skip
     """Tries settings until there are `trials` of them in `<runs_dir>/<name>-search/`.
 
     Args:
@@ -163,7 +163,7 @@ def _finished(folder: Path) -> list[dict]:
     return [read_json(p) for p in sorted(folder.glob("trial-*.json"))]
 
 
-def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
+def _report(folder: Path, bench: Trials, done: list[dict]) -> SearchReport:
     """Writes search.json and best.yaml; scores the chosen trial on test rows, no other."""
     good = [t for t in done if t["value"] is not None]
     best = max(good, key=lambda t: (t["value"], -t["number"]))
@@ -173,7 +173,7 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     if str(best["number"]) not in looked:
         dataset, config, state = bench.train(best["words"])
         looked[str(best["number"])] = measured_on(dataset, state, dataset.test, config)
-    report = Found(
+    report = SearchReport(
         folder=str(folder),
         metric=config.rounds.metric,
         trials=done,

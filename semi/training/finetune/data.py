@@ -87,7 +87,7 @@ def drawn(train: np.ndarray, position: int, count: int, seed: int) -> np.ndarray
     return np.array([order[e][i] for e, i in zip(passes, inside, strict=True)])
 
 
-class Reader:
+class RowReader:
     """Reads sounds and texts; a file that cannot be read counts as missing, once said."""
 
     def __init__(self, rows: GoldRows, config: Config) -> None:
@@ -123,7 +123,7 @@ class Reader:
 
 
 def batches(
-    reader: Reader, config: Config, first: int, *, rank: int, world: int
+    reader: RowReader, config: Config, first: int, *, rank: int, world: int
 ) -> Iterator[FinetuneBatch]:
     """Yields the batches from number `first` on, read ahead by threads.
 
