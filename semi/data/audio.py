@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .long_sound import LongSound
     from .manifest import Manifest
 
-SAMPLE_RATE = 16_000
 BYTES_PER_SECOND = 32_000  # a guess at the length of a sound whose header cannot be read
 
 

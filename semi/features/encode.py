@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError, EncoderError, SemiError
 from .merge import Shard, leftovers
 from .progress import Progress
@@ -22,7 +23,6 @@ from .store import Shelf, Snapshot
 
 ITEM_ERRORS = (ValueError, ArithmeticError, IndexError, RuntimeError)  # may be one item's fault
 AHEAD = 1  # shards decoded while another is encoded
-SAMPLE_RATE = 16_000
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Kind:
     items: int  # at most so many at once
 
 
-KINDS = {
+INPUT_KINDS = {
     "audio": Kind("s of sound", (60.0, 600.0), 30.0, 64),
     "text": Kind("characters", (20_000.0, 200_000.0), 10_000.0, 64),
     "array": Kind("bytes", (4e6, 64e6), 16e6, 64),
@@ -64,7 +64,7 @@ def fill(
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(workers) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
-    kind = KINDS[source.kind]
+    kind = INPUT_KINDS[source.kind]
     settled: set[str] = set()
     while True:
         pending, snapshot = begin(
@@ -145,7 +145,7 @@ def _shard(
     finished: float,
 ) -> Shard:
     """Encodes one shard in batches whose composition follows from the plan alone."""
-    plan, kind = pending.plan, KINDS[source.kind]
+    plan, kind = pending.plan, INPUT_KINDS[source.kind]
     items = plan.items(shard)
     keys, rows, sizes = plan.keys[items], plan.rows[items], plan.sizes[items]
     budget = max(kind.batch, float(getattr(encoder, "budget", 0)) / SAMPLE_RATE)

@@ -165,7 +165,7 @@ def _answered(
     """Returns the answers to some windows: path, start, end, then the columns of `predict`."""
     import pandas as pd
 
-    from ..data.audio import SAMPLE_RATE
+    from ..data.audio_decoders import SAMPLE_RATE
     from ..data.waveforms import Waveform
 
     sounds = [

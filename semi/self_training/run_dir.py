@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checksums import RECORD, seal
+from ..checksums import CHECKSUMS, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
@@ -146,7 +146,7 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, RECORD, ".lock"):
+        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, CHECKSUMS, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()

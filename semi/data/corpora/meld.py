@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
-FILMS = (*SOUNDS, ".mp4")
+MEDIA = (*SOUNDS, ".mp4")
 FOLDER = {  # words in the folders of the three parts; the test's own name wins over 'train'
     "test": ("test",),
     "dev": ("dev", "val"),
@@ -122,4 +122,4 @@ def _sounds(tree: Tree) -> dict[tuple[str, str], Path]:
         split = next((s for s, words in FOLDER.items() if any(w in folders for w in words)), None)
         if split is not None:
             named.append(((split, path.stem.lower().removeprefix("final_videos_test")), path))
-    return best(named, FILMS)
+    return best(named, MEDIA)

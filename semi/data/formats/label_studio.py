@@ -14,13 +14,22 @@ from typing import Any
 
 from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import HEAD, head, header, to_table
+from .cells import HEAD_BYTES, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
 from .label_studio_tasks import AnnotationTask
 
-LABELS = ("emotion", "emotions", "label", "sentiment", "choice", "choices", "category", "class")
+LABEL_NAMES = (
+    "emotion",
+    "emotions",
+    "label",
+    "sentiment",
+    "choice",
+    "choices",
+    "category",
+    "class",
+)
 
 
 def recognises(path: Path) -> bool:
@@ -38,7 +47,7 @@ def _kind(path: Path) -> str | None:
         return None
     if re.search(r'^\s*\[\s*{("id"\s*:\s*\d+\s*,)?\s*"data"\s*:\s*{', start):
         return "JSON"  # also before anybody annotated
-    if '"data"' in start and len(start) > HEAD // 2:  # the texts in front may be long
+    if '"data"' in start and len(start) > HEAD_BYTES // 2:  # the texts in front may be long
         start = decode(path.read_bytes(), path.name)[0]
     if re.search(r'"(annotations|completions)"\s*:\s*\[', start) and re.search(
         r'"data"\s*:\s*{', start
@@ -119,7 +128,7 @@ def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, 
         for answer in task.answers
         for part in (answer.whole, *answer.spans.values())
         for name, value in part.items()
-        if isinstance(value, list) or (kind != "JSON" and name.lower() in LABELS)
+        if isinstance(value, list) or (kind != "JSON" and name.lower() in LABEL_NAMES)
     )
     answered = sorted({name for task in tasks for answer in task.answers for name in answer.whole})
     if not choices and answered:
@@ -128,7 +137,7 @@ def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, 
     if not choices:
         return None, ["no control of choices or labels was answered: no row has a label"]
     known = {name.lower(): name for name in choices}
-    best = next((known[name] for name in LABELS if name in known), None)
+    best = next((known[name] for name in LABEL_NAMES if name in known), None)
     if best is None and len(choices) > 1:
         names = ", ".join(sorted(choices))
         return None, [f"several controls hold choices ({names}), none called label or emotion"]

@@ -43,12 +43,12 @@ from .oracle import oracle_arm
 from .results import ALL_LABELS, KEY, coded, read_runs
 from .usb import usb_arm
 
-FACTS = ("gold_rows", "pool_rows", "test_rows", "accuracy", "waf", "macro_f1", "uar", "rounds",
+RUN_FACTS = ("gold_rows", "pool_rows", "test_rows", "accuracy", "waf", "macro_f1", "uar", "rounds",
          "accepted", "shipped", "stopped", "coverage", "precision", "oof_start", "oof_final",
          "cpu_seconds")  # fmt: skip
-COLUMNS: tuple[str, ...] = (
+RUN_COLUMNS: tuple[str, ...] = (
     *KEY,
-    *FACTS,
+    *RUN_FACTS,
     "answers",
 )  # answers: class numbers of the test rows, see `coded`
 Arm = Callable[[Dataset, Starts], ArmPredictions]
@@ -222,7 +222,7 @@ class RunLog:
     def append(self, row: dict[str, Any]) -> None:
         """Writes one line with one write call, so that several processes can share the file."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, RUN_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writerow(row)
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -234,7 +234,7 @@ class RunLog:
 
     def _mend(self) -> None:
         """Starts the file, or drops a last line that a kill has cut off."""
-        head = ",".join(COLUMNS) + "\n"
+        head = ",".join(RUN_COLUMNS) + "\n"
         text = self.path.read_bytes() if self.path.is_file() else b""
         if text and not text.startswith(head.encode()):
             raise RunError(f"{self.path} is not a list of benchmark runs; choose another output=")

@@ -33,8 +33,8 @@ from .space import Parameter, ask, read_space, refuse_idle
 from .trials import Trials
 
 SAMPLERS = ("tpe", "random")
-SHOWN = 10  # trials in the table
-BATCH = 8
+TRIALS_SHOWN = 10  # trials in the table
+TRIALS_AT_ONCE = 8
 
 
 @dataclass
@@ -58,7 +58,7 @@ class SearchReport:
         body = [
             [str(t["number"]), " ".join(t["words"]) or "(as given)", percent(t["value"]),
              percent(t["se"])]
-            for t in order[:SHOWN] if t["value"] is not None
+            for t in order[:TRIALS_SHOWN] if t["value"] is not None
         ]  # fmt: skip
         failed = [t for t in self.trials if t["value"] is None]
         best = next(t for t in self.trials if t["number"] == self.best)
@@ -86,7 +86,7 @@ class SearchReport:
 
 def search(
     path: str | None, space: str | Path, overrides: Sequence[str] = (), *, trials: int = 20,
-    sampler: str = "tpe", batch: int = BATCH, progress: bool = True,
+    sampler: str = "tpe", batch: int = TRIALS_AT_ONCE, progress: bool = True,
 ) -> SearchReport:  # fmt: skip
     """Tries settings until there are `trials` of them in `<runs_dir>/<name>-search/`.
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...config.schema import Config
-from ...data.audio import SAMPLE_RATE, load_audio
+from ...data.audio import load_audio
+from ...data.audio_decoders import SAMPLE_RATE
 from ...errors import AudioError, ManifestError
 from ..rows import read_rows
 

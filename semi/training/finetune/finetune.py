@@ -31,7 +31,7 @@ from .learner import (
     rate_at,
     shared,
 )
-from .provenance import ROWS
+from .provenance import ADAPTED_ON
 
 NOT_PRETRAINED = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")
 
@@ -275,7 +275,7 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
     for name, encoder in encoders.items():
         with write_dir(target / name) as folder:
             encoder.save(folder)
-            write_table(folder / ROWS, rows.table[["id"]].iloc[rows.train])
+            write_table(folder / ADAPTED_ON, rows.table[["id"]].iloc[rows.train])
     write_json(target / "history.json", history)
 
 
