@@ -19,7 +19,14 @@ from ..checksums import (
     read_record,
 )
 from ..errors import RunError
-from .chain import APPENDED, DERIVED_FILES, FEATURES, round_folder, round_numbers
+from .chain import (
+    APPENDED,
+    DERIVED_FILES,
+    FEATURES,
+    refuse_newer,
+    round_folder,
+    round_numbers,
+)
 
 REMEDY = "bring it back from a copy, or train the run anew under another name"
 ADDED = "was added: semi wrote no such file there"
@@ -97,9 +104,13 @@ def refuse(path: str | Path, problems: list[str]) -> None:
 
 
 def inspect_run(path: Path) -> Found:
-    """Returns what is damaged, missing, foreign or added in a run's folder."""
+    """Returns what is damaged, missing, foreign or added in a run's folder.
+
+    RunError where a later version of semi wrote it.
+    """
     found = Found()
     whole = _record(path, found)
+    refuse_newer(path, whole)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
     if whole is None and not found.wrong and not any(records.values()):
         if records:
