@@ -13,7 +13,8 @@ from pseudo_label import RULES, SelectionConfig
 from semi.cli import VERBS, _parse
 from semi.config.schema import Config, ConfigProblems, load_config
 from semi.config.yaml_format import all_keys, hint_at, hints_of
-from semi.data.corpora import CORPORA, corpus_options
+from semi.data.corpora import CORPORA, bundled_emodb, corpus_options
+from semi.training.rows import read_rows
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -65,6 +66,45 @@ def test_python_compiles(path):
     for kind, code in FENCE.findall(source(path)):
         if kind == "python":
             compile(code, name_of(path), "exec")
+
+
+# --- what the demo prints ---
+
+
+def printed_by_the_demo(path):
+    """Returns the block of a page that shows the end of the demo."""
+    blocks = [code for _, code in FENCE.findall(source(path)) if code.startswith("Scores in %")]
+    assert len(blocks) == 1, path
+    return blocks[0]
+
+
+def test_the_demo_is_shown_alike_and_with_the_rows_that_it_draws():
+    shown = printed_by_the_demo(ROOT / "README.md")
+    assert shown == printed_by_the_demo(DOCS / "quickstart.md")
+    words = [f"data.manifest={bundled_emodb()}"]
+    config = load_config(ROOT / "configs" / "demo.yaml", words)
+    manifest, splits = read_rows(config)
+    test = splits.role == "test"
+    speakers = [
+        manifest.table.loc[rows, "speaker"].nunique() for rows in (test, splits.role == "labeled")
+    ]
+    head = (
+        f"Scores in % on {test.sum()} gold held-out test rows, 95 % intervals over {speakers[0]} "
+    )
+    assert shown.startswith(head)
+    assert f"over {speakers[1]} speakers: " in shown and f"over {speakers[0]} speakers: " in shown
+    rows = re.findall(r"^(\d)  +(warm start|accepted) +(-|\d+)  ", shown, flags=re.M)
+    assert [int(number) for number, _, _ in rows] == list(range(config.rounds.max_rounds + 1))
+    assert f"a rule picked {rows[1][2]} of the" in source(DOCS / "quickstart.md")
+
+
+def test_every_extra_is_listed_where_installing_is_explained():
+    text = source(ROOT / "pyproject.toml").partition("[project.optional-dependencies]")[2]
+    extras = re.findall(r"^(\w+) = \[", text.partition("\n[")[0], flags=re.M)
+    page = source(DOCS / "quickstart.md")
+    assert len(extras) > 8 and re.findall(r"^\| `(\w+)` \|", page, flags=re.M) == extras
+    listed = re.search(r"The extras are (.*?), for example", page, flags=re.S)
+    assert listed is not None and re.findall(r"`(\w+)`", listed.group(1)) == extras
 
 
 # --- command lines ---

@@ -9,7 +9,7 @@ import pytest
 from two_runs import settings, write_manifest
 
 import semi
-from semi.checksums import CHECKSUMS, DERIVED, files_below, read_record
+from semi.checksums import CHECKSUMS, DERIVED, files_below, read_record, write_record
 from semi.cli import main
 from semi.errors import RunError
 from semi.runs.compare import compare
@@ -19,7 +19,8 @@ from semi.runs.export import export
 from semi.runs.preview import dry_run
 from semi.runs.submit import submit
 from semi.runs.verify import verify
-from semi.self_training.chain import mark_begun
+from semi.self_training.chain import RUN_FORMATS, mark_begun
+from semi.self_training.run_dir import Run
 
 THREE = ["rounds.max_rounds=3", "rounds.accept_se=99", "rounds.min_change=0", "tracking=true",
          "seed=1"]  # fmt: skip
@@ -237,3 +238,23 @@ def test_an_ensemble_and_a_feature_store_are_verified_too(home, runs, tmp_path, 
     assert "do not match their SHA-256" in verify(tmp_path / "store").problems[0]
     with pytest.raises(RunError, match="is no run, no model folder and no feature store"):
         verify(tmp_path)
+
+
+def test_a_run_says_its_formats_and_one_of_a_later_version_is_refused(home, run, capsys):
+    record = read_record(run / CHECKSUMS) or {}
+    assert {k: v for k, v in record.items() if k.endswith("_format")} == RUN_FORMATS
+    for name, known in RUN_FORMATS.items():
+        write_record(run / CHECKSUMS, record | {name: known + 1})
+        said = f"/a has {name} {known + 1}, this version of semi reads up to {known}; use the ver"
+        for command in (
+            lambda: Run.open(run),
+            lambda: go_on(home, run),
+            lambda: semi.evaluate(run),
+            lambda: verify(run),
+        ):
+            with pytest.raises(RunError, match=said):
+                command()
+        assert main(["evaluate", str(run)]) == 2 and name in capsys.readouterr().err
+    earlier = {k: v for k, v in record.items() if k not in RUN_FORMATS}  # of format 1
+    write_record(run / CHECKSUMS, earlier)
+    assert Run.open(run).rounds() == [0, 1, 2, 3] and verify(run).problems == []

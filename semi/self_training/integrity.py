@@ -20,7 +20,14 @@ from ..checksums import (
     read_record,
 )
 from ..errors import RunError
-from .chain import APPENDED, DERIVED_FILES, FEATURES_ENTRY, round_folder, round_numbers
+from .chain import (
+    APPENDED,
+    DERIVED_FILES,
+    FEATURES_ENTRY,
+    refuse_newer,
+    round_folder,
+    round_numbers,
+)
 
 REMEDY = "bring it back from a copy, or train the run anew under another name"
 OLD = "it was made by a version of semi that kept no checksums, and is used unchecked"
@@ -97,9 +104,13 @@ def refuse(path: str | Path, problems: list[str]) -> None:
 
 
 def inspect_run(path: Path) -> IntegrityReport:
-    """Returns what is damaged, missing, foreign or added in a run's folder."""
+    """Returns what is damaged, missing, foreign or added in a run's folder.
+
+    RunError where a later version of semi wrote it.
+    """
     found = IntegrityReport()
     whole = _record(path, found)
+    refuse_newer(path, whole)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
     if whole is None and not found.wrong and not any(records.values()):
         if records:

@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checksums import CHECKSUMS, seal
+from ..checksums import CHECKSUMS, read_record, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_json, write_table, write_tensors, write_text
-from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
+from .chain import (
+    APPENDED,
+    chain_link,
+    mark_begun,
+    refuse_newer,
+    round_folder,
+    round_numbers,
+)
 from .integrity import check_run
 from .lock import lock_of, unlock
 from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
@@ -113,6 +120,7 @@ class Run:
             others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
             hint = f"; runs there: {', '.join(others[:8])}" if others else ""
             raise RunError(f"{path} is not a run: {there}{hint}")
+        refuse_newer(path, read_record(path / CHECKSUMS))
         words = check_places(places)
         config = load_config(path / "config.yaml", words, elsewhere=True)
         return cls(path, found_again(config, path), resumed=True)
