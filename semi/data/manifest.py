@@ -129,11 +129,11 @@ def _named(
     unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
     headers.refuse_unknown(names, first, header, file, unread)
     if gold and (rivals := headers.equal_rivals(header)):
-        told = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
+        listed = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
         raise ManifestError(
-            f"{file}: {len(rivals)} columns could be the label, {' and '.join(told)}; choose with "
-            + " or ".join(ways)
+            f"{file}: {len(rivals)} columns could be the label, {' and '.join(listed)}; choose "
+            "with " + " or ".join(ways)
         )
     rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says
     rename |= header.canonical
@@ -182,9 +182,9 @@ def _twins(table: pd.DataFrame) -> list[str]:
     for column in ("speaker", "session"):
         pairs = missing.twins(sorted(set(table[column].dropna())))
         if pairs:
-            told = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
+            listed = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
             notes.append(
-                f"{column}s {told}{' ...' * (len(pairs) > 3)} differ only in case, width or "
+                f"{column}s {listed}{' ...' * (len(pairs) > 3)} differ only in case, width or "
                 "blanks and count as different; write them alike if they are one"
             )
     return notes

@@ -115,8 +115,8 @@ def _gold_again(
     words = flattened(gold[:, answered], sharp, config.task.multi)  # (G, n', C)
     values = whole.affect
     if values is not None:
-        heard = values[:, again] if affect is None else _tensor(affect[:, answered], device)
-        values = torch.cat([values, heard], 1)
+        affect_values = values[:, again] if affect is None else _tensor(affect[:, answered], device)
+        values = torch.cat([values, affect_values], 1)
     return replace(
         whole,
         values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},
