@@ -270,3 +270,15 @@ def test_no_name_is_a_verb_of_saying():
         if (name := getattr(node, field, None)) in ("told", "said")
     ]
     assert found == []
+
+
+def test_no_function_is_long():
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines"
+        for package in ("semi", *PARTS)
+        for path in modules(package)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > 50
+    ]
+    assert long == []

@@ -47,6 +47,24 @@ class Recorder(Protocol):
         ...
 
 
+class NoRecorder:
+    """Keeps nothing: the rounds are in memory alone."""
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns None: no round was kept."""
+        return None
+
+    def save(self, state: RoundState) -> None:
+        """Keeps nothing."""
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns None: no pre-training was kept."""
+        return None
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps nothing."""
+
+
 @dataclass
 class Outcome:
     """The rounds of a run: all of them, the one that ships, and why they ended."""
@@ -135,6 +153,17 @@ def trained(
     return state
 
 
+def _pretrained(
+    dataset: Dataset, config: LearningConfig, recorder: Recorder, on_step: OnStep | None
+) -> dict[str, Tensor]:
+    """Returns what is learned without labels, read back or new; see `learned_start`."""
+    learned = recorder.load_pretrained()
+    if learned is None:
+        learned = learned_start(dataset, config, on_step)
+        recorder.save_pretrained(learned)
+    return learned
+
+
 def warm_start(
     dataset: Dataset,
     config: LearningConfig,
@@ -147,6 +176,18 @@ def warm_start(
     return state
 
 
+def _first_round(
+    dataset: Dataset, config: LearningConfig, learned: dict[str, Tensor], recorder: Recorder,
+    on_step: OnStep | None,
+) -> RoundState:  # fmt: skip
+    """Returns round 0, read back or new."""
+    state = recorder.load(0)
+    if state is None:
+        state = warm_start(dataset, config, learned, on_step)
+        recorder.save(state)
+    return state
+
+
 def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
     """Returns the share of the pool asked for after `taken` accepted rounds."""
     steps = config.select.coverage
@@ -154,14 +195,10 @@ def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
 
 
 def run_rounds(
-    dataset: Dataset,
-    config: LearningConfig,
-    *,
-    recorder: Recorder | None = None,
+    dataset: Dataset, config: LearningConfig, *, recorder: Recorder | None = None,
     on_step: Callable[[int], OnStep | None] = lambda number: None,
-    on_round: Callable[[RoundState], None] = lambda state: None,
-    pick: Pick | None = None,
-) -> Outcome:
+    on_round: Callable[[RoundState], None] = lambda state: None, pick: Pick | None = None,
+) -> Outcome:  # fmt: skip
     """Returns the outcome of warm start, rounds and gate; finished rounds are read back.
 
     Args:
@@ -172,39 +209,29 @@ def run_rounds(
         on_round: called with every judged round, read back or new.
         pick: what chooses a round's pseudo-labels in place of `choose`.
     """
-    learned = recorder.load_pretrained() if recorder else None
-    if learned is None:
-        learned = learned_start(dataset, config, on_step(-1))
-        if recorder:
-            recorder.save_pretrained(learned)
+    recorder = recorder or NoRecorder()
+    learned = _pretrained(dataset, config, recorder, on_step(-1))
     dataset = replace(dataset, seen=STUDENTS[config.model.kind].view(dataset, learned).seen)
-    state = recorder.load(0) if recorder else None
-    if state is None:
-        state = warm_start(dataset, config, learned, on_step(0))
-        if recorder:
-            recorder.save(state)
+    state = _first_round(dataset, config, learned, recorder, on_step(0))
     on_round(state)
-    states, current, best = [state], state, state
-    taken, stopped = 0, "max_rounds"
+    states, current, best, taken, stopped = [state], state, state, 0, "max_rounds"
     refused: RoundState | None = None
     for number in range(1, config.rounds.max_rounds + 1):
         if not len(dataset.pool):
             stopped = "all_labeled"
             break
         rate = coverage_at(config, taken, refused is not None)
-        state = recorder.load(number) if recorder else None
+        state = recorder.load(number)
         if state is None:
             pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
-            vain = in_vain(pseudo_labels, current, refused, config.rounds.min_change)
-            if vain:
+            if vain := in_vain(pseudo_labels, current, refused, config.rounds.min_change):
                 stopped = vain
                 break
             chosen = Chosen(pseudo_labels, target, rate)
             state = trained(dataset, config, learned, number, on_step(number), chosen)
             state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
             gate(state, best, config)
-            if recorder:
-                recorder.save(state)
+            recorder.save(state)
         on_round(state)
         states.append(state)
         if state.accepted:

@@ -16,20 +16,11 @@ from ..checksums import CHECKSUMS, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
-from ..files import write_dir, write_json, write_table, write_tensors, write_text
+from ..files import write_dir, write_text
 from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
 from .lock import lock_of, unlock
 from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
-
-__all__ = [
-    "Run",
-    "write_dir",
-    "write_json",
-    "write_table",
-    "write_tensors",
-    "write_text",
-]
 
 
 class Run:

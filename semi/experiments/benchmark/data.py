@@ -110,15 +110,9 @@ def _gold_rows(
 
 
 def dataset_of(
-    corpus: BenchCorpus,
-    split: Outer,
-    budget: float | None,
-    *,
-    draw: int,
-    folds: int,
-    seed: int,
-    device: str = "cpu",
-) -> Dataset | None:
+    corpus: BenchCorpus, split: Outer, budget: float | None,
+    *, draw: int, folds: int, seed: int, device: str = "cpu",
+) -> Dataset | None:  # fmt: skip
     """Returns the dataset of one label draw, or None where the budget leaves nothing to hide.
 
     Args:
