@@ -33,9 +33,9 @@ from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.tasks.multi_label import several_words
-from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
 from semi.training.finetune.data import GoldRows, RowReader, batches, drawn
+from semi.training.imbalance import class_balance
 from semi.training.losses import LossContext, binary_cross_entropy
 from semi.training.teacher import answer
 

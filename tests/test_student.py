@@ -12,7 +12,7 @@ from two_runs import settings, write_manifest
 import semi
 from semi.runs.distill import soft_labels
 from semi.self_training import final_student as student
-from semi.self_training.chain import mark_begun
+from semi.self_training.checksum_chain import mark_begun
 from semi.self_training.model_dir import load_model
 from semi.self_training.run_dir import Run
 

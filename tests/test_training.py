@@ -9,7 +9,7 @@ from tiny_dataset import tiny_config, tiny_dataset
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import NoiseConfig
 from semi.config.training import TrainConfig
-from semi.self_training.rounds import targets_of
+from semi.self_training.targets import targets_of
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit, needs_twins
 from semi.training.initialisation import fresh_ensemble

@@ -17,11 +17,11 @@ from pseudo_label.pool import CHOSEN, UNCERTAIN
 from ..config.distillation import DistillConfig
 from ..config.schema import Config
 from ..errors import RunError
-from ..training.batches import TrainingTargets
 from ..training.dataset import Dataset
-from .rounds import targets_of
+from ..training.targets import TrainingTargets
 from .soft_labels import SoftLabels
 from .state import PseudoLabels, capped
+from .targets import targets_of
 
 LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weights hangs on it
 

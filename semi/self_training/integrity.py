@@ -20,7 +20,7 @@ from ..checksums import (
     read_record,
 )
 from ..errors import RunError
-from .chain import APPENDED, DERIVED_FILES, FEATURES_ENTRY, round_folder, round_numbers
+from .checksum_chain import APPENDED, DERIVED_FILES, FEATURES_ENTRY, round_folder, round_numbers
 
 REMEDY = "bring it back from a copy, or train the run anew under another name"
 OLD = "it was made by a version of semi that kept no checksums, and is used unchecked"

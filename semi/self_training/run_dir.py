@@ -17,7 +17,7 @@ from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_text
-from .chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
+from .checksum_chain import APPENDED, chain_link, mark_begun, round_folder, round_numbers
 from .integrity import check_run
 from .lock import lock_of, unlock
 from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over

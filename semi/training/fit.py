@@ -19,12 +19,12 @@ from models.fusion import ContrastConfig
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
-from .batches import TrainingTargets
 from .ensemble import Ensemble
 from .losses import LossContext
 from .objective import Batch, MemberRows, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
 from .steps import FitConfig, FitPlan, steps
+from .targets import TrainingTargets
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]

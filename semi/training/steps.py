@@ -21,8 +21,6 @@ from ..config.training import TrainConfig
 from .affect_scale import AffectScale
 from .batches import (
     StepRows,
-    TrainingTargets,
-    correction,
     draws,
     given_labels,
     mixed,
@@ -31,7 +29,9 @@ from .batches import (
     row_weights,
     sure,
 )
+from .imbalance import correction
 from .objective import Batch, MemberRows
+from .targets import TrainingTargets
 
 PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the steps
 
