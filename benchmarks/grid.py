@@ -40,10 +40,10 @@ from models.heads import Wide
 from noise import NoiseConfig
 from semi.config.training import TrainConfig
 from semi.features.principal import principal
-from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
 from semi.training.steps import FitConfig
+from semi.training.targets import TrainingTargets
 
 CLASSES, ROWS, FOLDS, SETTINGS, EPOCHS = 6, 5030, 5, 56, 100
 DIMS = {"speech": 1024, "text": 768, "video": 5120}

@@ -29,12 +29,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import Corruption, NoiseConfig, modality_dropout
 from semi.config.training import TrainConfig
-from semi.training.batches import TrainingTargets
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit
 from semi.training.losses import LossContext
 from semi.training.objective import Batch, MemberRows, Objective, ObjectiveConfig
 from semi.training.steps import FitConfig
+from semi.training.targets import TrainingTargets
 
 CLASSES = 6
 

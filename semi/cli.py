@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a label may be in letters the terminal lacks
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    args = _parse(argv)
+    args = parse_arguments(argv)
     verb = VERBS[args.verb]
     threading.excepthook = quiet_writers
     try:
@@ -264,7 +264,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if ours else 1
 
 
-def _parse(argv: list[str]) -> Arguments:
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Returns the arguments of a command line; SystemExit after a sentence where it is none."""
     parser = build_parser()
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         known = ", ".join(VERBS)

@@ -147,9 +147,9 @@ def system_error(error: BaseException) -> OSError | None:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error
-    told = re.search(r"(?:os error|\[errno) (\d+)", str(error), re.IGNORECASE)
-    if told and int(told.group(1)) in errno.errorcode:
-        number = int(told.group(1))
+    match = re.search(r"(?:os error|\[errno) (\d+)", str(error), re.IGNORECASE)
+    if match and int(match.group(1)) in errno.errorcode:
+        number = int(match.group(1))
         return OSError(number, os.strerror(number))
     return None
 

@@ -15,7 +15,6 @@ from semi.config.schema import load_config
 from semi.config.training import RoundsConfig, TrainConfig
 from semi.errors import ConfigError
 from semi.self_training.rounds import run_rounds
-from semi.training.batches import TrainingTargets
 from semi.training.dataset import Dataset
 from semi.training.ensemble import Ensemble
 from semi.training.projection import on_axes, principal_start
@@ -23,6 +22,7 @@ from semi.training.students import learned_start
 from semi.training.students.closed_form import fit_linear
 from semi.training.students.discriminant import discriminant, fit_discriminant
 from semi.training.students.logistic import fit_logistic, logistic, solve_logistic
+from semi.training.targets import TrainingTargets
 
 SOLVERS = {"discriminant": fit_discriminant, "logistic": fit_logistic}
 

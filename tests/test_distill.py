@@ -20,7 +20,7 @@ from semi.runs.distill import TEACHER, distill, soft_labels
 from semi.self_training.distillation import distillation_targets, flattened
 from semi.self_training.final_student import taught_round
 from semi.self_training.rounds import warm_start
-from semi.self_training.soft_labels import SoftLabels, words_of
+from semi.self_training.soft_labels import SoftLabels, soft_labels_of
 from semi.training.losses import cross_entropy
 from semi.training.objective import NO_CONTEXT, teacher_loss
 
@@ -172,7 +172,7 @@ def test_no_word_of_the_teacher_carries_a_label_that_the_students_chain_holds_ou
     students = []
     for one in (dataset, spoilt):
         state = warm_start(one, config, {})
-        labels = words_of(one, state)
+        labels = soft_labels_of(one, state)
         students.append(taught_round(one, labels, config, {}, lambda step, values: None).ensemble)
     for name, value in students[0].params.items():
         assert torch.equal(value[:2], students[1].params[name][:2]), name

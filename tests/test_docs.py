@@ -10,7 +10,7 @@ import pytest
 import models.fusion.config as fusion_settings
 from models.fusion import FUSIONS
 from pseudo_label import RULES, SelectionConfig
-from semi.cli import VERBS, _parse
+from semi.cli import VERBS, parse_arguments
 from semi.config.schema import Config, ConfigProblems, load_config
 from semi.config.yaml_format import all_keys, hint_at, hints_of
 from semi.data.corpora import CORPORA, bundled_emodb, corpus_options
@@ -135,7 +135,7 @@ def test_a_command_line_is_one(page, words):
     assert words[1] in VERBS
     if len(words) == 2 or words[2:] == ["-o"]:
         return  # the command's name alone
-    args = _parse(words[1:])
+    args = parse_arguments(words[1:])
     given = [w for w in getattr(args, "words", None) or [] if "=" in w]
     given += getattr(args, "vary", None) or []
     if args.verb == "manifest":

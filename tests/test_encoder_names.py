@@ -11,7 +11,6 @@ from models.encoders import (
     build_speech_encoder,
     build_text_encoder,
 )
-from models.encoders.names import refuse_near_miss
 from semi.cli import main
 
 
@@ -57,9 +56,11 @@ def test_an_encoder_of_the_other_modality_is_told_where_it_belongs(no_hub):
 @pytest.mark.parametrize(
     "name", ["bert-base-uncased", "roberta-base", "gpt2", "xlm-roberta-base", "nomic", "me/acoustc"]
 )
-def test_names_of_the_hub_are_left_alone(name):
-    refuse_near_miss(name, "encoders.text.model")
-    refuse_near_miss(name, "encoders.speech.model")
+def test_names_of_the_hub_are_looked_for_there(name, no_hub):
+    with pytest.raises(EncoderUnavailable, match="the hub was asked"):
+        build_text_encoder(TextConfig(model=name))
+    with pytest.raises(EncoderUnavailable, match="the hub was asked"):
+        build_speech_encoder(SpeechConfig(model=name))
 
 
 def test_check_says_so_and_all_is_not_well(small_corpus, capsys):

@@ -15,7 +15,7 @@ from semi.features.sequences import sequences
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features, Frames
 from semi.runs.export import export
-from semi.runs.shipped import Shipped
+from semi.runs.export_module import Shipped
 from semi.self_training.model_dir import Model, load_model, save_model
 from semi.training.ensemble import Ensemble
 from semi.training.teacher import Voter, answer

@@ -257,3 +257,28 @@ def test_a_constant_says_what_it_is():
             if path.parent.name != "corpora" or name not in ("NAME", "EMOTIONS"):
                 values.setdefault(name, set()).add(value)
     assert {name: found for name, found in values.items() if len(found) > 2} == {}
+
+
+def test_no_name_is_a_verb_of_saying():
+    """`told` and `said` name what the writer did with a value, and not the value."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {name}"
+        for package in ("semi", *PARTS)
+        for path in modules(package)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for field in ("id", "name", "arg", "attr")
+        if (name := getattr(node, field, None)) in ("told", "said")
+    ]
+    assert found == []
+
+
+def test_no_function_is_long():
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines"
+        for package in ("semi", *PARTS)
+        for path in modules(package)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > 50
+    ]
+    assert long == []

@@ -19,7 +19,7 @@ from semi.runs.export import export
 from semi.runs.preview import dry_run
 from semi.runs.submit import submit
 from semi.runs.verify import verify
-from semi.self_training.chain import RUN_FORMATS, mark_begun
+from semi.self_training.checksum_chain import RUN_FORMATS, mark_begun
 from semi.self_training.run_dir import Run
 
 THREE = ["rounds.max_rounds=3", "rounds.accept_se=99", "rounds.min_change=0", "tracking=true",

@@ -290,13 +290,17 @@ def test_settings_name_the_field_that_is_wrong(kwargs, sentence):
     assert sentence in str(caught.value)
 
 
-def test_a_hundred_thousand_rows_load_in_seconds(tmp_path):
+def test_a_hundred_thousand_rows_take_what_five_times_as_few_take_five_times(tmp_path):
     put(tmp_path, b"x", "a.wav")
-    rows = "".join(f"u{i},a.wav,t {i},{'hs'[i % 2]},s{i % 99}\n" for i in range(100_000))
-    path = put(tmp_path, "id,audio,text,label,speaker\n" + rows)
-    start = time.process_time()
-    assert len(load_manifest(path)) == 100_000
-    assert time.process_time() - start < 6  # about 1.5 on an idle core
+
+    def seconds(count):
+        rows = "".join(f"u{i},a.wav,t {i},{'hs'[i % 2]},s{i % 99}\n" for i in range(count))
+        path = put(tmp_path, "id,audio,text,label,speaker\n" + rows)
+        start = time.process_time()
+        assert len(load_manifest(path)) == count
+        return time.process_time() - start
+
+    assert seconds(100_000) < 12 * seconds(20_000)  # pairs of rows would make it 25
 
 
 def test_a_manifest_that_is_not_there_names_the_folder_it_was_looked_for_in(tmp_path, monkeypatch):

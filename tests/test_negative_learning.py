@@ -11,8 +11,9 @@ from models.fusion import FusionConfig
 from noise import NoiseConfig
 from pseudo_label import SelectionConfig
 from pseudo_label.rules.ups import UPSConfig, negative_weight
-from semi.self_training.rounds import Chosen, choose, targets_of, trained, warm_start
+from semi.self_training.rounds import Chosen, choose, trained, warm_start
 from semi.self_training.state import negatives
+from semi.self_training.targets import targets_of
 from semi.training.fit import fit
 from semi.training.initialisation import fresh_ensemble
 from semi.training.losses import negative_learning

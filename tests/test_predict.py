@@ -19,8 +19,8 @@ from semi.features.standardize import Standardizer
 from semi.features.store import FeatureStore
 from semi.features.table import load_features
 from semi.files import read_json, write_json
-from semi.runs.answers import lines
 from semi.runs.predict import Predictor, load, predict
+from semi.runs.prediction_table import lines
 from semi.runs.utterances import utterances
 from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
 from semi.training.ensemble import Ensemble

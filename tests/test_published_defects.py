@@ -33,13 +33,13 @@ from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.tasks.multi_label import several_words
-from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
 from semi.training.finetune.data import GoldRows, RowReader, batches, drawn
+from semi.training.imbalance import class_balance
 from semi.training.losses import LossContext, binary_cross_entropy
 from semi.training.teacher import answer
 
-STAKES = LossContext(torch.ones(3))
+LOSS_CONTEXT = LossContext(torch.ones(3))
 
 
 def generator(seed=0):
@@ -127,8 +127,8 @@ def test_defect_000_4_and_004_7_labels_of_the_test_never_choose_a_model():
 def test_defect_001_2_no_softmax_comes_before_the_sigmoid_so_a_perfect_answer_costs_nothing():
     target = torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0]])
     perfect, rows = 40 * (2 * target - 1), torch.full((2,), 0.5)
-    assert binary_cross_entropy(perfect, target, rows, STAKES) < 1e-6
-    published = binary_cross_entropy(perfect.softmax(-1), target, rows, STAKES)
+    assert binary_cross_entropy(perfect, target, rows, LOSS_CONTEXT) < 1e-6
+    published = binary_cross_entropy(perfect.softmax(-1), target, rows, LOSS_CONTEXT)
     assert published > 0.4
 
 
@@ -143,12 +143,12 @@ def test_defect_001_4_the_answer_reads_all_real_frames_and_not_the_last_one():
     real = torch.ones(2, 6, dtype=torch.bool)
     real[0, 3:] = False
     here = torch.ones(2, 1, dtype=torch.bool)
-    said = model({"speech": x}, here, {"speech": real}).logits
+    output = model({"speech": x}, here, {"speech": real}).logits
     early, padded = x.clone(), x.clone()
     early[1, 0, 0] += 2.0
     padded[0, 3:] = 99.0
-    assert not torch.allclose(model({"speech": early}, here, {"speech": real}).logits[1], said[1])
-    assert torch.equal(model({"speech": padded}, here, {"speech": real}).logits[0], said[0])
+    assert not torch.allclose(model({"speech": early}, here, {"speech": real}).logits[1], output[1])
+    assert torch.equal(model({"speech": padded}, here, {"speech": real}).logits[0], output[0])
 
 
 @pytest.mark.parametrize("kind", ["concat", "add"])

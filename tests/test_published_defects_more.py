@@ -103,11 +103,11 @@ def test_defect_002_8_and_002_9_the_model_is_made_of_widths_and_takes_features_a
 
 
 def test_defect_003_4_what_a_run_writes_is_what_the_next_command_reads(runs):
-    said = predictions_of(runs[0])
+    predictions = predictions_of(runs[0])
     names = {p.name for p in Path(runs[0]).iterdir()}
     assert {"config.yaml", "splits.csv", "result.json", "model", "probs.parquet"} <= names
     again = predictions_of(runs[0])
-    np.testing.assert_array_equal(said.probs, again.probs)
+    np.testing.assert_array_equal(predictions.probs, again.probs)
 
 
 def test_defect_003_5_three_dropouts_are_three_recipes_and_one_word():
@@ -201,10 +201,9 @@ def test_defect_7_7_a_missing_transcript_is_missing_and_told_and_no_vector_of_ze
     done = semi.self_train(settings(tmp_path, "r", "rounds.max_rounds=0"), progress=False)
     notes = json.loads((done.path / "result.json").read_text())["notes"]
     assert any("1 of 48 rows lack usable text" in note for note in notes)
-    said = predictions_of(done.path)
-    assert (
-        np.isnan(said.probs[said.ids == "u5"]).all() and np.isfinite(said.probs).any(1).sum() == 47
-    )
+    predictions = predictions_of(done.path)
+    assert np.isnan(predictions.probs[predictions.ids == "u5"]).all()
+    assert np.isfinite(predictions.probs).any(1).sum() == 47
 
 
 def test_defect_7_7_the_same_seed_gives_the_same_numbers_and_another_gives_others():

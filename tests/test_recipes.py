@@ -16,10 +16,10 @@ from semi.data.manifest import load_manifest, write_manifest
 from semi.features.extract import extract_rows, open_encoders
 from semi.features.store import FeatureStore
 from semi.features.table import load_features
-from semi.runs.answers import lines
 from semi.runs.distill import distill
 from semi.runs.evaluate import evaluate
-from semi.self_training.chain import mark_begun
+from semi.runs.prediction_table import lines
+from semi.self_training.checksum_chain import mark_begun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # of twelve: every way to fuse, and every task with one sense and with two; all twelve load in

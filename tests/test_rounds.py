@@ -16,8 +16,9 @@ from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
 from semi.self_training.gate import information
 from semi.self_training.ledger import merge_rounds, round_rows
 from semi.self_training.record import round_record
-from semi.self_training.rounds import run_rounds, targets_of, warm_start
+from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.stopping import STOPPED
+from semi.self_training.targets import targets_of
 from semi.self_training.tasks import TASKS
 from semi.training.teacher import TeacherOutputs, Voter
 

@@ -16,7 +16,7 @@ from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features, Frames
 from semi.self_training.model_dir import load_model
-from semi.self_training.scaling import choose_scaling
+from semi.self_training.standardize_selection import choose_scaling
 
 
 def problem(n=160, confounded=False, gold=80, seed=0):

@@ -18,7 +18,7 @@ import pytest
 import semi
 from semi.data.corpora import bundled_emodb
 from semi.errors import ManifestError, RunError
-from semi.self_training.chain import mark_begun
+from semi.self_training.checksum_chain import mark_begun
 from semi.self_training.stopping import STOPPED
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,8 @@ from semi.errors import ConfigError, ManifestError
 from semi.evaluation.multitask import affect_measured, multi_measured
 from semi.features.sequences import sequences
 from semi.features.tensors import Frames
-from semi.self_training.rounds import run_rounds, targets_of
+from semi.self_training.rounds import run_rounds
+from semi.self_training.targets import targets_of
 from semi.training.affect_scale import affect_scale
 from semi.training.batches import StepRows, given_labels, mixed
 from semi.training.dataset import Dataset

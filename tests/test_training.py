@@ -9,7 +9,7 @@ from tiny_dataset import tiny_config, tiny_dataset
 from models.fusion import ContrastConfig, FusionConfig, build_fusion
 from noise import NoiseConfig
 from semi.config.training import TrainConfig
-from semi.self_training.rounds import targets_of
+from semi.self_training.targets import targets_of
 from semi.training.ensemble import Ensemble
 from semi.training.fit import fit, needs_twins
 from semi.training.initialisation import fresh_ensemble
@@ -97,8 +97,8 @@ def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, 
     dataset, config = tiny_dataset(), tiny_config()
     config.model = dataclasses.replace(config.model, kind=kind)
     model = fresh_ensemble(dataset, config, {}).template
-    aims = ObjectiveConfig(TrainConfig(**train), NO_CONTEXT)
-    assert needs_twins(aims, contrast, model) is twins
+    config = ObjectiveConfig(TrainConfig(**train), NO_CONTEXT)
+    assert needs_twins(config, contrast, model) is twins
 
 
 def test_members_step_as_torch_steps_each_of_them_at_its_own_rate_and_decay():

@@ -188,14 +188,6 @@ def _spectral_shape(spectrum: Tensor, before: Tensor | None) -> Tensor:
     # Perceptual (square root) weights: raw power sees little beyond the first formant.
     soft = spectrum.sqrt() / spectrum.sqrt().sum(1, keepdim=True)
     kilo = hertz / 1000
-    centroid = soft @ kilo
-    away = kilo - centroid[:, None]
-    spread = (soft * away.square()).sum(1).sqrt()
-    skewness = (soft * away**3).sum(1) / spread.clamp_min(1e-3) ** 3
-    flux = pad((soft[1:] - soft[:-1]).square().sum(1).sqrt(), (1, 0))
-    if before is not None:
-        was = (before + FLOOR / spectrum.shape[1]).sqrt()
-        flux[0] = (soft[0] - was[0] / was.sum()).square().sum().sqrt()
     rising = soft.cumsum(1)
     rolloff = [(rising < q).sum(1) * float(kilo[1]) for q in (0.5, 0.85)]
     decibel = 10 * spectrum.log10()
@@ -213,9 +205,7 @@ def _spectral_shape(spectrum: Tensor, before: Tensor | None) -> Tensor:
 
     high_peak = decibel[:, band(2000, 5000)].amax(1)
     columns = [
-        centroid,
-        spread,
-        skewness,
+        *_moments(soft, kilo),
         *rolloff,
         slope(0, 500),
         slope(500, 1500),
@@ -225,9 +215,27 @@ def _spectral_shape(spectrum: Tensor, before: Tensor | None) -> Tensor:
         energy(1000, 4000),
         energy(4000, 8000),
         decibel.mean(1) - 10 * spectrum.mean(1).log10(),
-        flux,
+        _flux(soft, before),
     ]
     return torch.stack(columns, 1)
+
+
+def _moments(soft: Tensor, kilo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns centroid and spread in kHz and the skewness, (T,) each, of shares (T, 257)."""
+    centroid = soft @ kilo
+    away = kilo - centroid[:, None]
+    spread = (soft * away.square()).sum(1).sqrt()
+    skewness = (soft * away**3).sum(1) / spread.clamp_min(1e-3) ** 3
+    return centroid, spread, skewness
+
+
+def _flux(soft: Tensor, before: Tensor | None) -> Tensor:
+    """Returns (T,) how far each frame of shares (T, 257) is from the one that goes before."""
+    flux = pad((soft[1:] - soft[:-1]).square().sum(1).sqrt(), (1, 0))
+    if before is not None:
+        was = (before + FLOOR / soft.shape[1]).sqrt()
+        flux[0] = (soft[0] - was[0] / was.sum()).square().sum().sqrt()
+    return flux
 
 
 def _power_spectrum(frames: Tensor, size: int) -> Tensor:

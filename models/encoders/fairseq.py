@@ -22,6 +22,7 @@ from .hub import foreign_torchaudio, quiet
 from .unpickle import CheckpointError, load_inert
 
 EPSILON = 1e-5  # fairseq scales waveforms by layer_norm
+NORMS = {"default": "group", "layer_norm": "layer"}  # extractor_mode -> transformers' word
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_fast": "gelu_new",
@@ -133,10 +134,8 @@ def _check_layers(settings: dict[str, Any], weights: dict[str, torch.Tensor], ki
         )
 
 
-def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -> Any:
-    """Returns transformers' config of the same architecture."""
-    from transformers import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
-
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raises CheckpointError where a setting is none that is read here."""
     for name, only in (
         ("layer_type", "transformer"),
         ("pos_enc_type", "abs"),
@@ -144,8 +143,7 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
     ):
         if settings[name] != only:
             raise CheckpointError(f"{name} must be {only} to be read here, got {settings[name]!r}")
-    modes = {"default": "group", "layer_norm": "layer"}
-    for name, known in (("extractor_mode", modes), ("activation_fn", ACTIVATIONS)):
+    for name, known in (("extractor_mode", NORMS), ("activation_fn", ACTIVATIONS)):
         if settings[name] not in known:
             raise CheckpointError(
                 f"{name} must be one of {', '.join(known)}, got {settings[name]!r}"
@@ -154,6 +152,13 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
         whole = isinstance(default, int) and not isinstance(default, bool)
         if whole and not (type(settings[name]) is int and settings[name] > 0):
             raise CheckpointError(f"{name} must be a whole number, got {settings[name]!r}")
+
+
+def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -> Any:
+    """Returns transformers' config of the same architecture."""
+    from transformers import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
+
+    _check_settings(settings)
     channels, kernels, strides = zip(*conv_layers(settings["conv_feature_layers"]), strict=True)
     depth = settings["pos_conv_depth"]
     positions = {"num_conv_pos_embeddings": settings["conv_pos"]}
@@ -183,7 +188,7 @@ def _transformers_config(settings: dict[str, Any], kind: str, *, masked: bool) -
         activation_dropout=settings["activation_dropout"],
         feat_proj_dropout=settings["dropout_input"],
         layerdrop=settings["encoder_layerdrop"],
-        feat_extract_norm=modes[settings["extractor_mode"]],
+        feat_extract_norm=NORMS[settings["extractor_mode"]],
         feat_extract_activation="gelu",
         conv_dim=channels,
         conv_kernel=kernels,

@@ -58,13 +58,13 @@ def cut_long(
     longest: int,
     sample_rate: int = 16_000,
     *,
-    heard: Callable[[Any], np.ndarray] = np.asarray,
+    to_float: Callable[[Any], np.ndarray] = np.asarray,
 ) -> list[Any]:
     """Returns the wave (S,) in pieces of at most `longest` samples, cut at quiet points.
 
     Each cut is the quietest 20 ms in the second half of what a piece may hold, so that words are
     rarely split; no piece is shorter than a quarter of `longest`. No overlap: the pieces together
-    are the wave. `heard` makes floats of a part before its loudness is measured.
+    are the wave. `to_float` makes floats of a part before its loudness is measured.
     """
     hop = sample_rate // 100
     pieces, start = [], 0
@@ -72,7 +72,7 @@ def cut_long(
         low = start + longest // 2
         high = min(start + longest, len(wave) - longest // 4)
         frames = (high - low) // hop
-        energy = np.square(heard(wave[low : low + frames * hop]), dtype=np.float64)
+        energy = np.square(to_float(wave[low : low + frames * hop]), dtype=np.float64)
         energy = energy.reshape(frames, hop).sum(1)  # (frames,) of 10 ms each
         quiet = int(np.argmin(energy[:-1] + energy[1:])) + 1
         stop = low + quiet * hop

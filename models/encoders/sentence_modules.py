@@ -17,8 +17,8 @@ def stated_length(source: hub.HubSource) -> int | None:
     """Returns the tokens at which the folder's own settings cut a text, None where none does."""
     sentence = hub.load_json(source, "sentence_bert_config.json").get("max_seq_length")
     tokenizer = hub.load_json(source, "tokenizer_config.json").get("model_max_length")
-    said = [n for n in (sentence, tokenizer) if type(n) is int and 2 < n < UNLIMITED]
-    return min(said, default=None)
+    lengths = [n for n in (sentence, tokenizer) if type(n) is int and 2 < n < UNLIMITED]
+    return min(lengths, default=None)
 
 
 def differences(source: hub.HubSource, pooling: str, prefix: str) -> list[str]:

@@ -50,12 +50,12 @@ def speech_model(name: str, revision: str = "") -> SpeechModel:
             f"{SETTING}={name} is of type '{config.model_type}', which is not a speech encoder "
             f"known here; known are {', '.join(MODEL_TYPES)}"
         )
-    told = read_preprocessor(source)
+    settings = read_preprocessor(source)
     found = describe(
-        config, load=lambda: _load(source, config), identity=source.identity, preprocessor=told
+        config, load=lambda: _load(source, config), identity=source.identity, preprocessor=settings
     )
     found.folder = source.folder
-    if not told.file and config.model_type in WAV2VEC_TYPES:
+    if not settings.file and config.model_type in WAV2VEC_TYPES:
         found.notes.append(
             f"{SETTING}={name} does not say how its sound is prepared (it has no "
             f"preprocessor_config.json): utterances are {'' if found.normalize else 'not '}scaled "
@@ -72,23 +72,24 @@ def describe(
     preprocessor: Preprocessor | None = None,
 ) -> SpeechModel:
     """Returns the SpeechModel of a transformers configuration and a way to its weights."""
-    told = preprocessor or Preprocessor()
-    _check_ending(config, told.given)
+    settings = preprocessor or Preprocessor()
+    _check_ending(config, settings.given)
     normalize = False
     if config.model_type == "whisper":
         depth, width = config.encoder_layers, config.d_model
-        told.check("whisper", feature_size=config.num_mel_bins, hop_length=160, n_fft=400, dither=0)
+        bands = config.num_mel_bins
+        settings.check("whisper", feature_size=bands, hop_length=160, n_fft=400, dither=0)
     else:
         depth, width = config.num_hidden_layers, config.hidden_size
     if config.model_type == "wav2vec2-bert":
         bands = config.feature_projection_input_dim // STRIDE
-        told.check("wav2vec2-bert", feature_size=bands, num_mel_bins=bands, stride=STRIDE)
+        settings.check("wav2vec2-bert", feature_size=bands, num_mel_bins=bands, stride=STRIDE)
     elif config.model_type != "whisper":
-        told.check(config.model_type, feature_size=1)
+        settings.check(config.model_type, feature_size=1)
         # fairseq's rule, where a folder says nothing: models that normalise their convolutions by
         # layer were trained on scaled sound.
-        normalize = told.normalize(getattr(config, "feat_extract_norm", "layer") == "layer")
-    return SpeechModel(config.model_type, depth, width, normalize, load, identity, told.epsilon)
+        normalize = settings.normalize(getattr(config, "feat_extract_norm", "layer") == "layer")
+    return SpeechModel(config.model_type, depth, width, normalize, load, identity, settings.epsilon)
 
 
 def _check_ending(config: Any, given: str) -> None:

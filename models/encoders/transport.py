@@ -55,18 +55,18 @@ def cut(samples: Any, longest: int, epsilon: float | None) -> list[Piece]:
     if len(samples) <= longest:
         return [Piece(samples, scale)]
 
-    def heard(part: Any) -> np.ndarray:
+    def to_float(part: Any) -> np.ndarray:
         part = as_float(part)
         return part if scale is None else (part - np.float32(scale[0])) / np.float32(scale[1])
 
-    return [Piece(part, scale) for part in cut_long(samples, longest, heard=heard)]
+    return [Piece(part, scale) for part in cut_long(samples, longest, to_float=to_float)]
 
 
 def _scale(samples: Any, epsilon: float) -> tuple[float, float]:
     """Returns the mean of samples (S,) and what they are divided by, as `normalized` does it."""
     if isinstance(samples, np.ndarray):
-        heard = as_float(samples)
-        return float(heard.mean()), float(np.sqrt(heard.var() + epsilon))
+        wave = as_float(samples)
+        return float(wave.mean()), float(np.sqrt(wave.var() + epsilon))
     starts = range(0, len(samples), BLOCK_SAMPLES)  # on a disk: twice through it, block by block
     blocks = (np.asarray(samples[s : s + BLOCK_SAMPLES], np.float64) for s in starts)
     mean = sum(float(block.sum()) for block in blocks) / len(samples)

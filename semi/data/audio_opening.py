@@ -45,7 +45,7 @@ def read_with(source: SoundSource, use: Callable[[SoundReader], T]) -> T:
 
     Raises AudioError: missing, empty, unreadable, cut short; or what `use` raises.
     """
-    told: AudioError | None = None
+    first_error: AudioError | None = None
     for decoder in decoders(source):
         try:
             reader = decoder()
@@ -54,19 +54,19 @@ def read_with(source: SoundSource, use: Callable[[SoundReader], T]) -> T:
             finally:
                 reader.close()
         except UndecodedError as error:
-            told = told or error
-    raise AudioError(str(told))
+            first_error = first_error or error
+    raise AudioError(str(first_error))
 
 
 def open_audio(source: SoundSource) -> SoundReader:
     """Returns a reader of the first decoder that opens the file; close it. AudioError otherwise."""
-    told: AudioError | None = None
+    first_error: AudioError | None = None
     for decoder in decoders(source):
         try:
             return decoder()
         except UndecodedError as error:
-            told = told or error
-    raise AudioError(str(told))
+            first_error = first_error or error
+    raise AudioError(str(first_error))
 
 
 def decoders(source: SoundSource) -> list[Decoder]:

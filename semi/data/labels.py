@@ -104,11 +104,11 @@ def _markers(
         )
     notes = []
     if possible:
-        told = ", ".join(
+        listed = ", ".join(
             f"'{shown(label, 40)}' ({counted(counts[label], 'row')})" for label in possible
         )
         notes.append(
-            f"{told} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
+            f"{listed} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
             f"{missing.drop_markers(possible, config.label_map)}"
         )
     return problems, notes
@@ -121,12 +121,12 @@ def _spelled(
     if "label" not in raw:
         return Counter()
     cells = raw["label"].tolist()
-    said = (
+    spellings = (
         "empty" if cell is None or not str(cell).strip() else str(cell).strip()
         for cell, label, shares in zip(cells, labels, votes, strict=True)
         if label is None and not shares
     )
-    return Counter(said)
+    return Counter(spellings)
 
 
 def _settle(

@@ -65,19 +65,14 @@ def load_manifest(
     config = config or DataConfig()
     path = Path(path).expanduser()
     root = formats.sound_root(path, config.audio_root)
-    source = formats.read(path, root)
-    data = b"" if source else _read_bytes(path)
-    sha256 = formats.digest(path, source) if source else hashlib.sha256(data).hexdigest()
-    source = source or read_table(path, data)
+    source, sha256 = _read(path, root)
     problems = [Problem(path.name, *fault) for fault in source.faults]
     if not len(source.frame) and not problems:
         raise ManifestError(f"{path.name}: a header but no rows; it needs one row an utterance")
     raw, header = _named(source, config, path.name, gold=gold)
     rows = pd.Series(source.rows, dtype=int)
-    ignored = []
-    if not gold:
-        ignored = [n for n in raw if n in GOLD or n.lower().startswith("votes_")]
-        raw = raw.drop(columns=ignored)
+    ignored = [] if gold else [n for n in raw if n in GOLD or n.lower().startswith("votes_")]
+    raw = raw.drop(columns=ignored)
 
     milliseconds = header.milliseconds
     table, bad = _columns(raw, config, rows, path.name, root, source.decimal_comma, milliseconds)
@@ -91,8 +86,7 @@ def load_manifest(
     origin = {name: column for column, name in header.canonical.items()}
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
-    measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
-    odd = odd_labels(counts, origin.get("label", ""), measured) + _twins(table)
+    odd = _odd(table, counts, origin.get("label", ""))
     notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
@@ -103,18 +97,37 @@ def load_manifest(
         read.unlabelled, gold, notes,
     )  # fmt: skip
     if problems:
-        problems.sort(key=lambda p: p.row or 0)  # what concerns the whole file comes first
-        error = ManifestError(listing(problems, str(path)))
-        error.problems, error.reading = problems, reading
-        raise error
-    return Manifest(
-        table=table,
-        classes=read.classes,
-        path=str(path),
-        sha256=sha256,
-        notes=notes,
-        reading=reading,
-    )
+        raise _error(problems, reading)
+    return Manifest(table, read.classes, str(path), [], sha256, notes, reading)
+
+
+def _read(path: Path, root: Path) -> tuple[Table, str]:
+    """Returns the table at a path as it stands there, and its SHA-256."""
+    source = formats.read(path, root)
+    if source:
+        return source, formats.digest(path, source)
+    data = _read_bytes(path)
+    return read_table(path, data), hashlib.sha256(data).hexdigest()
+
+
+def _odd(table: pd.DataFrame, counts: Counter[str], origin: str) -> list[str]:
+    """Returns what is odd about labels, and about names that nearly agree.
+
+    Args:
+        table: the checked table.
+        counts: label -> its rows.
+        origin: header of the label's column.
+    """
+    measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
+    return odd_labels(counts, origin, measured) + _twins(table)
+
+
+def _error(problems: list[Problem], reading: Reading) -> ManifestError:
+    """Returns the one error of all problems; what concerns the whole file comes first."""
+    problems = sorted(problems, key=lambda p: p.row or 0)
+    error = ManifestError(listing(problems, reading.file))
+    error.problems, error.reading = problems, reading
+    return error
 
 
 def _named(
@@ -129,11 +142,11 @@ def _named(
     unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
     headers.refuse_unknown(names, first, header, file, unread)
     if gold and (rivals := headers.equal_rivals(header)):
-        told = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
+        listed = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
         raise ManifestError(
-            f"{file}: {len(rivals)} columns could be the label, {' and '.join(told)}; choose with "
-            + " or ".join(ways)
+            f"{file}: {len(rivals)} columns could be the label, {' and '.join(listed)}; choose "
+            "with " + " or ".join(ways)
         )
     rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says
     rename |= header.canonical
@@ -182,9 +195,9 @@ def _twins(table: pd.DataFrame) -> list[str]:
     for column in ("speaker", "session"):
         pairs = missing.twins(sorted(set(table[column].dropna())))
         if pairs:
-            told = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
+            listed = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
             notes.append(
-                f"{column}s {told}{' ...' * (len(pairs) > 3)} differ only in case, width or "
+                f"{column}s {listed}{' ...' * (len(pairs) > 3)} differ only in case, width or "
                 "blanks and count as different; write them alike if they are one"
             )
     return notes

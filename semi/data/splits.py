@@ -61,13 +61,7 @@ def make_splits(
         has = (target > 0) & (target == target.max(1, keepdims=True))
     notes += check_classes(manifest, has, role, side == "train")
 
-    train = np.flatnonzero(role == "labeled")
-    if config.labeled_fraction is not None or config.labeled_count is not None:
-        kept, note = draw_labels(
-            rows.at(train), config.labeled_fraction, config.labeled_count, seed
-        )
-        role[train] = np.where(kept, "labeled", "pool")
-        notes.append(note)
+    _hide_labels(role, rows, config, seed, notes)
     fold = np.full(len(table), -1)
     train = np.flatnonzero(role == "labeled")
     fold[train], fold_notes = assign_folds(rows.at(train), folds, seed, kind, config.fold_method)
@@ -79,6 +73,20 @@ def make_splits(
     splits = Splits(role.astype(str), label, target, group.astype(str), fold, notes, kind)
     check_leaks(manifest, splits, config, inputs)
     return splits
+
+
+def _hide_labels(
+    role: np.ndarray, rows: LabelledRows, config: DataConfig, seed: int, notes: list[str]
+) -> None:
+    """Makes pool of the gold rows whose labels data.labeled_fraction or _count leaves out."""
+    import numpy as np
+
+    if config.labeled_fraction is None and config.labeled_count is None:
+        return
+    train = np.flatnonzero(role == "labeled")
+    kept, note = draw_labels(rows.at(train), config.labeled_fraction, config.labeled_count, seed)
+    role[train] = np.where(kept, "labeled", "pool")
+    notes.append(note)
 
 
 def _roles(side: np.ndarray, label: np.ndarray, tied: np.ndarray, notes: list[str]) -> np.ndarray:

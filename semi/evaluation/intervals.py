@@ -68,9 +68,9 @@ class Interval:
         """Returns what the interval is over, such as '2 speakers' or '30 rows of one speaker'."""
         alone = self.kind == "none" or self.unit == "rows"
         word = "row" if alone else self.kind or "group"
-        told = f"{self.units} {word}{'' if self.units == 1 else 's'}"
+        count = f"{self.units} {word}{'' if self.units == 1 else 's'}"
         of_one = self.unit == "rows" and self.kind not in ("", "none")
-        return f"{told} of one {self.kind}" if of_one else told
+        return f"{count} of one {self.kind}" if of_one else count
 
     def __iter__(self):
         """Unpacks as (low, high, se)."""

@@ -78,7 +78,7 @@ def mean_ccc(predicted: Any, truth: Any, group: Any) -> tuple[float, float]:
 
 
 def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (N, 3, C) of hit, said, true, and the F1 of every row (N,)."""
+    """Returns (N, 3, C) of hit, predicted, true, and the F1 of every row (N,)."""
     counts = np.stack([predicted & truth, predicted, truth], 1).astype(float)
     hits, positives, support = counts.sum(2).T
     return counts, np.where(positives + support > 0, ratio(2 * hits, positives + support), 1.0)

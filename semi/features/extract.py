@@ -148,25 +148,37 @@ def extract_rows(
             before |= np.isin(source.keys, finished_keys(shelf))
         snapshot = fill(shelf, source, encoder, worker, workers=workers, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
-        usable = at >= 0
-        known = ~np.isnan(snapshot.seconds[at[usable]])
-        report.modalities[name] = Count(
-            rows=int((source.keys != b"").sum()) + len(source.problems),
-            done=int((usable & ~before).sum()),
-            cached=int((usable & before).sum()),
-            quarantined=len(reasons),
-            seconds=time.monotonic() - start,
-            audio_seconds=float(snapshot.seconds[at[usable]][known].sum(dtype=np.float64)),
-            store=str(shelf.folder),
-        )
-        if compare and worker.rank == 0 and (usable & ~before).any():
-            comparison = exactness(encoder, source, snapshot, np.where(usable & ~before, at, -1))
-            report.modalities[name].exactness = comparison
+        count = _count(source, snapshot, at, before)
+        count.quarantined, count.store = len(reasons), str(shelf.folder)
+        count.seconds = time.monotonic() - start
+        new = (at >= 0) & ~before
+        if compare and worker.rank == 0 and new.any():
+            count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1))
+        report.modalities[name] = count
         for row, reason in sorted(reasons.items()):
             where = source.paths[row] or f"({name})"
             report.quarantine.append(Quarantined(source.ids[row], where, reason))
     report.seconds = time.monotonic() - began
     return report
+
+
+def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.ndarray) -> Count:
+    """Returns how many rows of a modality there are, were made and were there.
+
+    Args:
+        source: the rows.
+        snapshot: of the store, now.
+        at: (N,) where in it each row is, -1 = it is not usable.
+        before: (N,) bool, in the store before the extraction.
+    """
+    usable = at >= 0
+    seconds = snapshot.seconds[at[usable]]
+    return Count(
+        rows=int((source.keys != b"").sum()) + len(source.problems),
+        done=int((usable & ~before).sum()),
+        cached=int((usable & before).sum()),
+        audio_seconds=float(seconds[~np.isnan(seconds)].sum(dtype=np.float64)),
+    )
 
 
 def nothing_usable(name: str, kind: str, wanted: int = 0, example: str = "") -> str:

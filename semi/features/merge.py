@@ -170,11 +170,7 @@ def _write(
             lock.beat()
         data.flush()
         del data
-        index = np.empty(len(keys), INDEX[STORE_FORMAT])
-        index["key"], index["seconds"], index["frames"] = keys, seconds, frames
-        index["crc"] = crc
-        with open(listing, "wb") as file:
-            np.save(file, index)
+        _write_index(listing, key=keys, seconds=seconds, frames=frames, crc=crc)
         about = {
             "format": STORE_FORMAT,
             "items": len(keys),
@@ -194,6 +190,15 @@ def _write(
             "work is kept)"
         ) from error
     tidy(shelf)
+
+
+def _write_index(path: Path, **columns: np.ndarray) -> None:
+    """Writes the index, one record an item, from its columns (K,)."""
+    index = np.empty(len(columns["key"]), INDEX[STORE_FORMAT])
+    for name, values in columns.items():
+        index[name] = values
+    with open(path, "wb") as file:
+        np.save(file, index)
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -151,7 +151,7 @@ class Standardizer:
     ) -> tuple[Standardizer, Tensor]:
         """Returns an empty standardizer that knows the training speakers, and each row's (N,)."""
         config = config or FeaturesConfig()
-        # auto is settled by `semi.self_training.scaling`; where nobody asked, it is global
+        # `semi.self_training.standardize_selection` settles auto; where nobody asked, it is global
         mode = "global" if config.standardize == "auto" else config.standardize
         new = cls(mode, config.clamp, config.speaker_shrink, config.pca)
         names = _named(speakers, len(rows))

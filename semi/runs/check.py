@@ -42,8 +42,8 @@ class Checked:
     @property
     def warnings(self) -> list[str]:
         """Returns what a run with these settings should not pass over."""
-        told = warnings_in([*self.manifest.reading.notes, *self.splits.notes, *self.notes])
-        return list(dict.fromkeys(told))
+        warnings = warnings_in([*self.manifest.reading.notes, *self.splits.notes, *self.notes])
+        return list(dict.fromkeys(warnings))
 
     def __str__(self) -> str:
         """Returns what was understood of the table, what is odd, and what a run would do."""
@@ -124,8 +124,8 @@ def _unusable(
             f"{first.reason}"
         )
     lost = Counter(splits.role[~usable].tolist())
-    told = ", ".join(f"{lost[role]} {role}" for role in ROLES if lost[role] and role != "unused")
-    return notes + ([f"{WARNING}rows without anything to go by: {told}"] if told else [])
+    counts = ", ".join(f"{lost[role]} {role}" for role in ROLES if lost[role] and role != "unused")
+    return notes + ([f"{WARNING}rows without anything to go by: {counts}"] if counts else [])
 
 
 def _in_milliseconds(manifest: Manifest, quarantine: list[Quarantined]) -> str:

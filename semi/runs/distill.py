@@ -26,14 +26,14 @@ from ..config.schema import Config
 from ..errors import RunError, reading
 from ..evaluation.names import METRIC_NAMES
 from ..files import read_json, replacing, write_json
-from ..self_training.closing import Gains, gains_of, told
+from ..self_training.closing import Gains, gains_in_words, gains_of
 from ..self_training.final_student import taught_round
 from ..self_training.frame import Ending, RunFrame, RunResult, run_frame
 from ..self_training.integrity import check_run
 from ..self_training.model_dir import TENSORS, find_model
 from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
-from ..self_training.soft_labels import SoftLabels, words_of
+from ..self_training.soft_labels import SoftLabels, soft_labels_of
 from ..self_training.state import RoundState
 from ..training.dataset import Dataset
 from ..training.rows import read_rows
@@ -152,7 +152,7 @@ def _sentence(config: Config, gains: Gains, teacher: str) -> str:
     name, result = METRIC_NAMES[metric], result_of(Run.open(teacher))
     sentence = (
         f"The student taught by {teacher} ships, against the same student on gold alone: "
-        f"{name} {told(gains)}"
+        f"{name} {gains_in_words(gains)}"
     )
     before = Run.open(teacher).config.rounds.metric
     if result.get("final") is not None and before == metric:
@@ -171,7 +171,7 @@ def soft_labels(path: str | Path, places: Sequence[str] = ()) -> SoftLabels:
             arrays = {k: held[k] for k in held.files}
         return SoftLabels(**arrays | {"classes": arrays["classes"].tolist()})
     done = reopen(path, places)
-    labels = words_of(done.dataset, done.state)
+    labels = soft_labels_of(done.dataset, done.state)
     with (
         suppress(RunError, OSError),  # where it cannot be kept it is made again
         derived(kept),

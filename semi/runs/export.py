@@ -22,9 +22,9 @@ from ..features.tensors import Features, Frames
 from ..files import replacing
 from ..self_training.model_dir import Model, load_model
 from ..training.teacher import answer
+from .export_module import Shipped, frames_of
 from .predictions import write_predictions
 from .reopen import predictions_of
-from .shipped import Shipped, frames_of
 
 MODELS = {".pt2": "torch.export", ".onnx": "ONNX"}
 TABLES = (".npz", ".csv", ".parquet")

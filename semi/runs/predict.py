@@ -158,7 +158,7 @@ class Predictor:
     def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
         """Returns the table of answers to standardised features (N rows)."""
         from ..training.teacher import answer
-        from .answers import table_of
+        from .prediction_table import table_of
 
         model = self.model
         features = features.to(model.config.device)
@@ -254,7 +254,7 @@ def _check_files(audio: Sequence[str]) -> None:
 
 def _delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
     """Returns the answers as lines, or writes them and returns where they went."""
-    from .answers import lines
+    from .prediction_table import lines
 
     if output is None:
         return "\n".join(lines(answers))

@@ -13,8 +13,8 @@ import torch
 from ..checksums import derived, is_current
 from ..errors import RunError
 from ..files import read_json, read_table
-from ..self_training.chain import is_finished
 from ..self_training.checkpoints import read_round
+from ..self_training.checksum_chain import is_finished
 from ..self_training.integrity import check_run, inspect_folder, refuse
 from ..self_training.model_dir import Model, load_model
 from ..self_training.prepare import Prepared, load_dataset

@@ -94,7 +94,7 @@ def _out_of_fold(outputs: TeacherOutputs) -> Prediction:
     return Prediction(outputs.oof, outputs.oof[None], affect)
 
 
-def told(gains: Gains) -> str:
+def gains_in_words(gains: Gains) -> str:
     """Returns the gains in words, out-of-fold and on test."""
     return "; ".join(f"{PART_WORDS[part]} {gain.words()}" for part, gain in gains.items())
 
@@ -116,7 +116,7 @@ def sentence_of(outcome: Outcome, metric: str, gains: Gains) -> str:
     )
     name = METRIC_NAMES[metric]
     if final.number:
-        return count + f"Round {final.number} ships: {name} {told(gains)}."
+        return count + f"Round {final.number} ships: {name} {gains_in_words(gains)}."
     scores = ", ".join(f"{PART_WORDS[part]} {100 * gain.start:.1f}" for part, gain in gains.items())
     return count + (
         f"The warm start ships ({name} {scores}): "

@@ -17,11 +17,11 @@ from pseudo_label.pool import CHOSEN, UNCERTAIN
 from ..config.distillation import DistillConfig
 from ..config.schema import Config
 from ..errors import RunError
-from ..training.batches import TrainingTargets
 from ..training.dataset import Dataset
-from .rounds import targets_of
+from ..training.targets import TrainingTargets
 from .soft_labels import SoftLabels
 from .state import PseudoLabels, capped
+from .targets import targets_of
 
 LEAST = 0.01  # weight of a given label where alpha is 0: the scale of all weights hangs on it
 
@@ -115,8 +115,8 @@ def _gold_again(
     words = flattened(gold[:, answered], sharp, config.task.multi)  # (G, n', C)
     values = whole.affect
     if values is not None:
-        heard = values[:, again] if affect is None else _tensor(affect[:, answered], device)
-        values = torch.cat([values, heard], 1)
+        affect_values = values[:, again] if affect is None else _tensor(affect[:, answered], device)
+        values = torch.cat([values, affect_values], 1)
     return replace(
         whole,
         values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},

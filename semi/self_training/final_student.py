@@ -25,7 +25,7 @@ from .checkpoints import RunRecorder
 from .distillation import distillation_targets
 from .gate import agreement, gate, judged, ships
 from .rounds import Outcome
-from .soft_labels import SoftLabels, words_of
+from .soft_labels import SoftLabels, soft_labels_of
 from .state import RoundState
 
 
@@ -93,7 +93,7 @@ def _student(
     alone = copy.copy(config)
     alone.train = replace(config.train, members=1)
     learned = {k: v[:1] for k, v in (recorder.load_pretrained() or {}).items()}
-    labels = words_of(dataset, teacher)
+    labels = soft_labels_of(dataset, teacher)
     student = taught_round(dataset, labels, alone, learned, on_step(number), number)
     student.alone = True
     start = outcome.states[0].outputs

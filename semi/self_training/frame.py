@@ -22,8 +22,8 @@ from ..evaluation.tensorboard import Tracker, open_tracker
 from ..files import read_json, write_json, write_table
 from ..threads import limited_threads
 from ..training.fit import OnStep
-from .chain import mark_finished, refuse_other_features
 from .checkpoints import ROUND_JSON, RunRecorder
+from .checksum_chain import mark_finished, refuse_other_features
 from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table

@@ -20,7 +20,7 @@ from ..checksums import (
     read_record,
 )
 from ..errors import RunError
-from .chain import (
+from .checksum_chain import (
     APPENDED,
     DERIVED_FILES,
     FEATURES_ENTRY,
@@ -72,8 +72,8 @@ def check_model(home: Path) -> None:
         run = read_record(home.parent / CHECKSUMS) if home.name == "model" else None
     except RunError:  # the run's folder is checked by those who read it
         run = None
-    said = (run or {}).get("files", {}).get(f"{home.name}/{CHECKSUMS}")
-    if said and not found.wrong and said != _sha256_if_any(home / CHECKSUMS):
+    recorded = (run or {}).get("files", {}).get(f"{home.name}/{CHECKSUMS}")
+    if recorded and not found.wrong and recorded != _sha256_if_any(home / CHECKSUMS):
         found.say(home, f"is not the model that the run {home.parent} wrote: it is of another run")
     refuse(home, found.problems)
     if not found.files:
@@ -120,11 +120,11 @@ def inspect_run(path: Path) -> IntegrityReport:
     if whole is None:
         found.say(path / CHECKSUMS, "is missing")
     whole = whole or {"finished": False, "without": []}
-    said = whole.get("files", {})
-    expected = said or _agreed(path, records, found)
+    recorded = whole.get("files", {})
+    expected = recorded or _agreed(path, records, found)
     intact = _inspect_rounds(path, whole["without"], expected, records, found)
     if whole["finished"]:
-        _inspect_whole(path, said, intact, found)
+        _inspect_whole(path, recorded, intact, found)
     else:
         _inspect_begun(path, records, found)
     _inspect_derived(path, found)
@@ -147,15 +147,15 @@ def _agreed(path: Path, records: dict[int, dict | None], found: IntegrityReport)
 
     Where all rounds tell one hash and the file has another, it is the file that changed.
     """
-    told: dict[str, set[str]] = {}
+    hashes_of: dict[str, set[str]] = {}
     for record in records.values():
         for name, sha256 in (record or {}).get("beside", {}).items():
-            told.setdefault(name, set()).add(sha256)
-    told.pop(FEATURES_ENTRY, None)
-    agreed = {name: next(iter(hashes)) for name, hashes in told.items() if len(hashes) == 1}
+            hashes_of.setdefault(name, set()).add(sha256)
+    hashes_of.pop(FEATURES_ENTRY, None)
+    agreed = {name: next(iter(hashes)) for name, hashes in hashes_of.items() if len(hashes) == 1}
     for subject, words in changes(path, agreed).items():
         found.say(subject, words)
-    return agreed | {n: _sha256_if_any(path / n) or "" for n in told if n not in agreed}
+    return agreed | {n: _sha256_if_any(path / n) or "" for n in hashes_of if n not in agreed}
 
 
 def _inspect_rounds(

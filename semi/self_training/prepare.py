@@ -23,7 +23,7 @@ from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import inputs_of, read_rows
-from .scaling import Scaling, choose_scaling
+from .standardize_selection import Scaling, choose_scaling
 from .tasks import TASKS
 
 if TYPE_CHECKING:

@@ -10,17 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..config.learning import LearningConfig
-from ..training.batches import TrainingTargets
 from ..training.dataset import Dataset
 from ..training.fit import OnStep
 from ..training.students import STUDENTS, learned_start
 from .gate import agreement, gate, judged, ships
 from .state import PseudoLabels, RoundState
 from .stopping import in_vain
+from .targets import targets_of
 from .tasks import TASKS
 
 # (dataset, state of the teacher, config, coverage, number of the round) -> see `choose`
@@ -47,6 +46,24 @@ class Recorder(Protocol):
         ...
 
 
+class NoRecorder:
+    """Keeps nothing: the rounds are in memory alone."""
+
+    def load(self, number: int) -> RoundState | None:
+        """Returns None: no round was kept."""
+        return None
+
+    def save(self, state: RoundState) -> None:
+        """Keeps nothing."""
+
+    def load_pretrained(self) -> dict[str, Tensor] | None:
+        """Returns None: no pre-training was kept."""
+        return None
+
+    def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps nothing."""
+
+
 @dataclass
 class Outcome:
     """The rounds of a run: all of them, the one that ships, and why they ended."""
@@ -54,43 +71,6 @@ class Outcome:
     states: list[RoundState]
     final: RoundState
     stopped: str  # a key of semi.self_training.stopping.STOPPED
-
-
-def targets_of(
-    dataset: Dataset, pseudo_labels: PseudoLabels | None, target: Tensor | None
-) -> TrainingTargets:
-    """Returns gold, minus each chain's held-out fold, plus what each chain picked.
-
-    Args:
-        dataset: the data.
-        pseudo_labels: the round's pseudo-labels, or None in round 0.
-        target: (G, P, C) their soft targets.
-    """
-    chains, n = dataset.folds + 1, len(dataset.present)
-    weight = torch.zeros(chains, n, device=dataset.device)
-    for k in range(chains):
-        weight[k, dataset.gold] = (dataset.fold != k).float()
-    every = dataset.target.expand(chains, -1, -1)
-    pseudo, negative = dataset.gold[:0], None
-    if pseudo_labels is not None and target is not None:
-        every = every.clone()
-        every[:, dataset.pool] = target.to(every)
-        weight[:, dataset.pool] = pseudo_labels.weight.to(weight)
-        taught = pseudo_labels.chosen.any(0)
-        if pseudo_labels.negative is not None:
-            negative = torch.zeros_like(every)
-            negative[:, dataset.pool] = pseudo_labels.negative.to(every)
-            taught = taught | pseudo_labels.negative.any(2).any(0)
-        pseudo = dataset.pool[taught]
-    affect = None
-    if dataset.affect is not None:
-        affect = torch.full_like(dataset.affect, torch.nan).repeat(chains, 1, 1)
-        affect[:, dataset.gold] = dataset.affect[dataset.gold]
-        if pseudo_labels is not None and pseudo_labels.affect is not None:
-            affect[:, dataset.pool] = pseudo_labels.affect.to(affect)
-    return TrainingTargets(
-        dataset.values, dataset.present, every, weight, dataset.gold, pseudo, affect, negative
-    )
 
 
 def choose(
@@ -135,6 +115,17 @@ def trained(
     return state
 
 
+def _pretrained(
+    dataset: Dataset, config: LearningConfig, recorder: Recorder, on_step: OnStep | None
+) -> dict[str, Tensor]:
+    """Returns what is learned without labels, read back or new; see `learned_start`."""
+    learned = recorder.load_pretrained()
+    if learned is None:
+        learned = learned_start(dataset, config, on_step)
+        recorder.save_pretrained(learned)
+    return learned
+
+
 def warm_start(
     dataset: Dataset,
     config: LearningConfig,
@@ -147,6 +138,18 @@ def warm_start(
     return state
 
 
+def _first_round(
+    dataset: Dataset, config: LearningConfig, learned: dict[str, Tensor], recorder: Recorder,
+    on_step: OnStep | None,
+) -> RoundState:  # fmt: skip
+    """Returns round 0, read back or new."""
+    state = recorder.load(0)
+    if state is None:
+        state = warm_start(dataset, config, learned, on_step)
+        recorder.save(state)
+    return state
+
+
 def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
     """Returns the share of the pool asked for after `taken` accepted rounds."""
     steps = config.select.coverage
@@ -154,14 +157,10 @@ def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
 
 
 def run_rounds(
-    dataset: Dataset,
-    config: LearningConfig,
-    *,
-    recorder: Recorder | None = None,
+    dataset: Dataset, config: LearningConfig, *, recorder: Recorder | None = None,
     on_step: Callable[[int], OnStep | None] = lambda number: None,
-    on_round: Callable[[RoundState], None] = lambda state: None,
-    pick: Pick | None = None,
-) -> Outcome:
+    on_round: Callable[[RoundState], None] = lambda state: None, pick: Pick | None = None,
+) -> Outcome:  # fmt: skip
     """Returns the outcome of warm start, rounds and gate; finished rounds are read back.
 
     Args:
@@ -172,39 +171,29 @@ def run_rounds(
         on_round: called with every judged round, read back or new.
         pick: what chooses a round's pseudo-labels in place of `choose`.
     """
-    learned = recorder.load_pretrained() if recorder else None
-    if learned is None:
-        learned = learned_start(dataset, config, on_step(-1))
-        if recorder:
-            recorder.save_pretrained(learned)
+    recorder = recorder or NoRecorder()
+    learned = _pretrained(dataset, config, recorder, on_step(-1))
     dataset = replace(dataset, seen=STUDENTS[config.model.kind].view(dataset, learned).seen)
-    state = recorder.load(0) if recorder else None
-    if state is None:
-        state = warm_start(dataset, config, learned, on_step(0))
-        if recorder:
-            recorder.save(state)
+    state = _first_round(dataset, config, learned, recorder, on_step(0))
     on_round(state)
-    states, current, best = [state], state, state
-    taken, stopped = 0, "max_rounds"
+    states, current, best, taken, stopped = [state], state, state, 0, "max_rounds"
     refused: RoundState | None = None
     for number in range(1, config.rounds.max_rounds + 1):
         if not len(dataset.pool):
             stopped = "all_labeled"
             break
         rate = coverage_at(config, taken, refused is not None)
-        state = recorder.load(number) if recorder else None
+        state = recorder.load(number)
         if state is None:
             pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
-            vain = in_vain(pseudo_labels, current, refused, config.rounds.min_change)
-            if vain:
+            if vain := in_vain(pseudo_labels, current, refused, config.rounds.min_change):
                 stopped = vain
                 break
             chosen = Chosen(pseudo_labels, target, rate)
             state = trained(dataset, config, learned, number, on_step(number), chosen)
             state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
             gate(state, best, config)
-            if recorder:
-                recorder.save(state)
+            recorder.save(state)
         on_round(state)
         states.append(state)
         if state.accepted:

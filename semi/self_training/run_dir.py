@@ -16,8 +16,8 @@ from ..checksums import CHECKSUMS, read_record, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
-from ..files import write_dir, write_json, write_table, write_tensors, write_text
-from .chain import (
+from ..files import write_dir, write_text
+from .checksum_chain import (
     APPENDED,
     chain_link,
     mark_begun,
@@ -28,15 +28,6 @@ from .chain import (
 from .integrity import check_run
 from .lock import lock_of, unlock
 from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
-
-__all__ = [
-    "Run",
-    "write_dir",
-    "write_json",
-    "write_table",
-    "write_tensors",
-    "write_text",
-]
 
 
 class Run:

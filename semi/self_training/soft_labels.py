@@ -35,7 +35,7 @@ class SoftLabels:
 
 
 @torch.no_grad()
-def chain_words(
+def chain_probabilities(
     ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
 ) -> Tensor:
     """Returns what each chain by itself says of some rows (G, R, C), calibrated and voted."""
@@ -45,7 +45,7 @@ def chain_words(
 
 
 @torch.no_grad()
-def words_of(dataset: Dataset, state: RoundState) -> SoftLabels:
+def soft_labels_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     """Returns what the models of a round say of all training rows.
 
     Args:
@@ -61,7 +61,7 @@ def words_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         return {m: v[rows] for m, v in dataset.values.items()}, dataset.present[rows]
 
-    gold = chain_words(ensemble, voter, *of(dataset.gold), chains)
+    gold = chain_probabilities(ensemble, voter, *of(dataset.gold), chains)
     gold[-1] = outputs.oof
     here = dataset.present[dataset.pool]
     pool = [voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits[:-1]]

@@ -14,34 +14,8 @@ from noise import Corruption, NoiseConfig, draw_mix, modality_dropout
 
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
-
-
-@dataclass
-class TrainingTargets:
-    """What one fit learns from; everything lies on one device."""
-
-    values: dict[str, Tensor]  # modality -> (N, D_m), standardised
-    present: Tensor  # (N, M) bool
-    target: Tensor  # (G, N, C) rows sum to 1 where weight > 0; 0 and 1 for several labels a row
-    weight: Tensor  # (G, N) 0 = not a training row of this chain
-    gold: Tensor  # (n,) int64 rows with given labels
-    pseudo: Tensor  # (p,) int64 rows that at least one chain pseudo-labelled; may be empty
-    affect: Tensor | None = None  # (G, N, 2) valence and arousal to learn, NaN = unknown
-    # (G, N, C) how much to learn that a row is not of a class; its rows are among `pseudo`
-    negative: Tensor | None = None
-
-
-def class_balance(target: Tensor, power: float) -> Tensor:
-    """Returns (n,) row factors n_class**-power with mean 1, from (n, C) soft targets."""
-    count = target.sum(0).clamp(min=1e-6)
-    factor = (target * count**-power).sum(1)
-    return factor / factor.mean()
-
-
-def gold_shares(targets: TrainingTargets, task: TaskConfig) -> Tensor:
-    """Returns (n, C) class shares of the gold rows; the last chain holds none of them out."""
-    every = targets.target[-1, targets.gold]
-    return every / every.sum(1, keepdim=True).clamp(min=1e-6) if task.multi else every
+from .imbalance import class_balance, gold_shares
+from .targets import TrainingTargets
 
 
 def draws(
@@ -86,21 +60,6 @@ def pseudo_scale(targets: TrainingTargets, drawn: int, ramp: float) -> Tensor:
     """Returns (G, 1): what a drawn pseudo row's weight counts in the loss of a step."""
     mass = targets.weight[:, targets.gold].sum(1, keepdim=True).clamp(min=1e-6)
     return ramp * len(targets.pseudo) / mass / drawn
-
-
-def correction(
-    targets: TrainingTargets, config: TrainConfig, task: TaskConfig
-) -> tuple[Tensor, Tensor]:
-    """Returns the (N,) loss factor of each row and the (C,) logit adjustment of the one choice."""
-    factor = torch.ones_like(targets.weight[0])
-    every = gold_shares(targets, task)
-    adjust = torch.zeros_like(every[:1].sum(0))
-    if config.imbalance == "class_weight":
-        factor[targets.gold] = class_balance(every, config.imbalance_power)
-    if config.imbalance == "logit_adjust":
-        prior = (every.sum(0) + 1) / (every.sum() + every.shape[1])
-        adjust = config.imbalance_power * prior.log()
-    return factor, adjust
 
 
 def noisy_view(x: Tensor, corrupt: Corruption, generator: torch.Generator) -> Tensor:

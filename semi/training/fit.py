@@ -19,12 +19,12 @@ from models.fusion import ContrastConfig
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
-from .batches import TrainingTargets
 from .ensemble import Ensemble
 from .losses import LossContext
 from .objective import Batch, MemberRows, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
-from .steps import FitConfig, Teaching, steps
+from .steps import FitConfig, FitPlan, steps
+from .targets import TrainingTargets
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
@@ -77,18 +77,18 @@ def fit(
 
 def prepared(
     ensemble: Ensemble, targets: TrainingTargets, config: FitConfig
-) -> tuple[Objective, Teaching]:
+) -> tuple[Objective, FitPlan]:
     """Returns the loss of one member, and what all steps have in common."""
     train, scale = config.train[0], None
     counts = targets.target[-1, targets.gold].sum(0)
     context = LossContext(counts, train.focal_gamma, train.ldam_margin)
-    aims = ObjectiveConfig(train, context, config.task, config.classify)
+    objective_config = ObjectiveConfig(train, context, config.task, config.classify)
     model = ensemble.template.train()
     if targets.affect is not None:
         scale = affect_scale(targets.affect[:, targets.gold], targets.weight[:, targets.gold])
-    twins = needs_twins(aims, config.contrast, model)
-    objective = Objective(model, config.contrast, aims)
-    return objective, Teaching(targets, config, ensemble.count, twins, scale)
+    twins = needs_twins(objective_config, config.contrast, model)
+    objective = Objective(model, config.contrast, objective_config)
+    return objective, FitPlan(targets, config, ensemble.count, twins, scale)
 
 
 def over_members(objective: Objective, parts: int) -> Callable:
@@ -132,11 +132,11 @@ def alike(configs: Sequence[TrainConfig], targets: TrainingTargets) -> TrainConf
     return first
 
 
-def needs_twins(aims: ObjectiveConfig, contrast: ContrastConfig, model: Any) -> bool:
+def needs_twins(objective_config: ObjectiveConfig, contrast: ContrastConfig, model: Any) -> bool:
     """Says whether anything is learned from the noisy views; where not, none are made."""
-    weighs = not aims.classify or contrast.weight > 0 or contrast.weight_end > 0
+    weighs = not objective_config.classify or contrast.weight > 0 or contrast.weight_end > 0
     contrasts = contrast.any and weighs and model.contrasts
-    return aims.train.noisy_share > 0 or contrasts
+    return objective_config.train.noisy_share > 0 or contrasts
 
 
 def pretrain(

@@ -73,11 +73,11 @@ class ObjectiveConfig:
 class Objective(nn.Module):
     """Holds the model so that one functional call sees its parameters in every term."""
 
-    def __init__(self, model: nn.Module, contrast: ContrastConfig, aims: ObjectiveConfig) -> None:
+    def __init__(self, model: nn.Module, contrast: ContrastConfig, config: ObjectiveConfig) -> None:
         super().__init__()
         self.model = model
         self.contrast = contrast
-        self.aims = aims
+        self.config = config
 
     def forward(self, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the scalar loss and its parts by name.
@@ -89,8 +89,8 @@ class Objective(nn.Module):
         out = self.model(batch.inputs, batch.present)
         parts: dict[str, Tensor] = {}
         loss = out.logits.new_zeros(())
-        rows = self._rows(taught.weight, batch) if self.aims.classify else None
-        if rows is not None and self.aims.task.classes_weight > 0:
+        rows = self._rows(taught.weight, batch) if self.config.classify else None
+        if rows is not None and self.config.task.classes_weight > 0:
             loss, parts = self._classification(out, batch, taught.target, rows)
         if taught.negative is not None:
             weights = self._rows(taught.negative, batch)  # (2B, C)
@@ -98,7 +98,7 @@ class Objective(nn.Module):
             loss = loss + parts["negative"]
         if taught.affect is not None and rows is not None:
             parts["affect"] = self._affect(out, batch, taught.affect, taught.weight)
-            loss = loss + self.aims.task.affect_weight * parts["affect"]
+            loss = loss + self.config.task.affect_weight * parts["affect"]
         auxiliary = getattr(self.model, "auxiliary", None)
         if auxiliary is not None:
             for name, value in auxiliary(out, batch.inputs, batch.present, rows).items():
@@ -119,22 +119,22 @@ class Objective(nn.Module):
         """Returns the weights (2B, ...) of the clean and the noisy rows, from (B, ...)."""
         if not batch.twins:
             return weight
-        share = self.aims.train.noisy_share
+        share = self.config.train.noisy_share
         return torch.cat([(1 - share) * weight, share * weight])
 
     def _classification(self, out, batch, target, rows):
         """Loss of the fused head and of each modality's head, clean and noisy rows."""
         both = batch.both(target)  # (2B, C)
-        aims, context = self.aims, self.aims.context
-        measure = binary_cross_entropy if aims.task.multi else LOSSES[aims.train.loss]
-        scale, head_weight = aims.task.classes_weight, aims.train.head_weight
+        config, context = self.config, self.config.context
+        measure = binary_cross_entropy if config.task.multi else LOSSES[config.train.loss]
+        scale, head_weight = config.task.classes_weight, config.train.head_weight
 
         def cost(logits: Tensor, here: Tensor) -> Tensor:
-            if not isinstance(aims.task, TaughtTask):
+            if not isinstance(config.task, TaughtTask):
                 return measure(logits + batch.adjust, both, here, context)
             given, taught = _halves(here, 2 if batch.twins else 1)
             given_loss = measure(logits + batch.adjust, both, given, context)
-            return given_loss + teacher_loss(logits, both, taught, aims.task)
+            return given_loss + teacher_loss(logits, both, taught, config.task)
 
         fused = cost(out.logits, rows)
         parts, loss = {"fused": fused}, fused
@@ -149,8 +149,8 @@ class Objective(nn.Module):
         """1 - CCC + MSE of valence and arousal, clean and noisy views apart: CCC is of a batch."""
         if out.affect is None:
             raise ValueError("the model has no head for valence and arousal: set model.affect")
-        share, half = self.aims.train.noisy_share, len(target)
-        mse = self.aims.task.mse_weight
+        share, half = self.config.train.noisy_share, len(target)
+        mse = self.config.task.mse_weight
         clean = ccc_mse(out.affect[:half], target, weight, mse_weight=mse)
         if not batch.twins:
             return clean

@@ -21,8 +21,6 @@ from ..config.training import TrainConfig
 from .affect_scale import AffectScale
 from .batches import (
     StepRows,
-    TrainingTargets,
-    correction,
     draws,
     given_labels,
     mixed,
@@ -31,7 +29,9 @@ from .batches import (
     row_weights,
     sure,
 )
+from .imbalance import correction
 from .objective import Batch, MemberRows
+from .targets import TrainingTargets
 
 PSEUDO_RAMP = 0.4  # pseudo-labels reach full weight after this share of the steps
 
@@ -59,7 +59,7 @@ class FitConfig:
 
 
 @dataclass
-class Teaching:
+class FitPlan:
     """What the steps of one fit have in common."""
 
     targets: TrainingTargets
@@ -69,9 +69,9 @@ class Teaching:
     scale: AffectScale | None  # of valence and arousal
 
 
-def steps(teaching: Teaching, generator: torch.Generator) -> Iterator[tuple[Batch, MemberRows]]:
+def steps(plan: FitPlan, generator: torch.Generator) -> Iterator[tuple[Batch, MemberRows]]:
     """Yields the batch of each step and what its rows (E, B, ...) teach."""
-    targets, whole = teaching.targets, teaching.config
+    targets, whole = plan.targets, plan.config
     config, noise, contrast = whole.train[0], whole.noise, whole.contrast
     device = targets.present.device
     chains, _, classes = targets.target.shape
@@ -83,19 +83,17 @@ def steps(teaching: Teaching, generator: torch.Generator) -> Iterator[tuple[Batc
     smooth = smooth.repeat_interleave(chains // len(smooth))[:, None, None]  # (G, 1, 1)
     spread = 2 if whole.task.multi else classes
     by_class = whole.classify and contrast.intra + contrast.inter > 0
-    repeat = teaching.members // chains
+    repeat = plan.members // chains
     for step in range(config.steps):
         ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * config.steps))
-        inputs, present = noisy_batch(
-            targets, rows[step], corrupt, noise, generator, teaching.twins
-        )
-        known, drawn = _drawn(teaching, rows[step], size, factor, ramp, (inputs, present))
+        inputs, present = noisy_batch(targets, rows[step], corrupt, noise, generator, plan.twins)
+        known, drawn = _drawn(plan, rows[step], size, factor, ramp, (inputs, present))
         if noise.mixup_alpha > 0 and whole.classify:
             drawn = mixed(drawn, noise.mixup_alpha, generator)
         share = contrast.weight + (contrast.weight_end - contrast.weight) * step / config.steps
         share = share if whole.classify else 1.0
         batch = Batch(
-            drawn.inputs, present, adjust.new_tensor(share), adjust, share > 0, teaching.twins
+            drawn.inputs, present, adjust.new_tensor(share), adjust, share > 0, plan.twins
         )
         taught = MemberRows(
             target=drawn.target * (1 - smooth) + smooth / spread,
@@ -109,20 +107,20 @@ def steps(teaching: Teaching, generator: torch.Generator) -> Iterator[tuple[Batc
 
 
 def _drawn(
-    teaching: Teaching, rows: Tensor, size: int, factor: Tensor, ramp: float,
+    plan: FitPlan, rows: Tensor, size: int, factor: Tensor, ramp: float,
     seen: tuple[dict[str, Tensor], Tensor],
 ) -> tuple[Tensor, StepRows]:  # fmt: skip
     """Returns the class (G, B) that each chain knows of a row, -1 = none, and the rows of a step.
 
     Args:
-        teaching: what the steps have in common.
+        plan: what the steps have in common.
         rows: (B,) rows of the table.
         size: how many of them are gold; they come first.
         factor: (N,) loss factor of each row.
         ramp: of the pseudo-labels.
         seen: the inputs and who is present.
     """
-    targets, task, scale = teaching.targets, teaching.config.task, teaching.scale
+    targets, task, scale = plan.targets, plan.config.task, plan.scale
     weight = row_weights(targets, rows, size, factor, ramp)
     target = targets.target[:, rows]
     known = torch.where(targets.weight[:, rows] > 0, target.argmax(-1), -1)

@@ -22,11 +22,11 @@ def summary(table: pd.DataFrame) -> str:
     """Returns how many utterances, speakers and labels a table has."""
     labels = [x for x in table["label"].tolist() if isinstance(x, str)]
     counts = Counter(x for x in labels if ";" not in x)
-    told = [f"{len(labels) - sum(counts.values())} tied"] * (len(labels) > sum(counts.values()))
-    told += [f"{len(table) - len(labels)} without"] * (len(table) > len(labels))
+    others = [f"{len(labels) - sum(counts.values())} tied"] * (len(labels) > sum(counts.values()))
+    others += [f"{len(table) - len(labels)} without"] * (len(table) > len(labels))
     return (
         f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "
-        + ", ".join([tally(counts), *told])
+        + ", ".join([tally(counts), *others])
     )
 
 
@@ -48,12 +48,12 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
             f"{len(pointers)} of them are Git LFS pointers in place of the files: run git lfs pull "
             f"there ({examples(sorted(path.name for path in pointers))})"
         )
-    told = {path: why for path, why in tree.ignored.items() if path not in used}
-    for path, why in list(told.items())[:TABLES_SHOWN]:
+    unread = {path: why for path, why in tree.ignored.items() if path not in used}
+    for path, why in list(unread.items())[:TABLES_SHOWN]:
         notes.append(f"ignored {path.relative_to(tree.folder)}: {why}")
-    if len(told) > TABLES_SHOWN:
-        notes.append(f"ignored {len(told) - TABLES_SHOWN} more tables of the kind")
-    kinds = Counter(_kind(path) for path in rest if path not in told)
+    if len(unread) > TABLES_SHOWN:
+        notes.append(f"ignored {len(unread) - TABLES_SHOWN} more tables of the kind")
+    kinds = Counter(_kind(path) for path in rest if path not in unread)
     if kinds:
         notes.append(f"ignored beside them: {tally(kinds)}")
     return notes
@@ -66,13 +66,13 @@ def _films(table: pd.DataFrame) -> list[str]:
     films = [path.name for path in files if path.suffix.lower() in FILMS]
     if not films:
         return []
-    told = f"{len(films)} utterances have a film and no sound file; the film's sound is used"
+    note = f"{len(films)} utterances have a film and no sound file; the film's sound is used"
     if importlib.util.find_spec("av") is None:
-        told += (
+        note += (
             ", which needs PyAV, not installed here: pip install 'semi-emotion[m4a]', or none of "
             "them can be heard"
         )
-    return [f"{told} ({examples(films)})"]
+    return [f"{note} ({examples(films)})"]
 
 
 def _named(tree: Tree, table: pd.DataFrame) -> set[Path]:

@@ -90,8 +90,8 @@ def _notes(
     notes = [f"{summary(table)} ({label})"]
     if rated:
         have = sum(name.upper() in rated for name in table["id"].tolist())
-        heard = "voice" if votes == "none" else votes
-        notes.append(f"votes on {heard} of {have} of {len(table)} utterances from {source}")
+        kind = "voice" if votes == "none" else votes
+        notes.append(f"votes on {kind} of {have} of {len(table)} utterances from {source}")
     else:
         notes.append("no table of the raters' answers beneath the folder: no votes")
     if strange:

@@ -47,12 +47,12 @@ def read_audb(
             continue
         row = files.get(file, {})
         speaker = _speaker(row.get("speaker", "") or path.stem[:2])
-        said = row.get("transcription", "") or path.stem[2:5]
+        code = row.get("transcription", "") or path.stem[2:5]
         label = labels.get(file, {})
         gender = speakers.get(speaker, {}).get("gender", "")
         records.append(
             {
-                "id": path.stem, "audio": str(path), "text": sentences.get(said, row.get(
+                "id": path.stem, "audio": str(path), "text": sentences.get(code, row.get(
                     "transcription") or None), "label": label.get("emotion"), "speaker": speaker,
                 "sex": gender[:1].lower() or ("f" if speaker in women else "m"), "language": "de",
                 "split": label.get("split"), "confidence": number(label.get("confidence")),

@@ -92,7 +92,9 @@ def _record(
     }
 
 
-def _notes(table: pd.DataFrame, left: _OmittedSentences, heard: bool, missing: str) -> list[str]:
+def _notes(
+    table: pd.DataFrame, left: _OmittedSentences, has_sounds: bool, missing: str
+) -> list[str]:
     parts = tally(Counter(table["split"].tolist()))
     labels = tally(Counter(table["label"].dropna().tolist()))
     notes = [f"{len(table)} utterances ({parts}); labels: {labels}"]
@@ -100,7 +102,7 @@ def _notes(table: pd.DataFrame, left: _OmittedSentences, heard: bool, missing: s
         notes.append(f"{len(left.twice)} rows repeat a dialogue's utterance and are left out")
     if left.strange:
         notes.append(f"unknown emotions count as no label: {tally(left.strange)}")
-    if not heard:
+    if not has_sounds:
         notes.append("no sound beneath the folder: texts alone")
     elif left.silent:
         done = "are dropped" if missing == "drop" else "stay with their text alone"

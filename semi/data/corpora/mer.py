@@ -116,17 +116,17 @@ def _without_inputs(roles: Roles, inputs: Inputs, missing: str) -> list[str]:
         nothing = [name for name in rows if name not in there]
         if not nothing:
             continue
-        told = (
+        note = (
             f"{len(nothing)} of {len(rows)} rows of {role} have neither sound, transcript nor "
             f"features ({examples(nothing)})"
         )
         if role in roles.held and missing == "refuse":
             raise ManifestError(
-                f"{told}, and a submission must answer every one; complete the "
+                f"{note}, and a submission must answer every one; complete the "
                 "folder, or leave them out with missing=drop"
             )
         roles.rows[role] = {name: row for name, row in rows.items() if name in there}
-        notes.append(f"{told} and are dropped")
+        notes.append(f"{note} and are dropped")
     return notes
 
 
@@ -173,16 +173,16 @@ def _waiting(table: pd.DataFrame, tests: str) -> list[str]:
     waiting = sum(corpus not in (TRAIN, POOL) and label is None for corpus, label in pairs)
     if not waiting:
         return []
-    told = f"{waiting} tests and candidates have no label; semi submit answers them"
+    note = f"{waiting} tests and candidates have no label; semi submit answers them"
     if tests == "pool":
-        return [f"{told}, and until then they are in the pool (tests=pool)"]
+        return [f"{note}, and until then they are in the pool (tests=pool)"]
     pool = POOL in set(table["corpus"].tolist())
     more = (
         ""
         if pool
         else "; there is no other pool for the rounds: tests=pool lets them learn from these"
     )
-    return [f"{told}, nothing is learned from them{more}"]
+    return [f"{note}, nothing is learned from them{more}"]
 
 
 def _found(table: pd.DataFrame) -> str:

@@ -42,17 +42,17 @@ def transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
     for path in (path for known in TRANSCRIPTS for path, _ in tree.matching(known)):
         records = tree.records(path)
         head = records[0] if records else {}
-        name, said = column(head, NAME_COLUMNS), column(head, TEXTS[language])
-        if name is None or said is None:
+        name, text_column = column(head, NAME_COLUMNS), column(head, TEXTS[language])
+        if name is None or text_column is None:
             notes.append(f"{path.name}: no column {TEXTS[language][0]} in it, no transcripts")
             continue
-        texts = {stem(r[name]): " ".join(r[said].split()) for r in records if r[name]}
+        texts = {stem(r[name]): " ".join(r[text_column].split()) for r in records if r[name]}
         new = {
             name: text for name, text in texts.items()
             if name not in found and text.lower() not in ("", "nan", "none")
         }  # fmt: skip
         if new:
-            notes.append(f"{len(new)} transcripts from {path.name}, column {said}")
+            notes.append(f"{len(new)} transcripts from {path.name}, column {text_column}")
         found |= new
     return found
 

@@ -54,12 +54,12 @@ def read_msp_podcast(
         if not name or name in records:
             twice.append(name)
             continue
-        sound, said = sounds.get(name.lower()), texts.get(name.lower())
+        sound, transcript = sounds.get(name.lower()), texts.get(name.lower())
         if sound is None:
             silent.append(name)
-            if missing == "drop" or said is None:
+            if missing == "drop" or transcript is None:
                 continue
-        text = " ".join(decode(tree.data(said)).split()) if said else None
+        text = " ".join(decode(tree.data(transcript)).split()) if transcript else None
         records[name] = {
             "id": name, "audio": str(sound) if sound else None, "text": text or None,
             **_target(row, other), "votes": rated.get(name.lower()), **_speaker(row),

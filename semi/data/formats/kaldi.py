@@ -39,9 +39,9 @@ def read(path: Path, root: Path) -> Table:
     notes, records, rows = [], [], []
     faults: list[Fault] = []
     for folder in folders:
-        first, told = len(records), []
+        first, folder_notes = len(records), []
         found: list[Fault] = []
-        got = _read_folder(folder, root, told, found)
+        got = _read_folder(folder, root, folder_notes, found)
         prefix = f"{folder.name}/" if len(folders) > 1 else ""
         faults += [(f[0], f"{prefix}{f[1]}", f[2], f[3], f[4]) for f in found]
         split = _split(folder.name) if len(folders) > 1 else None
@@ -52,7 +52,7 @@ def read(path: Path, root: Path) -> Table:
             rows.append(number if len(folders) == 1 else len(records))
         kind = "segment" if (folder / "segments").is_file() else "recording"
         notes.append(f"read as a Kaldi data folder: {prefix}{counted(len(records) - first, kind)}")
-        notes += told
+        notes += folder_notes
     if len(folders) > 1:
         notes.append("rows are numbered from 1 through the folders in this order")
     if left:

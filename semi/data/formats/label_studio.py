@@ -78,8 +78,8 @@ def read(path: Path, root: Path) -> Table:
             rows += [task.row] * len(found)
     if records and not any({"audio", "text"} & set(record) for record in records):
         notes.append("no task names a sound or a text")
-    told = ", ".join(_counts(tasks, records, label))
-    notes.insert(0, f"read as a Label Studio export ({kind}): {told}")
+    summary = ", ".join(_counts(tasks, records, label))
+    notes.insert(0, f"read as a Label Studio export ({kind}): {summary}")
     return to_table(records, rows, notes, faults)
 
 
@@ -116,8 +116,8 @@ def _counts(tasks: list[AnnotationTask], records: list[dict], label: str | None)
         "skipped or not annotated, without a label": sum(not task.answers for task in tasks),
     }
     rows = [counted(len(records), "row")] if len(records) != len(tasks) else []
-    told = [f"{count} {what}" for what, count in counts.items() if count]
-    return [counted(len(tasks), "task"), *rows, *told]
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    return [counted(len(tasks), "task"), *rows, *parts]
 
 
 def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, list[str]]:
@@ -143,8 +143,8 @@ def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, 
         return None, [f"several controls hold choices ({names}), none called label or emotion"]
     best = best or next(iter(choices))
     others = sorted(set(choices) - {best})
-    told = f"; {', '.join(others)} carried along" if others else ""
-    return best, [f"the control {best} gives the label{told}"]
+    note = f"; {', '.join(others)} carried along" if others else ""
+    return best, [f"the control {best} gives the label{note}"]
 
 
 def _shared(task: AnnotationTask, root: Path, faults: list[Fault]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from ...data.folds import assign_folds, draw_labels
 from ...errors import ManifestError
 from ...features.standardize import Standardizer
 from ...features.tensors import Features
-from ...self_training.scaling import choose_speaker
+from ...self_training.standardize_selection import choose_speaker
 from ...training.dataset import Dataset
 from .config import DatasetConfig
 from .corpus import BenchCorpus
@@ -110,15 +110,9 @@ def _gold_rows(
 
 
 def dataset_of(
-    corpus: BenchCorpus,
-    split: Outer,
-    budget: float | None,
-    *,
-    draw: int,
-    folds: int,
-    seed: int,
-    device: str = "cpu",
-) -> Dataset | None:
+    corpus: BenchCorpus, split: Outer, budget: float | None,
+    *, draw: int, folds: int, seed: int, device: str = "cpu",
+) -> Dataset | None:  # fmt: skip
     """Returns the dataset of one label draw, or None where the budget leaves nothing to hide.
 
     Args:

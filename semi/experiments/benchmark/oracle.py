@@ -44,9 +44,10 @@ def oracle_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> Ar
 def logistic_out_of_fold(dataset: Dataset, metric: str) -> float:
     """Returns the metric of scikit-learn's logistic regression on gold rows, out-of-fold."""
     label = dataset.label[dataset.gold].cpu().numpy()
-    fold, said = dataset.fold.cpu().numpy(), np.zeros_like(label)
+    fold, predicted = dataset.fold.cpu().numpy(), np.zeros_like(label)
     for k in range(dataset.folds):
         inside, outside = (dataset.gold[dataset.fold != k], dataset.gold[dataset.fold == k])
         part = replace(dataset, gold=inside, test=outside)
-        said[fold == k] = sklearn_arm(part, "logistic").predicted
-    return float(getattr(score(np.eye(len(dataset.classes))[said], label, dataset.classes), metric))
+        predicted[fold == k] = sklearn_arm(part, "logistic").predicted
+    probs = np.eye(len(dataset.classes))[predicted]
+    return float(getattr(score(probs, label, dataset.classes), metric))

@@ -14,8 +14,9 @@ import torch
 
 from ...config import schema as settings
 from ...self_training.gate import judged
-from ...self_training.rounds import targets_of, warm_start
+from ...self_training.rounds import warm_start
 from ...self_training.state import RoundState
+from ...self_training.targets import targets_of
 from ...training.dataset import Dataset
 from ...training.ensemble import Ensemble
 from ...training.fit import OWN_SETTINGS, fit

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudo_label.selection import Selection, select
+from pseudo_label.selection import select
 
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
@@ -48,10 +48,9 @@ class Single:
     ) -> tuple[PseudoLabels, Tensor]:
         """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
         pools, cap = Pools(dataset, state, config, rate, number), config.select.mass_cap
-        parts: list[Selection] = []
-        for k in range(dataset.folds + 1):
-            pool = pools.of(k)
-            parts.append(select(pool, config.select))
+        parts = [select(pools.of(k), config.select) for k in range(dataset.folds)]
+        pool = pools.of(dataset.folds)  # of the chain that ships
+        parts.append(select(pool, config.select))
         weight = capped(dataset, torch.stack([part.weight for part in parts]), cap)
         last, negative = parts[-1], None
         if STUDENTS[config.model.kind].by_steps:

@@ -105,7 +105,7 @@ def _train(
     open_ = [p for p in learner.parameters() if p.requires_grad]
     reader = RowReader(rows, config)
     feed = batches(reader, config, begin * about.accumulate, rank=share.rank, world=share.world)
-    teach = _Lesson(model, learner, rows, config, share.world)
+    gradient_step = _GradientStep(model, learner, rows, config, share.world)
     with Progress("finetune", about.steps, "steps", show=show) as bar:
         bar.at(begin)
         for step in range(begin, about.steps):
@@ -115,7 +115,7 @@ def _train(
             factor = rate_at(step, about)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            total = teach.gradient(feed, step)
+            total = gradient_step.gradient(feed, step)
             if about.clip:
                 torch.nn.utils.clip_grad_norm_(open_, about.clip)
             optimizer.step()
@@ -139,7 +139,7 @@ class _Share:
     world: int
 
 
-class _Lesson:
+class _GradientStep:
     """The gradient of one step, from several small batches where memory asks for it."""
 
     def __init__(
@@ -161,12 +161,12 @@ class _Lesson:
             with contextlib.nullcontext() if alone else self.model.no_sync():
                 with _arithmetic(self.config, device):
                     out = self.model(batch.inputs, pruner)
-                heard = {
+                present = {
                     m: torch.tensor([float(x is not None) for x in items], device=device)
                     for m, items in batch.inputs.items()
                 }
                 chosen = torch.from_numpy(batch.rows).to(device)
-                loss = objective(out, heard, self.target[chosen], self.label[chosen], about)
+                loss = objective(out, present, self.target[chosen], self.label[chosen], about)
                 (loss / about.accumulate).backward()
             total += loss.detach() / about.accumulate
         return total

@@ -60,7 +60,7 @@ class Learner(nn.Module):
 
 def objective(
     out: dict[str, tuple[Tensor, Tensor | None]],
-    heard: dict[str, Tensor],
+    present: dict[str, Tensor],
     target: Tensor,
     label: Tensor,
     config: FinetuneConfig,
@@ -69,7 +69,7 @@ def objective(
 
     Args:
         out: what Learner gave for this process's rows.
-        heard: modality -> (B,) float, 1 where the row has it.
+        present: modality -> (B,) float, 1 where the row has it.
         target: (B, C) shares of the classes.
         label: (B,) class numbers; rows of one class are no negatives of each other.
         config: label_smoothing, contrast and tau.
@@ -80,15 +80,15 @@ def objective(
     loss = target.new_zeros(())
     for name, (logits, _) in out.items():
         per_row = -(target * logits.float().log_softmax(-1)).sum(-1)  # (B,)
-        counted = gather_with_grad(heard[name]).sum().clamp(min=1)
-        loss = loss + world * (per_row * heard[name]).sum() / counted / len(out)
+        counted = gather_with_grad(present[name]).sum().clamp(min=1)
+        loss = loss + world * (per_row * present[name]).sum() / counted / len(out)
     if config.contrast:
         first, second = (
             gather_with_grad(projected.float())
             for _, projected in out.values()
             if projected is not None
         )
-        both = [gather_with_grad(h) for h in heard.values()]
+        both = [gather_with_grad(h) for h in present.values()]
         labels = gather_with_grad(label)
         same = (labels[:, None] == labels[None]) & (labels[:, None] >= 0)
         same = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)

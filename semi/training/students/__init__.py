@@ -14,10 +14,10 @@ from torch import Tensor
 from models.fusion.config import KINDS
 
 from ...config.learning import LearningConfig
-from ..batches import TrainingTargets
 from ..dataset import Dataset
 from ..ensemble import Ensemble
 from ..fit import OnStep
+from ..targets import TrainingTargets
 from .closed_form import ClosedForm
 from .discriminant import fit_discriminant
 from .logistic import fit_logistic

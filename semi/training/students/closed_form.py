@@ -16,12 +16,12 @@ from models.fusion import FusionConfig
 from ...config.learning import LearningConfig
 from ...config.training import TrainConfig
 from ...features.principal import is_sketched
-from ..batches import TrainingTargets
 from ..dataset import Dataset
 from ..ensemble import Ensemble
 from ..fit import OnStep
 from ..initialisation import fresh_ensemble
 from ..projection import on_axes, principal_start
+from ..targets import TrainingTargets
 
 
 @dataclass

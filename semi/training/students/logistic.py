@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..batches import class_balance
+from ..imbalance import class_balance
 from .closed_form import LinearTargets
 
 ITERATIONS = 60  # of the solver; far fewer are usual

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ...config.learning import LearningConfig
-from ..batches import TrainingTargets
 from ..dataset import Dataset
 from ..diagnostics import contrast_probe
 from ..ensemble import Ensemble
 from ..fit import OnStep, fit, pretrain, without_labels
 from ..initialisation import fresh_ensemble, untrained
 from ..steps import FitConfig
+from ..targets import TrainingTargets
 
 
 class Stepped:

@@ -12,7 +12,7 @@ from two_runs import settings, write_manifest
 import semi
 from semi.runs.distill import soft_labels
 from semi.self_training import final_student as student
-from semi.self_training.chain import mark_begun
+from semi.self_training.checksum_chain import mark_begun
 from semi.self_training.model_dir import load_model
 from semi.self_training.run_dir import Run
 
@@ -103,14 +103,14 @@ def test_a_run_with_a_student_teaches_as_every_chain_of_its_students_speaks(fini
 
 
 def test_a_student_that_gold_objects_to_does_not_ship(home, monkeypatch):
-    honest = student.words_of
+    honest = student.soft_labels_of
 
     def wrong(*given, **more):
         labels = honest(*given, **more)
         labels.gold, labels.pool = np.roll(labels.gold, 1, -1), np.roll(labels.pool, 1, -1)
         return labels
 
-    monkeypatch.setattr(student, "words_of", wrong)
+    monkeypatch.setattr(student, "soft_labels_of", wrong)
     words = ["distill.final=true", "distill.alpha=0", "rounds.accept_se=0", "train.lr=0.02"]
     words += ["train.steps=40", "model.kind=concat"]
     done = semi.self_train(settings(home, "poisoned", *words), progress=False)
