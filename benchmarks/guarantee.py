@@ -30,7 +30,7 @@ from semi.config.learning import LearningConfig
 from semi.config.loading import resolve
 from semi.config.recipes import resolved
 from semi.experiments.benchmark.config import DatasetConfig
-from semi.experiments.benchmark.corpus import Corpus, load_corpus
+from semi.experiments.benchmark.corpus import BenchCorpus, load_corpus
 from semi.experiments.benchmark.data import dataset_of, outer
 from semi.self_training.rounds import run_rounds
 from semi.self_training.state import PseudoLabels
@@ -65,7 +65,7 @@ def measured(dataset: Dataset, pseudo_labels: PseudoLabels, target: float) -> Ke
     return Kept(len(precision), int(checked.sum()), right, broken, min(precision, default=1.0))
 
 
-def draw_problem(corpus: Corpus, budget: int, seed: int, half: bool) -> Dataset | None:
+def draw_problem(corpus: BenchCorpus, budget: int, seed: int, half: bool) -> Dataset | None:
     """Returns a draw: all rows train; with `half` the pool is of speakers without a label."""
     split = replace(outer(corpus, np.zeros(0, dtype=np.int64), 0), test=np.zeros(0, dtype=np.int64))
     if not half:
@@ -122,7 +122,7 @@ class Tally:
         return line
 
 
-def tally(args: argparse.Namespace, corpus: Corpus, budget: int) -> Tally | None:
+def tally(args: argparse.Namespace, corpus: BenchCorpus, budget: int) -> Tally | None:
     """Returns the promises of all draws of one budget; None where the corpus is too small."""
     done = Tally()
     for seed in range(args.first, args.first + args.draws):

@@ -19,7 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from semi.data.audio import SAMPLE_RATE, load_audio
+from semi.data.audio import load_audio
+from semi.data.audio_decoders import SAMPLE_RATE
 from semi.data.corpora import bundled_emodb, corpus_manifest
 from semi.data.manifest import load_manifest, write_manifest
 

@@ -20,9 +20,10 @@ from typing import Any
 from .errors import RunError, reading
 from .files import TEMPORARY, write_text
 
-FORMAT = 1
-RECORD, DERIVED = "checksums.json", "derived.json"
-OWN = "sha256"  # entry of a record: the SHA-256 of all others
+CHECKSUMS_FORMAT = 1
+CHECKSUMS, DERIVED = "checksums.json", "derived.json"
+ADDED = "was added: semi wrote no such file there"
+OWN_SHA256 = "sha256"  # entry of a record: the SHA-256 of all others
 LEFT_OUT = {
     ".lock": "holds the number of the last process that wrote here",
     DERIVED: "guards itself",
@@ -53,7 +54,7 @@ def files_below(folder: str | Path) -> list[str]:
 
 def digests(folder: str | Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
     """Returns relative path -> SHA-256 of the files below a folder, its own record left out."""
-    skipped = {RECORD, *LEFT_OUT, *leave_out}
+    skipped = {CHECKSUMS, *LEFT_OUT, *leave_out}
     return {n: file_sha256(Path(folder, n)) for n in files_below(folder) if n not in skipped}
 
 
@@ -64,12 +65,12 @@ def seal(folder: str | Path, **facts: Any) -> None:
         folder: the folder.
         facts: what else the record says, as JSON.
     """
-    write_record(Path(folder, RECORD), {"files": digests(folder), **facts})
+    write_record(Path(folder, CHECKSUMS), {"files": digests(folder), **facts})
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a record that guards itself."""
-    write_text(path, guarded({"format": FORMAT, **value}))
+    write_text(path, guarded({"format": CHECKSUMS_FORMAT, **value}))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -80,13 +81,13 @@ def read_record(path: Path) -> dict[str, Any] | None:
             given = path.read_text(encoding="utf-8")
             record = json.loads(given)
             whole = is_guarded(given)
-            record.pop(OWN, None)
+            record.pop(OWN_SHA256, None)
     except FileNotFoundError:
         return None
-    if record.get("format") != FORMAT:
+    if record.get("format") != CHECKSUMS_FORMAT:
         raise RunError(
-            f"{path} has format {record.get('format')}, this version reads {FORMAT}; use the "
-            "version of semi that wrote it"
+            f"{path} has format {record.get('format')}, this version reads {CHECKSUMS_FORMAT}; use "
+            "the version of semi that wrote it"
         )
     if not whole:
         raise RunError(f"{path} is not as it was written; {remedy}")
@@ -96,13 +97,13 @@ def read_record(path: Path) -> dict[str, Any] | None:
 def guarded(value: Mapping[str, Any]) -> str:
     """Returns the JSON of a value with its own SHA-256; the same contents give the same bytes."""
     own = hashlib.sha256(_json(value).encode()).hexdigest()
-    return _json({**value, OWN: own})
+    return _json({**value, OWN_SHA256: own})
 
 
 def is_guarded(text: str) -> bool:
     """Says whether a text is what `guarded` gave, every bit of it."""
     value = json.loads(text)
-    return guarded({k: v for k, v in value.items() if k != OWN}) == text
+    return guarded({k: v for k, v in value.items() if k != OWN_SHA256}) == text
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -174,5 +175,5 @@ def _note(path: Path, entry: dict[str, str] | None) -> None:
 def _source(folder: Path) -> str:
     """Returns the SHA-256 of a folder's record, "" where it has none."""
     with suppress(FileNotFoundError):
-        return file_sha256(folder / RECORD)
+        return file_sha256(folder / CHECKSUMS)
     return ""

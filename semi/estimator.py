@@ -26,7 +26,7 @@ from .config.recipes import GAUSSIAN
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.draws import LabelledRows
 from .data.folds import assign_folds
-from .estimator_columns import Columns, grouped, plain, validated
+from .estimator_columns import ColumnScaling, grouped, plain, validated
 from .estimator_labels import UNLABELED, is_labeled, labeled_rows
 from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
@@ -152,7 +152,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         components = None
         if not STUDENTS[config.model.kind].by_steps:
             components = widest(config, int(labeled.sum()))
-        self._columns = Columns.fit(X, self.views, self.standardize, components, self.device)
+        self._columns = ColumnScaling.fit(X, self.views, self.standardize, components, self.device)
         dataset = self._dataset(X, label, labeled, grouped(groups, len(y)), config)
         selection = select_model(dataset, config)
         self.model_ = selection.config.model.kind

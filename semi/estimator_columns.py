@@ -28,7 +28,7 @@ CACHED = 2**21  # numbers scaled at once: they stay in the cache
 
 
 @dataclass
-class Columns:
+class ColumnScaling:
     """Scaling and views of a table's columns, learned in `fit`.
 
     Linear models see a view's principal components. They are found here, a few rows of the table
@@ -50,7 +50,7 @@ class Columns:
         standardize: bool,
         components: int | None,
         device: str,
-    ) -> Columns:
+    ) -> ColumnScaling:
         """Returns what (N, D) numbers teach; `components` of each view, None = all columns."""
         count, dims = X.shape
         widths = {"x": dims} if views is None else dict(views)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
 
 ANEW = "bring it back from a copy, or make it anew"
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def read_table(path: str | Path) -> pandas.DataFrame:
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
-    """Writes a table without its index, as its name ends: one of TABLES.
+    """Writes a table without its index, as its name ends: one of TABLE_SUFFIXES.
 
     In .csv and .tsv texts that begin like a formula are guarded, see `semi.formulas`.
     """
@@ -143,8 +143,8 @@ def check_table(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise RunError(f"{path} is a folder; name the table to write, such as {path / 'out.csv'}")
-    if path.suffix.lower() not in TABLES:
-        raise RunError(f"{path}: cannot write '{path.suffix}'; name it {', '.join(TABLES)}")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise RunError(f"{path}: cannot write '{path.suffix}'; name it {', '.join(TABLE_SUFFIXES)}")
     folder = next((p for p in path.absolute().parents if p.exists()), Path("/"))
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise RunError(f"{path} cannot be written: {folder} is no folder where you may write")

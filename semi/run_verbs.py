@@ -98,14 +98,14 @@ def _distill_arguments(parser: Parser) -> None:
 
 
 def _distill(args: Arguments) -> None:
-    from .config.paths import PLACES
+    from .config.paths import PLACE_SETTINGS
     from .config.schema import load_config
     from .evaluation.text import run_words
     from .runs.distill import distill
     from .self_training.run_dir import Run
 
     path, words = split(args.words)
-    places = [w for w in words if w.partition("=")[0] in PLACES]
+    places = [w for w in words if w.partition("=")[0] in PLACE_SETTINGS]
     # a student's YAML need not name the data: they are its teacher's
     data = Run.open(args.run, places).config.data
     given = [f"data.manifest={data.manifest}", f"data.audio_root={data.audio_root}"]

@@ -15,7 +15,8 @@ import torch
 from models.encoders import Encoder, EncoderUnavailable, SpeechConfig
 from models.encoders.acoustic import AcousticEncoder
 from models.encoders.acoustic_features import column_names_of
-from models.encoders.acoustic_frames import HOP, QUALITY, SAMPLE_RATE, SPECTRAL, measure
+from models.encoders.acoustic_frames import HOP, QUALITY, SPECTRAL, measure
+from models.encoders.base import SAMPLE_RATE
 from models.encoders.egemaps import EgemapsEncoder
 
 EMODB = Path(__file__).resolve().parents[2] / "shared" / "data" / "emodb"

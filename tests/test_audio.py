@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from semi.data.audio import SAMPLE_RATE, audio_sha256, check_audio, load_audio
+from semi.data.audio import audio_sha256, check_audio, load_audio
+from semi.data.audio_decoders import SAMPLE_RATE
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
 from semi.errors import AudioError

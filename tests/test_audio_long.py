@@ -14,7 +14,7 @@ from tiny_speech import encoder, tiny
 
 from models.encoders.acoustic import AcousticEncoder
 from models.encoders.acoustic_frames import Contours, measure
-from models.encoders.acoustic_windows import BLOCK, HOP
+from models.encoders.acoustic_windows import BLOCK_FRAMES, HOP
 from semi.data.audio import Span, load_audio, load_sound
 from semi.data.audio_mixdown import Mixdown
 from semi.data.long_sound import KEPT_SECONDS, LongSound, SampleFile
@@ -59,7 +59,7 @@ def test_a_long_sound_beyond_full_scale_is_scaled_as_a_short_one(tmp_path):
 
 def test_hours_of_frames_have_the_contours_and_statistics_of_the_whole():
     wave = speech(60 * MINUTES)
-    assert len(wave) > 20 * BLOCK * HOP
+    assert len(wave) > 20 * BLOCK_FRAMES * HOP
     whole, parts = measure(torch.from_numpy(wave)), measure(on_disk(wave))
     for name in Contours.__dataclass_fields__:
         assert torch.equal(getattr(whole, name), getattr(parts, name)), name
@@ -68,10 +68,10 @@ def test_hours_of_frames_have_the_contours_and_statistics_of_the_whole():
 
 
 def test_a_seam_of_two_blocks_is_not_heard():
-    wave = torch.from_numpy(speech(BLOCK * HOP / 16_000 + 20))
+    wave = torch.from_numpy(speech(BLOCK_FRAMES * HOP / 16_000 + 20))
     whole, later = measure(wave), measure(wave[1000 * HOP :])  # the same frames, a seam elsewhere
     count = len(later.active) - 5
-    assert len(whole.active) - count < BLOCK  # the seam of `whole` is among them
+    assert len(whole.active) - count < BLOCK_FRAMES  # the seam of `whole` is among them
     for name in ("spectral", "log_mel"):
         left, right = (getattr(c, name)[-count:] for c in (whole, later))
         # the mean power of the two differs a little, and a floor goes with it

@@ -18,7 +18,7 @@ from semi.experiments.benchmark.arms import (
     sklearn_arm,
     supervised_arm,
 )
-from semi.experiments.benchmark.benchmark import COLUMNS, RunLog, benchmark
+from semi.experiments.benchmark.benchmark import RUN_COLUMNS, RunLog, benchmark
 from semi.experiments.benchmark.config import DatasetConfig, budget_name, learning_of, load_bench
 from semi.experiments.benchmark.corpus import load_corpus
 from semi.experiments.benchmark.data import dataset_of, outer, outer_splits
@@ -82,7 +82,7 @@ def finished(tmp_path_factory, features):
 def test_every_arm_runs_on_every_problem(finished):
     folder, _ = finished
     runs = pd.read_csv(folder / "runs.csv", dtype=str)
-    assert list(runs.columns) == list(COLUMNS)
+    assert list(runs.columns) == list(RUN_COLUMNS)
     budgeted = {"supervised", "placebo", "shuffled", "class_topk", "logistic",
                 "self_training_0.7", "self_training_0.9", "label_spreading"}  # fmt: skip
     for budget, arms in (
@@ -435,7 +435,7 @@ def test_answers_are_written_and_read_back():
 
 def test_a_line_is_appended_whole_and_a_foreign_file_is_refused(tmp_path):
     log = RunLog(tmp_path / "runs.csv")
-    row = dict.fromkeys(COLUMNS, "1") | {"arm": "a, b"}
+    row = dict.fromkeys(RUN_COLUMNS, "1") | {"arm": "a, b"}
     log.append(row)
     assert RunLog(tmp_path / "runs.csv").done == {("1", "1", "1", "1", "1", "a, b")}
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from semi.estimator import SelfTrainingEstimator
-from semi.estimator_columns import Columns
+from semi.estimator_columns import ColumnScaling
 from semi.self_training.stopping import STOPPED
 
 SMALL = {"steps": 60, "folds": 2, "hidden": 16, "lr": 5e-3, "random_state": 0}
@@ -99,7 +99,7 @@ def test_numbers_in_32_bits_are_learned_from_as_they_are():
 
 def test_linear_models_see_the_components_of_each_view():
     x = blobs(n=4000, dims=300)[0].astype(np.float32)
-    columns = Columns.fit(x, {"a": 100, "b": 200}, True, 10, "cpu")
+    columns = ColumnScaling.fit(x, {"a": 100, "b": 200}, True, 10, "cpu")
     kept = columns.values(x, torch.float64, "cpu")
     for name, part in (("a", x[:, :100]), ("b", x[:, 100:])):
         scaled = ((part - part.mean(0)) / part.std(0)).clip(-5, 5)

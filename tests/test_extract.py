@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from semi.cli import main
-from semi.data.audio import SAMPLE_RATE
+from semi.data.audio_decoders import SAMPLE_RATE
 from semi.errors import EncoderError
 from semi.features import encode as encode_module
 from semi.features.extract import Extraction, extract_rows, open_encoders
@@ -34,7 +34,7 @@ import semi.features.encode as encode
 from semi.features.extract import extract_rows
 from semi.features.store import FeatureStore
 
-encode.KINDS["audio"].shard = (2.0, 2.0)
+encode.INPUT_KINDS["audio"].shard = (2.0, 2.0)
 
 class Slow:
     modality, shape = "speech", (3,)
@@ -230,7 +230,7 @@ def test_left_over_shards_of_another_manifest_are_used(table, tmp_path):
             return super().encode(batch)
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(encode_module.KINDS["audio"], "shard", (1.0, 1.0))
+    monkey.setattr(encode_module.INPUT_KINDS["audio"], "shard", (1.0, 1.0))
     with pytest.raises(KeyboardInterrupt):
         extract_rows(table, {"speech": Stops()}, store, progress=False)
     encoder = Fake()
@@ -248,7 +248,7 @@ def test_what_was_encoded_before_a_kill_is_counted_as_there_already(table, tmp_p
 
     store = FeatureStore(tmp_path)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(encode_module.KINDS["audio"], "shard", (1.0, 1.0))
+        patched.setattr(encode_module.INPUT_KINDS["audio"], "shard", (1.0, 1.0))
         with pytest.raises(KeyboardInterrupt):
             extract_rows(table[:24], {"speech": Stops()}, store, progress=False)
         done = extract_rows(table[:24], {"speech": Fake()}, store, progress=False)

@@ -222,3 +222,38 @@ def test_no_file_is_long():
         if (n := len(p.read_text(encoding="utf-8").splitlines())) > 300
     ]
     assert long == []
+
+
+def test_a_public_class_has_its_name_alone():
+    """A traceback, a search and an import then mean one class."""
+    places: dict[str, list[str]] = {}
+    for path in (p for package in ("semi", *PARTS) for p in modules(package)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: at for name, at in places.items() if len(at) > 1} == {}
+
+
+def constants(path):
+    """Yields (name, source of its value) of the constants at the top of a module."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            value = node.value
+            single = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            values = value.elts if single else [value] * len(names)
+            for name, one in zip(names, values, strict=True):
+                if isinstance(name, ast.Name) and name.id.isupper() and name.id[0] != "_":
+                    yield name.id, ast.unparse(one)
+
+
+def test_a_constant_says_what_it_is():
+    """A name with three values says too little. Readers of corpora are pages of one form: each has
+    the pattern of its files' NAME and its own codes of EMOTIONS."""
+    values: dict[str, set[str]] = {}
+    for path in (p for package in ("semi", *PARTS) for p in modules(package)):
+        for name, value in constants(path):
+            if path.parent.name != "corpora" or name not in ("NAME", "EMOTIONS"):
+                values.setdefault(name, set()).add(value)
+    assert {name: found for name, found in values.items() if len(found) > 2} == {}

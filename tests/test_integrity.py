@@ -9,7 +9,7 @@ import pytest
 from two_runs import settings, write_manifest
 
 import semi
-from semi.checksums import DERIVED, RECORD, files_below, read_record, write_record
+from semi.checksums import CHECKSUMS, DERIVED, files_below, read_record, write_record
 from semi.cli import main
 from semi.errors import RunError
 from semi.runs.compare import compare
@@ -69,7 +69,7 @@ def test_a_finished_run_is_whole_also_after_a_copy_a_report_and_a_comparison(run
 def test_one_flipped_bit_in_any_file_is_named(run, capsys):
     compare([str(run)], latency=False)  # so that answers are kept, too
     names = [n for n in files_below(run) if n != ".lock" and (run / n).stat().st_size]
-    assert len(names) > 25 and {RECORD, DERIVED, "model/model.safetensors"} <= set(names)
+    assert len(names) > 25 and {CHECKSUMS, DERIVED, "model/model.safetensors"} <= set(names)
     chance = random.Random(0)
     for name in names:
         before = (run / name).read_bytes()
@@ -162,7 +162,7 @@ def test_an_unfinished_run_is_a_chain_as_well(home, run):
     shutil.rmtree(run / "round-03")
     assert verify(run).problems == [] and "is unfinished" in str(verify(run))
     for name in ("config.yaml", "splits.csv", "round-02/voter.json", "pretrained/state.safetensors",
-                 f"round-01/{RECORD}", "metrics.jsonl"):  # fmt: skip
+                 f"round-01/{CHECKSUMS}", "metrics.jsonl"):  # fmt: skip
         before = (run / name).read_bytes()
         flip(run / name, 5)
         assert [p for p in verify(run).problems if p.startswith(f"{run / name} ")], name
@@ -193,15 +193,15 @@ def test_added_files_are_named_and_stop_nothing_unless_they_would_be_read(home, 
 
 
 def test_a_run_of_an_earlier_version_still_opens_and_says_that_nobody_can_tell(home, run, capsys):
-    for path in [*run.rglob(RECORD), run / DERIVED]:
+    for path in [*run.rglob(CHECKSUMS), run / DERIVED]:
         path.unlink(missing_ok=True)
     semi.evaluate(run)
     assert semi.load(run).classes == ["anger", "calm", "joy"]
     told = "made by a version of semi that kept no checksums, and is used unchecked"
     assert told in capsys.readouterr().err
     assert told in str(verify(run)) and "nothing can be said of it" in str(verify(run))
-    assert (go_on(home, run).path / RECORD).is_file()  # what is written now has checksums
-    assert verify(run).problems == [] and (read_record(run / RECORD) or {})["without"] == [
+    assert (go_on(home, run).path / CHECKSUMS).is_file()  # what is written now has checksums
+    assert verify(run).problems == [] and (read_record(run / CHECKSUMS) or {})["without"] == [
         0,
         1,
         2,
@@ -241,10 +241,10 @@ def test_an_ensemble_and_a_feature_store_are_verified_too(home, runs, tmp_path, 
 
 
 def test_a_run_says_its_formats_and_one_of_a_later_version_is_refused(home, run, capsys):
-    record = read_record(run / RECORD) or {}
+    record = read_record(run / CHECKSUMS) or {}
     assert {k: v for k, v in record.items() if k.endswith("_format")} == RUN_FORMATS
     for name, known in RUN_FORMATS.items():
-        write_record(run / RECORD, record | {name: known + 1})
+        write_record(run / CHECKSUMS, record | {name: known + 1})
         said = f"/a has {name} {known + 1}, this version of semi reads up to {known}; use the ver"
         for command in (
             lambda: Run.open(run),
@@ -256,5 +256,5 @@ def test_a_run_says_its_formats_and_one_of_a_later_version_is_refused(home, run,
                 command()
         assert main(["evaluate", str(run)]) == 2 and name in capsys.readouterr().err
     earlier = {k: v for k, v in record.items() if k not in RUN_FORMATS}  # of format 1
-    write_record(run / RECORD, earlier)
+    write_record(run / CHECKSUMS, earlier)
     assert Run.open(run).rounds() == [0, 1, 2, 3] and verify(run).problems == []

@@ -35,7 +35,7 @@ from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.tasks.multi_label import several_words
 from semi.training.batches import class_balance
 from semi.training.ensemble import Ensemble
-from semi.training.finetune.data import GoldRows, Reader, batches, drawn
+from semi.training.finetune.data import GoldRows, RowReader, batches, drawn
 from semi.training.losses import LossContext, binary_cross_entropy
 from semi.training.teacher import answer
 
@@ -271,7 +271,7 @@ def test_defect_004_7_every_micro_batch_of_a_step_counts_the_last_ones_too():
         train=np.arange(24),
         watch=np.arange(0),
     )
-    fed = list(batches(Reader(rows, config), config, 0, rank=0, world=1))
+    fed = list(batches(RowReader(rows, config), config, 0, rank=0, world=1))
     assert len(fed) == 12  # four for each of three steps
     assert sorted(np.concatenate([batch.rows for batch in fed])) == list(range(24))
     assert all(batch.inputs == {"text": [f"text {i}" for i in batch.rows]} for batch in fed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .base import ArrayBatch, ArrayProblem, Encoder, EncoderUnavailable
-from .config import ArrayConfig, SpeechConfig, TextConfig
+from .config import PRECISIONS, ArrayConfig, SpeechConfig, TextConfig
 from .pruning import PruningConfig
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "build_speech_encoder",
     "build_text_encoder",
 ]
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def build_speech_encoder(

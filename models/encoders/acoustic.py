@@ -12,7 +12,8 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from .acoustic_features import FRAME_RATE, column_names_of, summarise
-from .acoustic_frames import SAMPLE_RATE, Contours, measure
+from .acoustic_frames import Contours, measure
+from .base import SAMPLE_RATE
 from .config import SpeechConfig
 
 VERSION = 2  # of the feature definition; raised by every change that moves a number

@@ -26,7 +26,8 @@ from .acoustic_pitch import (
     within,
     without_jumps,
 )
-from .acoustic_windows import BLOCK, HOP, SAMPLE_RATE, Windows
+from .acoustic_windows import BLOCK_FRAMES, HOP, Windows
+from .base import SAMPLE_RATE
 
 FFT_SHORT = 512
 MEL_BANDS, MFCCS = 26, 16
@@ -95,7 +96,7 @@ def measure(sound: Any) -> Contours:
     # The sound is brought to unit power, so `level` knows the gain and nothing else does.
     gain = mean_power.clamp_min(SILENCE_RMS**2).rsqrt()
     contours = _empty(last - first, active, level)
-    one_block = last - 1 - first // BLOCK * BLOCK < BLOCK
+    one_block = last - 1 - first // BLOCK_FRAMES * BLOCK_FRAMES < BLOCK_FRAMES
     kept, before = None, None
     for at, short, long in windows.blocks(first, last):
         before = _fill_spectral(contours, at, short * gain, before)

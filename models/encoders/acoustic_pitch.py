@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .acoustic_windows import LONG, SAMPLE_RATE
+from .acoustic_windows import LONG
+from .base import SAMPLE_RATE
 
 FFT_LONG = 1024  # >= LONG + the longest lag: no circular overlap
 F0_MIN, F0_MAX = 60.0, 600.0  # Hz; emotional speech goes far above the usual 400 Hz

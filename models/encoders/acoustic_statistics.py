@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .acoustic_windows import HOP, SAMPLE_RATE
+from .acoustic_windows import HOP
+from .base import SAMPLE_RATE
 
 FRAME_RATE = SAMPLE_RATE / HOP  # 100 frames a second
 LONG = 60_000  # frames, ten minutes: from here on memory counts more than a call

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-SAMPLE_RATE = 16_000
 HOP = 160  # 10 ms, the frame step of openSMILE, Kaldi and most of the literature
 SHORT = 400  # 25 ms: resolves the envelope of the spectrum, blurs its harmonics
 LONG = 720  # 45 ms: about three periods of the lowest pitch, what autocorrelation needs
-BLOCK = 3000  # frames measured at a time, half a minute; most utterances are a single block
-READ = 1 << 20  # samples looked through at a time for zeros
+BLOCK_FRAMES = 3000  # frames measured at a time, half a minute; most utterances are a single block
+BLOCK_SAMPLES = 1 << 20  # samples looked through at a time for zeros
 HALF_DRIFT = 800  # samples on either side of the moving average of 0.1 s
 
 
@@ -43,9 +42,9 @@ class Windows:
         hangs over the edge of a file cut out of running speech sees a click there.
         """
         edge = (LONG - SHORT) // 2
-        for begin in range(first - first % BLOCK, last, BLOCK):
+        for begin in range(first - first % BLOCK_FRAMES, last, BLOCK_FRAMES):
             part = self._part(begin)
-            low, high = max(first, begin) - begin, min(last - begin, BLOCK)
+            low, high = max(first, begin) - begin, min(last - begin, BLOCK_FRAMES)
             short = part[edge : len(part) - edge].unfold(0, SHORT, HOP)[low:high]
             long = part.unfold(0, LONG, HOP)[low:high]
             yield slice(begin + low - first, begin + high - first), short, long
@@ -53,7 +52,7 @@ class Windows:
     def _part(self, begin: int) -> Tensor:
         """Returns the samples under the block of windows from `begin` on, without drift."""
         if begin not in self._kept:
-            count = min(BLOCK, self.count - begin)
+            count = min(BLOCK_FRAMES, self.count - begin)
             low = begin * HOP
             high = min(low + (count - 1) * HOP + LONG, self.stop - self.start)
             part = self._without_drift(low, max(low, high))
@@ -79,15 +78,15 @@ def as_tensor(part: Any) -> Tensor:
 
 def _span(sound: Any) -> tuple[int, int]:
     """Returns where the sound begins and ends that zeros of a collator or a cutter surround."""
-    for start in range(0, len(sound), READ):
-        where = as_tensor(sound[start : start + READ]).nonzero()
+    for start in range(0, len(sound), BLOCK_SAMPLES):
+        where = as_tensor(sound[start : start + BLOCK_SAMPLES]).nonzero()
         if len(where):
             first = start + int(where[0])
             break
     else:
         return 0, 0
-    for stop in range(len(sound), 0, -READ):
-        start = max(0, stop - READ)
+    for stop in range(len(sound), 0, -BLOCK_SAMPLES):
+        start = max(0, stop - BLOCK_SAMPLES)
         where = as_tensor(sound[start:stop]).nonzero()
         if len(where):
             return first, start + int(where[-1]) + 1

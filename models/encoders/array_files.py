@@ -18,10 +18,10 @@ import numpy as np
 
 from .lfs import is_lfs_pointer, pulled_by
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
 SMALL = 64 * 2**20  # bytes; an array of this size is read however well it was packed
 PACKED = 100  # no array of measurements becomes this many times smaller
-SHOWN = 5  # names of arrays that a message lists
+ARRAYS_SHOWN = 5  # names of arrays that a message lists
 PICKLED = (
     "holds Python objects, which are never unpickled; save it again with plain types: "
     "np.asarray(ids, dtype=str), np.asarray(values, dtype=np.float32)"
@@ -34,8 +34,8 @@ class ArrayError(ValueError):
 
 def load_array(path: Path, name: str = "") -> np.ndarray:
     """Returns the array of a .npy, .npz or .safetensors file; of several, the one named `name`."""
-    if path.suffix not in SUFFIXES:
-        raise ArrayError(f"ends in '{path.suffix}'; known are {', '.join(SUFFIXES)}")
+    if path.suffix not in ARRAY_SUFFIXES:
+        raise ArrayError(f"ends in '{path.suffix}'; known are {', '.join(ARRAY_SUFFIXES)}")
     with explained(path):
         if path.suffix == ".safetensors":
             return _load_safetensors(path, name)
@@ -121,8 +121,8 @@ def choose(names: list[str], wanted: str) -> str:
 
 def listed(names: list[str]) -> str:
     """Returns some names for a message, whatever their number and length."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(name[:40] for name in names[:SHOWN]) + more if names else "none"
+    more = f" and {len(names) - ARRAYS_SHOWN} more" if len(names) > ARRAYS_SHOWN else ""
+    return ", ".join(name[:40] for name in names[:ARRAYS_SHOWN]) + more if names else "none"
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+SAMPLE_RATE = 16_000  # of all sound that an encoder is given
+
 
 class EncoderUnavailable(RuntimeError):
     """The weights cannot be had; one sentence that names the local-folder alternative."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from .pruning import PruningConfig
 
+PRECISIONS = ("fp32", "bf16", "fp16")
 COMBINE = ("mean", "sum", "concat", "views")
 POOLING = ("mean", "mean_std", "frames")
 TEXT_POOLING = ("mean", "mean_std", "cls", "frames")

@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import EncoderUnavailable
+from .base import SAMPLE_RATE, EncoderUnavailable
 from .config import SpeechConfig
-
-SAMPLE_RATE = 16_000
 
 
 class EgemapsEncoder:

@@ -21,14 +21,14 @@ from .unpickle import CheckpointError, load_inert, plain
 CONFIG, WEIGHTS = "config.yaml", "model.pt"
 # Heads and teachers: no part of the encoder.
 HEADS = re.compile(rf"^(_ema|proj|recon_proj|cls_\w+|{re.escape(AUDIO)}decoder)(\.|$)")
-BLOCK = [
+BLOCK_RENAMES = [
     (r"\.attn\.proj\.", ".attention.out_proj."),
     (r"\.norm1\.", ".layer_norm."),
     (r"\.norm2\.", ".final_layer_norm."),
     (r"\.mlp\.fc1\.", ".feed_forward.intermediate_dense."),
     (r"\.mlp\.fc2\.", ".feed_forward.output_dense."),
 ]
-PARTS = [
+MODEL_RENAMES = [
     (r"^local_encoder\.conv_layers\.(\d+)\.0\.", r"feature_extractor.conv_layers.\1.conv."),
     (
         r"^local_encoder\.conv_layers\.(\d+)\.2\.1\.",
@@ -202,7 +202,7 @@ def _renamed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if position:
             rest = inner[position.end() :]
             inner = f"encoder.pos_conv_embed.layers.{int(position[1]) - 1}.conv.{rest}"
-        for pattern, ours in BLOCK if block else PARTS:
+        for pattern, ours in BLOCK_RENAMES if block else MODEL_RENAMES:
             inner = re.sub(pattern, ours, inner)
         renamed[inner] = value
     return renamed

@@ -46,7 +46,7 @@ STRIDES = {10: 5, 3: 2, 2: 2}
 
 
 @dataclass
-class Source:
+class CheckpointSource:
     """What a checkpoint file holds, sorted."""
 
     weights: dict[str, torch.Tensor]
@@ -55,7 +55,7 @@ class Source:
     normalize: bool | None  # None: the file does not say
 
 
-def read_source(content: Any) -> Source:
+def read_source(content: Any) -> CheckpointSource:
     """Returns the weights and settings of a checkpoint of fairseq, s3prl or torchaudio."""
     if not isinstance(content, dict):
         raise CheckpointError(f"it holds a {type(content).__name__}, not a checkpoint")
@@ -83,7 +83,7 @@ def read_source(content: Any) -> Source:
     for part in tasks:
         stated.setdefault("sample_rate", part.get("sample_rate") or DEFAULTS["sample_rate"])
     flags = [part["normalize"] for part in tasks if isinstance(part.get("normalize"), bool)]
-    return Source(
+    return CheckpointSource(
         weights={k: v for k, v in weights.items() if isinstance(v, torch.Tensor)},
         stated=stated if len(stated) > 1 else {},
         kind=_kind([encoder, model]),

@@ -25,7 +25,7 @@ OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass
-class Source:
+class HubSource:
     """A pretrained model on this disk."""
 
     name: str  # as the user wrote it
@@ -34,12 +34,12 @@ class Source:
     setting: str  # the dotted key of the setting that names it, for error sentences
 
 
-def find(model: str, revision: str = "", *, setting: str = "encoders.speech.model") -> Source:
+def find(model: str, revision: str = "", *, setting: str = "encoders.speech.model") -> HubSource:
     """Returns the folder of a local or hub model; EncoderUnavailable where it cannot be had."""
     path = Path(model).expanduser()
     if path.is_dir():
         check_folder(path, model, setting)
-        return Source(model, path, {"sha256": folder_sha256(path)}, setting)
+        return HubSource(model, path, {"sha256": folder_sha256(path)}, setting)
     if not is_hub_name(model):
         raise EncoderUnavailable(
             f"{setting}={model} is not a folder; give the folder that holds config.json and "
@@ -49,7 +49,7 @@ def find(model: str, revision: str = "", *, setting: str = "encoders.speech.mode
     folder = _download(model, revision, setting)
     check_folder(folder, model, setting)
     commit = folder.name  # the hub cache keeps each commit in a folder of its name
-    return Source(model, folder, {"model": model, "revision": commit}, setting)
+    return HubSource(model, folder, {"model": model, "revision": commit}, setting)
 
 
 def is_file_name(model: str) -> bool:
@@ -146,7 +146,7 @@ def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-def load_config(source: Source) -> Any:
+def load_config(source: HubSource) -> Any:
     """Returns the model's transformers configuration, without its weights."""
     with _explained(source):
         from transformers import AutoConfig
@@ -154,17 +154,17 @@ def load_config(source: Source) -> Any:
         return AutoConfig.from_pretrained(source.folder, **OFFLINE)
 
 
-def load_json(source: Source, name: str) -> dict[str, Any]:
+def load_json(source: HubSource, name: str) -> dict[str, Any]:
     """Returns a JSON file of the model folder, empty where it has none."""
     return read_json(source.folder / name, f"{source.setting}={source.name}")
 
 
-def load_list(source: Source, name: str) -> list[Any]:
+def load_list(source: HubSource, name: str) -> list[Any]:
     """Returns a JSON list of the model folder, empty where it has none."""
     return read_json(source.folder / name, f"{source.setting}={source.name}", list)
 
 
-def load_weights(source: Source, loader: str, needed: str = "") -> Any:
+def load_weights(source: HubSource, loader: str, needed: str = "") -> Any:
     """Returns the model in float32 and eval mode, its weights under `needed` all really loaded.
 
     `loader` names a class below `transformers`. Where weights are missing transformers fills in
@@ -212,7 +212,7 @@ def _finite(weight: torch.Tensor) -> bool:
     return bool(weight.isfinite().all())
 
 
-def load_tokenizer(source: Source) -> Any:
+def load_tokenizer(source: HubSource) -> Any:
     """Returns the model's tokenizer."""
     with _explained(source), quiet():
         from transformers import AutoTokenizer
@@ -226,7 +226,7 @@ def _unused(key: str) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(source: Source) -> Iterator[None]:
+def _explained(source: HubSource) -> Iterator[None]:
     """Turns what transformers raises into one sentence."""
     with foreign_torchaudio(source.name):
         try:

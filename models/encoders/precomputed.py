@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from . import arrays
-from .array_files import SUFFIXES, Archive, ArrayError, explained, listed, load_array
+from .array_files import ARRAY_SUFFIXES, Archive, ArrayError, explained, listed, load_array
 from .base import ArrayBatch, ArrayProblem, EncoderUnavailable
 from .config import ArrayConfig, SpeechConfig, TextConfig
 
@@ -44,7 +44,7 @@ class PrecomputedEncoder:
         self.layers = list(layers or [])
         self.combine, self.pooling = combine, pooling
         self._shape: tuple[int, ...] | None = None
-        self.corpus: Corpus | None = None
+        self.corpus: CorpusArray | None = None
         self.folder = Path(self.root)
         if column:
             return
@@ -61,7 +61,7 @@ class PrecomputedEncoder:
         if found.is_dir():
             self.folder = found
         else:
-            self.corpus = Corpus(found, name or modality)
+            self.corpus = CorpusArray(found, name or modality)
 
     @classmethod
     def from_config(
@@ -105,7 +105,7 @@ class PrecomputedEncoder:
         if self.corpus is not None:
             yield from self.corpus.rows
         elif not self.column:
-            yield from (p.stem for p in sorted(self.folder.iterdir()) if p.suffix in SUFFIXES)
+            yield from (p.stem for p in sorted(self.folder.iterdir()) if p.suffix in ARRAY_SUFFIXES)
 
     def identity(self) -> dict[str, Any]:
         """Returns everything that changes the numbers; see Encoder.
@@ -131,7 +131,7 @@ class PrecomputedEncoder:
         if self.column:
             paths = (self.folder / item, Path(item))
             return next((path for path in paths if path.is_file()), None)
-        paths = (self.folder / f"{item}{suffix}" for suffix in SUFFIXES)
+        paths = (self.folder / f"{item}{suffix}" for suffix in ARRAY_SUFFIXES)
         return next((path for path in paths if path.is_file()), None)
 
     def read(self, batch: list[str]) -> ArrayBatch:
@@ -202,7 +202,7 @@ class PrecomputedEncoder:
 
 
 @dataclass
-class Corpus:
+class CorpusArray:
     """One array for a whole corpus, and which row is whose."""
 
     path: Path

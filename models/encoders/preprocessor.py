@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import hub
-from .base import EncoderUnavailable
+from .base import SAMPLE_RATE, EncoderUnavailable
 
-SAMPLE_RATE = 16_000
 EPSILON = 1e-7  # what transformers adds to the variance where it scales utterances
 EXTRACTORS = {  # model type -> the class that prepares its sound; any other type: the first
     "": "Wav2Vec2FeatureExtractor",
@@ -82,7 +81,7 @@ class Preprocessor:
         return float(value)
 
 
-def read_preprocessor(source: hub.Source) -> Preprocessor:
+def read_preprocessor(source: hub.HubSource) -> Preprocessor:
     """Returns what a model folder says of the preparation of its sound."""
     given = f"{source.setting}={source.name}"
     nested, plain = "processor_config.json", "preprocessor_config.json"

@@ -13,7 +13,7 @@ from . import hub
 UNLIMITED = 10**6  # tokenizers without a limit state numbers such as 10**30
 
 
-def stated_length(source: hub.Source) -> int | None:
+def stated_length(source: hub.HubSource) -> int | None:
     """Returns the tokens at which the folder's own settings cut a text, None where none does."""
     sentence = hub.load_json(source, "sentence_bert_config.json").get("max_seq_length")
     tokenizer = hub.load_json(source, "tokenizer_config.json").get("model_max_length")
@@ -21,7 +21,7 @@ def stated_length(source: hub.Source) -> int | None:
     return min(said, default=None)
 
 
-def differences(source: hub.Source, pooling: str, prefix: str) -> list[str]:
+def differences(source: hub.HubSource, pooling: str, prefix: str) -> list[str]:
     """Returns a sentence for each thing that the folder's authors do and the settings do not."""
     given = f"{source.setting}={source.name}"
     section = source.setting.rpartition(".")[0]
@@ -54,7 +54,7 @@ def differences(source: hub.Source, pooling: str, prefix: str) -> list[str]:
     return notes
 
 
-def _modules(source: hub.Source) -> list[tuple[str, dict[str, Any]]]:
+def _modules(source: hub.HubSource) -> list[tuple[str, dict[str, Any]]]:
     """Returns folder and entry of each step that modules.json lists."""
     steps = hub.load_list(source, "modules.json")
     return [(str(step.get("path", "")), step) for step in steps if isinstance(step, dict)]

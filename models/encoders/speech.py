@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..pooling import Moments, combine_layers, join_moments, masked_moments, vector
 from .backbone import Backbone, LayerState
+from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers
 from .numerics import DTYPES, exact_float32, fold_weight_norm
 from .padding import pad_rows, token_budget
@@ -23,7 +24,6 @@ from .speech_models import SpeechModel, make_backbone, speech_model
 from .transport import Piece, cut, upload
 from .wav2vec import Wav2VecBackbone
 
-SAMPLE_RATE = 16_000
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 T = TypeVar("T")
 

@@ -112,7 +112,7 @@ def make_backbone(model: Any) -> Backbone:
     return Wav2VecBackbone(model)
 
 
-def _load(source: hub.Source, config: Any) -> Any:
+def _load(source: hub.HubSource, config: Any) -> Any:
     if config.model_type != "whisper":
         return hub.load_weights(source, "AutoModel")
     if "WhisperEncoder" in (config.architectures or []):

@@ -37,7 +37,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        source: hub.Source,
+        source: hub.HubSource,
         config: TextConfig,
         *,
         device: str = "cpu",
@@ -171,7 +171,7 @@ def position_reach(model: Any) -> int:
     return reach
 
 
-def text_size(config: Any, source: hub.Source) -> tuple[int, int]:
+def text_size(config: Any, source: hub.HubSource) -> tuple[int, int]:
     """Returns the number of layers and the width of a text model."""
     depth = getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None)
     width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)

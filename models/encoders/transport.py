@@ -17,7 +17,7 @@ import torch
 from .padding import cut_long
 
 FULL_SCALE = 32_768.0
-BLOCK = 1 << 20  # samples of a sound on a disk that are read at a time
+BLOCK_SAMPLES = 1 << 20  # samples of a sound on a disk that are read at a time
 
 
 @dataclass
@@ -67,10 +67,10 @@ def _scale(samples: Any, epsilon: float) -> tuple[float, float]:
     if isinstance(samples, np.ndarray):
         heard = as_float(samples)
         return float(heard.mean()), float(np.sqrt(heard.var() + epsilon))
-    starts = range(0, len(samples), BLOCK)  # on a disk: twice through it, block by block
-    blocks = (np.asarray(samples[s : s + BLOCK], np.float64) for s in starts)
+    starts = range(0, len(samples), BLOCK_SAMPLES)  # on a disk: twice through it, block by block
+    blocks = (np.asarray(samples[s : s + BLOCK_SAMPLES], np.float64) for s in starts)
     mean = sum(float(block.sum()) for block in blocks) / len(samples)
-    blocks = (np.asarray(samples[s : s + BLOCK], np.float64) for s in starts)
+    blocks = (np.asarray(samples[s : s + BLOCK_SAMPLES], np.float64) for s in starts)
     variance = sum(float(np.square(block - mean).sum()) for block in blocks) / len(samples)
     return mean, math.sqrt(variance + epsilon)
 

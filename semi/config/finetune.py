@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-PARTS = ("none", "top", "whole", "lora")
+TRAINED_PARTS = ("none", "top", "whole", "lora")
 
 
 def _check(ok: bool, sentence: str) -> None:
@@ -67,7 +67,10 @@ class FinetuneConfig:
         """Raises ValueError naming the first field out of range."""
         for name in ("speech", "text"):
             part = getattr(self, name)
-            _check(part in PARTS, f"{name} must be one of {', '.join(PARTS)}, got {part!r}")
+            _check(
+                part in TRAINED_PARTS,
+                f"{name} must be one of {', '.join(TRAINED_PARTS)}, got {part!r}",
+            )
         for name in ("top_layers", "lora_rank", "steps", "batch", "accumulate", "save_every"):
             value = getattr(self, name)
             _check(value >= 1, f"{name} must be at least 1, got {value}")

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .schema import Config
 
 # What may be named anew for a finished run, because it says where, not what.
-PLACES = ("data.manifest", "data.audio_root", "features.store")
+PLACE_SETTINGS = ("data.manifest", "data.audio_root", "features.store")
 
 
 def absolute(config: Config) -> Config:
@@ -66,10 +66,10 @@ def found_again(config: Config, home: Path) -> Config:
 def check_places(words: Sequence[str]) -> list[str]:
     """Returns the words; ConfigError unless each says where something of a finished run is."""
     for word in words:
-        if word.partition("=")[0] not in PLACES or "=" not in word:
+        if word.partition("=")[0] not in PLACE_SETTINGS or "=" not in word:
             raise ConfigError(
                 f"{word[:100]}: a finished run has its settings; only where things are may be "
-                f"named anew: {', '.join(f'{p}=...' for p in PLACES)}"
+                f"named anew: {', '.join(f'{p}=...' for p in PLACE_SETTINGS)}"
             )
     return list(words)
 

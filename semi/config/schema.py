@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.encoders.config import PRECISIONS
 from models.fusion.config import CLOSED_FORM
 
 from ..data.config import DataConfig
@@ -25,8 +26,6 @@ from .task import task_problems
 from .yaml_format import as_dict, hints_of, to_yaml
 
 __all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 # Settings that say where and how fast, not what: two runs that differ only here are the same run.
 NOT_IN_SIGNATURE = (

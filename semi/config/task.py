@@ -8,7 +8,7 @@ from typing import Any
 
 from .training import RoundsConfig, TrainConfig
 
-KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
+TASK_KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
 METRICS_OF = {  # of the gate, by task; others: all but those of these
@@ -36,8 +36,8 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first field out of range."""
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{self.kind}'")
+        if self.kind not in TASK_KINDS:
+            raise ValueError(f"kind must be one of {', '.join(TASK_KINDS)}, got '{self.kind}'")
         for name in ("class_weight", "affect_weight", "mse_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")

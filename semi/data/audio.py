@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AudioError
-from .audio_decoders import Reader
-from .audio_opening import Source, os_reason, read_with
+from .audio_decoders import SoundReader
+from .audio_opening import SoundSource, os_reason, read_with
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .long_sound import LongSound
     from .manifest import Manifest
 
-SAMPLE_RATE = 16_000
 BYTES_PER_SECOND = 32_000  # a guess at the length of a sound whose header cannot be read
 
 
@@ -45,7 +44,7 @@ class Span:
 
 
 def load_audio(
-    path: Source,
+    path: SoundSource,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -64,7 +63,7 @@ def load_audio(
     return np.asarray(load_sound(path, span))
 
 
-def load_sound(source: Source, span: Span) -> np.ndarray | LongSound:
+def load_sound(source: SoundSource, span: Span) -> np.ndarray | LongSound:
     """Returns what `load_audio` does; a sound of more than five minutes stays on the disk.
 
     It is decoded, mixed down and resampled in blocks, so memory does not grow with its length.
@@ -137,7 +136,7 @@ def header_seconds(path: str | Path) -> float:
             return 0.0
 
 
-def _seconds_of(reader: Reader) -> float | None:
+def _seconds_of(reader: SoundReader) -> float | None:
     if reader.frames is None:
         return getattr(reader, "seconds", None)
     return reader.frames / reader.rate
@@ -148,7 +147,7 @@ def seconds_or_none(value: float | None) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def frames_of(reader: Reader, span: Span) -> tuple[int, int | None]:
+def frames_of(reader: SoundReader, span: Span) -> tuple[int, int | None]:
     """Returns the first frame of a span and the one after its last, None for an unknown end.
 
     AudioError where it is empty, too short or too long, as far as the header knows.
@@ -181,7 +180,7 @@ def check_length(seconds: float, span: Span) -> None:
         raise AudioError(f"too short: {seconds:.3f} s, data.min_seconds is {span.min_seconds:g}")
 
 
-def _mixed(reader: Reader, span: Span, channel: int | None) -> tuple[Mixdown, int | None]:
+def _mixed(reader: SoundReader, span: Span, channel: int | None) -> tuple[Mixdown, int | None]:
     """Returns the sound read in blocks, and the channel to keep alone where all cancel out."""
     from .audio_mixdown import Mixdown
 

@@ -16,7 +16,8 @@ from ..errors import AudioError
 if TYPE_CHECKING:
     import numpy as np
 
-BLOCK = 1 << 20  # samples decoded at a time, all channels together
+SAMPLE_RATE = 16_000  # that every sound is brought to
+BLOCK_SAMPLES = 1 << 20  # samples decoded at a time, all channels together
 SLACK = {"MPEG": 2 * 1152, "VORBIS": 2048, "OPUS": 2048}  # frames that coders add or trim
 READABLE = "wav, flac, mp3, ogg, opus, aiff, au"
 
@@ -25,7 +26,7 @@ class UndecodedError(AudioError):
     """This decoder cannot read the file, or reads less than is there; another one might."""
 
 
-class Reader(Protocol):
+class SoundReader(Protocol):
     """A sound file that is open."""
 
     rate: int
@@ -110,7 +111,7 @@ class SoundFileReader:
                 part.seek(first)
             left = last - first
             while left > 0:
-                count = min(left, max(1, BLOCK // self.channels))
+                count = min(left, max(1, BLOCK_SAMPLES // self.channels))
                 block = part.read(count, dtype="float32", always_2d=True)
                 if len(block):
                     yield block

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ..errors import AudioError
+from .audio_decoders import SAMPLE_RATE
 from .long_sound import KEPT_SECONDS, LongSound, SampleFile
 
-SAMPLE_RATE = 16_000
 SILENCE = 1e-4  # peak, -80 dB of full scale: three steps of 16 bits
 INTEGERS = (2.0**15, 2.0**23, 2.0**31)  # full scale of integers that were stored as floats
 OVERDRIVEN = 16.0  # times full scale, 24 dB: no recording in floats goes beyond it

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 from ..errors import AudioError
 from .audio_containers import LEAST, SoundBytes, sound_bytes
-from .audio_decoders import HEADERLESS, AvReader, Reader, SoundFileReader, UndecodedError
+from .audio_decoders import HEADERLESS, AvReader, SoundFileReader, SoundReader, UndecodedError
 from .flac_length import SAMPLES_AT, counted_length, mended_header, told_length
 from .mpeg_frames import MpegStream, after_tags, frame_header, info_frame, mpeg_streams
 from .ogg_pages import ogg_links
@@ -19,8 +19,8 @@ from .spliced_file import Piece, SplicedFile
 from .waveforms import ArrayReader, Waveform
 
 File = str | Path | bytes  # a file, or what a file holds
-Source = File | Waveform
-Decoder = Callable[[], Reader]
+SoundSource = File | Waveform
+Decoder = Callable[[], SoundReader]
 T = TypeVar("T")
 
 RAW = (".raw", ".pcm", ".dat", ".bin", ".s16", ".s16le", ".f32", ".sw", ".sln")
@@ -40,7 +40,7 @@ ONLY_AV = {  # first bytes of what libsndfile does not know, by where they stand
 }
 
 
-def read_with(source: Source, use: Callable[[Reader], T]) -> T:
+def read_with(source: SoundSource, use: Callable[[SoundReader], T]) -> T:
     """Returns `use(reader)` of the first decoder that delivers all that the file promises.
 
     Raises AudioError: missing, empty, unreadable, cut short; or what `use` raises.
@@ -58,7 +58,7 @@ def read_with(source: Source, use: Callable[[Reader], T]) -> T:
     raise AudioError(str(told))
 
 
-def open_audio(source: Source) -> Reader:
+def open_audio(source: SoundSource) -> SoundReader:
     """Returns a reader of the first decoder that opens the file; close it. AudioError otherwise."""
     told: AudioError | None = None
     for decoder in decoders(source):
@@ -69,7 +69,7 @@ def open_audio(source: Source) -> Reader:
     raise AudioError(str(told))
 
 
-def decoders(source: Source) -> list[Decoder]:
+def decoders(source: SoundSource) -> list[Decoder]:
     """Returns the decoders to be tried in turn; AudioError where the file itself is not whole."""
     if isinstance(source, Waveform):
         if isinstance(source.content, bytes):
@@ -143,7 +143,7 @@ def _suffix(source: File) -> str:
     return "" if isinstance(source, bytes) else Path(source).suffix.lower()
 
 
-def _plain(source: File) -> Reader:
+def _plain(source: File) -> SoundReader:
     """Opens a file that libsndfile recognises by itself."""
     if _suffix(source) != ".raw":
         try:

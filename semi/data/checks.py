@@ -21,7 +21,7 @@ from .missing import MISSING
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 50  # problems printed in full; the rest is counted
+PROBLEMS_SHOWN = 50  # problems printed in full; the rest is counted
 SPLIT_ALIASES = {
     **{name: "train" for name in ("train", "training", "trn")},
     **{name: "dev" for name in ("dev", "val", "valid", "validation", "development")},
@@ -52,16 +52,16 @@ class Problem:
 
 
 def listing(problems: Sequence[Problem], path: str) -> str:
-    """Returns the message of all `problems`: the first SHOWN in full, the rest counted by kind."""
+    """Returns the message of `problems`: PROBLEMS_SHOWN in full, the rest counted by kind."""
     head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}:"
-    lines = [f"  {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
+    lines = [f"  {problem}" for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
         counts: dict[str, int] = {}
-        for problem in problems[SHOWN:]:
+        for problem in problems[PROBLEMS_SHOWN:]:
             kind = f"{problem.column}: {problem.reason.split(' (')[0].split(';')[0]}"
             counts[kind] = counts.get(kind, 0) + 1
         kinds = ", ".join(f"{n} x {kind}" for kind, n in sorted(counts.items())[:5])
-        lines.append(f"  ... and {len(problems) - SHOWN} more ({kinds})")
+        lines.append(f"  ... and {len(problems) - PROBLEMS_SHOWN} more ({kinds})")
     return "\n".join([head, *lines])
 
 

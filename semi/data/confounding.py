@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-KINDS = ("speaker", "session")
+GROUP_KINDS = ("speaker", "session")
 ENOUGH = 20  # rows whose group has another labelled row; of fewer nothing is said
 # Share of the way from the largest class to certainty. Three corpora of several emotions a speaker
 # are below 0, opinions on films (one video each) at 0.27, one of talk shows, where nearly every
@@ -68,7 +68,7 @@ def confounding_notes(table: pd.DataFrame, label: np.ndarray) -> list[str]:
         label: (n,) int their classes.
     """
     notes = []
-    for kind in KINDS:
+    for kind in GROUP_KINDS:
         known = table[kind].notna().to_numpy()
         found = confounding(label[known], table[kind].to_numpy(dtype=object)[known])
         if found.rows < ENOUGH or found.groups < 2 or found.telling < TELLING:

@@ -36,7 +36,19 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
 # Names of the label that say the same: none of them goes before another.
 EQUALS = ("category", "class", "sentiment", "mood")
 MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma")
+SOUND_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".mp3",
+    ".ogg",
+    ".opus",
+    ".m4a",
+    ".mp4",
+    ".aac",
+    ".aiff",
+    ".au",
+    ".wma",
+)
 LISTED = 30  # columns named in a message
 
 
@@ -111,7 +123,7 @@ def refuse_unknown(
     if header.canonical.keys() - set(unread) or not names:
         return  # without any column there is no row either, and each line is a problem of its own
     found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
-    if any(n.lower().endswith(SOUNDS) or _is_number(n) for n in names):
+    if any(n.lower().endswith(SOUND_SUFFIXES) or _is_number(n) for n in names):
         raise ManifestError(
             f"{file}: the first line looks like a row, not like names of columns ({found}); write "
             f"a first line above it, such as {','.join(_guesses(names))}"
@@ -123,7 +135,7 @@ def refuse_unknown(
             f"{file}: blanks seem to stand between its columns ({', '.join(words)}); save it as "
             "CSV, with commas or tabs between them"
         )
-    sounds = [n for n in names if first.get(n, "").lower().endswith(SOUNDS)]
+    sounds = [n for n in names if first.get(n, "").lower().endswith(SOUND_SUFFIXES)]
     guess = {"audio": sounds[0]} if sounds else {"text": names[-1]}
     raise ManifestError(
         f"{file}: none of its columns is known; {found}. Say what they are, as in "
@@ -140,7 +152,9 @@ def listed(names: list[str]) -> str:
 def _guesses(cells: list[str]) -> list[str]:
     """Returns names for the cells of a row: the sound, then what else a row may have."""
     rest = iter(("label", "speaker", "text", *(f"column{i}" for i in range(len(cells)))))
-    return ["audio" if cell.lower().endswith(SOUNDS) else next(rest) for cell in cells][:LISTED]
+    return ["audio" if cell.lower().endswith(SOUND_SUFFIXES) else next(rest) for cell in cells][
+        :LISTED
+    ]
 
 
 def _same(plain: Mapping[str, str], wanted: str, header: Header) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
-NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -141,7 +141,7 @@ def _read_delimited(text: str, path: Path) -> Table:
         faults + records.faults,
         decimal_comma=delimiter == ";",
         refused=records.refused,
-        kind=NAMES[delimiter],
+        kind=DELIMITER_NAMES[delimiter],
     )
 
 

@@ -16,7 +16,7 @@ FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**3
 RATES = ("sampling_rate", "sample_rate", "sr")  # datasets and transformers, torchaudio, librosa
 ARRAYS = ("array", "raw", "waveform", "samples")
 CHANNELS = 64  # an array with more of them on its shorter side is no sound
-BLOCK = 1 << 20
+BLOCK_SAMPLES = 1 << 20
 HOW = "give a path, (array, rate), {'array': ..., 'sampling_rate': ...}, bytes or a file object"
 
 
@@ -58,7 +58,7 @@ class ArrayReader:
     def blocks(self, first: int, last: int | None) -> Iterator[np.ndarray]:
         """Yields the frames first ... last - 1, integers divided by their full scale."""
         end = len(self.samples) if last is None else last
-        size = max(1, BLOCK // self.samples.shape[1])
+        size = max(1, BLOCK_SAMPLES // self.samples.shape[1])
         full = FULL_SCALE.get(self.samples.dtype.name)
         for start in range(first, end, size):
             block = self.samples[start : min(end, start + size)]

@@ -13,11 +13,11 @@ from ..errors import RunError
 from ..files import read_json, write_text
 from ..formulas import unguarded
 from . import figures
-from .text import SCORES, SPLITS, over, percent, round_records, scored, verdict
+from .text import SCORE_TITLES, SPLIT_TITLES, over, percent, round_records, scored, verdict
 
 TEMPLATE = "report.html.j2"
-SHOWN = 200  # quarantined files listed; the rest is counted
-METRICS = {"accuracy": "accuracy", **SCORES, "ece": "calibration error", "aurc": "AURC",
+QUARANTINE_SHOWN = 200  # quarantined files listed; the rest is counted
+METRICS = {"accuracy": "accuracy", **SCORE_TITLES, "ece": "calibration error", "aurc": "AURC",
            "sample_f1": "F1 per row", "ccc": "CCC"}  # fmt: skip
 
 
@@ -61,15 +61,15 @@ def facts(run: str | Path) -> dict[str, Any]:
         "sentence": result.get("sentence") or "This run is not finished.",
         "cards": _cards(records, best),
         "rounds": [_round(r) for r in records],
-        "round_key": SPLITS[_key(records)],
+        "round_key": SPLIT_TITLES[_key(records)],
         "round_over": over(best.get(_key(records))),
         "rounds_figure": _rounds_figure(records),
         "best": best,
-        "parts": [_part(best, key, title) for key, title in SPLITS.items() if best.get(key)],
+        "parts": [_part(best, key, title) for key, title in SPLIT_TITLES.items() if best.get(key)],
         "figures": _figures(best),
         "added": [_added(r) for r in records if r.get("class_mix")],
-        "quarantine": quarantine[:SHOWN],
-        "quarantine_more": max(0, len(quarantine) - SHOWN),
+        "quarantine": quarantine[:QUARANTINE_SHOWN],
+        "quarantine_more": max(0, len(quarantine) - QUARANTINE_SHOWN),
         "splits": {k: v for k, v in splits.items() if k},
         "notes": _sentences(result.get("notes")),
         "leaks": _sentences(result["leaks"]) if "leaks" in result else None,
@@ -86,7 +86,7 @@ def _best(records: Sequence[dict], result: dict) -> dict:
 
 
 def _key(records: Sequence[dict]) -> str:
-    return next((k for k in SPLITS if any(r.get(k) for r in records)), "metrics_oof")
+    return next((k for k in SPLIT_TITLES if any(r.get(k) for r in records)), "metrics_oof")
 
 
 def _cards(records: Sequence[dict], best: dict) -> list[dict]:
@@ -96,7 +96,7 @@ def _cards(records: Sequence[dict], best: dict) -> list[dict]:
     return [
         {"name": title, "now": scored(now, name), "start": percent(start.get(name)),
          "change": _change(now.get(name), start.get(name))}
-        for name, title in SCORES.items()
+        for name, title in SCORE_TITLES.items()
         if now.get(name) is not None
     ]  # fmt: skip
 
@@ -106,7 +106,7 @@ def _change(now: float | None, before: float | None) -> str:
 
 
 def _round(record: dict) -> dict:
-    key = next((k for k in SPLITS if record.get(k)), "metrics_oof")
+    key = next((k for k in SPLIT_TITLES if record.get(k)), "metrics_oof")
     pseudo = record.get("pseudo") or {}
     return {
         "number": record.get("round"),
@@ -116,7 +116,7 @@ def _round(record: dict) -> dict:
         "asked": percent(record.get("coverage_asked") or None),
         "added": record.get("added") or "-",
         "precision": percent(pseudo.get("precision")),
-        "scores": [scored(record.get(key), name) for name in SCORES],
+        "scores": [scored(record.get(key), name) for name in SCORE_TITLES],
         "gate": percent((record.get("gate") or {}).get("value")),
     }
 
@@ -132,7 +132,7 @@ def _rounds_figure(records: Sequence[dict]) -> str:
 
     shown = {
         title: ([r[key].get(name) for r in done], ends(name, "low"), ends(name, "high"))
-        for name, title in list(SCORES.items())[1:]
+        for name, title in list(SCORE_TITLES.items())[1:]
     }
     return figures.svg(figures.rounds([r.get("round", 0) for r in done], shown))
 

@@ -46,7 +46,7 @@ NORMAL = 1.959964  # the 97.5 % quantile
 PRIOR = 2  # groups that what is known before counts as
 ALIKE = 0.1  # correlation of rows of one group that is taken for granted, of scores
 ALIKE_PAIRED = 0.02  # and of differences
-BLOCK = 4_000_000  # numbers that are worked on at a time, 32 MB
+BLOCK_NUMBERS = 4_000_000  # numbers that are worked on at a time, 32 MB
 Read = Callable[[np.ndarray], dict[str, np.ndarray]]  # sums (R, K) -> metrics (R,) by name
 
 
@@ -211,7 +211,7 @@ def jackknife(read: Read, units: Units) -> dict[str, tuple[float, float]]:
     """Returns each metric on all units, and its delete-one standard error; nan for one unit."""
     times = np.ones(units.count) if units.times is None else units.times.astype(float)
     wholes, n = [times @ part for part in units.parts], units.count
-    step = max(1, BLOCK // wholes[0].size)
+    step = max(1, BLOCK_NUMBERS // wholes[0].size)
     found: dict[str, list[np.ndarray]] = {}
     for begin in range(0, len(times), step):
         pairs = zip(wholes, units.parts, strict=True)

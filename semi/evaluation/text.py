@@ -11,8 +11,8 @@ from ..files import read_json
 from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 
-SCORES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
-SPLITS = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
+SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
+SPLIT_TITLES = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
           "metrics_oof": "out-of-fold training rows"}  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def verdict(record: dict) -> str:
 
 def rounds_table(records: Sequence[dict]) -> str:
     """Returns the table of rounds: rows added, verdict, scores on gold rows with intervals."""
-    key = next((k for k in SPLITS if any(r.get(k) for r in records)), "metrics_oof")
+    key = next((k for k in SPLIT_TITLES if any(r.get(k) for r in records)), "metrics_oof")
     names = columns(next((r[key] for r in records if r.get(key)), {}))
     rows = [
         [
@@ -82,7 +82,7 @@ def rounds_table(records: Sequence[dict]) -> str:
     ]
     measured: Any = next((r[key] for r in records if r.get(key)), {})
     rows_told = f"{measured['rows']} " if measured.get("rows") else ""
-    title = f"Scores in % on {rows_told}gold {SPLITS[key]}{over(measured)}:"
+    title = f"Scores in % on {rows_told}gold {SPLIT_TITLES[key]}{over(measured)}:"
     return title + "\n\n" + table(["round", "verdict", "added", *names.values()], rows, left=2)
 
 
@@ -90,7 +90,7 @@ def columns(metrics: dict) -> dict[str, str]:
     """Returns the scores that a table shows, by their names: those that the task has."""
     if "sample_f1" in metrics:
         return MULTI_NAMES | (AFFECT_NAMES if "ccc" in metrics else {})
-    names = SCORES if "waf" in metrics or "ccc" not in metrics else {}
+    names = SCORE_TITLES if "waf" in metrics or "ccc" not in metrics else {}
     return names | (AFFECT_NAMES if "ccc" in metrics else {})
 
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError, EncoderError, SemiError
 from .merge import Shard, leftovers
 from .progress import Progress
 from .quarantine import Failure, read_quarantine
 from .shards import Pending, PlanGone, Worker, begin, cut
-from .sources import Source
+from .sources import RowSource
 from .store import Shelf, Snapshot
 
 ITEM_ERRORS = (ValueError, ArithmeticError, IndexError, RuntimeError)  # may be one item's fault
 AHEAD = 1  # shards decoded while another is encoded
-SAMPLE_RATE = 16_000
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Kind:
     items: int  # at most so many at once
 
 
-KINDS = {
+INPUT_KINDS = {
     "audio": Kind("s of sound", (60.0, 600.0), 30.0, 64),
     "text": Kind("characters", (20_000.0, 200_000.0), 10_000.0, 64),
     "array": Kind("bytes", (4e6, 64e6), 16e6, 64),
@@ -49,7 +49,7 @@ def wants_frames(encoder: Any) -> bool:
 
 
 def fill(
-    shelf: Shelf, source: Source, encoder: Any, worker: Worker, *, workers: int, progress: bool
+    shelf: Shelf, source: RowSource, encoder: Any, worker: Worker, *, workers: int, progress: bool
 ) -> Snapshot:
     """Encodes what the shelf lacks of `source`, together with any other workers; returns it full.
 
@@ -64,7 +64,7 @@ def fill(
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(workers) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
-    kind = KINDS[source.kind]
+    kind = INPUT_KINDS[source.kind]
     settled: set[str] = set()
     while True:
         pending, snapshot = begin(
@@ -87,7 +87,7 @@ def fill(
 
 def _work(
     pending: Pending,
-    source: Source,
+    source: RowSource,
     encoder: Any,
     worker: Worker,
     workers: int,
@@ -119,7 +119,7 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _loader(source: Source, encoder: Any) -> Callable[[int], Any]:
+def _loader(source: RowSource, encoder: Any) -> Callable[[int], Any]:
     """Returns what a decoding thread does for a row; sounds in 16 bits where the encoder likes it.
 
     They are that only where nothing is lost, so what is stored is the same.
@@ -139,13 +139,13 @@ def _shard(
     pending: Pending,
     shard: int,
     futures: list[Future],
-    source: Source,
+    source: RowSource,
     encoder: Any,
     bar: Progress,
     finished: float,
 ) -> Shard:
     """Encodes one shard in batches whose composition follows from the plan alone."""
-    plan, kind = pending.plan, KINDS[source.kind]
+    plan, kind = pending.plan, INPUT_KINDS[source.kind]
     items = plan.items(shard)
     keys, rows, sizes = plan.keys[items], plan.rows[items], plan.sizes[items]
     budget = max(kind.batch, float(getattr(encoder, "budget", 0)) / SAMPLE_RATE)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .sources import Source
+from .sources import RowSource
 from .store import Snapshot
 
 SAMPLE = 24  # items made again in float32
 SHORT = 10.0  # seconds: longer sounds would only cost time
 
 
-def exactness(encoder: Any, source: Source, snapshot: Snapshot, at: np.ndarray) -> str:
+def exactness(encoder: Any, source: RowSource, snapshot: Snapshot, at: np.ndarray) -> str:
     """Returns a sentence on the centred cosine of stored vectors to float32; '' where none is due.
 
     Args:

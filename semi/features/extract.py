@@ -18,7 +18,7 @@ from ..formulas import guarded
 from .config import ExtractionConfig
 from .keys import FileKeys
 from .quarantine import read_quarantine
-from .sources import Limits, Source, array_source, audio_source, text_source
+from .sources import Limits, RowSource, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def make_sources(
     *,
     limits: Limits | None = None,
     workers: int = 2,
-) -> dict[str, Source]:
+) -> dict[str, RowSource]:
     """Returns what each encoder reads of the table, with the content key of every row."""
     file_keys = FileKeys(store.root / "files.sha256")
     sources = {}
@@ -210,7 +210,7 @@ def make_sources(
 
 
 def look_up(
-    source: Source, snapshot: Snapshot, quarantine: dict[str, str], limits: Limits
+    source: RowSource, snapshot: Snapshot, quarantine: dict[str, str], limits: Limits
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Returns each row's position in the store (N,), -1 where it has none, and why it may not.
 

@@ -18,7 +18,7 @@ from ..errors import StoreError
 from .files import Lock, sync_folder, temporary, write_whole
 from .keys import KEY
 from .quarantine import Failure, write_quarantine
-from .store import FORMAT, INDEX, Shelf, Snapshot, item_crcs, mark, read_json
+from .store import INDEX, STORE_FORMAT, Shelf, Snapshot, item_crcs, mark, read_json
 
 
 @dataclass
@@ -170,13 +170,13 @@ def _write(
             lock.beat()
         data.flush()
         del data
-        index = np.empty(len(keys), INDEX[FORMAT])
+        index = np.empty(len(keys), INDEX[STORE_FORMAT])
         index["key"], index["seconds"], index["frames"] = keys, seconds, frames
         index["crc"] = crc
         with open(listing, "wb") as file:
             np.save(file, index)
         about = {
-            "format": FORMAT,
+            "format": STORE_FORMAT,
             "items": len(keys),
             "ragged": ragged,
             "data": _settle(target, "data"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FEW = 256  # rows worked on at once: they stay in the cache
+BLOCK_ROWS = 256  # rows worked on at once: they stay in the cache
 FLAT = 1e-6  # a deviation below this share of the mean is a constant dimension, left unscaled
 
 
 def moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns each group's count (n, 1), mean and sum of squared deviations (n, D), in float64.
 
-    One pass over deviations from the mean of the first rows, which are small: of FEW rows they are
-    added up as they are, the sums in float64.
+    One pass over deviations from the mean of the first rows, which are small: of BLOCK_ROWS rows
+    they are added up as they are, the sums in float64.
     """
     dims = values.shape[1]
     count = torch.bincount(groups, minlength=n)[:, None].double()
@@ -21,9 +21,9 @@ def moments(values: Tensor, groups: Tensor, n: int) -> tuple[Tensor, Tensor, Ten
     square = torch.zeros(n, dims, dtype=torch.float64)
     if not len(values):
         return count, total, square
-    shift = values[:FEW].double().mean(0).to(values.dtype)
-    room = torch.empty_like(values[:FEW])
-    for value, group in zip(values.split(FEW), groups.split(FEW), strict=True):
+    shift = values[:BLOCK_ROWS].double().mean(0).to(values.dtype)
+    room = torch.empty_like(values[:BLOCK_ROWS])
+    for value, group in zip(values.split(BLOCK_ROWS), groups.split(BLOCK_ROWS), strict=True):
         off = torch.sub(value, shift, out=room[: len(value)])
         if n == 1:
             total += off.sum(0)

@@ -14,7 +14,7 @@ from .files import write_whole
 from .keys import KEY
 from .store import Shelf, Snapshot
 
-COLUMNS = ("key", "id", "path", "reason")
+QUARANTINE_COLUMNS = ("key", "id", "path", "reason")
 CRC = "crc"  # of the other columns; files of earlier versions lack it
 
 
@@ -59,7 +59,7 @@ def _rows(shelf: Shelf) -> dict[str, dict[str, str]]:
     except (ValueError, csv.Error) as error:
         raise shelf.damaged(f"{path.name} cannot be read ({error})") from None
     head = content.partition(b"\n")[0].decode()
-    if head not in (",".join(COLUMNS), ",".join([*COLUMNS, CRC])):
+    if head not in (",".join(QUARANTINE_COLUMNS), ",".join([*QUARANTINE_COLUMNS, CRC])):
         raise shelf.damaged(f"line 1 of {path.name} is not as it was written")
     for number, row in enumerate(rows, 2):
         if not _complete(row) or row.get(CRC, _crc(row)) != _crc(row):
@@ -73,8 +73,8 @@ def _text(rows: list[dict[str, str]]) -> bytes:
     """Returns the file of these rows."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, CRC])
-    writer.writerows([*(row[c] for c in COLUMNS), _crc(row)] for row in rows)
+    writer.writerow([*QUARANTINE_COLUMNS, CRC])
+    writer.writerows([*(row[c] for c in QUARANTINE_COLUMNS), _crc(row)] for row in rows)
     return text.getvalue().encode("utf-8")
 
 
@@ -90,4 +90,4 @@ def _as_read(failure: Failure) -> dict[str, str]:
 
 
 def _crc(row: dict[str, str]) -> str:
-    return f"{zlib.crc32(chr(0).join(row[c] for c in COLUMNS).encode()):08x}"
+    return f"{zlib.crc32(chr(0).join(row[c] for c in QUARANTINE_COLUMNS).encode()):08x}"

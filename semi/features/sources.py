@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Source:
+class RowSource:
     """One modality's inputs, row by row of a table."""
 
     kind: str  # audio | text | array
@@ -43,11 +43,11 @@ class Limits:
     max_seconds: float = 120.0
 
 
-def text_source(table: pd.DataFrame, column: str = "text") -> Source:
+def text_source(table: pd.DataFrame, column: str = "text") -> RowSource:
     """Returns the texts of a table; a blank text counts as missing."""
     texts = [t if isinstance(t, str) and t.strip() else None for t in _column(table, column)]
     keys = np.array(["" if t is None else text_key(t) for t in texts], KEY)
-    return Source(
+    return RowSource(
         kind="text",
         keys=keys,
         ids=_ids(table),
@@ -59,7 +59,7 @@ def text_source(table: pd.DataFrame, column: str = "text") -> Source:
 
 def audio_source(
     table: pd.DataFrame, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
-) -> Source:
+) -> RowSource:
     """Returns the sounds of a table, paths or Waveforms; `start` and `end` are seconds in them."""
     from ..data.audio import Span, header_seconds, load_sound
     from ..data.waveforms import Waveform
@@ -84,12 +84,12 @@ def audio_source(
             stop = memory[row].seconds if row in memory else header_seconds(paths[row])
         return max(0.0, stop - begin)
 
-    return Source("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
+    return RowSource("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
 
 
 def array_source(
     table: pd.DataFrame, encoder: Any, file_keys: FileKeys, *, workers: int = 2
-) -> Source:
+) -> RowSource:
     """Returns the precomputed arrays of a table, found by a column of paths or by utterance id.
 
     A row without a file, or whose id is unknown, lacks the modality. Each array is keyed by the
@@ -108,7 +108,9 @@ def array_source(
     def size(row: int) -> float:
         return 1.0 if one_file else float(os.path.getsize(paths[row]))
 
-    return Source("array", np.array(keys, KEY), ids, paths, lambda row: items[row], size, problems)
+    return RowSource(
+        "array", np.array(keys, KEY), ids, paths, lambda row: items[row], size, problems
+    )
 
 
 def _keys_of_files(

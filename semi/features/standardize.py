@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .config import FeaturesConfig
-from .moments import FEW, deviation, moments, per_group
+from .moments import BLOCK_ROWS, deviation, moments, per_group
 from .principal import principal
 from .tensors import Features, Frames
 
@@ -239,7 +239,7 @@ class Standardizer:
         means, stds = torch.cat([means, profile.mean[None]]), torch.cat([stds, profile.std[None]])
         groups = torch.where(groups >= 0, groups, len(means) - 1)
         out = torch.empty_like(value) if room is None else room
-        parts = (t.split(FEW) for t in (value, here, groups, out))
+        parts = (t.split(BLOCK_ROWS) for t in (value, here, groups, out))
         for given, known, group, part in zip(*parts, strict=True):
             mean, std = (means[group], stds[group]) if own else (profile.mean, profile.std)
             torch.sub(given, mean, out=part).div_(std)

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ..checksums import OWN, file_sha256, is_guarded
+from ..checksums import OWN_SHA256, file_sha256, is_guarded
 from ..errors import StoreError
 from .files import Lock, locked, write_whole
 from .keys import KEY, identity_key
 
-FORMAT = 2
+STORE_FORMAT = 2
 # 1 had no `crc` and its store.json did not guard itself; it is read, and becomes 2 with new items
 INDEX = {
     1: np.dtype([("key", KEY), ("seconds", "<f4"), ("frames", "<i8")]),
@@ -196,7 +196,9 @@ class Shelf:
     def _open(self, state: dict[str, Any], verify: bool) -> Snapshot:
         version = state.get("format")
         if version not in INDEX:
-            raise self.damaged(f"its format is {version!r}, this program reads 1 and {FORMAT}")
+            raise self.damaged(
+                f"its format is {version!r}, this program reads 1 and {STORE_FORMAT}"
+            )
         try:
             for part in ("data", "index"):
                 self._check_file(state[part], verify or part == "index")
@@ -254,11 +256,11 @@ def read_json(path: Path) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
         text = path.read_bytes().decode("utf-8")
         value = json.loads(text)
-        if isinstance(value, dict) and (value.get("format") == FORMAT or OWN in value):
+        if isinstance(value, dict) and (value.get("format") == STORE_FORMAT or OWN_SHA256 in value):
             value = value if is_guarded(text) else None
     if not isinstance(value, dict):
         raise damaged(path.parent, f"{path.name} is not as it was written")
-    value.pop(OWN, None)
+    value.pop(OWN_SHA256, None)
     return value
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import StoreError
 from .extract import look_up, make_sources, nothing_usable
 from .quarantine import read_quarantine
-from .sources import Limits, Source
+from .sources import Limits, RowSource
 from .store import FeatureStore, Shelf, Snapshot
 from .tensors import Features, Frames
 
@@ -87,7 +87,7 @@ class _Found:
     at: np.ndarray  # (N,) int64 position of each row, -1 where it is missing
 
 
-def _find(name: str, source: Source, shelf: Shelf, limits: Limits | None) -> _Found:
+def _find(name: str, source: RowSource, shelf: Shelf, limits: Limits | None) -> _Found:
     """Returns where each row is; StoreError when rows are not extracted or none can be used."""
     snapshot = shelf.open()
     at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits or Limits())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..checksums import ADDED
 from ..errors import StoreError
 from .keys import identity_key
 from .quarantine import read_quarantine
 from .store import Shelf, json_bytes, read_json
 
-ADDED = "was added: semi wrote no such file there"
 PLAIN = {".lock": "is a lock and holds nothing", "pending": "holds work that is under way"}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..data.config import DataConfig
 
 MIX = 12  # classes told with their counts
-SHOWN = 10  # quarantined files told by name
+FILES_SHOWN = 10  # quarantined files told by name
 BUILT_IN = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")  # names, not weights
 
 
@@ -58,9 +58,9 @@ class Checked:
         lines += [n for n in notes if n not in read and not n.startswith(WARNING)]
         if not self.leaks.found:  # an accepted one is among the notes
             lines.append(str(self.leaks))
-        lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:SHOWN]]
-        if len(self.quarantine) > SHOWN:
-            lines.append(f"  ... and {len(self.quarantine) - SHOWN:,} more")
+        lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:FILES_SHOWN]]
+        if len(self.quarantine) > FILES_SHOWN:
+            lines.append(f"  ... and {len(self.quarantine) - FILES_SHOWN:,} more")
         found = counted(len(self.warnings), "warning")
         lines.append(
             f"{found}, nothing was trained" if self.warnings else "nothing was trained; all is well"

@@ -21,8 +21,8 @@ from .predictions import Predictions, refuse_other_rows
 from .reopen import ENSEMBLE, predictions_of
 from .scores import gap_of, main_metric, names_of, score_of
 
-SPLITS = ("test", "oof")
-PLACES = 10_000  # timed rows come from the first so many test rows
+COMPARED_SPLITS = ("test", "oof")
+TIMED_FROM = 10_000  # timed rows come from the first so many test rows
 
 
 def compare(
@@ -111,7 +111,7 @@ def _record(path: str, predictions: Predictions, cost: Cost | None) -> dict[str,
         "test_key": _key(predictions),
         "unreadable_test_rows": len(predictions.rows("test")) - len(predictions.scored("test")),
     }
-    for split in SPLITS:
+    for split in COMPARED_SPLITS:
         record |= _scores(predictions, split)
     record |= {
         "parameters": cost.parameters if cost else None,
@@ -247,7 +247,7 @@ def _timed(path: str) -> Any:
         return None
     predictions = predictions_of(path)
     rows = predictions.rows("test") if len(predictions.rows("test")) else predictions.rows("oof")
-    return timed_rows(manifest, rows[:PLACES])
+    return timed_rows(manifest, rows[:TIMED_FROM])
 
 
 def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 from ..evaluation.text import percent, table
 from .scores import names_of
 
-KINDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
+TASK_WORDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
          "multi_label": "several labels a row", "affect": "valence and arousal",
          "joint_multi_label": "several labels a row, valence and arousal"}  # fmt: skip
-FEW = 10  # groups below which an interval shows large differences only
+FEW_GROUPS = 10  # groups below which an interval shows large differences only
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Comparison:
         cautions = []
         for split in ("test", "oof"):
             units = {r[f"{split}_units"] for r in self.rows if r.get(f"{split}_units")}
-            few = sorted(u for u in units if int(u.split()[0]) < FEW)
+            few = sorted(u for u in units if int(u.split()[0]) < FEW_GROUPS)
             if few:
                 cautions.append(
                     f"Caution: {split} has only {' / '.join(few)}; so few show large differences "
@@ -99,8 +99,8 @@ class Comparison:
         groups = " / ".join(dict.fromkeys(r[f"{split}_units"] for r in runs))
         several = len({r["task"] for r in self.rows}) > 1
         return [
-            f"In % on {counts} gold {title} rows{f' ({KINDS[kind]})' if several else ''}, 95 % "
-            f"intervals over {groups}:",
+            f"In % on {counts} gold {title} rows{f' ({TASK_WORDS[kind]})' if several else ''}, "
+            f"95 % intervals over {groups}:",
             "",
             table(["run", *names.values(), *(["recall std"] if single else [])], body),
             "",

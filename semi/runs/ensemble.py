@@ -22,8 +22,8 @@ from .predictions import Predictions, refuse_other_rows, write_predictions
 from .reopen import ENSEMBLE, PROBS, members_of
 from .scores import gap_of, main_metric, names_of, score_of
 
-SPLITS = ("test", "oof")
-NAMES = {"test": "held-out test rows", "oof": "out-of-fold training rows"}
+COMPARED_SPLITS = ("test", "oof")
+SPLIT_TITLES = {"test": "held-out test rows", "oof": "out-of-fold training rows"}
 
 
 @dataclass
@@ -54,7 +54,12 @@ class Mixed:
                 for name, m in by_name.items()
             ]  # fmt: skip
             head = ["", "rows", *names.values(), *(["recall std"] if spread else [])]
-            lines += ["", f"In % on gold {NAMES[split]}{over(first)}:", "", table(head, body)]
+            lines += [
+                "",
+                f"In % on gold {SPLIT_TITLES[split]}{over(first)}:",
+                "",
+                table(head, body),
+            ]
             if "recall" not in first:
                 continue
             members = list(by_name)
@@ -86,7 +91,7 @@ def ensemble(
     members = members_of(list(paths))
     first = members[0]
     for other in members[1:]:
-        refuse_other_rows(first, other, SPLITS)
+        refuse_other_rows(first, other, COMPARED_SPLITS)
     every, gold = np.arange(len(first.ids)), first.rows("oof")
     share, how = _weights(weights, members, gold)
     mixed = _mixed(members, share, every)
@@ -96,7 +101,7 @@ def ensemble(
     judged = [*members, replace(crossed, name="ensemble")]
     metrics = {
         split: {m.name: _measure(m, split) for m in judged}
-        for split in SPLITS
+        for split in COMPARED_SPLITS
         if len(first.rows(split))
     }
     best = members[_best(metrics, members)]
@@ -194,7 +199,7 @@ def _gain(split: str, gain: dict, kind: str) -> str:
     proven = "" if low > 0 or high < 0 else "; the interval holds 0, so no difference is shown"
     name = names_of(kind)[main_metric(kind)]
     return (
-        f"On {gain['rows']} {NAMES[split]}: {name} {100 * gain['value']:+.1f} [{low:+.1f}, "
+        f"On {gain['rows']} {SPLIT_TITLES[split]}: {name} {100 * gain['value']:+.1f} [{low:+.1f}, "
         f"{high:+.1f}] over {gain['units']} {gain['unit']} against {gain['against']}, the best "
         f"member by out-of-fold {name}{proven}."
     )

@@ -21,7 +21,7 @@ from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
 
-SPLITS = ("test", "dev", "oof")
+EVALUATED_SPLITS = ("test", "dev", "oof")
 
 
 @dataclass
@@ -71,8 +71,8 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
     are computed anew from the model directory. `places` says where the data are now, if they have
     moved: data.manifest=moved/table.csv, data.audio_root=..., features.store=....
     """
-    if split not in SPLITS:
-        raise RunError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
+    if split not in EVALUATED_SPLITS:
+        raise RunError(f"split must be one of {', '.join(EVALUATED_SPLITS)}, got '{split}'")
     opened = Run.open(run, places)
     check_run(run)
     if split == "oof" or not TASKS[opened.config.task.kind].one_class:
@@ -89,7 +89,9 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
     refuse_other_sides(opened.path, manifest, splits)
     gold = (splits.role == split) & (splits.label >= 0)
     if not gold.any():
-        others = [s for s in SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()]
+        others = [
+            s for s in EVALUATED_SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()
+        ]
         alternatives = f"; it has {' and '.join(others)}" if others else ""
         raise RunError(f"{run} has no gold row in the split {split}{alternatives}, and always oof")
     # with every row of these speakers, because a new speaker is standardised by all of his rows

@@ -28,7 +28,7 @@ from .shipped import Shipped, frames_of
 
 MODELS = {".pt2": "torch.export", ".onnx": "ONNX"}
 TABLES = (".npz", ".csv", ".parquet")
-ROWS = 16  # of the parity check
+PARITY_ROWS = 16  # of the parity check
 TOLERANCE = 1e-5
 
 
@@ -40,7 +40,7 @@ class Exported:
     kind: str
     inputs: list[str]  # in order; the last one is `present`
     classes: list[str]
-    difference: float | None  # largest over ROWS random rows, with and without modalities
+    difference: float | None  # largest over PARITY_ROWS random rows, with and without modalities
     note: str = ""
     outputs: list[str] = field(default_factory=list)  # in order
 
@@ -51,7 +51,7 @@ class Exported:
             lines += [
                 f"inputs: {'; '.join(self.inputs)}",
                 f"output: {'; '.join(self.outputs)}",
-                f"parity with semi on {ROWS} random rows with and without each modality: "
+                f"parity with semi on {PARITY_ROWS} random rows with and without each modality: "
                 f"largest difference {self.difference:.1e}",
             ]
         return "\n".join([*lines, *([self.note] if self.note else [])])
@@ -112,15 +112,15 @@ def _examples(module: Shipped) -> tuple[list[Tensor], Tensor]:
     inputs = []
     for i, name in enumerate(module.names):
         frames = module.frames.get(name)
-        x = torch.randn(*([ROWS, frames] if frames else [ROWS]), module.widths[name],
+        x = torch.randn(*([PARITY_ROWS, frames] if frames else [PARITY_ROWS]), module.widths[name],
                         generator=draw)  # fmt: skip
         if module.scales:
             x = x * getattr(module, f"std_{i}") + getattr(module, f"mean_{i}")
         if frames:  # rows of any length
-            length = torch.arange(ROWS)[:, None, None] % frames + 1
+            length = torch.arange(PARITY_ROWS)[:, None, None] % frames + 1
             x = torch.where(torch.arange(frames)[None, :, None] < length, x, torch.nan)
         inputs.append(x)
-    present = torch.ones(ROWS, len(module.names), dtype=torch.bool)
+    present = torch.ones(PARITY_ROWS, len(module.names), dtype=torch.bool)
     for i in range(len(module.names) if len(module.names) > 1 else 0):
         present[i, i] = False
     present[-1] = False  # nothing to go by: every class alike
@@ -207,4 +207,4 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
 
 def _parts() -> list[slice]:
     """Returns batches of different sizes, so that a size frozen into the file is found out."""
-    return [slice(0, 1), slice(1, 6), slice(6, ROWS)]
+    return [slice(0, 1), slice(1, 6), slice(6, PARITY_ROWS)]

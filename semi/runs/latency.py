@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from models.encoders import Encoder
 
-    from ..features.sources import Source
+    from ..features.sources import RowSource
 
 REPEATS = 15
 UTTERANCES = 5
@@ -113,7 +113,7 @@ class _Pipeline:
 
     model: Model
     encoders: dict[str, Encoder]
-    sources: dict[str, Source]  # what each encoder reads of the rows
+    sources: dict[str, RowSource]  # what each encoder reads of the rows
     speakers: list[str] | None  # of the rows
 
     def speaker(self, row: int) -> list[str] | None:

@@ -10,13 +10,13 @@ from pseudo_label.pool import Pool, Selection
 from pseudo_label.preview import Preview, preview
 from pseudo_label.selection import select
 
-from ..config.paths import PLACES, found_again
+from ..config.paths import PLACE_SETTINGS, found_again
 from ..config.schema import Config, load_config
 from ..errors import RunError
 from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.text import percent, table
 from ..files import read_json
-from ..self_training.checkpoints import RECORD, read_round
+from ..self_training.checkpoints import ROUND_JSON, read_round
 from ..self_training.integrity import check_run
 from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
@@ -79,7 +79,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
         run: folder of the run.
         overrides: key=value of the selection, such as rule=margin; "select." may stand before.
     """
-    places = [w for w in overrides if w.partition("=")[0] in PLACES]
+    places = [w for w in overrides if w.partition("=")[0] in PLACE_SETTINGS]
     opened = Run.open(run, places)
     check_run(run)
     settings = [word if word.startswith("select.") else f"select.{word}" for word in overrides
@@ -123,7 +123,7 @@ def _dataset(run: Run, config: Config) -> Dataset:
 
 def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
     """Returns the pool as the last accepted round sees it, its number, and how many there were."""
-    records = [read_json(f / RECORD) for f in sorted(run.path.glob("round-*"))]
+    records = [read_json(f / ROUND_JSON) for f in sorted(run.path.glob("round-*"))]
     kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
     if not kept:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")

@@ -22,7 +22,7 @@ from .predict import load
 from .reopen import result_of
 
 TESTS = r"test\d*_corpus|candidates"  # in the column corpus of a challenge's manifest
-SHOWN = 20  # rows without an answer that are printed
+GUESSES_SHOWN = 20  # rows without an answer that are printed
 
 
 @dataclass
@@ -44,9 +44,9 @@ class Submission:
                 f"{len(self.guessed)} of them cannot be read and got '{self.guess}', the largest "
                 "class of the gold training rows:"
             )
-            lines += [f"  {i}: {why}" for i, why in list(self.guessed.items())[:SHOWN]]
-            if len(self.guessed) > SHOWN:
-                lines.append(f"  ... and {len(self.guessed) - SHOWN} more")
+            lines += [f"  {i}: {why}" for i, why in list(self.guessed.items())[:GUESSES_SHOWN]]
+            if len(self.guessed) > GUESSES_SHOWN:
+                lines.append(f"  ... and {len(self.guessed) - GUESSES_SHOWN} more")
         return "\n".join(lines)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checksums import LEFT_OUT, RECORD
+from ..checksums import CHECKSUMS, LEFT_OUT
 from ..errors import RunError
 from ..features.verify import PLAIN, shelf_problems
-from ..self_training.integrity import Found, inspect_folder, inspect_run
-from ..self_training.model_dir import FACTS
+from ..self_training.integrity import IntegrityReport, inspect_folder, inspect_run
+from ..self_training.model_dir import MODEL_JSON
 
 
 @dataclass
@@ -42,20 +42,20 @@ def verify(path: str | Path) -> Verification:
     path = Path(path)
     if not path.is_dir():
         raise RunError(f"{path}: no such folder; name a run, a model folder or a feature store")
-    if (path / "config.yaml").is_file() and not (path / FACTS).is_file():
+    if (path / "config.yaml").is_file() and not (path / MODEL_JSON).is_file():
         return _said(path, "run", inspect_run(path))
-    if (path / FACTS).is_file():
+    if (path / MODEL_JSON).is_file():
         return _said(path, "model", inspect_folder(path))
     if (path / "encoder.json").is_file() or any(path.glob("*/encoder.json")):
         return _store(path)
-    if (path / RECORD).is_file():
+    if (path / CHECKSUMS).is_file():
         return _said(path, "folder", inspect_folder(path))
     raise RunError(
         f"{path} is no run, no model folder and no feature store; name one, such as runs/demo"
     )
 
 
-def _said(path: Path, what: str, found: Found) -> Verification:
+def _said(path: Path, what: str, found: IntegrityReport) -> Verification:
     notes = [f"{path / name} {why}" for name, why in LEFT_OUT.items() if (path / name).is_file()]
     problems = [*found.problems, *found.added]
     return Verification(str(path), what, found.files, problems, [*found.notes, *notes])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from ..data.audio_opening import Source
+    from ..data.audio_opening import SoundSource
     from .predict import Predictor
 
 TOGETHER = 600.0  # seconds of windows that are encoded at a time
@@ -62,7 +62,7 @@ def label_windows(
 
 
 def windows_of(
-    source: Source, name: str, seconds: float, hop: float, shortest: float
+    source: SoundSource, name: str, seconds: float, hop: float, shortest: float
 ) -> Iterator[Window]:
     """Yields the windows of one recording; a last one without times says what cannot be read.
 
@@ -165,7 +165,7 @@ def _answered(
     """Returns the answers to some windows: path, start, end, then the columns of `predict`."""
     import pandas as pd
 
-    from ..data.audio import SAMPLE_RATE
+    from ..data.audio_decoders import SAMPLE_RATE
     from ..data.waveforms import Waveform
 
     sounds = [

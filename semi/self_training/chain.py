@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..checksums import RECORD, digests, file_sha256, read_record, write_record
+from ..checksums import CHECKSUMS, digests, file_sha256, read_record, write_record
 from ..errors import RunError
 
 # What every round rests on and what never changes after the first one.
@@ -20,7 +20,7 @@ BESIDE = (
     *("config.yaml", "manifest.sha256", "recipe.txt", "standardize.txt", "splits.csv"),
     "pretrained/checksums.json",
 )
-FEATURES = "features"  # entry beside these that is no file: the SHA-256 of all features
+FEATURES_ENTRY = "features"  # entry beside these that is no file: the SHA-256 of all features
 # Written into the run's record; raised when an entry or column takes another meaning (see
 # docs/formats.md). A record without them is of format 1.
 RUN_FORMATS = {"run_format": 1, "ledger_format": 2}
@@ -48,7 +48,7 @@ def chain_link(path: Path, number: int, features: str) -> dict[str, Any]:
         features: SHA-256 of the features it learns from.
     """
     earlier = [n for n in round_numbers(path) if n < number]
-    before = round_folder(path, earlier[-1]) / RECORD if earlier else None
+    before = round_folder(path, earlier[-1]) / CHECKSUMS if earlier else None
     beside = {n: file_sha256(path / n) for n in BESIDE if (path / n).is_file()}
     log = path / APPENDED
     length = log.stat().st_size if log.is_file() else 0
@@ -56,7 +56,7 @@ def chain_link(path: Path, number: int, features: str) -> dict[str, Any]:
         "round": number,
         "after": earlier[-1] if earlier else None,
         "previous": file_sha256(before) if before and before.is_file() else None,
-        "beside": beside | ({FEATURES: features} if features else {}),
+        "beside": beside | ({FEATURES_ENTRY: features} if features else {}),
         "appended": {"bytes": length, "sha256": file_sha256(log, length) if length else ""},
     }
 
@@ -64,8 +64,8 @@ def chain_link(path: Path, number: int, features: str) -> dict[str, Any]:
 def refuse_other_features(path: Path, features: str) -> None:
     """Raises RunError where the rounds of a begun run were trained on other features."""
     for number in round_numbers(path):
-        record = read_record(round_folder(path, number) / RECORD)
-        before = record["beside"].get(FEATURES, "") if record else ""
+        record = read_record(round_folder(path, number) / CHECKSUMS)
+        before = record["beside"].get(FEATURES_ENTRY, "") if record else ""
         if before and before != features:
             raise RunError(
                 f"the features are not those that {round_folder(path, number)} was trained on: "
@@ -79,16 +79,16 @@ def mark_begun(path: Path) -> None:
 
     Rounds of an earlier version, which have no record, are written down as such.
     """
-    bare = [n for n in round_numbers(path) if not (round_folder(path, n) / RECORD).is_file()]
-    write_record(path / RECORD, {"finished": False, "without": bare, **RUN_FORMATS})
+    bare = [n for n in round_numbers(path) if not (round_folder(path, n) / CHECKSUMS).is_file()]
+    write_record(path / CHECKSUMS, {"finished": False, "without": bare, **RUN_FORMATS})
 
 
 def mark_finished(path: Path) -> None:
     """Writes the run's record: it is finished, and these are all of its files."""
-    known = read_record(path / RECORD) or {}
+    known = read_record(path / CHECKSUMS) or {}
     files = digests(path, DERIVED_FILES)
     record = {"finished": True, "without": known.get("without", []), "files": files}
-    write_record(path / RECORD, record | RUN_FORMATS)
+    write_record(path / CHECKSUMS, record | RUN_FORMATS)
 
 
 def refuse_newer(path: Path, record: dict[str, Any] | None) -> None:
@@ -106,5 +106,5 @@ def is_finished(path: Path) -> bool:
     """Says whether a run is finished, its checksums included; those of old runs do not count."""
     if not (path / "result.json").is_file():
         return False
-    record = read_record(path / RECORD)
+    record = read_record(path / CHECKSUMS)
     return record is None or record["finished"]

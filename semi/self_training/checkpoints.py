@@ -34,7 +34,7 @@ from .run_dir import Run
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
 
-STATE, VOTER, RECORD, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
+STATE, VOTER, ROUND_JSON, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
 AFFECT = ("oof", "pool", "pool_spread")
 OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
 
@@ -42,7 +42,7 @@ OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
 def read_round(folder: Path, dataset: Dataset) -> RoundState:
     """Returns the finished round of a folder, on the device of the dataset it was made of."""
     tensors = {k: v.to(dataset.device) for k, v in read_tensors(folder / STATE).items()}
-    record, saved = read_json(folder / RECORD), read_json(folder / VOTER)
+    record, saved = read_json(folder / ROUND_JSON), read_json(folder / VOTER)
     state = RoundState(
         number=record["round"],
         ensemble=_ensemble(saved["ensemble"], tensors, dataset.device),
@@ -126,7 +126,7 @@ class RunRecorder:
         with self.run.write_round(state.number, self.features) as folder:
             write_tensors(folder / STATE, tensors)
             write_json(folder / VOTER, saved)
-            write_json(folder / RECORD, record)
+            write_json(folder / ROUND_JSON, record)
             if rows is not None:
                 write_table(folder / LEDGER, rows)
         self._follow(state)

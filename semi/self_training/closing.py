@@ -47,7 +47,7 @@ class Gain:
 
 
 Gains = dict[str, Gain]  # oof and, where rows are held out, test
-PLACES = {"oof": "out-of-fold", "test": "on test"}
+PART_WORDS = {"oof": "out-of-fold", "test": "on test"}
 
 
 def gains_of(
@@ -96,7 +96,7 @@ def _out_of_fold(outputs: TeacherOutputs) -> Prediction:
 
 def told(gains: Gains) -> str:
     """Returns the gains in words, out-of-fold and on test."""
-    return "; ".join(f"{PLACES[part]} {gain.words()}" for part, gain in gains.items())
+    return "; ".join(f"{PART_WORDS[part]} {gain.words()}" for part, gain in gains.items())
 
 
 def sentence_of(outcome: Outcome, metric: str, gains: Gains) -> str:
@@ -117,7 +117,7 @@ def sentence_of(outcome: Outcome, metric: str, gains: Gains) -> str:
     name = METRIC_NAMES[metric]
     if final.number:
         return count + f"Round {final.number} ships: {name} {told(gains)}."
-    scores = ", ".join(f"{PLACES[part]} {100 * gain.start:.1f}" for part, gain in gains.items())
+    scores = ", ".join(f"{PART_WORDS[part]} {100 * gain.start:.1f}" for part, gain in gains.items())
     return count + (
         f"The warm start ships ({name} {scores}): "
         + ("no round was tried." if not tried else "no round did better on gold.")

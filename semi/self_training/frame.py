@@ -23,7 +23,7 @@ from ..files import read_json, write_json, write_table
 from ..threads import limited_threads
 from ..training.fit import OnStep
 from .chain import mark_finished, refuse_other_features
-from .checkpoints import RECORD, RunRecorder
+from .checkpoints import ROUND_JSON, RunRecorder
 from .closing import Gains
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
@@ -33,7 +33,7 @@ from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
 
-PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
+METRIC_PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
 
 
 @dataclass
@@ -133,8 +133,8 @@ class RunFrame:
         run, ready, final = self.run, self.ready, ending.final
         if final.ensemble is None:
             raise RuntimeError("the round that ships has no model")
-        record = read_json(run.round_dir(final.number) / RECORD)
-        metrics = {k: record[k] for k in PARTS}
+        record = read_json(run.round_dir(final.number) / ROUND_JSON)
+        metrics = {k: record[k] for k in METRIC_PARTS}
         ensemble, chains = shipped(final.ensemble, ready.dataset.folds + 1, final.alone)
         facts = {"round": final.number, "sentence": ending.sentence} | ending.facts
         save_model(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checksums import (
+    ADDED,
+    CHECKSUMS,
     DERIVED,
     LEFT_OUT,
-    RECORD,
     changes,
     derived_files,
     file_sha256,
@@ -22,19 +23,18 @@ from ..errors import RunError
 from .chain import (
     APPENDED,
     DERIVED_FILES,
-    FEATURES,
+    FEATURES_ENTRY,
     refuse_newer,
     round_folder,
     round_numbers,
 )
 
 REMEDY = "bring it back from a copy, or train the run anew under another name"
-ADDED = "was added: semi wrote no such file there"
 OLD = "it was made by a version of semi that kept no checksums, and is used unchecked"
 
 
 @dataclass
-class Found:
+class IntegrityReport:
     """What a check of a folder came to."""
 
     wrong: dict[str, str] = field(default_factory=dict)  # file or folder -> what is wrong with it
@@ -69,20 +69,20 @@ def check_model(home: Path) -> None:
     """
     found = inspect_folder(home)
     try:
-        run = read_record(home.parent / RECORD) if home.name == "model" else None
+        run = read_record(home.parent / CHECKSUMS) if home.name == "model" else None
     except RunError:  # the run's folder is checked by those who read it
         run = None
-    said = (run or {}).get("files", {}).get(f"{home.name}/{RECORD}")
-    if said and not found.wrong and said != _sha256_if_any(home / RECORD):
+    said = (run or {}).get("files", {}).get(f"{home.name}/{CHECKSUMS}")
+    if said and not found.wrong and said != _sha256_if_any(home / CHECKSUMS):
         found.say(home, f"is not the model that the run {home.parent} wrote: it is of another run")
     refuse(home, found.problems)
     if not found.files:
         print(f"semi: {home}: {OLD}", file=sys.stderr)
 
 
-def inspect_folder(home: Path) -> Found:
+def inspect_folder(home: Path) -> IntegrityReport:
     """Returns what is damaged, missing or added in a folder that has a record of its own."""
-    found = Found()
+    found = IntegrityReport()
     record = _record(home, found)
     if record is None:
         if not found.wrong:
@@ -90,7 +90,7 @@ def inspect_folder(home: Path) -> Found:
         return found
     for subject, words in changes(home, record["files"]).items():
         found.say(subject, words)
-    for name in sorted(set(files_below(home)) - set(record["files"]) - {RECORD, *LEFT_OUT}):
+    for name in sorted(set(files_below(home)) - set(record["files"]) - {CHECKSUMS, *LEFT_OUT}):
         found.added.append(f"{home / name} {ADDED}")
     found.files = len(record["files"]) + 1
     return found
@@ -103,12 +103,12 @@ def refuse(path: str | Path, problems: list[str]) -> None:
         raise RunError(f"{problems[0]}{more if len(problems) > 1 else ''}; {REMEDY}")
 
 
-def inspect_run(path: Path) -> Found:
+def inspect_run(path: Path) -> IntegrityReport:
     """Returns what is damaged, missing, foreign or added in a run's folder.
 
     RunError where a later version of semi wrote it.
     """
-    found = Found()
+    found = IntegrityReport()
     whole = _record(path, found)
     refuse_newer(path, whole)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
@@ -118,7 +118,7 @@ def inspect_run(path: Path) -> Found:
             found.unknown = True
         return found
     if whole is None:
-        found.say(path / RECORD, "is missing")
+        found.say(path / CHECKSUMS, "is missing")
     whole = whole or {"finished": False, "without": []}
     said = whole.get("files", {})
     expected = said or _agreed(path, records, found)
@@ -131,16 +131,18 @@ def inspect_run(path: Path) -> Found:
     return found
 
 
-def _record(folder: Path, found: Found) -> dict[str, Any] | None:
+def _record(folder: Path, found: IntegrityReport) -> dict[str, Any] | None:
     """Returns a folder's record; None where there is none or it is damaged, which is noted."""
     try:
-        return read_record(folder / RECORD)
+        return read_record(folder / CHECKSUMS)
     except RunError as error:
-        found.say(folder / RECORD, str(error).removeprefix(f"{folder / RECORD} ").partition(";")[0])
+        found.say(
+            folder / CHECKSUMS, str(error).removeprefix(f"{folder / CHECKSUMS} ").partition(";")[0]
+        )
         return None
 
 
-def _agreed(path: Path, records: dict[int, dict | None], found: Found) -> dict[str, str]:
+def _agreed(path: Path, records: dict[int, dict | None], found: IntegrityReport) -> dict[str, str]:
     """Returns name -> SHA-256 of the files that the rounds of an unfinished run rest on.
 
     Where all rounds tell one hash and the file has another, it is the file that changed.
@@ -149,7 +151,7 @@ def _agreed(path: Path, records: dict[int, dict | None], found: Found) -> dict[s
     for record in records.values():
         for name, sha256 in (record or {}).get("beside", {}).items():
             told.setdefault(name, set()).add(sha256)
-    told.pop(FEATURES, None)
+    told.pop(FEATURES_ENTRY, None)
     agreed = {name: next(iter(hashes)) for name, hashes in told.items() if len(hashes) == 1}
     for subject, words in changes(path, agreed).items():
         found.say(subject, words)
@@ -158,28 +160,28 @@ def _agreed(path: Path, records: dict[int, dict | None], found: Found) -> dict[s
 
 def _inspect_rounds(
     path: Path, without: list[int], expected: dict[str, str],
-    records: dict[int, dict | None], found: Found,
+    records: dict[int, dict | None], found: IntegrityReport,
 ) -> set[str]:  # fmt: skip
     """Adds what is wrong with each round and with the chain; returns names of intact folders."""
     intact: set[str] = set()
     before: int | None = None
-    features = next((r["beside"].get(FEATURES) for r in records.values() if r), None)
+    features = next((r["beside"].get(FEATURES_ENTRY) for r in records.values() if r), None)
     for number, record in records.items():
         folder = round_folder(path, number)
         if record is None:
             if number not in without:
-                found.say(folder / RECORD, "is missing")
-            elif str(folder / RECORD) not in found.wrong:
+                found.say(folder / CHECKSUMS, "is missing")
+            elif str(folder / CHECKSUMS) not in found.wrong:
                 found.notes.append(f"{folder}: {OLD}")
         elif foreign := _foreign(folder, number, record, expected):
             found.say(folder, foreign)
         elif broken := _chain(path, before, record, found):
             found.say(folder, broken)
-        elif record["beside"].get(FEATURES) != features:
+        elif record["beside"].get(FEATURES_ENTRY) != features:
             found.say(folder, "learned from other features than the rounds before it")
         else:
             wrong = changes(folder, record["files"])
-            added = set(files_below(folder)) - set(record["files"]) - {RECORD}
+            added = set(files_below(folder)) - set(record["files"]) - {CHECKSUMS}
             for subject, words in [*wrong.items(), *((folder / n, ADDED) for n in sorted(added))]:
                 found.say(subject, words)
             found.files += len(record["files"]) + 1
@@ -192,11 +194,11 @@ def _foreign(folder: Path, number: int, record: dict, expected: dict[str, str]) 
     """Returns why a round's folder is not the round of this run, or ''."""
     if record["round"] != number:
         return f"holds round {record['round']}: folders of rounds were swapped or renamed"
-    own = f"{folder.name}/{RECORD}"
+    own = f"{folder.name}/{CHECKSUMS}"
     if "result.json" in expected:  # the record of a finished run
         if own not in expected:
             return "was added after the run was finished"
-        if file_sha256(folder / RECORD) != expected[own]:
+        if file_sha256(folder / CHECKSUMS) != expected[own]:
             return "is not the round that this run wrote: it is of another run"
         return ""
     other = sorted(n for n, sha256 in record["beside"].items() if sha256 != expected.get(n, sha256))
@@ -205,7 +207,7 @@ def _foreign(folder: Path, number: int, record: dict, expected: dict[str, str]) 
     return ""
 
 
-def _chain(path: Path, before: int | None, record: dict, found: Found) -> str:
+def _chain(path: Path, before: int | None, record: dict, found: IntegrityReport) -> str:
     """Returns how a round fails to follow from the one before, or ''."""
     after = record["after"]
     if after is not None and not round_folder(path, after).is_dir():
@@ -215,7 +217,7 @@ def _chain(path: Path, before: int | None, record: dict, found: Found) -> str:
         return "does not follow the round before it: a round was added or replaced"
     if after is None or not record["previous"]:
         return ""
-    earlier = round_folder(path, after) / RECORD
+    earlier = round_folder(path, after) / CHECKSUMS
     if {str(earlier), str(earlier.parent)} & found.wrong.keys():
         return ""
     if record["previous"] != _sha256_if_any(earlier):
@@ -223,7 +225,9 @@ def _chain(path: Path, before: int | None, record: dict, found: Found) -> str:
     return ""
 
 
-def _inspect_whole(path: Path, files: dict[str, str], intact: set[str], found: Found) -> None:
+def _inspect_whole(
+    path: Path, files: dict[str, str], intact: set[str], found: IntegrityReport
+) -> None:
     """Adds what is wrong with a finished run's files; those of the rounds were checked before."""
     rest = {
         n: sha256 for n, sha256 in files.items()
@@ -236,7 +240,7 @@ def _inspect_whole(path: Path, files: dict[str, str], intact: set[str], found: F
         if str(Path(subject).parent) not in found.wrong:
             found.say(subject, words)
     found.files += len(rest)
-    known = {*files, RECORD, *LEFT_OUT, *DERIVED_FILES}
+    known = {*files, CHECKSUMS, *LEFT_OUT, *DERIVED_FILES}
     for name in sorted(set(files_below(path)) - known):
         if name.startswith(("model/", "pretrained/")):
             found.say(path / name, ADDED)
@@ -244,7 +248,7 @@ def _inspect_whole(path: Path, files: dict[str, str], intact: set[str], found: F
             found.added.append(f"{path / name} {ADDED}")
 
 
-def _inspect_begun(path: Path, records: dict[int, dict | None], found: Found) -> None:
+def _inspect_begun(path: Path, records: dict[int, dict | None], found: IntegrityReport) -> None:
     """Adds what is wrong with a run at work, beside its rounds."""
     for name in ("pretrained", "model"):
         record = _record(path / name, found)
@@ -265,7 +269,7 @@ def _inspect_begun(path: Path, records: dict[int, dict | None], found: Found) ->
     )
 
 
-def _inspect_derived(path: Path, found: Found) -> None:
+def _inspect_derived(path: Path, found: IntegrityReport) -> None:
     """Adds what is wrong with the files that any command can make again."""
     try:
         entries = derived_files(path)

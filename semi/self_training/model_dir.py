@@ -25,8 +25,8 @@ from .integrity import check_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
-TENSORS, FACTS, SETTINGS = "model.safetensors", "model.json", "config.yaml"
+MODEL_FORMAT = 1
+TENSORS, MODEL_JSON, SETTINGS = "model.safetensors", "model.json", "config.yaml"
 
 
 @dataclass
@@ -51,9 +51,9 @@ def save_model(folder: str | Path, model: Model) -> None:
         write_tensors(target / TENSORS, tensors)
         save(model.config, target / SETTINGS)
         write_json(
-            target / FACTS,
+            target / MODEL_JSON,
             {
-                "format": FORMAT,
+                "format": MODEL_FORMAT,
                 "classes": model.classes,
                 "chains": model.chains,
                 "ensemble": model.ensemble.spec(),
@@ -73,11 +73,11 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     """
     home = find_model(folder)
     check_model(home)
-    saved = read_json(home / FACTS)
-    if saved.get("format") != FORMAT:
+    saved = read_json(home / MODEL_JSON)
+    if saved.get("format") != MODEL_FORMAT:
         raise RunError(
-            f"{home / FACTS} has format {saved.get('format')}, this version reads {FORMAT}; use "
-            "the version of semi that wrote it"
+            f"{home / MODEL_JSON} has format {saved.get('format')}, this version reads "
+            f"{MODEL_FORMAT}; use the version of semi that wrote it"
         )
     tensors = read_tensors(home / TENSORS)
     _check_numbers(tensors, home / TENSORS)
@@ -108,7 +108,7 @@ def find_model(folder: str | Path) -> Path:
     """Returns the model directory that `folder` is or, as a run, holds; RunError if neither."""
     folder = Path(folder)
     for home in (folder, folder / "model"):
-        if (home / FACTS).is_file() and (home / TENSORS).is_file():
+        if (home / MODEL_JSON).is_file() and (home / TENSORS).is_file():
             return home
     if (folder / "config.yaml").is_file():
         raise RunError(

@@ -30,7 +30,12 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "logistic regression": {"kind": "logistic"},
 }
 """What is tried beside the recipe's own student: settings of section model, by name."""
-READ = ("kind", "components", "shrinkage", "penalty")  # what linear students read of that section
+LINEAR_SETTINGS = (
+    "kind",
+    "components",
+    "shrinkage",
+    "penalty",
+)  # what linear students read of that section
 
 
 @dataclass
@@ -57,7 +62,7 @@ def select_model(
         live: runs all rounds of a configuration; without it they are run here, in memory.
     """
     usual = FusionConfig(kind="discriminant")
-    own = all(getattr(config.model, k) == getattr(usual, k) for k in READ)
+    own = all(getattr(config.model, k) == getattr(usual, k) for k in LINEAR_SETTINGS)
     if config.recipe == "none" or not own or len(dataset.gold) < MIN_GOLD:
         return ModelSelection(config)
     if not len(dataset.pool) or not config.rounds.max_rounds:

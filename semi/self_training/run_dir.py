@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checksums import RECORD, read_record, seal
+from ..checksums import CHECKSUMS, read_record, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
@@ -120,7 +120,7 @@ class Run:
             others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
             hint = f"; runs there: {', '.join(others[:8])}" if others else ""
             raise RunError(f"{path} is not a run: {there}{hint}")
-        refuse_newer(path, read_record(path / RECORD))
+        refuse_newer(path, read_record(path / CHECKSUMS))
         words = check_places(places)
         config = load_config(path / "config.yaml", words, elsewhere=True)
         return cls(path, found_again(config, path), resumed=True)
@@ -154,7 +154,7 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, RECORD, ".lock"):
+        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, CHECKSUMS, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()

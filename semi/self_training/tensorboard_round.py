@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.audio import SAMPLE_RATE, load_audio
+from ..data.audio import load_audio
+from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from ..evaluation.tensorboard import NoTracker, Tracker
 from ..training.dataset import Dataset
 from .state import RoundState
 
-SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
+LOGGED_SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
 POINTS = 2000  # rows shown in the projector
 CLIPS = 2  # most and least confident picks to listen to, each
 
@@ -27,7 +28,9 @@ def show_round(
     for part, name in (("oof", "metrics_oof"), ("dev", "metrics_dev"), ("test", "metrics_test")):
         found = record[name]
         if found:
-            tracker.metrics({f"{part}/{s}": found[s] for s in SCORES if found.get(s) is not None})
+            tracker.metrics(
+                {f"{part}/{s}": found[s] for s in LOGGED_SCORES if found.get(s) is not None}
+            )
             if found.get("confusion"):
                 tracker.confusion(f"{part}/confusion", found["confusion"], dataset.classes)
     bins = record["reliability"]

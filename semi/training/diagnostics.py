@@ -14,7 +14,7 @@ from .batches import noisy_view
 from .ensemble import Ensemble
 from .fit import Probe
 
-ROWS = 256
+SAMPLED_ROWS = 256
 
 
 def contrast_probe(
@@ -37,7 +37,7 @@ def contrast_probe(
     if not contrast.any or len(rows) < 8:
         return None
     generator = torch.Generator(device=rows.device).manual_seed(seed)
-    some = torch.randperm(len(rows), generator=generator, device=rows.device)[:ROWS]
+    some = torch.randperm(len(rows), generator=generator, device=rows.device)[:SAMPLED_ROWS]
     rows = rows[some]
     clean = {m: v[rows] for m, v in values.items()}
     corrupt = Corruption(noise, device=rows.device)

@@ -29,7 +29,7 @@ from .steps import FitConfig, Teaching, steps
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
 LOG_EVERY = 25
-OWN = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from part to part
+OWN_SETTINGS = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from part to part
 
 
 def fit(
@@ -45,7 +45,7 @@ def fit(
 
     Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
     `probe` says of the stacked parameters. Several `config.train` train as many equal parts of the
-    chains, in their order; they may differ in what OWN names.
+    chains, in their order; they may differ in what OWN_SETTINGS names.
     """
     first, chains = alike(config.train, targets), len(targets.target)
     params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
@@ -124,11 +124,11 @@ def over_members(objective: Objective, parts: int) -> Callable:
 def alike(configs: Sequence[TrainConfig], targets: TrainingTargets) -> TrainConfig:
     """Returns the first of the configs; ValueError where they cannot be trained at once."""
     first, chains = configs[0], len(targets.target)
-    own = {name: getattr(first, name) for name in OWN}
+    own = {name: getattr(first, name) for name in OWN_SETTINGS}
     if chains % len(configs):
         raise ValueError(f"{len(configs)} configs need as many equal parts of {chains} chains")
     if any(replace(c, **own) != first for c in configs):
-        raise ValueError(f"configs trained at once may differ in {', '.join(OWN)} alone")
+        raise ValueError(f"configs trained at once may differ in {', '.join(OWN_SETTINGS)} alone")
     return first
 
 

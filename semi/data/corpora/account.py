@@ -12,7 +12,7 @@ from .files import FILMS, SOUNDS, Tree, examples, tally
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 10  # ignored tables told by name
+TABLES_SHOWN = 10  # ignored tables told by name
 
 
 POINTER = b"version https://git-lfs"  # what Git leaves in a file's place without git lfs
@@ -49,10 +49,10 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
             f"there ({examples(sorted(path.name for path in pointers))})"
         )
     told = {path: why for path, why in tree.ignored.items() if path not in used}
-    for path, why in list(told.items())[:SHOWN]:
+    for path, why in list(told.items())[:TABLES_SHOWN]:
         notes.append(f"ignored {path.relative_to(tree.folder)}: {why}")
-    if len(told) > SHOWN:
-        notes.append(f"ignored {len(told) - SHOWN} more tables of the kind")
+    if len(told) > TABLES_SHOWN:
+        notes.append(f"ignored {len(told) - TABLES_SHOWN} more tables of the kind")
     kinds = Counter(_kind(path) for path in rest if path not in told)
     if kinds:
         notes.append(f"ignored beside them: {tally(kinds)}")

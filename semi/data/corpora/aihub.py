@@ -53,7 +53,7 @@ def read_aihub(
             f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and "
             "no 스크립트.csv of the video set"
         )
-    sounds, left = tree.stems(SOUNDS), _Left()
+    sounds, left = tree.stems(SOUNDS), _OmittedRows()
     records: dict[str, dict[str, Any]] = {}
     notes = []
     for path, rows in sheets:
@@ -84,7 +84,7 @@ def read_aihub(
 
 
 @dataclass
-class _Left:
+class _OmittedRows:
     """Rows without a sound, and rows that repeat one."""
 
     silent: list[str] = field(default_factory=list)
@@ -129,7 +129,7 @@ class _Sheet:
 
 
 def _notes(
-    table: pd.DataFrame, label: str, notes: list[str], left: _Left, missing: str
+    table: pd.DataFrame, label: str, notes: list[str], left: _OmittedRows, missing: str
 ) -> list[str]:
     """Returns the notes on the whole table around those on its sheets."""
     labels = [x for x in table["label"].tolist() if isinstance(x, str)]

@@ -24,7 +24,7 @@ HEADERS = {
     "script": ("script", "스크립트", "대사", "문장", "발화문", "text", "내용"),
     "emotion": ("emotion", "감정", "감정분류", "label"),
 }
-FILMS = (".m2ts", ".mts", ".mp4")
+VIDEO_SUFFIXES = (".m2ts", ".mts", ".mp4")
 
 
 def script_sheet(tree: Tree) -> tuple[Path, list[list[str]]] | None:
@@ -66,7 +66,7 @@ def read_video(
     if missing == "keep":
         records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unrecorded]
     if not records:
-        films = sum(p.suffix.lower() in FILMS for p in tree.files)
+        films = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in tree.files)
         hint = f"; {films} films are there: cut out their sound first" if films else ""
         raise ManifestError(
             f"{tree.folder}: {path.name} holds {len(lines)} sentences, but no sound's name ends in "

@@ -9,14 +9,20 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
-from .emodb_audb import TABLES, read_audb
+from .emodb_audb import AUDB_TABLES, read_audb
 from .files import Tree
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME = re.compile(r"^(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]?$")
-SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3")  # the first found wins where both are there
+PREFERRED_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".opus",
+    ".ogg",
+    ".mp3",
+)  # the first found wins where both are there
 EMOTIONS = {
     "W": "anger",  # Wut
     "L": "boredom",  # Langeweile
@@ -40,7 +46,7 @@ SENTENCES = {
 }
 WOMEN = ("08", "09", "13", "14", "16")
 UTTERANCES = 535
-READ = (
+SAME_TEXT = (
     "ten sentences are read by all speakers: the same text stands on both sides of any speaker "
     "split ('data.allow_leaks=[text]' says that this is known)"
 )
@@ -53,11 +59,11 @@ def read_emodb(tree: Tree, *, ambiguous: str = "unlabelled") -> tuple[pd.DataFra
     """
     import pandas as pd
 
-    if tree.matching(TABLES):
+    if tree.matching(AUDB_TABLES):
         table, notes = read_audb(tree, ambiguous, SENTENCES, WOMEN)
-        return table, [*notes, READ]
-    files = [p for p in tree.files if p.suffix.lower() in SUFFIXES]
-    files.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), str(p)))
+        return table, [*notes, SAME_TEXT]
+    files = [p for p in tree.files if p.suffix.lower() in PREFERRED_SUFFIXES]
+    files.sort(key=lambda p: (PREFERRED_SUFFIXES.index(p.suffix.lower()), str(p)))
     records: dict[str, dict] = {}
     strange = []
     for path in files:
@@ -89,5 +95,5 @@ def read_emodb(tree: Tree, *, ambiguous: str = "unlabelled") -> tuple[pd.DataFra
         notes.append(
             f"{len(strange)} audio files do not follow the naming and are left out: {shown}"
         )
-    notes.append(READ)
+    notes.append(SAME_TEXT)
     return pd.DataFrame([records[name] for name in sorted(records)]), notes

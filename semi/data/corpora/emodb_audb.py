@@ -18,7 +18,7 @@ from .files import Tree, examples, number, one_of, plain, to_table
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = r"db\.emotion.*\.(csv|parquet)"  # audb keeps either
+AUDB_TABLES = r"db\.emotion.*\.(csv|parquet)"  # audb keeps either
 SPLIT = re.compile(r"\.(train|dev|test)\.", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ def read_audb(
     }
     labels, doubtful, notes = _emotions(tree, ambiguous)
     records, silent = [], []
-    there, base = set(tree.files), tree.matching(TABLES)[0][0].parent
+    there, base = set(tree.files), tree.matching(AUDB_TABLES)[0][0].parent
     for file in sorted({*files, *labels, *doubtful}):
         path = base / file
         if path not in there:
@@ -77,7 +77,7 @@ def _emotions(
     labels: dict[str, dict[str, Any]] = {}
     doubtful: dict[str, str] = {}
     notes = []
-    found = [path for path, _ in tree.matching(TABLES)]
+    found = [path for path, _ in tree.matching(AUDB_TABLES)]
     for path in sorted(found, key=lambda p: ("gold_standard" not in p.name, p.name)):
         rows = _by_file(tree, re.escape(path.name))
         kind = SPLIT.search(path.name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOUNDS = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")  # the first found wins
 FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")  # whose sound is used where there is no other
 HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u318e]")  # syllables and letters
-NEVER = ("__macosx",)  # what archives of other systems leave behind
+IGNORED_FOLDERS = ("__macosx",)  # what archives of other systems leave behind
 
 
 class Tree:
@@ -37,7 +37,7 @@ class Tree:
         """All files; shallow ones first, then by name."""
         found = []
         for where, folders, names in os.walk(self.folder, followlinks=True):
-            folders[:] = [f for f in folders if f[0] != "." and f.lower() not in NEVER]
+            folders[:] = [f for f in folders if f[0] != "." and f.lower() not in IGNORED_FOLDERS]
             found += [Path(where, name) for name in names if name[0] != "."]
         return sorted(found, key=lambda p: (len(p.parts), str(p)))
 

@@ -43,7 +43,7 @@ SPOKEN = re.compile(r"(Ses\d+[FM]_\w+)\s*(?:\[[^\]]*\])?\s*:\s*(.*)")
 
 
 @dataclass
-class _Left:
+class _OmittedUtterances:
     """What was left out or has no label, and why."""
 
     silent: list[str] = field(default_factory=list)  # utterances without a wav
@@ -61,7 +61,7 @@ def read_iemocap(
     """
     one_of("classes", classes, tuple(USUAL))
     one_of("votes", votes, ("raters", "none"))
-    spelling, left = Spelling(RATERS), _Left()
+    spelling, left = Spelling(RATERS), _OmittedUtterances()
     sheets = [
         path
         for path, _ in tree.matching(r"Ses\d+[FM]_\w+\.txt")
@@ -95,7 +95,9 @@ def read_iemocap(
     return table, _notes(table, left, classes, spelling)
 
 
-def _label(row: dict[str, Any], keep: dict[str, str], left: _Left) -> tuple[str | None, list[str]]:
+def _label(
+    row: dict[str, Any], keep: dict[str, str], left: _OmittedUtterances
+) -> tuple[str | None, list[str]]:
     """Returns the label of an evaluation, and what is kept of it: several where evaluators tie."""
     label = CODES.get(row["code"])
     if label is None:
@@ -128,7 +130,9 @@ def _record(
     }
 
 
-def _notes(table: pd.DataFrame, left: _Left, classes: str, spelling: Spelling) -> list[str]:
+def _notes(
+    table: pd.DataFrame, left: _OmittedUtterances, classes: str, spelling: Spelling
+) -> list[str]:
     labels = table["label"].dropna().tolist()
     counts = Counter(x for x in labels if ";" not in x)
     notes = [f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "

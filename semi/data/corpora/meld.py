@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
-FILMS = (*SOUNDS, ".mp4")
+MEDIA = (*SOUNDS, ".mp4")
 FOLDER = {  # words in the folders of the three parts; the test's own name wins over 'train'
     "test": ("test",),
     "dev": ("dev", "val"),
@@ -29,7 +29,7 @@ QUOTES = {code: bytes([code]).decode("cp1252") for code in (0x85, *range(0x91, 0
 
 
 @dataclass
-class _Left:
+class _OmittedSentences:
     """What was left out or has no label, and why."""
 
     twice: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ def read_meld(tree: Tree, *, missing: str = "keep") -> tuple[pd.DataFrame, list[
             f"{tree.folder}: no train_sent_emo.csv, dev_sent_emo.csv or test_sent_emo.csv beneath "
             "it; give the folder of MELD"
         )
-    sounds, left = _sounds(tree), _Left()
+    sounds, left = _sounds(tree), _OmittedSentences()
     records: dict[str, dict[str, Any]] = {}
     for path, match in found:
         split = {"val": "dev"}.get(match[1].lower(), match[1].lower())
@@ -71,7 +71,7 @@ def read_meld(tree: Tree, *, missing: str = "keep") -> tuple[pd.DataFrame, list[
 
 
 def _record(
-    name: str, row: dict[str, str], split: str, sound: Path | None, left: _Left
+    name: str, row: dict[str, str], split: str, sound: Path | None, left: _OmittedSentences
 ) -> dict[str, Any]:
     label = row.get("emotion", "").lower()
     if label not in LABELS:
@@ -92,7 +92,7 @@ def _record(
     }
 
 
-def _notes(table: pd.DataFrame, left: _Left, heard: bool, missing: str) -> list[str]:
+def _notes(table: pd.DataFrame, left: _OmittedSentences, heard: bool, missing: str) -> list[str]:
     parts = tally(Counter(table["split"].tolist()))
     labels = tally(Counter(table["label"].dropna().tolist()))
     notes = [f"{len(table)} utterances ({parts}); labels: {labels}"]
@@ -122,4 +122,4 @@ def _sounds(tree: Tree) -> dict[tuple[str, str], Path]:
         split = next((s for s, words in FOLDER.items() if any(w in folders for w in words)), None)
         if split is not None:
             named.append(((split, path.stem.lower().removeprefix("final_videos_test")), path))
-    return best(named, FILMS)
+    return best(named, MEDIA)

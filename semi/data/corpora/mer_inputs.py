@@ -14,9 +14,9 @@ import numpy as np
 from ...errors import ManifestError
 from ...files import replacing
 from .files import FILMS, SOUNDS, Tree, examples
-from .mer_roles import NAMES, TEST_FOLDER, TRANSCRIPTS, column, stem
+from .mer_roles import NAME_COLUMNS, TEST_FOLDER, TRANSCRIPTS, column, stem
 
-FEATURES = re.compile(r".+[-_](UTT|FRA)", re.IGNORECASE)
+FEATURE_FOLDER = re.compile(r".+[-_](UTT|FRA)", re.IGNORECASE)
 TEXTS = {"chinese": ("chinese", "sentence", "text", "subtitle"), "english": ("english",)}
 
 
@@ -42,7 +42,7 @@ def transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
     for path in (path for known in TRANSCRIPTS for path, _ in tree.matching(known)):
         records = tree.records(path)
         head = records[0] if records else {}
-        name, said = column(head, NAMES), column(head, TEXTS[language])
+        name, said = column(head, NAME_COLUMNS), column(head, TEXTS[language])
         if name is None or said is None:
             notes.append(f"{path.name}: no column {TEXTS[language][0]} in it, no transcripts")
             continue
@@ -64,9 +64,9 @@ def features(tree: Tree, frames: str, notes: list[str]) -> dict[str, dict[str, P
     for path in tree.files:
         if path.suffix != ".npy":
             continue
-        if FEATURES.fullmatch(path.parent.name):
+        if FEATURE_FOLDER.fullmatch(path.parent.name):
             found.setdefault(path.parent.name, {})[path.stem] = path
-        elif FEATURES.fullmatch(path.parent.parent.name):
+        elif FEATURE_FOLDER.fullmatch(path.parent.parent.name):
             scattered.setdefault(path.parent, []).append(path)
     for where, files in scattered.items() if frames else ():
         done = stack_frames(files, Path(frames).expanduser() / where.parent.name / where.name)

@@ -19,7 +19,7 @@ from .pickles import read_npz
 
 TRAIN, CANDIDATES, POOL = "train_corpus", "candidates", "pool"
 CORPUS = re.compile(r"train_corpus|test\d*_corpus")  # the arrays of MERTools' label files
-LABELS = r"(track1_)?label[-_]6way\.npz"  # all roles in one: MERTools' processed folders
+LABEL_ARCHIVE = r"(track1_)?label[-_]6way\.npz"  # all roles in one: MERTools' processed folders
 SHEETS = {  # a sheet's name -> the role of its rows; '' where the name itself says which test
     r"train-label\.csv": TRAIN,  # MER2023
     r"label-disdim\.csv": TRAIN,  # MER2024
@@ -38,9 +38,9 @@ TRANSCRIPTS = (  # the most carefully made first
     *(r"track1_subtitle_chieng\.csv", r"subtitle_chieng\.csv"),
 )
 TEST_FOLDER = re.compile(r"(?:video-)?(test\d)(?:-noise)?", re.IGNORECASE)
-TABLES = (".csv", ".tsv", ".npz", ".xlsx", ".json", ".jsonl", ".parquet", ".txt")
-NAMES = ("name", "names", "filename", "videoname")
-EMOTIONS = ("discrete", "emo", "emotion", "label")
+LABEL_SUFFIXES = (".csv", ".tsv", ".npz", ".xlsx", ".json", ".jsonl", ".parquet", ".txt")
+NAME_COLUMNS = ("name", "names", "filename", "videoname")
+EMOTION_COLUMNS = ("discrete", "emo", "emotion", "label")
 
 Rows = dict[str, dict[str, Any]]  # name -> {emo, val}, each where it is given
 
@@ -106,10 +106,10 @@ def read_roles(tree: Tree, test_labels: str) -> Roles:
     """
     roles = Roles()
     for path in tree.files:
-        if path.suffix.lower() not in TABLES:
+        if path.suffix.lower() not in LABEL_SUFFIXES:
             continue
         name = path.name.lower()
-        if re.fullmatch(LABELS, name):
+        if re.fullmatch(LABEL_ARCHIVE, name):
             found = _corpora(tree, path, roles.notes)
         elif role := _role(name):
             found = {role: _sheet(tree, path, labelled=role != CANDIDATES)}
@@ -152,7 +152,7 @@ def _sheet(tree: Tree, path: Path, *, labelled: bool) -> Rows:
     """Returns the names of a sheet, and their labels where it is one of labels."""
     records = tree.records(path)
     head = records[0] if records else {}
-    name, emotion = column(head, NAMES), column(head, EMOTIONS)
+    name, emotion = column(head, NAME_COLUMNS), column(head, EMOTION_COLUMNS)
     if records and (name is None or (labelled and emotion is None)):
         raise ManifestError(
             f"{path}: no column {'name' if name is None else 'discrete'} in it (its columns are "

@@ -20,7 +20,7 @@ NAME = re.compile(r"(?:.*_)?(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 CHANNELS = ("speech", "song")
-READ = (
+SAME_TEXT = (
     "two sentences are said by all: the same text stands on both sides of any split "
     "('data.allow_leaks=[text]' says that this is known)"
 )
@@ -70,7 +70,7 @@ def read_ravdess(tree: Tree, *, channel: str = "speech") -> tuple[pd.DataFrame, 
         notes.append(
             f"{len(strange)} sounds do not follow the naming and are left out ({examples(strange)})"
         )
-    return table, [*notes, READ]
+    return table, [*notes, SAME_TEXT]
 
 
 def _record(path: Path) -> dict[str, Any]:

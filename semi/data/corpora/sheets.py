@@ -38,7 +38,7 @@ class Sheet:
 
 
 @dataclass
-class Columns:
+class SheetColumns:
     """Where a sheet keeps emotion, valence and arousal: of the total, and of each rater."""
 
     total: tuple[int, int, int]
@@ -82,7 +82,7 @@ def with_session(segment: str, session: str) -> str:
     return session + segment[segment.index("_") :]
 
 
-def find_columns(header: list[list[str]], at: int, width: int, name: str) -> Columns:
+def find_columns(header: list[list[str]], at: int, width: int, name: str) -> SheetColumns:
     """Returns the columns by the header's names; without names by their order after the id's."""
     blocks = _blocks(header[0], width) if header else []
     below = [cell.lower() for cell in header[1]] if len(header) > 1 else [""] * width
@@ -99,11 +99,11 @@ def find_columns(header: list[list[str]], at: int, width: int, name: str) -> Col
         starts = range(at + 1, width - 2, 3)
         if not len(starts):
             raise ManifestError(f"{name}: no columns of ratings beside the segment id")
-        return Columns(_three(starts[0]), [_three(s) for s in starts[1:]])
+        return SheetColumns(_three(starts[0]), [_three(s) for s in starts[1:]])
     raters = [triple for title, triple in found if not title.startswith("total")]
     if not raters and blocks_after(blocks, total):  # titled by the raters' own names
         raters = [_three(s) for s in range(max(total) + 1, width - 2, 3)]
-    return Columns(total, raters)
+    return SheetColumns(total, raters)
 
 
 def blocks_after(blocks: list[tuple[str, int, int]], total: tuple[int, int, int]) -> bool:

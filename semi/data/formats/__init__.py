@@ -26,7 +26,7 @@ from . import (
     label_studio,
     speechbrain,
 )
-from .cells import TABLES, some, walk
+from .cells import INPUT_TABLES, some, walk
 from .sound_cache import cache_folder
 
 
@@ -104,7 +104,7 @@ def digest(path: Path, table: Table) -> str:
 def _unknown_folder(path: Path) -> str:
     """Returns the sentence on a folder that no format recognises: what it holds, what is read."""
     files = list(walk(path))
-    tables = [p.relative_to(path) for p in files if p.suffix.lower() in TABLES]
+    tables = [p.relative_to(path) for p in files if p.suffix.lower() in INPUT_TABLES]
     kinds: dict[str, int] = {}
     for file in files:
         kinds[file.suffix.lower() or "no suffix"] = kinds.get(file.suffix.lower(), 0) + 1

@@ -26,8 +26,8 @@ from .cells import (
 )
 
 INDEX = ["file", "start", "end"]
-NAMES = {"transcription": "text", "duration": "seconds"}
-LABELS = ("emotion", "label", "emotions", "category", "sentiment")
+COLUMN_NAMES = {"transcription": "text", "duration": "seconds"}
+LABEL_NAMES = ("emotion", "label", "emotions", "category", "sentiment")
 
 
 def recognises(path: Path) -> bool:
@@ -54,12 +54,12 @@ def read(path: Path, root: Path) -> Table:
         return _with_ids(table)
     tables = _tables(path)
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}
-    main = {name: t for name, t in known.items() if any(c in t.frame for c in LABELS)}
+    main = {name: t for name, t in known.items() if any(c in t.frame for c in LABEL_NAMES)}
     if not main:
         raise ManifestError(
-            f"{path}: no table of this audformat database has a column {', '.join(LABELS[:3])} "
-            f"(tables: {some(known, 8)}); give the table itself, such as "
-            f"data.manifest='{path / 'db.NAME.csv'}'"
+            f"{path}: no table of this audformat database has a column "
+            f"{', '.join(LABEL_NAMES[:3])} (tables: {some(known, 8)}); give the table itself, such "
+            f"as data.manifest='{path / 'db.NAME.csv'}'"
         )
     splits = _splits(path, list(main))
     chosen = _chosen(path, main, splits)
@@ -156,7 +156,7 @@ def _chosen(path: Path, main: dict[str, Table], splits: dict[str, str]) -> list[
         return list(main)
     if "train" in splits.values() and len(set(splits.values())) == len(splits) > 1:
         return list(splits)
-    plain = [name for name in main if name in LABELS]
+    plain = [name for name in main if name in LABEL_NAMES]
     if len(plain) == 1:
         return plain
     first = path / f"db.{next(iter(main))}.csv"
@@ -177,7 +177,7 @@ def _read_one(file: Path, schemes: dict[str, dict]) -> Table:
             cells = table.frame[column].tolist()
             put(table, column, [names.get(str(c), c) if c is not None else c for c in cells])
             table.notes.append(f"codes of {column} are spelled out by db.yaml")
-    renamed = rename(table, NAMES)
+    renamed = rename(table, COLUMN_NAMES)
     if renamed:
         table.notes.append(f"taken: {', '.join(renamed)}")
     return table

@@ -15,9 +15,9 @@ from ..missing import MISSING
 from ..tables import Fault, Table, read_table
 from ..times import seconds_of
 
-SOUNDS = (*headers.SOUNDS, ".oga", ".aif", ".webm")
-TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
-HEAD = 1 << 16  # bytes that are looked at before a file is read
+SOUNDS = (*headers.SOUND_SUFFIXES, ".oga", ".aif", ".webm")
+INPUT_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
+HEAD_BYTES = 1 << 16  # bytes that are looked at before a file is read
 
 
 def plain_table(path: Path) -> Table:
@@ -28,7 +28,7 @@ def plain_table(path: Path) -> Table:
 def head(path: Path) -> str:
     """Returns the beginning of a text file, without what cannot be decoded."""
     with open(path, "rb") as file:
-        data = file.read(HEAD)
+        data = file.read(HEAD_BYTES)
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     return data.decode("utf-16" if utf16 else "utf-8-sig", errors="ignore").lstrip("\ufeff")
 

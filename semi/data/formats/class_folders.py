@@ -15,7 +15,7 @@ from ..checks import SPLIT_ALIASES
 from ..corpora.emotions import SPELLINGS
 from ..notes import counted
 from ..tables import Table
-from .cells import TABLES, distinct, is_sound, nfc, some, to_table, walk
+from .cells import INPUT_TABLES, distinct, is_sound, nfc, some, to_table, walk
 
 # Names of folders that say who or when, not which emotion: Actor_01, Session1, spk12.
 NOT_A_CLASS = re.compile(
@@ -23,7 +23,7 @@ NOT_A_CLASS = re.compile(
     r"[ _-]*\d+",
     re.IGNORECASE,
 )
-EMOTIONS = {
+KNOWN_EMOTIONS = {
     *SPELLINGS,
     *("calm", "bored", "boredom", "anxiety", "contempt", "excited", "excitement", "frustrated"),
     *("frustration", "ang", "hap", "neu", "exc", "fea", "fru", "dis", "sur", "ps", "positive"),
@@ -33,7 +33,7 @@ EMOTIONS = {
 
 def recognises(path: Path) -> bool:
     """Says whether `path` is a folder with sounds somewhere beneath it and no table at its top."""
-    if not path.is_dir() or any(p.suffix.lower() in TABLES for p in path.iterdir()):
+    if not path.is_dir() or any(p.suffix.lower() in INPUT_TABLES for p in path.iterdir()):
         return False
     return any(is_sound(file) for file in walk(path))
 
@@ -63,7 +63,7 @@ def read(path: Path, root: Path) -> Table:
         counts = Counter(split or "no split" for split in splits)
         notes.append("splits by folder: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     other = [file for file in files if not is_sound(file)]
-    other.sort(key=lambda file: file.suffix.lower() not in TABLES)  # a table may be meant
+    other.sort(key=lambda file: file.suffix.lower() not in INPUT_TABLES)  # a table may be meant
     if other:
         notes.append(f"ignored, being no sound: {counted(len(other), 'file')} ({some(other)})")
     return to_table(records, range(1, len(records) + 1), notes)
@@ -91,13 +91,15 @@ def _class_level(
     labelled = [folders for folders in parts if folders]
     names = [sorted(set(column)) for column in zip(*labelled, strict=True)]
     several = [i for i, column in enumerate(names) if len(column) > 1]
-    several = several or [i for i, column in enumerate(names) if column[0].lower() in EMOTIONS]
+    several = several or [
+        i for i, column in enumerate(names) if column[0].lower() in KNOWN_EMOTIONS
+    ]
     if not several:
         count = counted(len(sounds), "sound")
         return None, [f"read as a folder of {count} without class folders: no row has a label"]
     level = several[0]
     if len(several) > 1:
-        spoken = [i for i in several if all(name.lower() in EMOTIONS for name in names[i])]
+        spoken = [i for i in several if all(name.lower() in KNOWN_EMOTIONS for name in names[i])]
         if len(spoken) != 1:
             shown = " / ".join(some(names[i], 2) for i in several)
             raise ManifestError(

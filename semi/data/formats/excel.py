@@ -13,12 +13,12 @@ from ..tables import Fault, Table
 from .cells import damaged, text
 
 TIMES = ("start", "end", "seconds", "duration", "offset")
-SUFFIXES = (".xlsx", ".xlsm")
+WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 
 
 def recognises(path: Path) -> bool:
     """Says whether the file's name ends as workbooks do."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return path.is_file() and path.suffix.lower() in WORKBOOK_SUFFIXES
 
 
 def read(path: Path, root: Path) -> Table:

@@ -15,7 +15,7 @@ from ...errors import ManifestError
 from ..tables import Fault, Table, decode
 from .cells import damaged, head, some, to_table
 
-ROWS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
+ROW_KEYS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
 
 
 def recognises(path: Path) -> bool:
@@ -55,7 +55,7 @@ def read(path: Path, root: Path) -> Table:
         keys = [
             k for k, v in top.items() if isinstance(v, list) and any(isinstance(r, dict) for r in v)
         ]
-        key = next((name for name in ROWS if name in keys), keys[0] if len(keys) == 1 else None)
+        key = next((name for name in ROW_KEYS if name in keys), keys[0] if len(keys) == 1 else None)
         if key is None:
             raise ManifestError(_unknown(path, top))
         listed, left = top[key], [name for name in top if name != key]

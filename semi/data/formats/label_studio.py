@@ -14,13 +14,22 @@ from typing import Any
 
 from ..notes import counted
 from ..tables import Fault, Table, decode
-from .cells import HEAD, head, header, to_table
+from .cells import HEAD_BYTES, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
-from .label_studio_tasks import Task
+from .label_studio_tasks import AnnotationTask
 
-LABELS = ("emotion", "emotions", "label", "sentiment", "choice", "choices", "category", "class")
+LABEL_NAMES = (
+    "emotion",
+    "emotions",
+    "label",
+    "sentiment",
+    "choice",
+    "choices",
+    "category",
+    "class",
+)
 
 
 def recognises(path: Path) -> bool:
@@ -38,7 +47,7 @@ def _kind(path: Path) -> str | None:
         return None
     if re.search(r'^\s*\[\s*{("id"\s*:\s*\d+\s*,)?\s*"data"\s*:\s*{', start):
         return "JSON"  # also before anybody annotated
-    if '"data"' in start and len(start) > HEAD // 2:  # the texts in front may be long
+    if '"data"' in start and len(start) > HEAD_BYTES // 2:  # the texts in front may be long
         start = decode(path.read_bytes(), path.name)[0]
     if re.search(r'"(annotations|completions)"\s*:\s*\[', start) and re.search(
         r'"data"\s*:\s*{', start
@@ -74,7 +83,9 @@ def read(path: Path, root: Path) -> Table:
     return to_table(records, rows, notes, faults)
 
 
-def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
+def _records(
+    task: AnnotationTask, shared: dict[str, Any], label: str | None
+) -> list[dict[str, Any]]:
     """Returns a record for every labelled span of a task, or one where there are none."""
     records = []
     spans = sorted({span for answer in task.answers for span in answer.spans})
@@ -93,7 +104,7 @@ def _records(task: Task, shared: dict[str, Any], label: str | None) -> list[dict
     return records
 
 
-def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[str]:
+def _counts(tasks: list[AnnotationTask], records: list[dict], label: str | None) -> list[str]:
     """Returns how many tasks and rows there are, and how many of each kind worth telling."""
     answers = [answer for task in tasks for answer in task.answers]
     given = [answer.whole.get(label or "") for answer in answers]
@@ -109,7 +120,7 @@ def _counts(tasks: list[Task], records: list[dict], label: str | None) -> list[s
     return [counted(len(tasks), "task"), *rows, *told]
 
 
-def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]:
+def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, list[str]]:
     """Returns the control whose choices are the label, and a sentence on the others."""
     choices = Counter(
         name
@@ -117,7 +128,7 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
         for answer in task.answers
         for part in (answer.whole, *answer.spans.values())
         for name, value in part.items()
-        if isinstance(value, list) or (kind != "JSON" and name.lower() in LABELS)
+        if isinstance(value, list) or (kind != "JSON" and name.lower() in LABEL_NAMES)
     )
     answered = sorted({name for task in tasks for answer in task.answers for name in answer.whole})
     if not choices and answered:
@@ -126,7 +137,7 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
     if not choices:
         return None, ["no control of choices or labels was answered: no row has a label"]
     known = {name.lower(): name for name in choices}
-    best = next((known[name] for name in LABELS if name in known), None)
+    best = next((known[name] for name in LABEL_NAMES if name in known), None)
     if best is None and len(choices) > 1:
         names = ", ".join(sorted(choices))
         return None, [f"several controls hold choices ({names}), none called label or emotion"]
@@ -136,7 +147,7 @@ def _label_control(tasks: list[Task], kind: str) -> tuple[str | None, list[str]]
     return best, [f"the control {best} gives the label{told}"]
 
 
-def _shared(task: Task, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
+def _shared(task: AnnotationTask, root: Path, faults: list[Fault]) -> dict[str, Any] | None:
     """Returns the cells that all rows of a task have: its data, with the sound if it is here."""
     data = {"data_id" if k.lower() == "id" else k: v for k, v in task.data.items()}
     data = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in data.items()}

@@ -8,10 +8,10 @@ from typing import Any
 
 from ..tables import Fault, decode
 from .cells import damaged
-from .label_studio_tasks import Answer, Task, add, content_of, span_of
+from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of
 
 
-def tasks_of_json(path: Path, faults: list[Fault]) -> list[Task]:
+def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
     """Returns the tasks of an export; what is no task becomes a fault."""
     try:
         content = json.loads(decode(path.read_bytes(), path.name)[0].lstrip("\ufeff"))
@@ -23,7 +23,7 @@ def tasks_of_json(path: Path, faults: list[Fault]) -> list[Task]:
             remedy = "export the project once more"
             faults.append((row, "", str(item)[:60], "not a task of Label Studio", remedy))
             continue
-        task = Task(row, str(item.get("id", row)), item["data"])
+        task = AnnotationTask(row, str(item.get("id", row)), item["data"])
         given = item.get("annotations", item.get("completions")) or []
         for annotation in given:
             if not isinstance(annotation, dict):  # an export of ids alone

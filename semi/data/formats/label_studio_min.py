@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tables import Fault, decode
 from .cells import damaged, plain_table
-from .label_studio_tasks import Answer, Task, add, content_of, span_of
+from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of
 
 META = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 ANSWERS = (  # controls that go by these names also where their place does not show it
@@ -18,7 +18,7 @@ ANSWERS = (  # controls that go by these names also where their place does not s
 )
 
 
-def tasks_of_records(path: Path, faults: list[Fault]) -> list[Task]:
+def tasks_of_records(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
     """Returns the tasks; records of one task are its annotators, in the file's order."""
     if path.suffix.lower() == ".json":
         numbered = _json_records(path, faults)
@@ -28,13 +28,13 @@ def tasks_of_records(path: Path, faults: list[Fault]) -> list[Task]:
         records = [_parsed(record) for record in table.frame.to_dict("records")]
         numbered = list(zip(table.rows, records, strict=True))
     controls = _controls([record for _, record in numbered])
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, AnnotationTask] = {}
     for row, record in numbered:
         name = str(record.get("id", f"row-{row}"))
         data = {
             k: v for k, v in record.items() if k not in controls and k not in META and k != "id"
         }
-        task = tasks.setdefault(name, Task(row, name, data))
+        task = tasks.setdefault(name, AnnotationTask(row, name, data))
         answer = _answer({k: record[k] for k in controls if k in record}, row, faults)
         if answer.whole or answer.spans:
             task.answers.append(answer)

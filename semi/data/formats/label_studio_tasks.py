@@ -20,7 +20,7 @@ class Answer:
 
 
 @dataclass
-class Task:
+class AnnotationTask:
     """One item that was shown to annotators."""
 
     row: int  # from 1, or the line of a CSV

@@ -18,7 +18,7 @@ from .json_objects import objects_by_id
 
 PLACEHOLDER = re.compile(r"^(\{\w+\}|\$\{?\w+\}?)[/\\]*")
 WAVS = ("wav", "sig", "audio", "path", "file", "wav_path", "audio_path")
-NAMES = {
+COLUMN_NAMES = {
     **{name: "label" for name in ("emo", "emotion", "emo_label", "label")},
     **{name: "text" for name in ("wrd", "words", "transcript", "text")},
     **{"length": "seconds", "duration": "seconds", "spk": "speaker", "spk_id": "speaker"},
@@ -56,7 +56,7 @@ def read(path: Path, root: Path) -> Table:
     if given:
         names = ", ".join(sorted(set(given))[:5])
         table.notes.append(f"{names} stands for {root} (data.audio_root, else the table's folder)")
-    renamed = rename(table, NAMES)
+    renamed = rename(table, COLUMN_NAMES)
     if renamed:
         table.notes.append(f"taken: {', '.join(renamed)}")
     return table

@@ -37,18 +37,18 @@ from .arms import (
     supervised_arm,
 )
 from .config import USB, BenchConfig, budget_name, learning_of
-from .corpus import Corpus, load_corpus
+from .corpus import BenchCorpus, load_corpus
 from .data import Outer, dataset_of, outer, outer_splits
 from .oracle import oracle_arm
 from .results import ALL_LABELS, KEY, coded, read_runs
 from .usb import usb_arm
 
-FACTS = ("gold_rows", "pool_rows", "test_rows", "accuracy", "waf", "macro_f1", "uar", "rounds",
+RUN_FACTS = ("gold_rows", "pool_rows", "test_rows", "accuracy", "waf", "macro_f1", "uar", "rounds",
          "accepted", "shipped", "stopped", "coverage", "precision", "oof_start", "oof_final",
          "cpu_seconds")  # fmt: skip
-COLUMNS: tuple[str, ...] = (
+RUN_COLUMNS: tuple[str, ...] = (
     *KEY,
-    *FACTS,
+    *RUN_FACTS,
     "answers",
 )  # answers: class numbers of the test rows, see `coded`
 Arm = Callable[[Dataset, Starts], ArmPredictions]
@@ -124,7 +124,9 @@ def _cells(config: BenchConfig, folds: dict[str, int]) -> Iterator[Cell]:
 class _Ready:
     """Outer splits, scaled once and kept."""
 
-    def __init__(self, corpora: dict[str, Corpus], splits: dict[str, list[np.ndarray]]) -> None:
+    def __init__(
+        self, corpora: dict[str, BenchCorpus], splits: dict[str, list[np.ndarray]]
+    ) -> None:
         self.corpora, self.splits = corpora, splits
         self.known: dict[tuple[str, int], Outer] = {}
 
@@ -220,7 +222,7 @@ class RunLog:
     def append(self, row: dict[str, Any]) -> None:
         """Writes one line with one write call, so that several processes can share the file."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, RUN_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writerow(row)
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -232,7 +234,7 @@ class RunLog:
 
     def _mend(self) -> None:
         """Starts the file, or drops a last line that a kill has cut off."""
-        head = ",".join(COLUMNS) + "\n"
+        head = ",".join(RUN_COLUMNS) + "\n"
         text = self.path.read_bytes() if self.path.is_file() else b""
         if text and not text.startswith(head.encode()):
             raise RunError(f"{self.path} is not a list of benchmark runs; choose another output=")

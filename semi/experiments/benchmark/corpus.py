@@ -21,7 +21,7 @@ LAYER_SHARE = 1 / 3  # of a layered array without a chosen layer, the layer a th
 
 
 @dataclass
-class Corpus:
+class BenchCorpus:
     """All rows of one corpus that have a view, sorted by id; nothing is scaled or split yet."""
 
     name: str
@@ -43,7 +43,7 @@ class Corpus:
         return LabelledRows(self.ids, self.label, self.group)
 
 
-def load_corpus(name: str, config: DatasetConfig) -> Corpus:
+def load_corpus(name: str, config: DatasetConfig) -> BenchCorpus:
     """Returns the corpus that a dataset's settings name."""
     corpus = _from_run(name, config) if config.config else _from_arrays(name, config)
     usable = corpus.features.present.any(1).numpy()
@@ -59,7 +59,7 @@ def load_corpus(name: str, config: DatasetConfig) -> Corpus:
     )
 
 
-def _from_arrays(name: str, config: DatasetConfig) -> Corpus:
+def _from_arrays(name: str, config: DatasetConfig) -> BenchCorpus:
     path = Path(config.features)
     if not path.is_file():
         raise ConfigError(f"datasets.{name}.features: {path}: no such file")
@@ -92,7 +92,7 @@ def _from_arrays(name: str, config: DatasetConfig) -> Corpus:
     if not values:
         raise ConfigError(f"datasets.{name}: {path} has no array of shape (N, D) or (N, L, D)")
     ids = arrays["id"] if "id" in arrays else np.arange(len(label))
-    return Corpus(
+    return BenchCorpus(
         name,
         ids.astype(str),
         Features(values, torch.stack(present, 1)),
@@ -129,7 +129,7 @@ def _view(name: str, path: Path, arrays: dict, view: str, rows: int) -> np.ndarr
     return x.astype(np.float32)
 
 
-def _from_run(name: str, config: DatasetConfig) -> Corpus:
+def _from_run(name: str, config: DatasetConfig) -> BenchCorpus:
     """Returns the corpus of a run's YAML: its manifest and its encoders' features."""
     from ...config.schema import load_config
     from ...data.groups import groups_of
@@ -156,7 +156,7 @@ def _from_run(name: str, config: DatasetConfig) -> Corpus:
                 f"'{config.second_group}'{nearest(config.second_group, manifest.table)}"
             )
         second = manifest.table[config.second_group].astype(str).to_numpy()
-    return Corpus(
+    return BenchCorpus(
         name,
         manifest.table["id"].to_numpy().astype(str),
         raw.vectors,

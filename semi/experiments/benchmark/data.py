@@ -18,7 +18,7 @@ from ...features.tensors import Features
 from ...self_training.scaling import choose_speaker
 from ...training.dataset import Dataset
 from .config import DatasetConfig
-from .corpus import Corpus
+from .corpus import BenchCorpus
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Outer:
     test: np.ndarray  # (T,) labelled rows of the groups held out
 
 
-def outer_splits(corpus: Corpus, folds: int) -> list[np.ndarray]:
+def outer_splits(corpus: BenchCorpus, folds: int) -> list[np.ndarray]:
     """Returns the labelled test rows of each outer fold; the same in every draw."""
     labelled = np.flatnonzero(corpus.label >= 0)
     groups = len(np.unique(corpus.group[labelled]))
@@ -54,7 +54,7 @@ def outer_splits(corpus: Corpus, folds: int) -> list[np.ndarray]:
     return [labelled[pair] for pair in pairs if pair.any()]
 
 
-def outer(corpus: Corpus, test: np.ndarray, fold: int) -> Outer:
+def outer(corpus: BenchCorpus, test: np.ndarray, fold: int) -> Outer:
     """Returns one outer split, its views scaled on the rows that train."""
     apart = np.isin(corpus.group, corpus.group[test])
     if corpus.second is not None:
@@ -70,7 +70,7 @@ def outer(corpus: Corpus, test: np.ndarray, fold: int) -> Outer:
     return Outer(fold, _scaled(corpus, learn, mode), both, corpus.features.present, train, test)
 
 
-def _scaled(corpus: Corpus, learn: torch.Tensor, mode: str) -> dict[str, torch.Tensor]:
+def _scaled(corpus: BenchCorpus, learn: torch.Tensor, mode: str) -> dict[str, torch.Tensor]:
     """Returns every view (N, D) scaled on the rows (N,) bool that train."""
     values: dict[str, torch.Tensor] = {}
     for everywhere in (True, False):
@@ -92,7 +92,9 @@ def _together(config: DatasetConfig, view: str) -> bool:
     return view.partition(".")[0] in config.global_views or view in config.global_views
 
 
-def _gold_rows(corpus: Corpus, split: Outer, budget: float | None, seed: int) -> np.ndarray | None:
+def _gold_rows(
+    corpus: BenchCorpus, split: Outer, budget: float | None, seed: int
+) -> np.ndarray | None:
     """Returns the training rows that keep their label; None where none is hidden or learnable."""
     labelled = split.train[corpus.label[split.train] >= 0]
     kept = np.ones(len(labelled), dtype=bool)
@@ -108,7 +110,7 @@ def _gold_rows(corpus: Corpus, split: Outer, budget: float | None, seed: int) ->
 
 
 def dataset_of(
-    corpus: Corpus,
+    corpus: BenchCorpus,
     split: Outer,
     budget: float | None,
     *,

@@ -10,18 +10,18 @@ from ...evaluation.figures import literal
 from ...files import replacing
 from .significance import NOT_RULES, Draw, Line
 
-SHOWN = ("placebo",)  # controls that belong beside the rules
+CONTROLS_SHOWN = ("placebo",)  # controls that belong beside the rules
 
 
 def plot_gains(path: Path, lines: list[Line], metric: str) -> None:
     """Draws, for each corpus, every arm's gain with its interval against the label budget."""
-    shown = [x for x in lines if x.arm not in NOT_RULES or x.arm in SHOWN]
+    shown = [x for x in lines if x.arm not in NOT_RULES or x.arm in CONTROLS_SHOWN]
     _plot(path, shown, lambda x: x.gain, f"gain over supervised, {metric} points", "", -15)
 
 
 def plot_shares(path: Path, lines: list[Line]) -> None:
     """Draws, for each corpus, the share of the oracle gap that every arm closes."""
-    shown = [x for x in lines if (x.arm not in NOT_RULES or x.arm in SHOWN) and x.share]
+    shown = [x for x in lines if (x.arm not in NOT_RULES or x.arm in CONTROLS_SHOWN) and x.share]
     _plot(path, shown, lambda x: x.share, "share of the oracle gap closed", " %", -60)
 
 
@@ -101,7 +101,7 @@ def _panel(
                 [max(0.0, 100 * (e[1] - d.value)) for d, e in zip(draws, ends, strict=True)],
             ],
             fmt=("o", "s", "^", "D", "v")[a // 10 % 5],
-            color="grey" if arm in SHOWN else f"C{a % 10}",
+            color="grey" if arm in CONTROLS_SHOWN else f"C{a % 10}",
             markersize=4,
             elinewidth=0.9,
             label=arm,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import BASELINES
-from .corpus import Corpus
+from .corpus import BenchCorpus
 
 KEY = ("dataset", "budget", "seed", "draw", "fold", "arm")
 ALL_LABELS = "all"  # the budget of arms that are given every label
@@ -55,7 +55,7 @@ class Arm:
 class Results:
     """One corpus: arms by (budget, arm)."""
 
-    corpus: Corpus
+    corpus: BenchCorpus
     groups: int  # U
     arms: dict[tuple[str, str], Arm]
     partial: int = 0  # (seed, draw, arm) that lack an outer fold and are left out
@@ -70,7 +70,7 @@ class Results:
 
 
 def collect(
-    rows: list[dict[str, str]], corpora: dict[str, Corpus], splits: dict[str, list[np.ndarray]]
+    rows: list[dict[str, str]], corpora: dict[str, BenchCorpus], splits: dict[str, list[np.ndarray]]
 ) -> dict[str, Results]:
     """Returns the results of every corpus from the lines of a runs.csv."""
     found: dict[str, Results] = {}

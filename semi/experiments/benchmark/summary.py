@@ -10,14 +10,14 @@ import numpy as np
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
-from .corpus import Corpus
+from .corpus import BenchCorpus
 from .plots import plot_gains, plot_shares
 from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
 
 
 def write_summary(
-    folder: Path, config: BenchConfig, corpora: dict[str, Corpus], splits: dict[str, list],
+    folder: Path, config: BenchConfig, corpora: dict[str, BenchCorpus], splits: dict[str, list],
     skipped: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Writes summary.csv, summary.md and the plots from runs.csv; returns the text of the latter.

@@ -37,7 +37,7 @@ from ...training.dataset import Dataset
 from .arms import ArmPredictions
 
 STEPS = 600
-BATCH = 16
+BATCH_ROWS = 16
 HIDDEN = 128
 DROPOUT = 0.1
 LEARNING_RATE = 1e-3
@@ -165,12 +165,12 @@ def _trained(
                 loss = F.cross_entropy(net(draws.x[gold]), label)
             else:
                 logits = net(torch.cat([draws.x[gold], strong]))
-                given, weak = logits[:BATCH], draws.x[draws.unlabelled[rows]]
+                given, weak = logits[:BATCH_ROWS], draws.x[draws.unlabelled[rows]]
                 with torch.no_grad():
                     probs = torch.cat([given.detach(), net(weak)]).softmax(1)
-                    taught = algorithm(Weak(probs[:BATCH], probs[BATCH:], rows, state))
+                    taught = algorithm(Weak(probs[:BATCH_ROWS], probs[BATCH_ROWS:], rows, state))
                 state = state | taught.state
-                loss = F.cross_entropy(given, label) + consistency(logits[BATCH:], taught)
+                loss = F.cross_entropy(given, label) + consistency(logits[BATCH_ROWS:], taught)
                 if step >= STEPS // 2:  # for reports only: how much is taught, and how much right
                     true = dataset.label[draws.unlabelled[rows]]
                     known = (true >= 0) & (rows < len(dataset.pool))
@@ -207,11 +207,11 @@ class _Draws:
         at = step % CHUNK
         if at == 0:
             self._draw()
-        here = slice(at * BATCH, (at + 1) * BATCH)
+        here = slice(at * BATCH_ROWS, (at + 1) * BATCH_ROWS)
         return self.gold[here], self.rows[here], self.strong[here]
 
     def _draw(self) -> None:
-        size, device = (CHUNK * BATCH,), self.dataset.device
+        size, device = (CHUNK * BATCH_ROWS,), self.dataset.device
         gold, draw = self.dataset.gold, {"generator": self.generator, "device": device}
         self.gold = gold[torch.randint(len(gold), size, **draw)]
         self.rows = torch.randint(len(self.unlabelled), size, **draw)

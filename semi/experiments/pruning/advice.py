@@ -19,7 +19,7 @@ from .settings import Setting
 
 COSINE, COSINE_LOW, OVERLAP, CKA, AGREEMENT, SPEED = 0.98, 0.95, 0.8, 0.98, 0.97, 1.05
 MIN_UTTERANCES = 500  # utterances that the limits above are meant for
-FEW = 30  # with fewer nothing is advised
+LEAST_UTTERANCES = 30  # with fewer nothing is advised
 WIDE = 5.0  # points of macro-F1: an interval that reaches further down excludes little
 nan = float("nan")
 
@@ -190,11 +190,11 @@ def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advi
     best = max(passing, key=lambda s: whole[s.name].speedup, default=None)
     full = whole[settings[0].name]
     notes = _caveats(full, measured)
-    if full.utterances < FEW:
+    if full.utterances < LEAST_UTTERANCES:
         sentence = (
-            f"No advice: {full.utterances} utterances are too few, {FEW} are the least and "
-            f"{MIN_UTTERANCES} enough. The table says what was measured; do not prune on its "
-            "strength."
+            f"No advice: {full.utterances} utterances are too few, {LEAST_UTTERANCES} are the "
+            f"least and {MIN_UTTERANCES} enough. The table says what was measured; do not prune on "
+            "its strength."
         )
         return Advice("nothing", None, [sentence, *notes[1:]])
     if best is not None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from models.encoders.base import SAMPLE_RATE
 from models.encoders.cost import operations
 from models.encoders.padding import cut_long, token_budget
-from models.encoders.speech import SAMPLE_RATE, SpeechEncoder
+from models.encoders.speech import SpeechEncoder
 
 from ...data.audio import load_audio
 from ...errors import AudioError, EncoderError

@@ -17,7 +17,7 @@ from .advice import COSINE, Advice, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = {
+PAGE_COLUMNS = {
     "setting": lambda r: r.setting,
     "s of sound / s": lambda r: f"{r.audio_per_second:.1f}",
     "speed": lambda r: f"{r.speedup:.2f} x",
@@ -69,8 +69,8 @@ def markdown(title: str, about: str, advice: Advice, rows: list[Row]) -> str:
     for name, part in buckets(rows).items():
         what = "All sounds" if name == "all" else f"Sounds of {name}"
         lines += ["", f"## {what} ({part[0].utterances})", ""]
-        lines += [_line(COLUMNS), _line("---" for _ in COLUMNS)]
-        lines += [_line(cell(row) for cell in COLUMNS.values()) for row in part]
+        lines += [_line(PAGE_COLUMNS), _line("---" for _ in PAGE_COLUMNS)]
+        lines += [_line(cell(row) for cell in PAGE_COLUMNS.values()) for row in part]
     return "\n".join([*lines, "", EXPLAINED, ""])
 
 
@@ -80,9 +80,11 @@ def page(title: str, about: str, advice: Advice, rows: list[Row], picture: str) 
     body = [f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p><ul>{items}</ul>{picture}"]
     for name, part in buckets(rows).items():
         what = "All sounds" if name == "all" else f"Sounds of {name}"
-        head = "".join(f"<th>{html.escape(c)}</th>" for c in COLUMNS)
+        head = "".join(f"<th>{html.escape(c)}</th>" for c in PAGE_COLUMNS)
         lines = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(c(row))}</td>" for c in COLUMNS.values()) + "</tr>"
+            "<tr>"
+            + "".join(f"<td>{html.escape(c(row))}</td>" for c in PAGE_COLUMNS.values())
+            + "</tr>"
             for row in part
         )
         body.append(

@@ -18,12 +18,12 @@ from ...self_training.rounds import targets_of, warm_start
 from ...self_training.state import RoundState
 from ...training.dataset import Dataset
 from ...training.ensemble import Ensemble
-from ...training.fit import OWN, fit
+from ...training.fit import OWN_SETTINGS, fit
 from ...training.initialisation import fresh_ensemble
 from ...training.steps import FitConfig
 from ...training.students import STUDENTS, learned_start
 
-SIDE_BY_SIDE = {f"train.{name}" for name in OWN}
+SIDE_BY_SIDE = {f"train.{name}" for name in OWN_SETTINGS}
 
 
 def together(configs: list[settings.Config]) -> list[list[int]]:

@@ -33,12 +33,12 @@ from .space import Parameter, ask, read_space, refuse_idle
 from .trials import Trials
 
 SAMPLERS = ("tpe", "random")
-SHOWN = 10  # trials in the table
-BATCH = 8
+TRIALS_SHOWN = 10  # trials in the table
+TRIALS_AT_ONCE = 8
 
 
 @dataclass
-class Found:
+class SearchReport:
     """What a search brought."""
 
     folder: str
@@ -58,7 +58,7 @@ class Found:
         body = [
             [str(t["number"]), " ".join(t["words"]) or "(as given)", percent(t["value"]),
              percent(t["se"])]
-            for t in order[:SHOWN] if t["value"] is not None
+            for t in order[:TRIALS_SHOWN] if t["value"] is not None
         ]  # fmt: skip
         failed = [t for t in self.trials if t["value"] is None]
         best = next(t for t in self.trials if t["number"] == self.best)
@@ -86,8 +86,8 @@ class Found:
 
 def search(
     path: str | None, space: str | Path, overrides: Sequence[str] = (), *, trials: int = 20,
-    sampler: str = "tpe", batch: int = BATCH, progress: bool = True,
-) -> Found:  # fmt: skip
+    sampler: str = "tpe", batch: int = TRIALS_AT_ONCE, progress: bool = True,
+) -> SearchReport:  # fmt: skip
     """Tries settings until there are `trials` of them in `<runs_dir>/<name>-search/`.
 
     Args:
@@ -163,7 +163,7 @@ def _finished(folder: Path) -> list[dict]:
     return [read_json(p) for p in sorted(folder.glob("trial-*.json"))]
 
 
-def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
+def _report(folder: Path, bench: Trials, done: list[dict]) -> SearchReport:
     """Writes search.json and best.yaml; scores the chosen trial on test rows, no other."""
     good = [t for t in done if t["value"] is not None]
     best = max(good, key=lambda t: (t["value"], -t["number"]))
@@ -173,7 +173,7 @@ def _report(folder: Path, bench: Trials, done: list[dict]) -> Found:
     if str(best["number"]) not in looked:
         dataset, config, state = bench.train(best["words"])
         looked[str(best["number"])] = measured_on(dataset, state, dataset.test, config)
-    report = Found(
+    report = SearchReport(
         folder=str(folder),
         metric=config.rounds.metric,
         trials=done,

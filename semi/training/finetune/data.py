@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...config.schema import Config
-from ...data.audio import SAMPLE_RATE, load_audio
+from ...data.audio import load_audio
+from ...data.audio_decoders import SAMPLE_RATE
 from ...errors import AudioError, ManifestError
 from ..rows import read_rows
 
@@ -87,7 +88,7 @@ def drawn(train: np.ndarray, position: int, count: int, seed: int) -> np.ndarray
     return np.array([order[e][i] for e, i in zip(passes, inside, strict=True)])
 
 
-class Reader:
+class RowReader:
     """Reads sounds and texts; a file that cannot be read counts as missing, once said."""
 
     def __init__(self, rows: GoldRows, config: Config) -> None:
@@ -123,7 +124,7 @@ class Reader:
 
 
 def batches(
-    reader: Reader, config: Config, first: int, *, rank: int, world: int
+    reader: RowReader, config: Config, first: int, *, rank: int, world: int
 ) -> Iterator[FinetuneBatch]:
     """Yields the batches from number `first` on, read ahead by threads.
 

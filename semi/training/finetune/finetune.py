@@ -20,7 +20,7 @@ from ...features.progress import Progress
 from ...files import write_dir, write_json, write_table
 from ...threads import limited_threads
 from . import checkpoint as checkpoints
-from .data import FinetuneBatch, GoldRows, Reader, batches, gold_rows
+from .data import FinetuneBatch, GoldRows, RowReader, batches, gold_rows
 from .learner import (
     Learner,
     class_shares,
@@ -31,7 +31,7 @@ from .learner import (
     rate_at,
     shared,
 )
-from .provenance import ROWS
+from .provenance import ADAPTED_ON
 
 NOT_PRETRAINED = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")
 
@@ -103,7 +103,7 @@ def _train(
     begin, history = checkpoints.load(checkpoint, learner, optimizer, signature)
     model: Any = shared(learner, share.world, device)
     open_ = [p for p in learner.parameters() if p.requires_grad]
-    reader = Reader(rows, config)
+    reader = RowReader(rows, config)
     feed = batches(reader, config, begin * about.accumulate, rank=share.rank, world=share.world)
     teach = _Lesson(model, learner, rows, config, share.world)
     with Progress("finetune", about.steps, "steps", show=show) as bar:
@@ -173,7 +173,7 @@ class _Lesson:
 
 
 def _now(
-    step: int, loss: float, learner: Learner, reader: Reader, config: Config
+    step: int, loss: float, learner: Learner, reader: RowReader, config: Config
 ) -> dict[str, Any]:
     """Returns where the adaptation stands; RunError where the loss is no number any more."""
     if not np.isfinite(loss):
@@ -194,7 +194,7 @@ def _mean(loss: torch.Tensor, world: int) -> float:
     return float(loss) / world
 
 
-def _watch(learner: Learner, reader: Reader, config: Config, step: int) -> float:
+def _watch(learner: Learner, reader: RowReader, config: Config, step: int) -> float:
     """Returns macro-F1 on the rows kept out, as the encoders would be used now."""
     rows, shares = reader.rows, []
     pruner = _pruner(step, learner, config)
@@ -275,7 +275,7 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
     for name, encoder in encoders.items():
         with write_dir(target / name) as folder:
             encoder.save(folder)
-            write_table(folder / ROWS, rows.table[["id"]].iloc[rows.train])
+            write_table(folder / ADAPTED_ON, rows.table[["id"]].iloc[rows.train])
     write_json(target / "history.json", history)
 
 

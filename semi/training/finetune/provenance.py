@@ -13,12 +13,12 @@ from ...data.roles import Splits
 from ...errors import ManifestError
 from ...formulas import unguarded
 
-ROWS = "adapted_on.csv"  # in every adapted folder: the utterances it has learned from
+ADAPTED_ON = "adapted_on.csv"  # in every adapted folder: the utterances it has learned from
 
 
 def adapted_on(folder: str | Path) -> set[str]:
     """Returns the ids of the utterances that an adapted encoder has learned from; none if plain."""
-    path = Path(folder, ROWS)
+    path = Path(folder, ADAPTED_ON)
     if not path.is_file():
         return set()
     with open(path, encoding="utf-8", newline="") as file:

@@ -21,7 +21,7 @@ from ..fit import OnStep
 from .closed_form import ClosedForm
 from .discriminant import fit_discriminant
 from .logistic import fit_logistic
-from .stepped import Contrastive, Stepped
+from .stepped import ContrastiveStudent, Stepped
 
 
 class Student(Protocol):
@@ -53,7 +53,7 @@ class Student(Protocol):
 
 STUDENTS: dict[str, Student] = {
     **{kind: Stepped() for kind in KINDS},
-    "contrastive": Contrastive(),
+    "contrastive": ContrastiveStudent(),
     "discriminant": ClosedForm(fit_discriminant),
     "logistic": ClosedForm(fit_logistic),
 }

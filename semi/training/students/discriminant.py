@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .closed_form import LinearTargets
 
-NEVER = -30.0  # log share of a class without rows
+ABSENT_LOG_SHARE = -30.0  # log share of a class without rows
 
 
 def fit_discriminant(given: LinearTargets) -> dict[str, Tensor]:
@@ -46,7 +46,7 @@ def discriminant(
     mass = (target * weight[..., None]).sum(1)  # (E, C)
     share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
     # a class of which a chain saw no row would sit, harmless to nobody, in the middle of all others
-    prior = torch.where(mass > 1e-6, (1 - power) * share.log(), NEVER)
+    prior = torch.where(mass > 1e-6, (1 - power) * share.log(), ABSENT_LOG_SHARE)
     solved = {"prior": prior}
     for i, x in enumerate(views):
         w = weight * present[:, i]

@@ -43,7 +43,7 @@ class Stepped:
         return ensemble
 
 
-class Contrastive(Stepped):
+class ContrastiveStudent(Stepped):
     """The contrastive student: its encoders learn from gold and pool before any label."""
 
     def start(
