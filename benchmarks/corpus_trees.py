@@ -267,7 +267,7 @@ def mer2024(out: Path, seed: int = 3) -> Path:
             path = out / "features" / "acoustic-FRA" / name / f"{t + 1}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, frame)
-    np.savez_compressed(out / "label-6way.npz", **labels)  # type: ignore[arg-type]
+    np.savez_compressed(out / "label-6way.npz", **labels)  # pyright: ignore[reportArgumentType]
     put(out / "transcription-merge.csv", "\n".join(script) + "\n")
     return out
 

@@ -183,7 +183,8 @@ def plain_logits(kind: str, m: Any, x: list[Tensor]) -> list[Tensor]:
 
 def our_logits(m: nn.Module, x: list[Tensor], present: Tensor) -> list[Tensor]:
     """Returns the same of the module."""
-    out = m(dict(zip(m.names, x, strict=True)), present)  # type: ignore[arg-type]
+    names: Any = m.names
+    out = m(dict(zip(names, x, strict=True)), present)
     return [out.logits, *out.modality_logits.values()]
 
 

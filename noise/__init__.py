@@ -1,4 +1,4 @@
-"""Noise schedules and corruptions of embeddings and waves; imports nothing else of this project.
+"""Noise schedules and corruptions of embeddings; imports nothing else of this project.
 
 Names are fetched when first used, so that reading a configuration does not import torch.
 """

@@ -143,7 +143,7 @@ def test_mer2023_with_its_label_file_says_fillers_and_valence(tmp_path):
         "test2_corpus": {"d": {"emo": "angry", "val": -3.0}, "e": {"emo": "sad", "val": ""}},
         "test3_corpus": {"f": {"emo": "neutral", "val": -10}, "g": {"emo": "neutral", "val": -10}},
     }
-    np.savez_compressed(tmp_path / "label-6way.npz", **corpora)  # type: ignore
+    np.savez_compressed(tmp_path / "label-6way.npz", **corpora)
     sheet(tmp_path / "transcription.csv", "name,sentence", [(n, "好") for n in "abcdefg"])
     by = corpus_manifest("mer2023", tmp_path)[0].set_index("id")
     assert by["split"].to_dict() == {n: "train" if n in "ab" else "test" for n in "abcdefg"}

@@ -1,11 +1,15 @@
 """What stands beside the code says what the code says: packages, versions, lists, commands."""
 
 import re
+import sys
 from pathlib import Path
+
+from test_imports import PARTS, imported, modules
 
 import semi
 
 ROOT = Path(__file__).parents[1]
+TOPS = ("semi", *PARTS)
 
 
 def listed(name):
@@ -19,7 +23,7 @@ def listed(name):
 def test_every_package_is_listed_for_installation():
     found = {
         ".".join(p.parent.relative_to(ROOT).parts)
-        for top in ("semi", "models", "noise", "pseudo_label")
+        for top in TOPS
         for p in (ROOT / top).rglob("__init__.py")
     }
     assert set(listed("packages")) == found
@@ -65,6 +69,25 @@ def test_the_oldest_versions_are_the_floors_of_pyproject():
         assert version == ".".join(first) or why == f"{'.'.join(first)} was withdrawn", name
 
 
+# Where a package is imported by another name than it is installed by.
+INSTALLED_AS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
+
+
+def test_every_library_that_is_imported_is_declared():
+    """Not left to what other libraries happen to bring along."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    found = [*listed("dependencies"), *re.findall(r'"([^"]+)"', extras)]
+    declared = {re.split(r"[\[<>=]", x)[0].lower().replace("-", "_") for x in found}
+    for top in TOPS:
+        for path in modules(top):
+            for line, name, _ in imported(path):
+                root = name.partition(".")[0]
+                if root not in sys.stdlib_module_names and root not in TOPS:
+                    called = INSTALLED_AS.get(root, root).lower().replace("-", "_")
+                    assert called in declared, f"{path.relative_to(ROOT)}:{line} imports {root}"
+
+
 def test_types_are_installed_with_every_top_package():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for top in sorted({name.partition(".")[0] for name in listed("packages")}):
@@ -78,3 +101,14 @@ def test_the_citation_names_this_version_and_licence():
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## [{semi.__version__}]" in changes and "\n## [Unreleased]\n" in changes
+
+
+def test_the_changelog_has_sections_of_entries_and_no_stray_lines():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = changes.partition("\n## [Unreleased]\n")[2].partition("\n## [")[0]
+    parts = re.split(r"^### (.*)$", newest, flags=re.M)
+    assert parts[0] == "\n" and parts[1::2] == ["Added", "Changed", "Removed", "Fixed"]
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        lines = body.strip("\n").splitlines()
+        assert body.startswith("\n\n- ") and not body.startswith("\n\n\n"), title
+        assert all(line.startswith(("- ", "  ")) for line in lines), title

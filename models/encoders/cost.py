@@ -34,7 +34,7 @@ def operations(
     else:
         shapes = {"channels": list(config.conv_dim), "kernels": list(config.conv_kernel)}
         front = frontend_flops(samples, **shapes, strides=list(config.conv_stride), width=width)
-        tokens, hidden = backbone.frames(samples), config.intermediate_size  # type: ignore[operator]
+        tokens, hidden = backbone.frames(samples), config.intermediate_size  # pyright: ignore[reportCallIssue]
         taps, groups = config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups
         front += 2.0 * tokens * width * (width // groups) * taps
     return front + encoder_flops(

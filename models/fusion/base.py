@@ -115,13 +115,18 @@ class Fusion(nn.Module):
             modality_logits={name: scores[i] for i, name in enumerate(self.names)},
             embeddings={name: h[i] for i, name in enumerate(self.names)},
             fused=fused,
-            affect=None if self.affect_head is None else self.affect(fused),
+            affect=self.affect(fused),
             extra=extra,
         )
 
-    def affect(self, fused: Tensor) -> Tensor:
-        """Returns valence and arousal (B, 2); when trained within the range of what it learned."""
-        value = self.affect_head(fused)  # type: ignore[misc]
+    def affect(self, fused: Tensor) -> Tensor | None:
+        """Returns valence and arousal (B, 2); when trained within the range of what it learned.
+
+        None of a model without these tasks.
+        """
+        if self.affect_head is None:
+            return None
+        value = self.affect_head(fused)
         if self.training:
             return value
         return torch.maximum(torch.minimum(value, self.affect_range[1]), self.affect_range[0])

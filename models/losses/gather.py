@@ -19,7 +19,7 @@ def gather_with_grad(rows: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows
-    return _Gather.apply(rows)  # type: ignore[return-value]
+    return _Gather.apply(rows)
 
 
 class _Gather(torch.autograd.Function):

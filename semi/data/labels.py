@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import nearest, setting, shown
 from . import missing
@@ -53,7 +53,7 @@ def read_labels(
         notes.append(f"{tied} rows with tied labels {done} (data.ties={config.ties})")
     if dropped:
         notes.append(f"{dropped} rows lost their label through data.label_map and join the pool")
-    named = sorted(set(labels) - {None})  # type: ignore[type-var]
+    named = sorted({name for name in labels if name is not None})
     given = {name for shares in votes if shares for name in shares}
     if config.ties == "votes" and not config.classes:
         tied_votes = [v for i, v in enumerate(votes) if v and labels[i] is None]
@@ -235,12 +235,12 @@ def _parse_votes(cell: object) -> dict[str, float] | None:
     counts = {str(k).strip(): _count(v) for k, v in cell.items() if v is not None}
     if any(v is None for v in counts.values()):
         return None
-    return {k: v for k, v in counts.items() if v}  # type: ignore[misc]
+    return {k: v for k, v in counts.items() if v}
 
 
-def _count(value: object) -> float | None:
+def _count(value: Any) -> float | None:
     try:
-        count = float(value)  # type: ignore[arg-type]
+        count = float(value)
     except (TypeError, ValueError):
         return None
     return count if math.isfinite(count) and count >= 0 else None

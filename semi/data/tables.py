@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import chain, compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError
 from ..formulas import unguarded
@@ -214,11 +214,11 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers become text as a person would write them (3.0 is '3'); dicts and lists stay."""
     import pandas as pd
 
-    def cell(value: object) -> object:
+    def cell(value: Any) -> object:
         if isinstance(value, (str, dict, list)) or value is None:
             return value
         if hasattr(value, "tolist"):  # numpy scalar or array
-            value = value.tolist()  # type: ignore[attr-defined]
+            value = value.tolist()
             if isinstance(value, list):
                 return value
         if value is None or value is pd.NA or value is pd.NaT or value != value:

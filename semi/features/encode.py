@@ -190,7 +190,7 @@ def _loaded(futures: list[Future], first: int, last: int) -> tuple[dict[int, Any
             reasons[i] = str(error)
         except Exception as error:  # a failed file never blocks the others
             reasons[i] = f"unreadable: {type(error).__name__}: {error}"
-        futures[i] = None  # type: ignore[call-overload] # lets go of the sound
+        futures[i] = Future()  # lets go of the sound
     return batch, reasons
 
 

@@ -170,7 +170,7 @@ def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path:
         torch.export.save(program, content)
         path.write_bytes(content.getvalue())
         with open(path, "rb") as source:
-            again = torch.export.load(source).module()  # type: ignore[arg-type]
+            again = torch.export.load(source).module()
     parts = [again([x[rows] for x in inputs], present[rows]) for rows in _parts()]
     return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
@@ -196,7 +196,7 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
             dynamic_shapes={"inputs": [{0: rows} for _ in inputs], "present": {0: rows}},
             verbose=False, external_data=False,
         )  # fmt: skip
-        program.save(str(path), external_data=False)  # type: ignore[union-attr]
+        program.save(str(path), external_data=False)  # pyright: ignore[reportOptionalMemberAccess]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     batches: list[Any] = []
     for part in _parts():

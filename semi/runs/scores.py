@@ -39,7 +39,7 @@ class Score:
 
     @property
     def units(self) -> str:
-        """What was resampled, such as '10 groups'."""
+        """What the interval is over, such as '10 groups'."""
         unit = next(iter(self.intervals.values()), None)
         return unit.over() if unit else ""
 
