@@ -135,7 +135,7 @@ def writing(path: str | os.PathLike, kind: type[SemiError] = RunError) -> Iterat
         found = system_error(error)
         if found is None:
             raise
-        other = str(found.filename or "")  # unless it is the temporary name of the same file
+        other = os.fsdecode(found.filename or "")  # unless a temporary name
         named = other if other and ".tmp" not in os.path.basename(other) else path
         raise kind(os_sentence(found, named, "written")) from error
 

@@ -240,6 +240,12 @@ def test_left_over_shards_of_another_manifest_are_used(table, tmp_path):
 
 
 def test_what_was_encoded_before_a_kill_is_counted_as_there_already(table, tmp_path):
+    """A shard holds up to a second of sound, and the longest come first: 1.35, 1.30, 1.25 s, ...
+
+    So each of the first is a shard and a batch of one, written before the next begins, and the
+    fourth call meets the kill: 3 of the 24 are there.
+    """
+
     class Stops(Fake):
         def encode(self, batch):
             if len(self.batches) == 3:

@@ -65,7 +65,12 @@ def sound_bytes(file: BinaryIO, size: int) -> SoundBytes | None:
 def _known(at: int, promised: int, size: int) -> SoundBytes | None:
     """Returns the place of samples; a length of nothing although bytes follow is an unknown one."""
     unknown = promised >= PIPED or promised == 0
-    return SoundBytes(at, None if unknown else promised, size - at) if at <= size else None
+    if at > size:
+        return None
+    if unknown:
+        return SoundBytes(at, None, size - at)
+    rest = size - at - promised
+    return SoundBytes(at, promised, size - at, rest if rest > LEAST else 0)
 
 
 def _chunks(file: BinaryIO, size: int, *, big_endian: bool) -> SoundBytes | None:

@@ -12,7 +12,13 @@ from typing import BinaryIO, TypeVar
 from ..errors import AudioError
 from .audio_containers import LEAST, SoundBytes, sound_bytes
 from .audio_decoders import HEADERLESS, AvReader, SoundFileReader, SoundReader, UndecodedError
-from .flac_length import SAMPLES_AT, counted_length, mended_header, told_length
+from .flac_length import (
+    SAMPLES_AT,
+    counted_length,
+    flac_streams,
+    mended_header,
+    told_length,
+)
 from .mpeg_frames import MpegStream, after_tags, frame_header, info_frame, mpeg_streams
 from .ogg_pages import ogg_links
 from .spliced_file import Piece, SplicedFile
@@ -80,8 +86,6 @@ def decoders(source: SoundSource) -> list[Decoder]:
         head = file.read(64)
         if not head:
             raise AudioError("empty: the file has 0 bytes")
-        if head[:4] == b"fLaC" and told_length(head):
-            return [lambda: _plain(source)]
         size = len(source) if isinstance(source, bytes) else os.fstat(file.fileno()).st_size
         if head[:4] == b"fLaC":
             return _flac(source, file, size)
@@ -155,10 +159,21 @@ def _plain(source: File) -> SoundReader:
 
 
 def _flac(source: File, file: BinaryIO, size: int) -> list[Decoder]:
-    """Reads FLAC of unknown length, as a pipe makes it, with the length that its frames have."""
+    """Reads FLAC by its header, or where that does not know the length, by its frames."""
+    streams = flac_streams(file, size)
     file.seek(0)
     head = file.read(64)
-    samples = counted_length(file, head, size)
+    if len(streams) > 1:  # joined end to end
+        parts: list[Callable] = [_spliced(source, [stream]) for stream in streams]
+        return [lambda: SoundFileReader(parts)]
+    samples, told = counted_length(file, head, size), told_length(head)
+    if told and (samples or 0) > told:
+        raise AudioError(
+            f"unreadable: the header promises {told} samples, and the frames go on to {samples}; "
+            "write the file anew"
+        )
+    if told:
+        return [lambda: _plain(source)]
     if samples is None:
         raise AudioError("unreadable: cut short, the file does not end with a whole FLAC frame")
     right, after = mended_header(head, samples), SAMPLES_AT + 5
@@ -194,6 +209,8 @@ def _ogg(source: File, file: BinaryIO, size: int) -> list[Decoder]:
     missing = sum(link.missing for link in links)
     if missing:
         raise AudioError(f"unreadable: damaged, {missing} Ogg pages are missing")
+    if any(link.damaged for link in links):
+        raise AudioError("unreadable: damaged, bytes between or of its Ogg pages are wrong")
     parts: list[Callable] = [lambda: _named(source)]
     if len(links) > 1:
         parts = [_spliced(source, [(link.start, link.stop)]) for link in links]

@@ -33,12 +33,14 @@ class Records:
 
 
 def split_lines(text: str) -> list[str]:
-    r"""Returns the lines of `text`, whose ends are \n and \r\n, or \r where there is no \n.
+    r"""Returns the lines of `text`, whose ends are \n and \r\n, or \r where the first one ends so.
 
-    Other characters that Unicode calls line ends, and a lone \r, belong to somebody's text.
+    Other characters that Unicode calls line ends, and a lone \r or \n, belong to somebody's text.
     """
-    if "\n" not in text:
-        return text.split("\r")
+    head = text[: text.find("\n")].rstrip("\r") if "\n" in text else text
+    first = head.partition("\r")[0]
+    if "\n" not in text or ("\r" in head and not first.count('"') % 2):
+        return text.replace("\r\n", "\r").split("\r")
     return text.replace("\r\n", "\n").split("\n")
 
 
@@ -178,7 +180,7 @@ def _line_by_line(lines: list[str], delimiter: str, first: int) -> Records:
     records: list[tuple[str, ...]] = []
     rows: list[int] = []
     faults: list[Fault] = []
-    i, number, width = 0, first, 0
+    i, number, width, refused = 0, first, 0, 0
     while i < len(lines):
         cells, used = _row_at(lines, i, delimiter, width)
         if cells is None:
@@ -188,9 +190,9 @@ def _line_by_line(lines: list[str], delimiter: str, first: int) -> Records:
             records.append(tuple(cells))
             rows.append(number)
             width = width or len(cells)
+        refused += cells is None
         i, number = i + used, number + 1
-    lost = sum(bool(line.strip()) for line in lines) - len(records)
-    return Records(records, rows, faults, max(0, lost) if faults else 0)
+    return Records(records, rows, faults, refused)
 
 
 def _row_at(lines: list[str], i: int, delimiter: str, width: int) -> tuple[list[str] | None, int]:

@@ -26,6 +26,7 @@ PARQUET = (".parquet", ".pq")
 GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+SWAPPED_END = re.compile("[\u0a00\u0d00]")  # line ends whose bytes are swapped
 
 
 @dataclass
@@ -58,8 +59,8 @@ def decode(data: bytes, name: str) -> tuple[str, str]:
         return _strict(data, order, name)
     try:
         return data.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        pass
+    except UnicodeDecodeError as error:
+        _refuse_damaged_utf8(data, error.start, name)
     # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
     high = len(re.findall(rb"[\x80-\xff]", data))
     single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
@@ -74,12 +75,32 @@ def decode(data: bytes, name: str) -> tuple[str, str]:
     return _strict(data, order, name)
 
 
+def _refuse_damaged_utf8(data: bytes, at: int, name: str) -> None:
+    """Refuses what is UTF-8 but for a few bytes: as anything else every letter would be wrong."""
+    read = data.decode("utf-8", "replace")
+    broken = read.count("\ufffd")
+    if sum(c > "\x7f" for c in read) - broken > broken:
+        row = len(split_lines(data[:at].decode("utf-8")))
+        raise ManifestError(
+            f"{name} row {row}: the byte {data[at]:#04x} is no UTF-8, as the rest of the file is; "
+            "bring the file back from a copy, or save it as UTF-8"
+        )
+
+
 def _strict(data: bytes, encodings: list[str], name: str) -> tuple[str, str]:
     for encoding in encodings:
         try:
-            return data.decode(encoding), encoding
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        swapped = SWAPPED_END.search(text) if encoding.startswith("utf-16") else None
+        if swapped:
+            row = len(split_lines(text[: swapped.start()]))
+            raise ManifestError(
+                f"{name} row {row}: half of a UTF-16 letter is lacking or too much there, so what "
+                "follows cannot be read; bring the file back from a copy, or save it as UTF-8"
+            )
+        return text, encoding
     raise ManifestError(
         f"{name}: the text is neither UTF-8, UTF-16 nor CP949 (tried {', '.join(encodings)}); "
         "save the file as UTF-8"

@@ -183,9 +183,11 @@ def _write(
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
             listing.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(
-            f"The feature store at {shelf.folder} could not be written: {reason}; free some space "
+            f"The feature store at {shelf.folder} could not be written: {error.strerror or error}; "
+            "free some space "
             "or set features.store to another folder, then run `semi extract` again (finished "
             "work is kept)"
         ) from error
