@@ -27,7 +27,7 @@ from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.draws import LabelledRows
 from .data.folds import assign_folds
 from .estimator_columns import ColumnScaling, grouped, plain, validated
-from .estimator_labels import UNLABELED, is_labeled, labeled_rows
+from .estimator_labels import UNLABELED, is_labeled, labeled_rows, without_na
 from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
 from .training.dataset import Dataset
@@ -137,7 +137,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
                 f"SelfTrainingEstimator.fit takes X, y and groups, not {', '.join(others)}; every "
                 "labelled row counts alike. To weigh rows, repeat them, and give copies one group"
             )
-        X, y = validated(self, plain(X), plain(y), reset=True)
+        X, y = validated(self, plain(X), without_na(plain(y)), reset=True)
         labeled = labeled_rows(y)
         check_classification_targets(y[labeled])
         self.classes_, code = np.unique(y[labeled], return_inverse=True)
@@ -186,7 +186,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         -1 is a class that `fit` learned, it is a label here too.
         """
         check_is_fitted(self)
-        predicted, y = self.predict(X), column_or_1d(plain(y))
+        predicted, y = self.predict(X), column_or_1d(without_na(plain(y)))
         check_consistent_length(predicted, y)
         known = is_labeled(y, self.classes_)
         if not known.any():

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import get_scorer
 from sklearn.utils import column_or_1d
 
-from .data.missing import MISSING
+from .data.missing import CERTAIN, MISSING
 from .errors import shown
 
 UNLABELED = -1
@@ -21,7 +21,7 @@ def is_labeled(y: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
     container. Where `classes`, learned before, hold -1, it is a label.
 
     Raises:
-        ValueError: an entry is None, NaN or a text that says so.
+        ValueError: an entry is None, NaN or a text that says so, such as "unlabeled".
     """
     entries = y.tolist()
     for entry in entries:
@@ -29,9 +29,23 @@ def is_labeled(y: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
             raise ValueError(
                 f"y holds '{shown(entry)}', which is no label; write -1 where a row has none"
             )
+    words = {entry for entry in entries if isinstance(entry, str)}
+    for word in sorted(words - {str(UNLABELED)}):
+        if classes is None and word.casefold() in CERTAIN:
+            raise ValueError(
+                f"y holds '{shown(word)}', which reads like 'no label'; write -1 for such rows"
+            )
     if classes is not None and {UNLABELED, str(UNLABELED)} & set(classes.tolist()):
         return np.ones(len(y), dtype=bool)
     return np.array([entry not in (UNLABELED, str(UNLABELED)) for entry in entries], dtype=bool)
+
+
+def without_na(y: Any) -> Any:
+    """Returns y as it is; ValueError where it holds pd.NA, which scikit-learn cannot compare."""
+    entries = y.tolist() if hasattr(y, "tolist") else y
+    if isinstance(entries, (list, tuple)) and any(type(e).__name__ == "NAType" for e in entries):
+        raise ValueError("y holds <NA>, which is no label; write -1 where a row has none")
+    return y
 
 
 def labeled_rows(y: np.ndarray) -> np.ndarray:
@@ -58,7 +72,7 @@ class labeled_scorer:
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Returns the score on the labelled rows; ValueError where there is none."""
-        y = column_or_1d(y)
+        y = column_or_1d(without_na(y))
         known = np.flatnonzero(is_labeled(y, getattr(estimator, "classes_", None)))
         if not len(known):
             raise ValueError("y has no labelled row to score: every entry is -1")

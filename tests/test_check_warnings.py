@@ -9,6 +9,7 @@ import soundfile
 from two_runs import settings, write_manifest
 
 from semi.cli import main
+from semi.errors import EncoderError
 from semi.runs.check import check
 
 
@@ -97,3 +98,41 @@ def test_training_tells_its_warnings_and_so_does_the_report(tmp_path, capsys):
     assert any(note.startswith("warning: the speaker gives the label away") for note in notes)
     report = (tmp_path / "runs" / "told" / "report.html").read_text()
     assert "speaker gives the label away" in report
+
+
+def arrays_check(folder, ids):
+    np.savez(folder / "a.npz", id=np.array(ids), speech=np.ones((len(ids), 4), np.float32))
+    words = ("encoders.speech.model=precomputed", f"encoders.speech.path={folder / 'a.npz'}")
+    return checked(folder, sounds(folder), *words)
+
+
+def test_rows_without_an_array_are_counted_and_a_file_of_other_ids_is_refused(tmp_path):
+    found = arrays_check(tmp_path, [f"u{k}" for k in range(37)])
+    assert "warning: 3 rows of 40 without an array of speech" in found.warnings
+    with pytest.raises(EncoderError, match=r"speech: no id of the table is among those of .*a.npz"):
+        arrays_check(tmp_path, ["x", "y"])
+
+
+def test_a_damaged_file_of_arrays_stops_the_check(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"PK nothing that unpacks")
+    words = ("encoders.speech.model=precomputed", f"encoders.speech.path={tmp_path / 'a.npz'}")
+    with pytest.raises(EncoderError, match=r"a\.npz cannot be read .*write or download it again"):
+        checked(tmp_path, sounds(tmp_path), *words)
+
+
+def test_no_sentence_of_a_check_prints_a_cell_of_hundreds_of_letters(tmp_path, capsys):
+    long = "Z" * 700
+    rows = [(f"u{i}", f"t {i}", "ab"[i % 2] + long, f"{long}{i % 5}") for i in range(40)]
+    table = pd.DataFrame(rows, columns=pd.Index(["id", "text", "label", "speaker"]))
+    for label in (table["label"], ["a" + long] * 40, ["a" + long] * 39 + ["b" + long]):
+        table.assign(label=label).to_csv(tmp_path / "m.csv", index=False)
+        main(["check", f"data.manifest={tmp_path / 'm.csv'}", "encoders.speech.model=none"])
+        out, err = capsys.readouterr()
+        assert "ZZZ" in out + err and "Z" * 200 not in out + err
+
+
+def test_one_labelled_row_without_a_speaker_cannot_be_held_out(tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("id,text,label\na,x,joy\n")
+    assert main(["check", f"data.manifest={tmp_path / 'm.csv'}", "encoders.speech.model=none"]) == 2
+    told = "1 labelled row cannot stand on both sides; label more rows, or set data.test_fraction=0"
+    assert told in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """`semi check` says first what was understood, then what is wrong; all is well only if it is."""
 
+import shlex
+
 import numpy as np
 import pytest
 import soundfile
@@ -54,14 +56,19 @@ def test_a_table_of_valence_alone_points_to_its_task(capsys, tmp_path, word):
     words = (f"data.manifest={path}", "encoders.speech.model=none", f"runs_dir={tmp_path}")
     status, _, err = say(capsys, word, *words)
     assert status == 2 and err.startswith(f"read {path} (comma, utf-8): 40 of 40 rows\n")
-    told = "no row has a label, but 40 have valence or arousal: task.kind=affect learns these"
+    told = "no row has a label, but 40 have valence or arousal: add task.kind=affect "
     assert told in err
     if word == "check":
-        more = (
-            "train.imbalance=none",
-            "train.batch=80",
-            "rounds.metric=ccc",
-            "rounds.max_rounds=0",
-        )
-        status, out, _ = say(capsys, word, *words, "task.kind=affect", *more)
-        assert status == 0 and "task.kind=affect learns" not in out
+        remedy = err.split("valence or arousal: add ")[1].split("\n")[0]
+        status, out, _ = say(capsys, word, *words, *shlex.split(remedy))
+        assert status == 0 and "add task.kind=affect" not in out
+
+
+def test_decimal_labels_are_learned_with_what_the_warning_says(capsys, tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("id,text,label\n" + "".join(f"u{i},t {i},{i / 7:.3f}\n" for i in range(1, 90)))
+    words = (f"data.manifest={path}", "encoders.speech.model=none", f"runs_dir={tmp_path}")
+    _, out, err = say(capsys, "check", *words)
+    remedy = (out + err).split("learn them as valence: add ")[1].split("\n")[0]
+    status, out, _ = say(capsys, "check", *words, *shlex.split(remedy))
+    assert status == 0 and "label -> valence" in out

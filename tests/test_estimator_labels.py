@@ -56,6 +56,23 @@ def test_other_words_for_nothing_are_refused(rows, nothing):
         SelfTrainingEstimator(**QUICK).fit(x, y)
 
 
+@pytest.mark.parametrize("container", [list, lambda y: np.array(y, dtype=object), pd.Series,
+                                       lambda y: pd.Series(y, dtype="string")])  # fmt: skip
+def test_pandas_na_is_refused_in_every_container(rows, container):
+    x, truth, _ = rows
+    y = container([pd.NA, *(str(WORDS[t]) for t in truth[1:])])
+    with pytest.raises(ValueError, match=r"y holds <NA>, which is no label; write -1|NaN"):
+        SelfTrainingEstimator(**QUICK).fit(x, y)
+
+
+@pytest.mark.parametrize("word", ["unlabeled", "Unlabelled", "?", "-"])
+def test_a_word_that_says_no_label_is_refused_as_in_a_table(rows, word):
+    x, truth, _ = rows
+    y = np.array([word, *(str(WORDS[t]) for t in truth[1:])])
+    with pytest.raises(ValueError, match="reads like 'no label'; write -1 for such rows"):
+        SelfTrainingEstimator(**QUICK).fit(x, y)
+
+
 def test_minus_one_and_one_as_texts_are_two_classes(rows):
     x, truth, _ = rows
     model = SelfTrainingEstimator(**QUICK).fit(x, np.where(truth == 0, "-1", "1"))

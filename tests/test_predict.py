@@ -154,7 +154,7 @@ def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
     ("audio", "texts", "words", "sentence"),
     [
         ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
-        (["a", "b"], ["x"], {}, "2 audio files but 1 texts; give one text per file, or none"),
+        (["a", "b"], ["x"], {}, "2 audio files but 1 text; give one text per file, or none"),
         (["no.wav"], [], {}, "no such audio file: no.wav"),
         (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or the "
                              "folder itself with --manifest"),
@@ -180,11 +180,27 @@ def test_labels_and_splits_of_a_manifest_do_not_matter_for_prediction(run, sound
     manifest.write_text("\n".join(["id,audio,text,label,split,valence", *rows]) + "\n")
     told = predict(run, manifest=manifest, output=tmp_path / "out.tsv")
     assert told == (
-        f"{tmp_path}/out.tsv: 3 utterances, 1 of them without a label, 1 of them without an input "
-        "that cannot be used (see the column note)"
+        f"{tmp_path}/out.tsv: 3 utterances, 1 of them without a label, 1 labelled although one of "
+        "their inputs could not be used (see the column note)"
     )
     plain = predict(run, manifest=manifest).splitlines()
     assert [line.split()[0] for line in plain] == ["u0", "u1", "u2"]
+
+
+def test_where_no_row_can_be_labelled_the_command_fails_and_says_why(run, tmp_path, capsys):
+    from semi.cli import main
+
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert main(["predict", str(run), str(tmp_path / "a.wav")]) == 2
+    assert "nothing could be labelled:\n" in (err := capsys.readouterr().err)
+    assert "a Git LFS pointer in place of the sound; run git lfs pull" in err
+    manifest, out = tmp_path / "m.csv", tmp_path / "out.csv"
+    manifest.write_text("id,audio\nu0,a.wav\nu1,b.wav\n")
+    assert main(["predict", str(run), "--manifest", str(manifest), "-o", str(out)]) == 2
+    told = f"{out}: none of 2 utterances could be labelled (unreadable: a Git LFS pointer"
+    assert told in capsys.readouterr().err
+    assert out.read_text().count("\n") == 3
 
 
 def test_a_manifest_to_label_says_what_was_understood_and_loses_no_row(

@@ -129,6 +129,21 @@ def test_a_finished_run_tells_what_to_type_next(run):
     assert f'semi predict {run} some.wav --text "what was said"' in told
 
 
+@pytest.mark.parametrize(
+    ("speech", "text", "extra", "words"),
+    [
+        ("acoustic", "none", "{}", "some.wav"),
+        ("none", "char-ngram", "{}", '--text "what was said"'),
+        ("acoustic", "none", "{pulse: {column: p}}", "--manifest new.csv -o labelled.csv"),
+        ("precomputed", "none", "{}", "--manifest new.csv -o labelled.csv"),
+    ],
+)
+def test_the_example_of_predict_names_only_what_the_model_reads(run, speech, text, extra, words):
+    encoders = f"{{speech: {{model: {speech}}}, text: {{model: {text}}}, extra: {extra}}}"
+    write_text(run / "config.yaml", f"encoders: {encoders}\n")
+    assert run_words(run).endswith(f"\n  semi predict {run} {words}")
+
+
 def test_a_finished_run_tells_what_it_could_not_use(run):
     result = read_json(run / "result.json")
     notes = ["warning: no speaker", "3 of 9 rows lack usable text", "test: by seed 0"]

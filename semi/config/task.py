@@ -126,12 +126,14 @@ def _train_problems(task: TaskConfig, train: TrainConfig) -> Problems:
             f"logits; affect: CCC); leave cross_entropy, got {train.loss}",
         ))  # fmt: skip
     shifts = task.multi and train.imbalance == "logit_adjust"
-    if shifts or (task.kind == "affect" and train.imbalance != "none"):
-        found.append((
-            "train.imbalance",
-            "must be none for affect; logit_adjust shifts a softmax, which multi_label has not; "
-            f"got {train.imbalance} with task.kind {task.kind}",
-        ))  # fmt: skip
+    if task.kind == "affect" and train.imbalance != "none":
+        sentence = f"must be none for affect, which has no classes, got {train.imbalance}"
+        found.append(("train.imbalance", sentence))
+    if shifts:
+        sentence = (
+            "logit_adjust shifts a softmax, which multi_label has not; set oversample or none"
+        )
+        found.append(("train.imbalance", sentence))
     rows = math.ceil(AFFECT_ROWS * train.folds / (train.folds - 1))
     if task.affect and train.batch < rows:
         found.append((

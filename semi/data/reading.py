@@ -9,8 +9,11 @@ from ..errors import setting, shown
 from .headers import LISTED
 from .notes import WARNING, counted
 
-HINT = "task.kind=affect learns these"
+AFFECT = (  # what the task needs beside its kind, as one command takes it
+    "task.kind=affect rounds.metric=ccc select.rule=spread train.imbalance=none train.batch=128"
+)
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
+HINT = f"valence or arousal: add {AFFECT}"
 
 
 @dataclass
@@ -88,13 +91,13 @@ def odd_labels(labels: Counter[str], header: str, measured: int) -> list[str]:
         measured: rows with valence or arousal.
     """
     if not labels and measured:
-        return [f"no row has a label, but {measured} have valence or arousal: {HINT}"]
+        return [f"no row has a label, but {measured} have {HINT}"]
     decimals = [label for label in labels if _is_decimal(label)]
     if len(decimals) >= 5 and 2 * len(decimals) > len(labels):
         numbers = setting("data.columns", {"valence": header, "label": ""})
         return [
             f"{len(decimals)} of {len(labels)} labels are decimal numbers: if they are scores and "
-            f"no classes, task.kind=affect {numbers} learns them as valence"
+            f"no classes, learn them as valence: add {AFFECT} {numbers}"
         ]
     if len(labels) > 20 and 2 * len(labels) > sum(labels.values()):
         return [

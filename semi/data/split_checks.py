@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, setting
+from ..errors import ManifestError, setting, shown
 from .config import DataConfig
 from .leaks import MERE_WARNINGS, content_key, leak_report
 from .notes import WARNING, counted, listed
@@ -44,7 +44,7 @@ def check_classes(
         )
     if len(classes) < 2:
         raise ManifestError(
-            f"{where}: every label is '{classes[0]}'; training needs two classes or more"
+            f"{where}: every label is '{shown(classes[0])}'; training needs two classes or more"
         )
     lacking = {
         name: int(has[:, index].sum())
@@ -56,7 +56,7 @@ def check_classes(
     nowhere = [name for name, held in lacking.items() if not held]
     if nowhere or len(classes) - len(lacking) < 2:
         classes_without = ", ".join(
-            f"'{name}' ({counted(held, 'row') + ' elsewhere' if held else 'no row'})"
+            f"'{shown(name)}' ({counted(held, 'row') + ' elsewhere' if held else 'no row'})"
             for name, held in lacking.items()
         )
         first = next(iter(nowhere or lacking))
@@ -67,7 +67,7 @@ def check_classes(
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
         raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")
-    held = [f"'{name}' ({counted(n, 'row')} elsewhere)" for name, n in lacking.items()]
+    held = [f"'{shown(name)}' ({counted(n, 'row')} elsewhere)" for name, n in lacking.items()]
     it = "it, and its rows count" if len(held) == 1 else "them, and their rows count"
     return [f"{WARNING}no labelled training row of {listed(held)}: no model can name {it} as wrong"]
 
@@ -91,7 +91,7 @@ def thin_sides(role: np.ndarray, has: np.ndarray, classes: list[str]) -> list[st
         if not (role == name).any():
             continue
         few = [
-            f"'{c}' ({n or 'none'} of {all_})"
+            f"'{shown(c, 40)}' ({n or 'none'} of {all_})"
             for c, n, all_ in zip(classes, here.tolist(), total.tolist(), strict=True)
             if n < FEW_HELD
         ]

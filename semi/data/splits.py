@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, setting
+from ..errors import ManifestError, setting, shown
 from .config import GROUP_KINDS, DataConfig
 from .confounding import confounding_notes
 from .draws import LabelledRows
@@ -214,14 +214,19 @@ def _held_share(
 
     gold = rows.at(np.flatnonzero(rows.label >= 0))
     chosen = choose_groups(gold, len(manifest.classes), share, seed)
+    if not chosen and kind == "none":
+        raise ManifestError(
+            f"{manifest.path}: {counted(len(gold), 'labelled row')} cannot stand on both sides; "
+            "label more rows, or set data.test_fraction=0"
+        )
     if not chosen:
         raise ManifestError(
             f"{manifest.path}: the labelled rows belong to one {kind}, which cannot stand on "
             "both sides; set data.group=none, name another kind, or set data.test_fraction=0"
         )
     held = np.isin(rows.group, sorted(chosen))
-    shown = f" ({', '.join(sorted(chosen))})" if kind != "none" and len(chosen) <= 20 else ""
-    what = f"of {counted(len(chosen), kind)} held out whole{shown}"
+    named = f" ({', '.join(shown(c, 40) for c in sorted(chosen))})" if len(chosen) <= 20 else ""
+    what = f"of {counted(len(chosen), kind)} held out whole{named}"
     what = what if kind != "none" else "at random"
     return held, f"test: {held.sum()} of {len(rows)} rows, {what}, by seed {seed}"
 
@@ -254,5 +259,5 @@ def _keep_pool_apart(
 
 def _named(note: str, classes: list[str]) -> str:
     for index, name in enumerate(classes):
-        note = note.replace(f"<{index}>", f"'{name}'")
+        note = note.replace(f"<{index}>", f"'{shown(name)}'")
     return note

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..files import read_json
 from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
@@ -113,9 +115,20 @@ def run_words(run: str | Path) -> str:
         "Next:",
         f"  tensorboard --logdir {shlex.quote(str(run / 'tb'))}",
         f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
-        f'  semi predict {shlex.quote(str(run))} some.wav --text "what was said"',
+        f"  semi predict {shlex.quote(str(run))} {_inputs(run)}",
     ]
     return "\n".join(lines)
+
+
+def _inputs(run: Path) -> str:
+    """Returns an example of what a run's model reads, as `semi predict` takes it."""
+    config = run / "config.yaml"
+    encoders = yaml.safe_load(config.read_text("utf-8")).get("encoders", {})
+    models = {name: encoders.get(name, {}).get("model") for name in ("speech", "text")}
+    words = {"speech": "some.wav", "text": '--text "what was said"'}
+    from_table = encoders.get("extra") or "precomputed" in models.values()
+    used = [words[name] for name, model in models.items() if model != "none"]
+    return "--manifest new.csv -o labelled.csv" if from_table or not used else " ".join(used)
 
 
 def extraction_words(extraction: Any) -> list[str]:

@@ -16,11 +16,13 @@ from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.notes import WARNING, counted, listed, warnings_in
 from ..data.roles import ROLES, Splits
-from ..errors import ConfigError, ManifestError, setting, shown
+from ..errors import ConfigError, EncoderError, ManifestError, setting, shown
 from ..features.extract import encoder_notes, explained, open_encoders
 from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:
+    from models.encoders import Encoder
+
     from ..data.config import DataConfig
 
 MIX = 12  # classes told with their counts
@@ -80,7 +82,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
     except ConfigProblems as problems:
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
-    notes = _open_encoders(config)
+    notes = _open_encoders(config, manifest)
     inputs = inputs_of(config.encoders)
     leaks = leak_report(manifest, splits, content_key, inputs)
     quarantine = check_audio(manifest, config.data) if "audio" in inputs else []
@@ -139,7 +141,7 @@ def _in_milliseconds(manifest: Manifest, quarantine: list[Quarantined]) -> str:
     return f"; if start and end are milliseconds, set {setting('data.columns', times)}"
 
 
-def _open_encoders(config: Config) -> list[str]:
+def _open_encoders(config: Config, manifest: Manifest) -> list[str]:
     """Opens the encoders that need no network, so that wrong ones are told; names the others."""
     from models.encoders.hub import is_hub_name
     from models.encoders.names import refuse_near_miss
@@ -159,7 +161,30 @@ def _open_encoders(config: Config) -> list[str]:
             section.model = "none"
     kept = [s for s in sections.values() if s.model != "none"]
     if kept or config.encoders.extra or not notes:
-        notes += encoder_notes(open_encoders(config))
+        encoders = open_encoders(config)
+        notes += encoder_notes(encoders) + _without_array(encoders, manifest)
+    return notes
+
+
+def _without_array(encoders: dict[str, Encoder], manifest: Manifest) -> list[str]:
+    """Returns warnings of rows without an array; EncoderError where no row has one."""
+    from models.encoders.precomputed import PrecomputedEncoder
+
+    notes = []
+    for name, encoder in encoders.items():
+        if not isinstance(encoder, PrecomputedEncoder):
+            continue
+        items = manifest.table[encoder.column or "id"]
+        wanted = items[items.notna()].tolist()
+        with explained(name):
+            found = sum(encoder.path_of(str(item)) is not None for item in wanted)
+            if not found:
+                sentence = f"encoders.{name}: {encoder.nothing_found()}"
+                raise EncoderError(f"{sentence} (table: {manifest.path})")
+            encoder.settle([str(item) for item in wanted])
+        if found < len(items):
+            rows = counted(len(items) - found, "row")
+            notes.append(f"{WARNING}{rows} of {len(items):,} without an array of {name}")
     return notes
 
 

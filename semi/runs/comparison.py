@@ -44,7 +44,7 @@ class Comparison:
             few = sorted(u for u in units if int(u.split()[0]) < FEW_GROUPS)
             if few:
                 cautions.append(
-                    f"Caution: {split} has only {' / '.join(few)}; so few show large differences "
+                    f"Caution: {split} has only {' or '.join(few)}; so few show large differences "
                     "only, and an interval that holds 0 says little."
                 )
         for name in ("manifest", "classes", "task"):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ManifestError, SemiError
+from ..errors import ManifestError, SemiError, shown
 from ..files import check_table, write_table
 from .new_arrays import parse_arrays, read_from
 from .utterances import utterances, with_sounds
@@ -253,17 +253,30 @@ def _check_files(audio: Sequence[str]) -> None:
 
 
 def _delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
-    """Returns the answers as lines, or writes them and returns where they went."""
+    """Returns the answers as lines, or writes them and returns where they went.
+
+    Raises ManifestError, after that, where no row at all could be labelled.
+    """
     from .prediction_table import lines
 
-    if output is None:
-        return "\n".join(lines(answers))
-    write_table(output, answers)
     column = "label" if "label" in answers else "valence"
     lost = int(answers[column].isna().to_numpy().sum())
-    partly = sum(note != "" for note in answers["note"].tolist()) - lost
+    none = lost == len(answers) > 0
+    if output is None:
+        told = lines(answers)
+        if none:
+            raise ManifestError("\n".join(["nothing could be labelled:", *told[:20]]))
+        return "\n".join(told)
+    write_table(output, answers)
+    notes = [note for note in answers["note"].tolist() if note]
+    if none:
+        raise ManifestError(
+            f"{output}: none of {len(answers)} {what} could be labelled ({shown(notes[0], 160)}); "
+            "its column note says why of each"
+        )
+    partly = len(notes) - lost
     more = f", {lost} of them without a label" if lost else ""
-    more += f", {partly} of them without an input that cannot be used" if partly else ""
+    more += f", {partly} labelled although one of their inputs could not be used" if partly else ""
     more += " (see the column note)" if more else ""
     return f"{output}: {len(answers)} {what}{more}"
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..data.notes import counted
 from ..data.waveforms import Waveform, as_sounds, is_one_sound
 from ..errors import AudioError, ManifestError
 
@@ -25,7 +26,8 @@ def utterances(audio: Sequence[Any] | None, texts: Sequence[str | None] | None) 
         raise ManifestError("nothing to label: give audio files, --text, or --manifest table.csv")
     if sounds and texts and len(sounds) != len(texts):
         raise ManifestError(
-            f"{len(sounds)} audio files but {len(texts)} texts; give one text per file, or none"
+            f"{counted(len(sounds), 'audio file')} but {counted(len(texts), 'text')}; "
+            "give one text per file, or none"
         )
     n = max(len(sounds), len(texts))
     sounds, texts = sounds or [None] * n, texts or [None] * n
