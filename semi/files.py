@@ -159,7 +159,10 @@ def write_tensors(
     # save_file refuses tensors that share memory or are strided; a copy is neither
     copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as temporary:
+        temporary.touch()
+        usual = temporary.stat().st_mode  # of a new file here; save_file gives it to its owner alone
         save_file(copies, temporary, metadata)
+        temporary.chmod(usual)
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:

@@ -258,3 +258,10 @@ def test_a_run_that_failed_before_training_frees_its_name(tmp_path):
     with Run.create(config(tmp_path, "name=a", "seed=1"), resume=True) as run:
         run.take_back()
     assert (run.path / "config.yaml").is_file()
+
+
+def test_tensors_may_be_read_by_whom_other_files_may(tmp_path):
+    write_text(tmp_path / "a.txt", "a")
+    write_tensors(tmp_path / "a.safetensors", {"a": torch.ones(2)})
+    modes = [(tmp_path / name).stat().st_mode for name in ("a.txt", "a.safetensors")]
+    assert modes[0] == modes[1]
