@@ -160,7 +160,7 @@ def write_tensors(
     copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as temporary:
         temporary.touch()
-        usual = temporary.stat().st_mode  # of a new file here; save_file gives it to its owner alone
+        usual = temporary.stat().st_mode  # save_file gives the file to its owner alone
         save_file(copies, temporary, metadata)
         temporary.chmod(usual)
 

@@ -26,6 +26,7 @@ from semi.files import (
     write_json,
     write_table,
     write_tensors,
+    write_text,
 )
 from semi.self_training.run_dir import Run
 
