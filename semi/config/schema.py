@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from models.encoders.config import PRECISIONS
 from models.fusion.config import CLOSED_FORM
@@ -113,7 +112,7 @@ def load_config(
     return resolved.value
 
 
-def recipe_problems(resolved: Any) -> list[str]:
+def recipe_problems(resolved: settings.Resolved) -> list[str]:
     """Returns a sentence where words that a user gave would be replaced by a recipe."""
     words = overruled(resolved.value, resolved.sources)
     if not words:

@@ -6,6 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.fusion import ContrastConfig, FusionConfig
+from pseudo_label import SelectionConfig
+
+from ..data.config import DataConfig
 from .training import RoundsConfig, TrainConfig
 
 TASK_KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
@@ -93,7 +97,7 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> Problems:
     return found
 
 
-def _data_problems(task: TaskConfig, data: Any) -> Problems:
+def _data_problems(task: TaskConfig, data: DataConfig) -> Problems:
     if not task.multi or data.ties == "votes":
         return []
     return [(
@@ -103,14 +107,14 @@ def _data_problems(task: TaskConfig, data: Any) -> Problems:
     )]  # fmt: skip
 
 
-def _contrast_problems(task: TaskConfig, contrast: Any) -> Problems:
+def _contrast_problems(task: TaskConfig, contrast: ContrastConfig) -> Problems:
     if task.kind != "affect" or contrast.intra + contrast.inter == 0:
         return []
     sentence = "contrast by class (intra, inter) needs classes, which task.kind affect has not"
     return [("contrast.intra", sentence)]
 
 
-def _model_problems(task: TaskConfig, model: Any) -> Problems:
+def _model_problems(task: TaskConfig, model: FusionConfig) -> Problems:
     if task.affect or not model.affect:
         return []
     sentence = f"valence and arousal are learned by task.kind affect or joint, not by {task.kind}"
@@ -157,7 +161,7 @@ def _metric_problems(task: TaskConfig, rounds: RoundsConfig) -> Problems:
 
 
 def _round_problems(
-    task: TaskConfig, rounds: RoundsConfig, select: Any, train: TrainConfig
+    task: TaskConfig, rounds: RoundsConfig, select: SelectionConfig, train: TrainConfig
 ) -> Problems:
     if not rounds.max_rounds:
         return []

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .quarantine import Failure, read_quarantine
 from .shards import Pending, PlanGone, Worker, begin, cut
 from .sources import RowSource
 from .store import Shelf, Snapshot
+
+if TYPE_CHECKING:
+    from models.encoders import Encoder
 
 ITEM_ERRORS = (ValueError, ArithmeticError, IndexError, RuntimeError)  # may be one item's fault
 AHEAD = 1  # shards decoded while another is encoded
@@ -42,14 +45,20 @@ INPUT_KINDS = {
 }
 
 
-def wants_frames(encoder: Any) -> bool:
+def wants_frames(encoder: Encoder) -> bool:
     """Returns whether an encoder is set to keep every frame instead of one vector."""
     config = getattr(encoder, "config", None)
     return bool(getattr(encoder, "frames", getattr(config, "pooling", "") == "frames"))
 
 
 def fill(
-    shelf: Shelf, source: RowSource, encoder: Any, worker: Worker, *, workers: int, progress: bool
+    shelf: Shelf,
+    source: RowSource,
+    encoder: Encoder,
+    worker: Worker,
+    *,
+    workers: int,
+    progress: bool,
 ) -> Snapshot:
     """Encodes what the shelf lacks of `source`, together with any other workers; returns it full.
 
@@ -88,7 +97,7 @@ def fill(
 def _work(
     pending: Pending,
     source: RowSource,
-    encoder: Any,
+    encoder: Encoder,
     worker: Worker,
     workers: int,
     bar: Progress,
@@ -119,7 +128,7 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _loader(source: RowSource, encoder: Any) -> Callable[[int], Any]:
+def _loader(source: RowSource, encoder: Encoder) -> Callable[[int], Any]:
     """Returns what a decoding thread does for a row; sounds in 16 bits where the encoder likes it.
 
     They are that only where nothing is lost, so what is stored is the same.
@@ -140,7 +149,7 @@ def _shard(
     shard: int,
     futures: list[Future],
     source: RowSource,
-    encoder: Any,
+    encoder: Encoder,
     bar: Progress,
     finished: float,
 ) -> Shard:
@@ -194,7 +203,7 @@ def _loaded(futures: list[Future], first: int, last: int) -> tuple[dict[int, Any
     return batch, reasons
 
 
-def encode(encoder: Any, batch: list[Any]) -> list[np.ndarray | str]:
+def encode(encoder: Encoder, batch: list[Any]) -> list[np.ndarray | str]:
     """Returns for each item its array, or the reason why it has none.
 
     When a batch fails its items are tried one by one, so that one bad item costs only itself.
@@ -230,12 +239,12 @@ def _reason(error: Exception) -> str:
     return f"the encoder refused it: {error}"
 
 
-def _raise_if_device(encoder: Any, error: Exception) -> None:
+def _raise_if_device(encoder: Encoder, error: Exception) -> None:
     if type(error).__name__ == "EncoderUnavailable" or "CUDA error" in str(error):
         raise _fault(encoder, error) from error
 
 
-def _fault(encoder: Any, error: Exception) -> Exception:
+def _fault(encoder: Encoder, error: Exception) -> Exception:
     if isinstance(error, SemiError):
         return error
     if type(error).__name__ == "EncoderUnavailable":

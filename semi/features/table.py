@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def _find(name: str, source: RowSource, shelf: Shelf, limits: Limits | None) -> 
     return _Found(snapshot, at)
 
 
-def _views(name: str, encoder: Any, values: Tensor) -> dict[str, Tensor]:
+def _views(name: str, encoder: Encoder, values: Tensor) -> dict[str, Tensor]:
     """Returns (n, D) for each modality that an encoder's result (n, D) or (n, L, D) stands for."""
     if values.ndim == 2:
         return {name: values}

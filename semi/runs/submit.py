@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
 from .reopen import result_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TESTS = r"test\d*_corpus|candidates"  # in the column corpus of a challenge's manifest
 GUESSES_SHOWN = 20  # rows without an answer that are printed
@@ -160,7 +163,7 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     ]
 
 
-def _is_test(table: Any) -> np.ndarray:
+def _is_test(table: pd.DataFrame) -> np.ndarray:
     """Returns which rows (N,) are to be answered: a challenge's tests also when in its pool."""
     rows = (table["split"] == "test").to_numpy()
     if "corpus" in table:
@@ -168,14 +171,14 @@ def _is_test(table: Any) -> np.ndarray:
     return rows
 
 
-def _declared(path: str, table: Any, rows: np.ndarray) -> str:
+def _declared(path: str, table: pd.DataFrame, rows: np.ndarray) -> str:
     """Returns the sentence on the declared test rows of a table."""
-    roles = _roles(table[rows])
+    roles = _roles(table.loc[rows])
     rest = f"; its other {(~rows).sum()} rows are no tests and are left out" * (not rows.all())
     return f"the rows that {path} declares as test" + f" ({tally(roles)})" * bool(roles) + rest
 
 
-def _roles(table: Any) -> Counter[str]:
+def _roles(table: pd.DataFrame) -> Counter[str]:
     """Returns how many rows each role of a challenge has; none in other tables."""
     return Counter(table["corpus"].dropna().astype(str)) if "corpus" in table else Counter()
 

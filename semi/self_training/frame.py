@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config.schema import Config, signature
 from ..config.training import GATE_METRICS, TASK_METRICS
@@ -32,6 +32,9 @@ from .resumed import refuse_other_sides
 from .run_dir import SCALING, Run
 from .state import RoundState, shipped
 from .tensorboard_round import show_round
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRIC_PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
 
@@ -102,7 +105,7 @@ class RunFrame:
             return
         write_table(path, table)
 
-    def _show(self, state: RoundState, record: dict, table: Any) -> None:
+    def _show(self, state: RoundState, record: dict, table: pd.DataFrame) -> None:
         with writing(self.shown):
             show_round(self.tracker, self.ready.dataset, state, record, table)
 

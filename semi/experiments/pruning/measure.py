@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ...data.audio import load_audio
 from ...errors import AudioError, EncoderError
 from ...features.progress import Progress
 from .settings import Setting
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH_SECONDS = 120.0  # of a batch on a GPU; on a CPU rows run one by one anyway
 
@@ -59,7 +62,7 @@ def sample(seconds: np.ndarray, first: np.ndarray, count: int, seed: int) -> np.
     return np.array(chosen, np.int64)
 
 
-def header_seconds(table: Any, wanted: np.ndarray, workers: int) -> np.ndarray:
+def header_seconds(table: pd.DataFrame, wanted: np.ndarray, workers: int) -> np.ndarray:
     """Returns (N,) seconds of the wanted (N,) rows as their headers say, NaN for the others."""
     from ...data.audio import header_seconds as seconds_of
 
@@ -78,7 +81,7 @@ def header_seconds(table: Any, wanted: np.ndarray, workers: int) -> np.ndarray:
 def measure(
     encoder: SpeechEncoder,
     settings: list[Setting],
-    table: Any,
+    table: pd.DataFrame,
     rows: np.ndarray,
     seconds: np.ndarray,
     *,
@@ -181,7 +184,7 @@ def _operations(encoder: SpeechEncoder, setting: Setting, wave: np.ndarray) -> f
 
 
 def _read(
-    table: Any, batches: list[np.ndarray], workers: int, limits: dict[str, float]
+    table: pd.DataFrame, batches: list[np.ndarray], workers: int, limits: dict[str, float]
 ) -> Iterator[list[tuple[int, np.ndarray | str]]]:
     """Yields batches of rows with their sounds, or why they have none, read ahead by threads."""
 

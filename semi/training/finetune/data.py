@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ...data.audio_decoders import SAMPLE_RATE
 from ...errors import AudioError, ManifestError
 from ..rows import read_rows
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Stands for what is missing, so that every process runs every encoder; its loss weighs 0.
 NOTHING = {"speech": np.zeros(SAMPLE_RATE // 2, np.float32), "text": ""}
 
@@ -23,7 +26,7 @@ NOTHING = {"speech": np.zeros(SAMPLE_RATE // 2, np.float32), "text": ""}
 class GoldRows:
     """The rows that may be learned from, and those that only tell how it goes."""
 
-    table: Any  # the manifest's
+    table: pd.DataFrame  # the manifest's
     sha256: str  # of the manifest
     classes: list[str]
     target: np.ndarray  # (N, C) float32
