@@ -86,7 +86,7 @@ def test_a_text_is_labelled_from_the_command_line(home, capsys):
 def test_a_finished_run_is_neither_repeated_nor_spoilt(home, capsys):
     ledger = (home / "runs/x/ledger.csv").read_bytes()
     assert main(["train", str(home / "x.yaml")]) == 2
-    assert "already holds a finished run" in capsys.readouterr().err
+    assert "already holds a finished run; choose another name" in capsys.readouterr().err
     assert main(["train", str(home / "x.yaml"), "--resume"]) == 0
     assert (home / "runs/x/ledger.csv").read_bytes() == ledger
     out = capsys.readouterr().out

@@ -204,7 +204,8 @@ def test_problems_of_all_sections_with_their_sources(tmp_path):
     assert lines[6] == "seed: takes a whole number, got 'x' of type text (command line)"
     assert lines[7].startswith("select.rule must be one of") and "threshold" in lines[7]
     assert lines[7].endswith("(bad.yaml, line 5)")
-    assert lines[8] == "data.manifest: required, but not set"
+    asked = "required, but not set; name your table, as in data.manifest=mine.csv"
+    assert lines[8] == f"data.manifest: {asked}"
     assert lines[9].startswith("device: 'cuda:99' is not available")
     assert lines[9].endswith("(command line)")
 

@@ -29,6 +29,18 @@ def test_votes_stand_in_the_order_of_the_manifest_and_its_classes(tmp_path):
     assert outside_votes([], IDS, ["joy", "sad"]) is None
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_ids_and_classes_of_a_voter_are_composed_as_those_of_a_table(tmp_path, suffix):
+    ids, classes = ["\u1100\u1161", "b"], ["e\u0301mu", "joy"]  # letters in parts
+    probs, path = np.array([[0.9, 0.1], [0.2, 0.8]]), tmp_path / f"v{suffix}"
+    if suffix == ".npz":
+        np.savez(path, ids=np.array(ids), classes=np.array(classes), probs=probs)
+    else:
+        table(path, id=ids, **{f"p_{c}": probs[:, k] for k, c in enumerate(classes)})
+    votes = outside_votes([str(path)], np.array(["\uac00", "b"]), ["\u00e9mu", "joy"])
+    assert torch.allclose(votes[0], torch.from_numpy(probs).to(votes.dtype))
+
+
 @pytest.mark.parametrize(
     ("columns", "told"),
     [

@@ -203,6 +203,15 @@ def test_where_no_row_can_be_labelled_the_command_fails_and_says_why(run, tmp_pa
     assert out.read_text().count("\n") == 3
 
 
+def test_predict_names_no_setting_that_it_does_not_take(run, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 130_000), 1000)
+    with pytest.raises(ManifestError, match=r"up to 120 s; label it piece by piece with --windows"):
+        predict(run, [str(tmp_path / "long.wav")])
+    (tmp_path / "m.csv").write_text("foo,bar\nx.wav,y\n")
+    with pytest.raises(ManifestError, match=r"\(predict takes no settings: change the table"):
+        predict(run, manifest=tmp_path / "m.csv")
+
+
 def test_a_manifest_to_label_says_what_was_understood_and_loses_no_row(
     run, sounds, tmp_path, capsys
 ):

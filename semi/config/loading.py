@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import nearest
+from ..errors import nearest, setting
 from . import yaml_format as yt
 from .removed import REMOVED, REMOVED_VALUES
 
@@ -71,6 +71,10 @@ class _Reader:
         self.problems.append(f"{yt.shown(key)}: {sentence} ({source})")
 
     def read_file(self, schema: type, path: Path) -> None:
+        if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl", ".xlsx"):
+            word = setting("data.manifest", path)
+            self.problems.append(f"{path}: is a table, not a YAML file of settings; write {word}")
+            return
         try:
             node = yt.compose(path.read_bytes().decode("utf-8-sig"))
         except OSError as error:

@@ -171,7 +171,8 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
     top, data = sections.get(""), sections.get("data")
     encoders = sections.get("encoders")
     if data is not None and not data.manifest:
-        found.append(("data.manifest", "required, but not set"))
+        sentence = "required, but not set; name your table, as in data.manifest=mine.csv"
+        found.append(("data.manifest", sentence))
     if top is not None and top.device != "cpu" and not elsewhere:
         found += [("device", s) for s in _device_problems(top.device)]
     if encoders is not None and not encoders.extra:

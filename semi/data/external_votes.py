@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import RunError, reading
 from ..formulas import unguarded
+from .missing import composed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +133,8 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
                 f"got {probs.shape}"
             )
         known = ~np.isnan(probs).any(1)
-        return [str(i) for i in ids[known]], [str(c) for c in classes], probs[known]
+        names = [composed(str(i)) for i in ids[known]]
+        return names, [composed(str(c)) for c in classes], probs[known]
     if path.suffix not in (".csv", ".parquet"):
         raise RunError(f"{where}: probabilities are read from .npz, .csv and .parquet only")
     with reading(path, "a file of probabilities", LACKS):
@@ -141,6 +143,6 @@ def _read(path: Path, where: str) -> tuple[list[str], list[str], np.ndarray]:
     if "id" not in table or not columns:
         raise RunError(f"{where} lacks {'id' if 'id' not in table else 'p_<class>'}; {LACKS}")
     table = table.dropna(subset=columns)
-    ids = [unguarded(name) for name in table["id"].astype(str).tolist()]
+    ids = [composed(unguarded(name)) for name in table["id"].astype(str).tolist()]
     with reading(path, "a file of probabilities", "p_<class> columns hold numbers"):
-        return ids, [c[2:] for c in columns], table[columns].to_numpy(dtype=np.float64)
+        return ids, [composed(c[2:]) for c in columns], table[columns].to_numpy(dtype=np.float64)

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ManifestError, SemiError, shown
-from ..files import check_table, write_table
+from ..errors import ManifestError, SemiError
+from ..files import check_table
 from .new_arrays import parse_arrays, read_from
 from .utterances import utterances, with_sounds
 
@@ -138,7 +138,11 @@ class Predictor:
         speakers = table["speaker"].tolist() if "speaker" in table else None
         notes: dict[str, str] = {}
         for lost in raw.extraction.quarantine:
-            notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), lost.reason]))
+            reason = lost.reason
+            if "data.max_seconds" in reason:  # a setting of training, and none of predict
+                most = f"this model takes sounds of up to {data.max_seconds:g} s"
+                reason = f"too long: {most}; label it piece by piece with --windows"
+            notes[lost.id] = "; ".join(filter(None, [notes.get(lost.id), reason]))
         if raw.frames:
             frames = model.standardizer.apply_frames(raw.frames, speakers)
             features = sequences(frames, model.config.features.max_frames)
@@ -214,6 +218,8 @@ def predict(
 
     With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
     """
+    from .prediction_table import delivered
+
     if output is not None:
         check_table(output)
     predictor = load(run)
@@ -223,7 +229,7 @@ def predict(
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         _check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return _delivered(answers, output, "windows")
+        return delivered(answers, output, "windows")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     if manifest is None:
@@ -236,7 +242,7 @@ def predict(
     answers = predictor.predict(
         table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
     )
-    return _delivered(answers, output, "utterances")
+    return delivered(answers, output, "utterances")
 
 
 def _check_files(audio: Sequence[str]) -> None:
@@ -252,35 +258,6 @@ def _check_files(audio: Sequence[str]) -> None:
         raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
 
 
-def _delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
-    """Returns the answers as lines, or writes them and returns where they went.
-
-    Raises ManifestError, after that, where no row at all could be labelled.
-    """
-    from .prediction_table import lines
-
-    column = "label" if "label" in answers else "valence"
-    lost = int(answers[column].isna().to_numpy().sum())
-    none = lost == len(answers) > 0
-    if output is None:
-        told = lines(answers)
-        if none:
-            raise ManifestError("\n".join(["nothing could be labelled:", *told[:20]]))
-        return "\n".join(told)
-    write_table(output, answers)
-    notes = [note for note in answers["note"].tolist() if note]
-    if none:
-        raise ManifestError(
-            f"{output}: none of {len(answers)} {what} could be labelled ({shown(notes[0], 160)}); "
-            "its column note says why of each"
-        )
-    partly = len(notes) - lost
-    more = f", {lost} of them without a label" if lost else ""
-    more += f", {partly} labelled although one of their inputs could not be used" if partly else ""
-    more += " (see the column note)" if more else ""
-    return f"{output}: {len(answers)} {what}{more}"
-
-
 def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:
     """Returns a manifest's table, and the run's feature store if it is here."""
     from ..data.config import DataConfig
@@ -290,7 +267,12 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
     data = DataConfig(
         manifest=str(path), columns=dict(config.data.columns), workers=config.data.workers
     )
-    manifest = load_manifest(path, data, gold=False)
+    try:
+        manifest = load_manifest(path, data, gold=False)
+    except ManifestError as error:
+        if "data." in str(error):
+            error.args = (f"{error}\n(predict takes no settings: change the table itself)",)
+        raise
     print(manifest.reading, file=sys.stderr, flush=True)
     table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""

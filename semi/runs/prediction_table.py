@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import ManifestError, shown
 from ..evaluation.multitask import AFFECT
+from ..files import write_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from ..features.tensors import Features
@@ -89,3 +93,30 @@ def lines(answers: pd.DataFrame) -> list[str]:
         details = f"  ({', '.join(votes)})" if votes else ""
         shown.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{details}")
     return shown
+
+
+def delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
+    """Returns the answers as lines, or writes them and returns where they went.
+
+    Raises ManifestError, after that, where no row at all could be labelled.
+    """
+    column = "label" if "label" in answers else "valence"
+    lost = int(answers[column].isna().to_numpy().sum())
+    none = lost == len(answers) > 0
+    if output is None:
+        told = lines(answers)
+        if none:
+            raise ManifestError("\n".join(["nothing could be labelled:", *told[:20]]))
+        return "\n".join(told)
+    write_table(output, answers)
+    notes = [note for note in answers["note"].tolist() if note]
+    if none:
+        raise ManifestError(
+            f"{output}: none of {len(answers)} {what} could be labelled ({shown(notes[0], 160)}); "
+            "its column note says why of each"
+        )
+    partly = len(notes) - lost
+    more = f", {lost} of them without a label" if lost else ""
+    more += f", {partly} labelled although one of their inputs could not be used" if partly else ""
+    more += " (see the column note)" if more else ""
+    return f"{output}: {len(answers)} {what}{more}"

@@ -77,10 +77,11 @@ class Run:
         try:
             begun = (path / "config.yaml").is_file()  # by now the other process may have written it
             if begun and not resume:
-                done = "a finished run" if (path / "result.json").is_file() else "an unfinished run"
+                done = "a finished run; "
+                if not (path / "result.json").is_file():
+                    done = "an unfinished run; continue it with --resume, "
                 raise RunError(
-                    f"{path} already holds {done}; continue it with --resume, choose another "
-                    "name=..., or delete the folder"
+                    f"{path} already holds {done}choose another name=..., or delete the folder"
                 )
             if begun:
                 check_run(path)
