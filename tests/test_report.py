@@ -1,6 +1,7 @@
 """The report is one self-contained page, made from a run's files, true to them, never fragile."""
 
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -143,3 +144,11 @@ def test_the_page_says_what_every_interval_is_over(run):
     page = render(run)
     assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
     assert page.count("in %, 95 % intervals over 4 groups") >= 1
+
+
+def test_a_report_of_a_run_whose_settings_are_no_text_is_a_sentence(runs, tmp_path):
+    shutil.copytree(runs[0], tmp_path / "run")
+    with (tmp_path / "run" / "config.yaml").open("ab") as file:
+        file.write(b"\xf3\n")
+    with pytest.raises(RunError, match=r"config\.yaml.*bring it back from a copy of the run"):
+        write_report(tmp_path / "run")
