@@ -223,7 +223,7 @@ def _tiny_model() -> dict[str, bytes]:
     from tiny_speech import tiny
 
     home = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
-    tiny("hubert-base").save_pretrained(home)
+    tiny("hubert-base").save_pretrained(home)  # pyright: ignore[reportCallIssue]
     held = {p.name: p.read_bytes() for p in home.iterdir()}
     shutil.rmtree(home)
     return held

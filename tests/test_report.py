@@ -146,9 +146,10 @@ def test_the_page_says_what_every_interval_is_over(run):
     assert page.count("in %, 95 % intervals over 4 groups") >= 1
 
 
-def test_a_report_of_a_run_whose_settings_are_no_text_is_a_sentence(runs, tmp_path):
+@pytest.mark.parametrize("name", ["config.yaml", "splits.csv", "quarantine.csv"])
+def test_a_report_of_a_run_with_a_file_that_is_no_text_is_a_sentence(runs, tmp_path, name):
     shutil.copytree(runs[0], tmp_path / "run")
-    with (tmp_path / "run" / "config.yaml").open("ab") as file:
+    with (tmp_path / "run" / name).open("ab") as file:
         file.write(b"\xf3\n")
-    with pytest.raises(RunError, match=r"config\.yaml.*bring it back from a copy of the run"):
+    with pytest.raises(RunError, match=rf"{name}.*bring it back from a copy of the run"):
         write_report(tmp_path / "run")

@@ -245,7 +245,8 @@ def _sure(confidence: dict | None) -> str:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8", newline="") as source:
+    damaged = reading(path, "a CSV text in UTF-8", "bring it back from a copy of the run")
+    with damaged, open(path, encoding="utf-8", newline="") as source:
         rows = csv.DictReader(source)
         return [{name: unguarded(cell) for name, cell in row.items()} for row in rows]
 
