@@ -1,6 +1,7 @@
 """The report is one self-contained page, made from a run's files, true to them, never fragile."""
 
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -158,3 +159,12 @@ def test_the_page_says_what_every_interval_is_over(run):
     page = render(run)
     assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
     assert page.count("in %, 95 % intervals over 4 groups") >= 1
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "splits.csv", "quarantine.csv"])
+def test_a_report_of_a_run_with_a_file_that_is_no_text_is_a_sentence(runs, tmp_path, name):
+    shutil.copytree(runs[0], tmp_path / "run")
+    with (tmp_path / "run" / name).open("ab") as file:
+        file.write(b"\xf3\n")
+    with pytest.raises(RunError, match=rf"{name}.*bring it back from a copy of the run"):
+        write_report(tmp_path / "run")

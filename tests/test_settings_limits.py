@@ -69,3 +69,9 @@ def test_a_word_of_the_command_line_is_held_to_the_same(word):
     with pytest.raises(ConfigError, match="command line") as error:
         load_config(None, ["data.manifest=m.csv", word])
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("value", ["1000000000000000000000000000000", "2026-13-45", "[2026-99-99]"])
+def test_a_section_that_is_given_a_value_out_of_range_is_named(value):
+    with pytest.raises(ConfigError, match="is a section; set data"):
+        load_config(None, [f"data={value}"])

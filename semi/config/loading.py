@@ -134,7 +134,7 @@ class _Reader:
     def removed(self, key: str, node: yaml.Node, where: str) -> bool:
         """Says whether a key is a setting of an earlier version, and deals with it."""
         if key in REMOVED:
-            value = yt.plain(node, Any)
+            value = yt.value_or_text(node)
             if value != REMOVED[key].value:
                 self.refuse_or_note(key, REMOVED[key].sentence(value), where)
             return True
@@ -166,7 +166,7 @@ class _Reader:
             if not isinstance(node, yaml.MappingNode):
                 known = ", ".join(yt.hints_of(kind))
                 sentence = f"is a section; set {key}.<key>=... with a key of {known}"
-                self.problem(key, f"{sentence}; got '{yt.shown(yt.plain(node, Any))}'", where)
+                self.problem(key, f"{sentence}; got '{yt.shown(yt.value_or_text(node))}'", where)
                 return
             if target._get_node(name) is None:  # a new entry of a dict of sections
                 target[name] = OmegaConf.structured(kind)

@@ -94,6 +94,14 @@ def plain(node: yaml.Node, hint: Any) -> Any:
     return float(value) if kind is float and whole else value
 
 
+def value_or_text(node: yaml.Node) -> Any:
+    """Returns a node for a message: its value, or what is no value as it is written."""
+    try:
+        return plain(node, Any)
+    except ValueError:
+        return node.value if isinstance(node, yaml.ScalarNode) else yaml.serialize(node).strip()
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Says whether a value is of a type, with no silent loss (3.7 is no int, true is no number)."""
     if typing.get_origin(kind) is list:

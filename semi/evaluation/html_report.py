@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checksums import derived
-from ..errors import RunError
+from ..errors import RunError, reading
 from ..files import read_json, write_text
 from ..formulas import unguarded
 from . import figures
@@ -44,6 +44,12 @@ def render(run: str | Path) -> str:
     return environment.get_template(TEMPLATE).render(**facts(run))
 
 
+def _settings(path: Path) -> str:
+    """Returns the settings as they are written."""
+    with reading(path, "a YAML text in UTF-8", "bring it back from a copy of the run"):
+        return path.read_text(encoding="utf-8")
+
+
 def facts(run: str | Path) -> dict[str, Any]:
     """Returns everything the page shows, as plain values and SVG texts."""
     run = Path(run)
@@ -74,7 +80,7 @@ def facts(run: str | Path) -> dict[str, Any]:
         "notes": _sentences(result.get("notes")),
         "leaks": _sentences(result["leaks"]) if "leaks" in result else None,
         "read": (run / "quarantine.csv").is_file() or "quarantined" in result,
-        "config": (run / "config.yaml").read_text(encoding="utf-8"),
+        "config": _settings(run / "config.yaml"),
     }
 
 
@@ -239,7 +245,8 @@ def _sure(confidence: dict | None) -> str:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8", newline="") as source:
+    damaged = reading(path, "a CSV text in UTF-8", "bring it back from a copy of the run")
+    with damaged, open(path, encoding="utf-8", newline="") as source:
         rows = csv.DictReader(source)
         return [{name: unguarded(cell) for name, cell in row.items()} for row in rows]
 
