@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .errors import REMEDIES, SemiError
+from .errors import REMEDIES, SemiError, is_full_disk, os_sentence
 
 Parser = argparse.ArgumentParser
 Arguments = argparse.Namespace
@@ -78,7 +78,7 @@ def is_user_error(error: Exception) -> bool:
     if isinstance(error, SemiError):
         return True
     ours = ("semi", "models", "noise", "pseudo_label")
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and (error.filename is not None or is_full_disk(error)):
         return True  # a file that cannot be read or written
     if type(error) is not ValueError:
         return type(error).__module__.partition(".")[0] in ours
@@ -92,6 +92,8 @@ def is_user_error(error: Exception) -> bool:
 def sentence_of(error: Exception, ours: bool) -> str:
     """Returns what the command line says of an error."""
     if ours and isinstance(error, OSError):
+        if error.filename is None:  # a library's own file, such as torch makes at its import
+            return os_sentence(error, "a temporary file", "written")
         remedy = REMEDIES.get(error.errno or 0, "")
         return f"{error.filename}: {error.strerror}" + (f"; {remedy}" if remedy else "")
     if ours:

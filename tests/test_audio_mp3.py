@@ -1,10 +1,12 @@
 """MP3: every frame that is there is used, whatever a header says; a file cut short is refused."""
 
+import inspect
 import io
 import struct
 
 import numpy as np
 import pytest
+import soundfile
 from speech_files import half, likeness, reason, save, speech, without_info
 
 from semi.data.audio import check_audio, load_audio
@@ -18,6 +20,12 @@ COVER = b"ID3\x04\x00\x00" + bytes([0, 6, 0, 0]) + bytes(6 << 14)  # a tag of 96
 
 def mp3(path, samples, rate=16_000, **words):
     return save(path, samples, rate, format="MP3", **words)
+
+
+needs_rates = pytest.mark.skipif(
+    "bitrate_mode" not in inspect.signature(soundfile.write).parameters,
+    reason="soundfile before 0.13 writes mp3 of no variable rate",
+)
 
 
 def streams_of(path):
@@ -34,6 +42,7 @@ def test_frames_are_counted_as_the_encoder_counted_them(tmp_path, rate, channels
     assert stream.frames == stream.promised and stream.samples == rate and stream.whole
 
 
+@needs_rates
 def test_a_file_without_a_frame_count_is_read_to_its_end(tmp_path):
     wave = np.concatenate([0.01 * speech(2), speech(18)])  # quiet first: few bits, a bad guess
     words = {"bitrate_mode": "VARIABLE", "compression_level": 0.2}
@@ -44,6 +53,7 @@ def test_a_file_without_a_frame_count_is_read_to_its_end(tmp_path):
     assert likeness(got, wave) > 0.95
 
 
+@needs_rates
 def test_the_length_that_counts_is_that_of_the_frames(tmp_path):
     path = without_info(mp3(tmp_path / "a.mp3", speech(20), bitrate_mode="VARIABLE"))
     assert reason(path, max_seconds=15).startswith("too long: 20.")

@@ -235,6 +235,7 @@ def predict(
     if manifest is None:
         table = utterances(audio, texts)
         _check_files(audio)
+        _check_read(predictor, run, audio, texts)
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
@@ -243,6 +244,19 @@ def predict(
         table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
     )
     return delivered(answers, output, "utterances")
+
+
+def _check_read(
+    predictor: Predictor, run: str | Path, audio: Sequence[str], texts: Sequence[str]
+) -> None:
+    """Raises ManifestError where something is given that the model would pass over."""
+    dims = predictor.model.ensemble.dims
+    for modality, given, what in (("text", texts, "--text"), ("speech", audio, "the audio files")):
+        if given and modality not in dims:
+            raise ManifestError(
+                f"the model of {run} reads {' and '.join(dims)} alone, no {modality}: leave out "
+                f"{what}"
+            )
 
 
 def _check_files(audio: Sequence[str]) -> None:
