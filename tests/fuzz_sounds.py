@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semi.data.audio import SAMPLE_RATE, load_audio
+from semi.data.audio import load_audio
+from semi.data.audio_decoders import SAMPLE_RATE
 from semi.errors import AudioError
 
 KINDS = [

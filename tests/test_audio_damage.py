@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from semi.data.audio import SAMPLE_RATE, load_audio
+from semi.data.audio import load_audio
+from semi.data.audio_decoders import SAMPLE_RATE
 from semi.data.ogg_pages import ogg_links
 from semi.errors import AudioError
 

@@ -120,7 +120,7 @@ def test_a_damaged_file_is_named(content, tmp_path):
 
 
 def test_a_folder_that_says_nothing_is_told_of(tmp_path):
-    from semi.features.extract import encoder_notes
+    from semi.features.notes import encoder_notes
 
     for name, word in (("hubert-base", "are not scaled"), ("hubert-large", "are scaled")):
         (note,) = encoder_notes({"speech": built(saved(tmp_path / name, name))})

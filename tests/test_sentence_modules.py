@@ -10,7 +10,7 @@ from test_text_encoder import TEXTS, folder
 
 from models.encoders import EncoderUnavailable, TextConfig, build_text_encoder
 from semi.cli import main
-from semi.features.extract import encoder_notes
+from semi.features.notes import encoder_notes
 
 
 def written(path, name, content):

@@ -166,13 +166,13 @@ def _flac(source: File, file: BinaryIO, size: int) -> list[Decoder]:
     if len(streams) > 1:  # joined end to end
         parts: list[Callable] = [_spliced(source, [stream]) for stream in streams]
         return [lambda: SoundFileReader(parts)]
-    samples, told = counted_length(file, head, size), told_length(head)
-    if told and (samples or 0) > told:
+    samples, declared = counted_length(file, head, size), told_length(head)
+    if declared and (samples or 0) > declared:
         raise AudioError(
-            f"unreadable: the header promises {told} samples, and the frames go on to {samples}; "
-            "write the file anew"
+            f"unreadable: the header promises {declared} samples, and the frames go on to "
+            f"{samples}; write the file anew"
         )
-    if told:
+    if declared:
         return [lambda: _plain(source)]
     if samples is None:
         raise AudioError("unreadable: cut short, the file does not end with a whole FLAC frame")

@@ -88,8 +88,8 @@ def _is_as_written(file: BinaryIO, start: int, stop: int) -> bool:
     """
     file.seek(start)
     page = file.read(stop - start)
-    told = int.from_bytes(page[22:26], "little")
-    return crc(page[:22] + b"\0\0\0\0" + page[26:], 32, 0x04C11DB7) == told
+    checksum = int.from_bytes(page[22:26], "little")
+    return crc(page[:22] + b"\0\0\0\0" + page[26:], 32, 0x04C11DB7) == checksum
 
 
 def _codec(packet: bytes) -> str:

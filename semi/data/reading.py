@@ -9,11 +9,11 @@ from ..errors import setting, shown
 from .headers import LISTED
 from .notes import WARNING, counted
 
-AFFECT = (  # what the task needs beside its kind, as one command takes it
+AFFECT_COMMAND = (  # what the task needs beside its kind, as one command takes it
     "task.kind=affect rounds.metric=ccc select.rule=spread train.imbalance=none train.batch=128"
 )
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
-HINT = f"valence or arousal: add {AFFECT}"
+HINT = f"valence or arousal: add {AFFECT_COMMAND}"
 
 
 @dataclass
@@ -97,7 +97,7 @@ def odd_labels(labels: Counter[str], header: str, measured: int) -> list[str]:
         numbers = setting("data.columns", {"valence": header, "label": ""})
         return [
             f"{len(decimals)} of {len(labels)} labels are decimal numbers: if they are scores and "
-            f"no classes, learn them as valence: add {AFFECT} {numbers}"
+            f"no classes, learn them as valence: add {AFFECT_COMMAND} {numbers}"
         ]
     if len(labels) > 20 and 2 * len(labels) > sum(labels.values()):
         return [

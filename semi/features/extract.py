@@ -17,6 +17,7 @@ from ..errors import EncoderError
 from ..formulas import guarded
 from .config import ExtractionConfig
 from .keys import FileKeys
+from .notes import encoder_notes
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
@@ -284,11 +285,6 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
             "encoders.extra is empty; set at least one"
         )
     return encoders
-
-
-def encoder_notes(encoders: dict[str, Encoder]) -> list[str]:
-    """Returns what each encoder says of files that are read otherwise, or say nothing."""
-    return [note for encoder in encoders.values() for note in getattr(encoder, "notes", [])]
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.notes import WARNING, counted, listed, warnings_in
 from ..data.roles import ROLES, Splits
 from ..errors import ConfigError, EncoderError, ManifestError, setting, shown
-from ..features.extract import encoder_notes, explained, open_encoders
+from ..features.extract import explained, open_encoders
+from ..features.notes import encoder_notes
 from ..training.rows import inputs_of, read_rows
 
 if TYPE_CHECKING:

@@ -104,10 +104,10 @@ def delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> st
     lost = int(answers[column].isna().to_numpy().sum())
     none = lost == len(answers) > 0
     if output is None:
-        told = lines(answers)
+        shown_lines = lines(answers)
         if none:
-            raise ManifestError("\n".join(["nothing could be labelled:", *told[:20]]))
-        return "\n".join(told)
+            raise ManifestError("\n".join(["nothing could be labelled:", *shown_lines[:20]]))
+        return "\n".join(shown_lines)
     write_table(output, answers)
     notes = [note for note in answers["note"].tolist() if note]
     if none:
