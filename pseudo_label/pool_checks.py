@@ -6,18 +6,47 @@ Each check is one pass over a tensor; the sentences name the field, what is want
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .pool import Gold, Pool
-
 NEAR_ONE = 1e-2  # how far the sum of probabilities may be from 1: those of 16 bits round
 
 
-def check_pool(pool: Pool) -> None:
+class _Gold(Protocol):
+    """What is checked of pseudo_label.pool.Gold."""
+
+    probs: Tensor
+    label: Tensor
+    by_modality: Tensor | None
+    features: Tensor | None
+    group: Tensor | None
+
+
+class _Pool(Protocol):
+    """What is checked of pseudo_label.pool.Pool."""
+
+    probs: Tensor
+    prior: Tensor
+    tie: Tensor
+    assumed: Tensor | None
+    rate: float
+    round: int
+    classes: list[str]
+    by_modality: Tensor | None
+    present: Tensor | None
+    features: Tensor | None
+    group: Tensor | None
+    eligible: Tensor | None
+
+    @property
+    def gold(self) -> _Gold | None:
+        """The gold rows."""
+        ...
+
+
+def check_pool(pool: _Pool) -> None:
     """Raises ValueError naming the first field of a pool that does not fit."""
     if not isinstance(pool.probs, Tensor) or pool.probs.ndim != 2:
         got = tuple(pool.probs.shape) if isinstance(pool.probs, Tensor) else repr(pool.probs)[:80]
@@ -52,7 +81,7 @@ def check_pool(pool: Pool) -> None:
         _check_gold(pool.gold, classes)
 
 
-def _check_gold(gold: Gold, classes: int) -> None:
+def _check_gold(gold: _Gold, classes: int) -> None:
     _required("gold.label", gold.label, (None,))
     rows = len(gold.label)
     _required("gold.probs", gold.probs, (rows, classes))

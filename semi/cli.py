@@ -9,7 +9,8 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .errors import ManifestError, SemiError, is_full_disk, nearest, setting
+from .data.wording import nearest, setting
+from .errors import ManifestError, SemiError, is_full_disk
 from .run_verbs import RUN_VERBS
 from .verbs import (
     Arguments,

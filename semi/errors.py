@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
-import json
 import os
 import re
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,39 +39,6 @@ class StoreError(SemiError):
 
 class RunError(SemiError):
     """A run directory is missing, busy, unfinished or belongs to another configuration."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean 'x'?" for the known name closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def shown(value: object, most: int = 80) -> str:
-    """Returns somebody's cell as a message may print it: one line of at most `most` characters."""
-    text = value if isinstance(value, str) else str(value)
-    cut = text if len(text) <= most else text[: most - 3] + "..."
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
-
-
-def setting(key: str, value: Any) -> str:
-    """Returns `key=value` as it can be pasted into a shell, quoted where the shell needs it."""
-    if isinstance(value, Mapping):
-        pairs = (f"{_yaml(k)}: {_yaml(v)}" for k, v in value.items())
-        value = "{" + ", ".join(pairs) + "}"
-    elif isinstance(value, (list, tuple)):
-        value = "[" + ",".join(_yaml(v) for v in value) + "]"
-    return shlex.quote(f"{key}={value}")
-
-
-def _yaml(value: object) -> str:
-    """Returns a text as YAML reads it back: in quotes unless it is a plain word."""
-    text = str(value)
-    plain = text.replace("_", "").isalpha() and text.lower() not in NO_WORDS
-    return text if plain else json.dumps(text, ensure_ascii=False)
-
-
-NO_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf")  # in YAML
 
 
 # --- files: what libraries raise, as sentences ----------------------------------------------------

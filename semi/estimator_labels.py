@@ -9,7 +9,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import column_or_1d
 
 from .data.missing import CERTAIN, MISSING
-from .errors import shown
+from .data.wording import shown
 
 UNLABELED = -1
 

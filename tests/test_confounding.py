@@ -7,8 +7,8 @@ import pytest
 from semi.data.config import DataConfig
 from semi.data.confounding import confounding, confounding_notes
 from semi.data.manifest import load_manifest
-from semi.data.notes import counted, warnings_in
 from semi.data.splits import make_splits
+from semi.data.wording import counted, warnings_in
 
 
 def slow(label, group):

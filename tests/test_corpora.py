@@ -10,8 +10,8 @@ from semi.data.config import DataConfig
 from semi.data.corpora import CORPORA, bundled_emodb, corpus_manifest
 from semi.data.corpora.emodb import EMOTIONS
 from semi.data.manifest import load_manifest, write_manifest
-from semi.data.notes import warnings_in
 from semi.data.splits import make_splits
+from semi.data.wording import warnings_in
 from semi.errors import ManifestError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "emodb"

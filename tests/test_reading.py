@@ -14,7 +14,8 @@ import soundfile
 from semi.config.schema import load_config
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
-from semi.errors import ManifestError, setting, shown
+from semi.data.wording import setting, shown
+from semi.errors import ManifestError
 from semi.training.rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ from semi.data.draws import LabelledRows
 from semi.data.held_out import choose_groups, unevenness
 from semi.data.leaks import leak_report, normalise_text
 from semi.data.manifest import load_manifest
-from semi.data.notes import warnings_in
 from semi.data.roles import Splits
 from semi.data.splits import make_splits
+from semi.data.wording import warnings_in
 from semi.errors import ManifestError
 
 CLASSES = ("angry", "happy", "sad")

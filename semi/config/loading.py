@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import nearest, setting
+from ..data.wording import nearest, setting
 from . import yaml_format as yt
 from .removed import REMOVED, REMOVED_VALUES
 

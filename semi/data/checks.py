@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import nearest, shown
 from .missing import MISSING
+from .wording import nearest, shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ManifestError, nearest
-from ..errors import setting as pasted
+from ..errors import ManifestError
 from .headers import listed
 from .manifest import Manifest
+from .wording import nearest
+from .wording import setting as pasted
 
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
 

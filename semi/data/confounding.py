@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .notes import WARNING, counted
+from .wording import WARNING, counted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .draws import LabelledRows, shuffled
-from .notes import WARNING, counted, listed
+from .wording import WARNING, counted, listed
 
 if TYPE_CHECKING:
     import numpy as np

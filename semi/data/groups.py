@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, nearest
+from ..errors import ManifestError
 from .config import GROUP_KINDS, DataConfig
-from .notes import WARNING, counted
+from .wording import WARNING, counted, nearest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ManifestError, nearest, setting, shown
+from ..errors import ManifestError
+from .wording import nearest, setting, shown
 
 TEXT_COLUMNS = ("id", "audio", "text", "label", "speaker", "session", "dialogue", "split")
 TEXT_COLUMNS += ("language",)

@@ -9,11 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import nearest, setting, shown
 from . import missing
 from .checks import Problem
 from .config import DataConfig
-from .notes import WARNING, counted
+from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd

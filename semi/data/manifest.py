@@ -8,21 +8,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, nearest, setting, shown
+from ..errors import ManifestError
 from ..formulas import guarded_table
 from . import formats, headers, missing
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
-from .notes import WARNING
 from .reading import Reading, odd_labels
 from .tables import Table, read_table
 from .times import mistaken_unit, parse_times
+from .wording import WARNING, nearest, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,11 @@ class Manifest:
     def __len__(self) -> int:
         """Returns the number of utterances."""
         return len(self.table)
+
+    def by_id(self) -> Manifest:
+        """Returns the manifest with its rows sorted by id, code point by code point."""
+        order = self.table["id"].to_numpy().astype(str).argsort(kind="stable")
+        return replace(self, table=self.table.iloc[order].reset_index(drop=True))
 
 
 def load_manifest(

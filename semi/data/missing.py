@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from ..errors import setting, shown
+from .wording import setting, shown
 
 # What pandas, R, spreadsheets and databases write where there is no value.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "None", "NaT"})

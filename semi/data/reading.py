@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..errors import setting, shown
 from .headers import LISTED
-from .notes import WARNING, counted
+from .wording import WARNING, counted, setting, shown
 
 AFFECT_COMMAND = (  # what the task needs beside its kind, as one command takes it
     "task.kind=affect rounds.metric=ccc select.rule=spread train.imbalance=none train.batch=128"

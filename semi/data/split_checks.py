@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, setting, shown
+from ..errors import ManifestError
 from .config import DataConfig
 from .leaks import MERE_WARNINGS, content_key, leak_report
-from .notes import WARNING, counted, listed
+from .wording import WARNING, counted, listed, setting, shown
 
 if TYPE_CHECKING:
     import numpy as np

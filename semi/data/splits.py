@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..errors import ManifestError, setting, shown
+from ..errors import ManifestError
 from .config import GROUP_KINDS, DataConfig
 from .confounding import confounding_notes
 from .draws import LabelledRows
@@ -18,9 +18,9 @@ from .folds import assign_folds, draw_labels
 from .groups import groups_of, refuse_unknown
 from .held_out import choose_groups
 from .leaks import INPUTS
-from .notes import counted
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
+from .wording import counted, setting, shown
 
 if TYPE_CHECKING:
     import numpy as np

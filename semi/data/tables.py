@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError
 from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
-from .notes import counted
+from .wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

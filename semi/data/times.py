@@ -10,10 +10,10 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from ..errors import setting
 from .checks import Problem, parse_numbers, problems_at
 from .headers import MILLISECONDS
 from .missing import MISSING
+from .wording import setting
 
 if TYPE_CHECKING:
     import pandas as pd

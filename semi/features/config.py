@@ -73,6 +73,12 @@ class EncodersConfig:
                 )
 
     @property
+    def inputs(self) -> list[str]:
+        """Returns which of the columns audio and text some encoder reads."""
+        sections = {"audio": self.speech, "text": self.text}
+        return [column for column, section in sections.items() if section.model != "none"]
+
+    @property
     def keeps_frames(self) -> bool:
         """Says whether any modality keeps its frames (pooling: frames)."""
         sections = (self.speech, self.text, *self.extra.values())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError, SemiError, nearest
+from ..data.wording import nearest
+from ..errors import RunError, SemiError
 from ..files import read_json
 from ..self_training.run_dir import Run
 from .predictions import Predictions

@@ -14,12 +14,12 @@ from ..config.yaml_format import to_yaml
 from ..data.audio import Quarantined, check_audio
 from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
-from ..data.notes import WARNING, counted, listed, warnings_in
 from ..data.roles import ROLES, Splits
-from ..errors import ConfigError, EncoderError, ManifestError, setting, shown
+from ..data.wording import WARNING, counted, listed, setting, shown, warnings_in
+from ..errors import ConfigError, EncoderError, ManifestError
 from ..features.extract import explained, open_encoders
 from ..features.notes import encoder_notes
-from ..training.rows import inputs_of, read_rows
+from ..training.rows import read_rows
 
 if TYPE_CHECKING:
     from models.encoders import Encoder
@@ -84,7 +84,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
     manifest, splits = read_rows(config)
     notes = _open_encoders(config, manifest)
-    inputs = inputs_of(config.encoders)
+    inputs = config.encoders.inputs
     leaks = leak_report(manifest, splits, content_key, inputs)
     quarantine = check_audio(manifest, config.data) if "audio" in inputs else []
     notes += _unusable(config, manifest, splits, quarantine)

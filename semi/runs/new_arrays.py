@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import SemiError, nearest
+from ..data.wording import nearest
+from ..errors import SemiError
 
 
 def read_from(encoders: Any, arrays: Mapping[str, str | Path]) -> None:

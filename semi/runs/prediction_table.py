@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ManifestError, shown
+from ..data.wording import shown
+from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
 from ..files import write_table
 

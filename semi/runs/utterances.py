@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data.notes import counted
 from ..data.waveforms import Waveform, as_sounds, is_one_sound
+from ..data.wording import counted
 from ..errors import AudioError, ManifestError
 
 if TYPE_CHECKING:

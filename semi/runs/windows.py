@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import AudioError, ManifestError, SemiError
 
@@ -14,10 +14,33 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from models.encoders import Encoder
+
     from ..data.audio_opening import SoundSource
-    from .predict import Predictor
+    from ..features.tensors import Features
+    from ..self_training.model_dir import Model
 
 TOGETHER = 600.0  # seconds of windows that are encoded at a time
+
+
+class Labeller(Protocol):
+    """What a window is labelled by; `semi.runs.predict.Predictor` is one."""
+
+    model: Model
+
+    def encoders(self) -> dict[str, Encoder]:
+        """Returns the encoders of the model, opened."""
+        ...
+
+    def features(
+        self, table: pd.DataFrame, store: str, *, encoders: dict[str, Encoder]
+    ) -> tuple[Features, dict[str, str]]:
+        """Returns the features of N rows, and per id what could not be read."""
+        ...
+
+    def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
+        """Returns the table of answers."""
+        ...
 
 
 @dataclass
@@ -32,7 +55,7 @@ class Window:
 
 
 def label_windows(
-    predictor: Predictor, audio: Any, *, seconds: float, hop: float | None, progress: bool
+    predictor: Labeller, audio: Any, *, seconds: float, hop: float | None, progress: bool
 ) -> pd.DataFrame:
     """Returns what `Predictor.predict_windows` promises."""
     import pandas as pd
@@ -123,7 +146,7 @@ def _window(name: str, start: float, end: float, frames: np.ndarray, rate: int) 
     return Window(name, start, end, sound)
 
 
-def _check(predictor: Predictor, seconds: float, hop: float) -> None:
+def _check(predictor: Labeller, seconds: float, hop: float) -> None:
     data = predictor.model.config.data
     if "speech" not in predictor.model.identities:
         reads = " and ".join(predictor.model.identities)
@@ -138,7 +161,7 @@ def _check(predictor: Predictor, seconds: float, hop: float) -> None:
 
 
 def _all(
-    predictor: Predictor, sounds: list, cut: tuple[float, float], progress: bool
+    predictor: Labeller, sounds: list, cut: tuple[float, float], progress: bool
 ) -> Iterator[Window]:
     """Yields the windows of every recording, and shows how far they are."""
     from ..data.audio import header_seconds
@@ -159,9 +182,7 @@ def _all(
             bar.at(done)
 
 
-def _answered(
-    predictor: Predictor, batch: list[Window], store: str, encoders: dict
-) -> pd.DataFrame:
+def _answered(predictor: Labeller, batch: list[Window], store: str, encoders: dict) -> pd.DataFrame:
     """Returns the answers to some windows: path, start, end, then the columns of `predict`."""
     import pandas as pd
 

@@ -13,8 +13,8 @@ from ..config.schema import Config
 from ..data.external_votes import outside_notes, outside_votes
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
-from ..data.notes import WARNING, counted
 from ..data.roles import Splits
+from ..data.wording import WARNING, counted
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
 from ..features.read import RawFeatures, read_features
@@ -22,7 +22,7 @@ from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..training.dataset import Dataset, build_dataset
-from ..training.rows import inputs_of, read_rows
+from ..training.rows import read_rows
 from .standardize_selection import Scaling, choose_scaling
 from .tasks import TASKS
 
@@ -90,7 +90,7 @@ def prepare(
     if dataset.external is not None:
         notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
         dataset.external = dataset.external.to(config.device)
-    found = leak_report(manifest, splits, content_key, inputs_of(config.encoders)).found
+    found = leak_report(manifest, splits, content_key, config.encoders.inputs).found
     leaks = [str(leak) for leak in found.values()]
     identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(

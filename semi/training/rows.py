@@ -16,7 +16,6 @@ from ..data.roles import Splits
 from ..data.splits import make_splits
 from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
-from ..features.config import EncodersConfig
 
 RARE = 20  # rows: strata smaller than this are put together
 
@@ -29,30 +28,17 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
     """
     given = load_manifest(config.data.manifest, config.data)
     try:
-        manifest = manifest_of_task(given, config.task)
+        manifest = given if config.data.fold_method == "contiguous" else given.by_id()
         check_columns(manifest, config.encoders)
-        if config.data.fold_method != "contiguous":
-            manifest = by_id(manifest)
+        manifest = manifest_of_task(manifest, config.task)
         splits = make_splits(
             manifest, config.data, folds=config.train.folds, seed=config.seed,
-            several=config.task.multi, inputs=inputs_of(config.encoders),
+            several=config.task.multi, inputs=config.encoders.inputs,
         )  # fmt: skip
     except ManifestError as error:
         error.reading = given.reading  # what was understood helps
         raise
     return manifest, splits
-
-
-def by_id(manifest: Manifest) -> Manifest:
-    """Returns the manifest with its rows sorted by id, code point by code point."""
-    order = np.argsort(manifest.table["id"].to_numpy().astype(str), kind="stable")
-    return replace(manifest, table=manifest.table.iloc[order].reset_index(drop=True))
-
-
-def inputs_of(encoders: EncodersConfig) -> list[str]:
-    """Returns which of the columns audio and text some encoder reads."""
-    sections = {"audio": encoders.speech, "text": encoders.text}
-    return [column for column, section in sections.items() if section.model != "none"]
 
 
 def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:

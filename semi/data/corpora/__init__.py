@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ManifestError, nearest
+from ...errors import ManifestError
+from ..wording import nearest
 from .account import account
 from .aihub import read_aihub
 from .cremad import read_cremad

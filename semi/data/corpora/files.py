@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ManifestError, nearest
+from ...errors import ManifestError
 from .. import delimited
 from ..checks import Problem, listing
 from ..delimited import split_lines
+from ..wording import nearest
 
 if TYPE_CHECKING:
     import pandas as pd

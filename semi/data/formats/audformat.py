@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
-from ..notes import counted
 from ..tables import Table
+from ..wording import counted
 from .cells import (
     damaged,
     distinct,

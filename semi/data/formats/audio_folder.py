@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from ..checks import SPLIT_ALIASES
-from ..notes import counted
 from ..tables import Fault, Table
+from ..wording import counted
 from .cells import head, header, is_sound, plain_table, some, to_table, walk
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")

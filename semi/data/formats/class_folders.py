@@ -13,8 +13,8 @@ from pathlib import Path
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..corpora.emotions import SPELLINGS
-from ..notes import counted
 from ..tables import Table
+from ..wording import counted
 from .cells import INPUT_TABLES, distinct, is_sound, nfc, some, to_table, walk
 
 # Names of folders that say who or when, not which emotion: Actor_01, Session1, spk12.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
-from ..notes import counted
 from ..tables import Fault, Table
+from ..wording import counted
 from .cells import damaged, text
 
 TIMES = ("start", "end", "seconds", "duration", "offset")

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
-from ..notes import counted
 from ..tables import Fault, Table
+from ..wording import counted
 from .cells import damaged, some, to_table, walk
 from .huggingface import BATCH, give_ids, moved, read_rows
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..notes import counted
 from ..tables import Fault, Table
+from ..wording import counted
 from .cells import damaged, to_table
 from .huggingface import BATCH, give_ids, moved, read_rows
 from .huggingface_files import features_of

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
-from ..notes import counted
 from ..tables import Fault, Table, decode
+from ..wording import counted
 from .cells import some, to_table
 
 BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the first counts

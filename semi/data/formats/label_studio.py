@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..notes import counted
 from ..tables import Fault, Table, decode
+from ..wording import counted
 from .cells import HEAD_BYTES, head, header, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records

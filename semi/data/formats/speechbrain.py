@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..notes import counted
 from ..tables import Fault, Table, decode
+from ..wording import counted
 from .cells import header, plain_table, put, rename, to_table
 from .json_objects import objects_by_id
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ...data.draws import LabelledRows
-from ...errors import ConfigError, nearest
+from ...data.wording import nearest
+from ...errors import ConfigError
 from ...features.config import FeaturesConfig
 from ...features.tensors import Features
 from .config import DatasetConfig

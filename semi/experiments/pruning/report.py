@@ -18,7 +18,8 @@ from ...config import schema as configuration
 from ...config.schema import Config
 from ...data.manifest import load_manifest
 from ...data.splits import make_splits
-from ...errors import ConfigError, nearest
+from ...data.wording import nearest
+from ...errors import ConfigError
 from ...features.extract import open_encoders
 from ...threads import limited_threads
 from .advice import Advice, GoldLabels, Row, advise, tabulate

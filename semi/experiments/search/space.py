@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, SemiError, nearest
+from ...data.wording import nearest
+from ...errors import ConfigError, SemiError
 
 # What is judged must stay the same; what the warm start does not read cannot be searched.
 SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
