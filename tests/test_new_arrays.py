@@ -152,3 +152,9 @@ def test_extract_says_so_when_no_id_matches_and_fails(layout, tmp_path, capsys):
     err = capsys.readouterr().err
     assert ("names a file that is there" if layout == "column" else "(ax") in err
     assert str(manifest) in err and "a fault in semi" not in err
+
+
+def test_a_text_that_the_model_does_not_read_is_not_passed_over(run, capsys):
+    assert main(["predict", str(run), "--text", "x"]) == 2
+    told = capsys.readouterr().err
+    assert "reads speech alone, no text: leave out --text" in told

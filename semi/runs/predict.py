@@ -232,6 +232,7 @@ def predict(
         return delivered(answers, output, "windows")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
+    given = parse_arrays(list(arrays))
     if manifest is None:
         table = utterances(audio, texts)
         _check_files(audio)
@@ -240,9 +241,7 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store = _manifest_table(predictor, manifest)
-    answers = predictor.predict(
-        table, store=store, arrays=parse_arrays(list(arrays)), progress=manifest is not None
-    )
+    answers = predictor.predict(table, store=store, arrays=given, progress=manifest is not None)
     return delivered(answers, output, "utterances")
 
 
