@@ -62,8 +62,8 @@ def test_defect_000_8_nothing_names_a_device_or_a_folder_of_its_author():
     for path in [*SOURCES, *RECIPES]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"nn\.DataParallel|\.cuda\(|[\"']cuda:\d", text), path
-        if path.name == "label_studio_sounds.py":  # /data/ is what that program's addresses hold
-            continue
+        if path.name == "label_studio_sounds.py":  # how that program's addresses begin
+            text = text.replace('"/data/', '"')
         assert not re.search(r"[\"' ](/home/|/root/|/data\d*/|/mnt/|[A-Z]:\\\\)", text), path
 
 
