@@ -64,13 +64,13 @@ def vector(moments: Moments, pooling: str) -> torch.Tensor:
 
 
 def combine_layers(layers: torch.Tensor, combine: str) -> torch.Tensor:
-    """Returns (B, L, D) as (B, D) for mean and sum, (B, L * D) for concat, unchanged for views."""
+    """Returns (B, L, D) as (B, D) for mean and sum, (B, L * D) for concat, as is for others."""
     if combine == "mean":
         return layers.mean(1)
     if combine == "sum":
         return layers.sum(1)
     if combine == "concat":
         return layers.flatten(1)
-    if combine == "views":
+    if combine in ("views", "joined"):
         return layers
-    raise ValueError(f"combine must be one of mean, sum, concat, views, got {combine!r}")
+    raise ValueError(f"combine must be one of mean, sum, concat, views, joined, got {combine!r}")

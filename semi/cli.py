@@ -69,10 +69,11 @@ def _check(args: Arguments) -> None:
 
 
 def _extract(args: Arguments) -> None:
+    from .config.recipes import with_open_layers
     from .evaluation.text import extraction_words
     from .features.extract import extract
 
-    _say(*extraction_words(extract(_config(args))))
+    _say(*extraction_words(extract(with_open_layers(_config(args)))))
 
 
 def _train_arguments(parser: Parser) -> None:

@@ -30,10 +30,12 @@ from .estimator_columns import ColumnScaling, grouped, plain, validated
 from .estimator_labels import UNLABELED, is_labeled, labeled_rows, without_na
 from .self_training.model_selection import select_model, widest
 from .self_training.rounds import Outcome, run_rounds
+from .self_training.view_selection import select_views
 from .training.dataset import Dataset
 from .training.ensemble import Ensemble
 from .training.students import STUDENTS
 from .training.teacher import answer
+from .training.views import joined
 
 
 class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
@@ -154,13 +156,15 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             components = widest(config, int(labeled.sum()))
         self._columns = ColumnScaling.fit(X, self.views, self.standardize, components, self.device)
         dataset = self._dataset(X, label, labeled, grouped(groups, len(y)), config)
-        selection = select_model(dataset, config)
-        self.model_ = selection.config.model.kind
-        if not STUDENTS[self.model_].by_steps:
-            width = min(selection.config.model.components, max(self._columns.widths.values()))
-            self.model_ += f" on {width} components"
-        outcome = selection.outcome or run_rounds(dataset, config)
+        seen = select_views(dataset, config)
+        dataset, self._views = seen.dataset, seen.views
+        selection = select_model(dataset, seen.config)
+        outcome = selection.outcome or run_rounds(dataset, selection.config)
         self._keep(outcome, dataset, y)
+        self.model_ = self._ensemble.config.kind
+        if not STUDENTS[self.model_].by_steps:
+            width = min(self._ensemble.config.components, max(self._columns.widths.values()))
+            self.model_ += f" on {width} components"
         return self
 
     def predict_proba(self, X):
@@ -169,6 +173,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         X, _ = validated(self, plain(X), None, reset=False)
         # in float64: a row's answer must not hang on its batch mates
         values = self._columns.values(X, torch.float64, self.device)
+        values = values if self._views is None else joined(values, self._views)
         present = torch.ones(len(X), len(values), dtype=torch.bool, device=self.device)
         prediction = answer(_exact(self._ensemble), self._voter, values, present, self._chains)
         probs = prediction.probs.double().cpu().numpy()
@@ -228,6 +233,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             rounds=RoundsConfig(
                 max_rounds=self.max_rounds,
                 metric=self.metric,
+                floor=self.model == "auto",
                 accept_se=self.accept_se,
                 min_change=GAUSSIAN["rounds.min_change"] if linear else 0.02,
             ),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from .pruning import PruningConfig
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-COMBINE = ("mean", "sum", "concat", "views")
+COMBINE = ("mean", "sum", "concat", "views", "joined")
 POOLING = ("mean", "mean_std", "frames")
 TEXT_POOLING = ("mean", "mean_std", "cls", "frames")
+LADDER = 12  # layers kept where all are asked for
 LAYOUTS = ("auto", "rows", "padded", "packed")
 
 
@@ -21,10 +23,18 @@ class SpeechConfig:
     """acoustic | egemaps | hub name | local folder | checkpoint file | precomputed | none."""
     revision: str = ""
     """Branch, tag or commit of a hub model; '' = its main branch."""
-    layers: list[int] = field(default_factory=list)
-    """Layers used: 0 = input of the first layer, L = last hidden state, -1 = L; [] = the last."""
+    layers: list[int] | None = None
+    """Layers used: 0 = input of the first layer, L = last hidden state, -1 = L; [] = the last.
+
+    null (or auto): those that gold out-of-fold knows most with, where recipe is auto; else the last
+    (of combine=views all, of joined the middle half; of more than 12 every second or third).
+    """
     combine: str = "mean"
-    """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
+    """Several layers into one: mean | sum | concat | views (each its own modality) | joined.
+
+    joined lays them side by side for linear models to see under one covariance; for others it is
+    concat.
+    """
     pooling: str = "mean"
     """Frames into one vector: mean | mean_std | frames (kept, for sequence models)."""
     path: str = ""
@@ -65,7 +75,7 @@ class TextConfig:
     layers: list[int] = field(default_factory=list)
     """Layers used: 0 = embeddings, L = last hidden state, -1 = L; [] = the last."""
     combine: str = "mean"
-    """Several layers into one: mean | sum | concat | views (each layer its own modality)."""
+    """Several layers into one: mean | sum | concat | views (each its own modality) | joined."""
     pooling: str = "mean"
     """Tokens into one vector: mean | mean_std | cls (the first) | frames (kept, for sequences)."""
     max_tokens: int = 256
@@ -108,8 +118,23 @@ def _check_choice(field_name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{field_name} must be one of {', '.join(known)}, got {value!r}")
 
 
-def resolve_layers(asked: list[int], depth: int) -> list[int]:
-    """Returns the layers as 0 ... depth: none asked means the last, negatives count from it."""
+def stored_as(combine: str) -> str:
+    """Returns how layers are kept in a store: joined ones apart, like views."""
+    return "views" if combine == "joined" else combine
+
+
+def resolve_layers(asked: list[int] | None, depth: int, combine: str = "mean") -> list[int]:
+    """Returns the layers as 0 ... depth: [] means the last, negatives count from it.
+
+    None means the last, too; of `combine` views all layers, LADDER at most and evenly spaced, and
+    of joined the middle half of them.
+    """
+    if asked is None and combine in ("views", "joined"):
+        every = list(range(depth, 0, -math.ceil(depth / LADDER)))[::-1]
+        start = len(every) // 4
+        half = every[start : start + max(1, len(every) // 2)]
+        return half if combine == "joined" else every
+    asked = asked or []
     layers = [depth + 1 + k if k < 0 else k for k in asked] or [depth]
     for given, layer in zip(asked, layers, strict=False):
         if not 0 <= layer <= depth:

@@ -19,7 +19,7 @@ import torch
 from . import arrays
 from .array_files import ARRAY_SUFFIXES, Archive, ArrayError, explained, listed, load_array
 from .base import ArrayBatch, ArrayProblem, EncoderUnavailable
-from .config import ArrayConfig, SpeechConfig, TextConfig
+from .config import ArrayConfig, SpeechConfig, TextConfig, stored_as
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 
@@ -120,7 +120,7 @@ class PrecomputedEncoder:
             "array": self.corpus.name if self.corpus is not None else None,
             "shape": None if self._shape is None else list(self._shape),
             "layers": self.layers,
-            "combine": self.combine,
+            "combine": stored_as(self.combine),
             "pooling": self.pooling,
         }
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..pooling import Moments, combine_layers, join_moments, masked_moments, vector
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
-from .config import SpeechConfig, resolve_layers
+from .config import SpeechConfig, resolve_layers, stored_as
 from .numerics import DTYPES, exact_float32, fold_weight_norm
 from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
@@ -45,7 +45,7 @@ class SpeechEncoder:
         self.config = config
         self.device = torch.device(device)
         self.precision = precision
-        self.layers = resolve_layers(config.layers, model.depth)
+        self.layers = resolve_layers(config.layers, model.depth, config.combine)
         self.pruner = None
         if config.pruning.active:
             possible, reason = supports_pruning(model.model_type)
@@ -89,7 +89,7 @@ class SpeechEncoder:
     def shape(self) -> tuple[int, ...]:
         """Shape of one utterance's result: (D,), or (L, D) for views."""
         width = self.model.width * (2 if self.config.pooling == "mean_std" else 1)
-        if self.config.combine == "views":
+        if stored_as(self.config.combine) == "views":
             return (len(self.layers), width)
         return (width * len(self.layers) if self.config.combine == "concat" else width,)
 
@@ -99,7 +99,7 @@ class SpeechEncoder:
             **self.model.identity,
             "code": CODE,
             "layers": self.layers,
-            "combine": self.config.combine,
+            "combine": stored_as(self.config.combine),
             "pooling": self.config.pooling,
             "chunk_seconds": self.config.chunk_seconds,
             "normalize": self.model.epsilon if self.model.normalize else None,

@@ -15,7 +15,7 @@ import torch
 from ..pooling import combine_layers, masked_moments, vector
 from . import hub
 from .base import EncoderUnavailable
-from .config import TextConfig, resolve_layers
+from .config import TextConfig, resolve_layers, stored_as
 from .numerics import DTYPES, exact_float32
 from .padding import token_budget
 from .sentence_modules import differences, stated_length
@@ -69,7 +69,7 @@ class TextEncoder:
     def shape(self) -> tuple[int, ...]:
         """Shape of one text's result: (D,), or (L, D) for views."""
         width = self.width * (2 if self.config.pooling == "mean_std" else 1)
-        if self.config.combine == "views":
+        if stored_as(self.config.combine) == "views":
             return (len(self.layers), width)
         return (width * len(self.layers) if self.config.combine == "concat" else width,)
 
@@ -79,7 +79,7 @@ class TextEncoder:
             **self.source.identity,
             "code": CODE,
             "layers": self.layers,
-            "combine": self.config.combine,
+            "combine": stored_as(self.config.combine),
             "pooling": self.config.pooling,
             "max_tokens": self.cut,
             "prefix": self.config.prefix,

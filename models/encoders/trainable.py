@@ -25,6 +25,8 @@ from .sentence_modules import stated_length
 from .speech_models import make_backbone, speech_model
 from .text import position_reach, text_size
 
+TOGETHER = {"views": "mean", "joined": "concat"}  # what a head on one vector is given instead
+
 
 class Trainable(nn.Module):
     """An encoder of which a part learns; `vectors` is what training calls."""
@@ -123,7 +125,7 @@ class TrainableSpeech(Trainable):
         self.layers = self.backbone.layers
         self.used = resolve_layers(config.layers, about.depth)
         layer_rates(config.pruning, max(self.used))  # says so where a layer is not among them
-        self.combine = "mean" if config.combine == "views" else config.combine
+        self.combine = TOGETHER.get(config.combine, config.combine)
         self.width = about.width * (len(self.used) if self.combine == "concat" else 1)
         self.folder = about.folder
 
@@ -190,7 +192,7 @@ class TrainableText(Trainable):
         lists = [m for m in self.model.modules() if isinstance(m, nn.ModuleList)]
         self.layers = next(m for m in lists if len(m) == depth)
         self.used = resolve_layers(config.layers, depth)
-        self.combine = "mean" if config.combine == "views" else config.combine
+        self.combine = TOGETHER.get(config.combine, config.combine)
         self.width = width * (len(self.used) if self.combine == "concat" else 1)
 
     def vectors(self, batch: list[str], pruning: TokenPruner | None = None) -> Tensor:

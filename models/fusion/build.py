@@ -7,6 +7,7 @@ from .attention import Attention
 from .base import Concat, Fusion
 from .config import CLOSED_FORM, FusionConfig
 from .contrastive import Contrastive
+from .contrastive_residual import ContrastiveResidual
 from .cross_attention import CrossAttention
 from .gated import Gated
 from .linear import Linear
@@ -38,6 +39,8 @@ def build_fusion(config: FusionConfig, dims: dict[str, int], classes: int) -> Fu
 
     These three rebuild the same parameters, under the same names, for a checkpoint to fill.
     """
+    if config.kind == "contrastive_residual":
+        return ContrastiveResidual(config, dims, classes)
     config.__post_init__()  # a field may have been set after the config was made
     if config.kind in CLOSED_FORM:
         return Linear(config, dims, classes)

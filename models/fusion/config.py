@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 KINDS = (
     "contrastive",
@@ -23,6 +23,7 @@ CLOSED_FORM = (
     "discriminant",
     "logistic",
 )  # linear, solved and not stepped
+ON_AXES = (*CLOSED_FORM, "contrastive_residual")  # see rows on the principal axes of each view
 
 
 @dataclass
@@ -53,13 +54,15 @@ class FusionConfig:
     """discriminant: share of the covariance that is a multiple of the identity."""
     penalty: float = 3.0
     """logistic: half of this times the squared weights is added to the summed loss."""
+    quiet: list[str] = field(default_factory=list)
+    """Linear kinds and contrastive_residual: modalities heard only where no other one is there."""
     auxiliary_weight: float = 0.1
     """Weight of the own losses of private_shared and misa (difference, moments, reconstruction)."""
     affect: bool = False
     """Adds a head for valence and arousal."""
 
     def __post_init__(self) -> None:
-        known = (*KINDS, *CLOSED_FORM)
+        known = (*KINDS, *ON_AXES)
         if self.kind not in known:
             close = difflib.get_close_matches(str(self.kind), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
@@ -76,6 +79,8 @@ class FusionConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.quiet and self.kind not in ON_AXES:
+            raise ValueError(f"quiet is of the kinds {', '.join(ON_AXES)}, not of {self.kind}")
         if self.auxiliary_weight < 0:
             raise ValueError(f"auxiliary_weight must be >= 0, got {self.auxiliary_weight}")
         if not 0 < self.shrinkage <= 1:

@@ -177,11 +177,12 @@ def _pairs(
         called = [f"{names[i]}-{names[j]}" for i, j in ij]
         a, b = _take(z, left), _take(z, right)
         groups.append(Pairs("modality", called, a, b, _take(there, left), _take(there, right)))
-    if config.rest and many > 2:
+    rest = config.rest and "rest" in clean.projections
+    if rest and many > 2:
         b, b_there = _rest(z, there)
         own = clean.projections["rest"].transpose(0, 1)  # (M, B, (M - 1) P)
         groups.append(Pairs("rest", names, own, b, there, b_there))
-    if config.rest and many == 2 and noisy is not None:
+    if rest and many == 2 and noisy is not None:
         own = clean.projections["rest"].transpose(0, 1)  # (2, B, P)
         b = _noisy_fused(noisy).expand(own.shape)
         # with one modality missing, the fused vector holds nothing but the other one itself

@@ -18,8 +18,9 @@ CACHED = 2**21  # numbers of the input that are projected at once: they stay in 
 class Linear(nn.Module):
     """logits = prior + sum over present views of (x - center) basis W + b; each view's own too.
 
-    A missing view adds nothing, so a row's result depends on what it has. The kinds `discriminant`
-    and `logistic` are this model and differ in how semi.training.closed_form finds the numbers.
+    A missing view adds nothing, so a row's result depends on what it has; a view of `config.quiet`
+    adds nothing either where another one is there. The kinds `discriminant` and `logistic` are this
+    model and differ in how semi.training.students finds the numbers.
     """
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
@@ -32,10 +33,13 @@ class Linear(nn.Module):
             )
         self.config, self.names, self.classes = config, list(dims), classes
         self.dims = dict(dims)
+        self.loud = loud_views(self.names, config.quiet)
         self.prior = nn.Parameter(torch.zeros(classes))
-        self.views = nn.ModuleList(
-            View(d, min(config.components, d), classes) for d in dims.values()
-        )
+        self.views = nn.ModuleList(self.view_of(d) for d in dims.values())
+
+    def view_of(self, width: int) -> View:
+        """Returns the numbers of a view of so many columns."""
+        return View(width, min(self.config.components, width), self.classes)
 
     def forward(
         self,
@@ -45,14 +49,33 @@ class Linear(nn.Module):
     ) -> FusionOutput:
         """Returns scores of `inputs` name -> (B, D) or (B, T, D) frames, under `present` (B, M)."""
         logits = self.prior.expand(present.shape[0], -1)  # len() would freeze it
-        alone = {}
+        alone, heard = {}, self.heard(present)
         for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
             # what stands in for a missing value may be NaN: it stays in its row and is taken out
             both = view(framewise_mean(name, inputs, masks))
             both = torch.where(present[:, i, None], both, 0.0)
-            logits = logits + both[:, : self.classes]
+            logits = logits + torch.where(heard[:, i, None], both[:, : self.classes], 0.0)
             alone[name] = self.prior + both[:, self.classes :]
         return FusionOutput(logits, alone, embeddings=dict(alone), fused=logits)
+
+    def heard(self, present: Tensor) -> Tensor:
+        """Returns (B, M): which of the views present in a row add to its scores."""
+        if len(self.loud) == len(self.names):
+            return present
+        some = torch.stack([present[:, i] for i in self.loud]).any(0)  # (B,)
+        loud = [torch.ones_like(some) if i in self.loud else ~some for i in range(len(self.names))]
+        return present & torch.stack(loud, 1)
+
+
+def loud_views(names: list[str], quiet: list[str]) -> list[int]:
+    """Returns the numbers of the views that are not quiet; ValueError where there is none."""
+    unknown = sorted(set(quiet) - set(names))
+    if unknown:
+        raise ValueError(f"quiet names {unknown[0]}, but the modalities are {', '.join(names)}")
+    loud = [i for i, name in enumerate(names) if name not in quiet]
+    if not loud:
+        raise ValueError(f"quiet names every modality ({', '.join(names)}); leave one out of it")
+    return loud
 
 
 class View(nn.Module):

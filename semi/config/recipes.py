@@ -6,11 +6,19 @@ The evidence is benchmarks/results/selftraining/; docstrings of the constants na
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from models.encoders.names import BUILT_IN
+from models.fusion.config import ON_AXES
 
 from .learning import LearningConfig
 
+if TYPE_CHECKING:
+    from .schema import Config
+
 C = TypeVar("C", bound=LearningConfig)
+R = TypeVar("R", bound="Config")
 GAUSSIAN: dict[str, Any] = {
     "model.kind": "discriminant",
     "train.members": 1,
@@ -21,13 +29,14 @@ GAUSSIAN: dict[str, Any] = {
     "select.temporal": 0.0,
     "rounds.max_rounds": 8,
     "rounds.min_change": 0.0,
+    "rounds.floor": True,
 }
 """Expectation-maximisation of Gaussian classes, one gated round an iteration.
 
 The shared covariance is learned from the whole pool: what varies within a class is not emotion.
 Forty labels cannot tell that to any classifier that learns from labelled rows alone.
 """
-SETTLED = ("kind", "components")
+SETTLED = ("kind", "components", "quiet")
 """Settings of section model that are decided later, by semi.self_training.model_selection."""
 
 
@@ -64,6 +73,23 @@ def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
         f"({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
     )
     return chosen, sentence + (f"; kept as given: {', '.join(kept)}" if kept else "")
+
+
+def with_open_layers(config: R) -> R:
+    """Returns the settings by which every layer of the speech encoder is a view of its own.
+
+    Only where the layers are still to be chosen by gold: see semi.self_training.view_selection. One
+    pass of the encoder gives all of them. Other settings come back as they are.
+    """
+    speech, kinds = config.encoders.speech, (LearningConfig().model.kind, *ON_AXES)
+    chosen = config.recipe != "none" and config.task.kind == "single" and config.model.kind in kinds
+    layered = speech.model not in BUILT_IN["speech"] and speech.pooling != "frames"
+    if not chosen or not layered or speech.layers is not None:
+        return config
+    if speech.combine not in ("mean", "joined"):
+        return config
+    encoders = replace(config.encoders, speech=replace(speech, combine="views"))
+    return replace(config, encoders=encoders)
 
 
 def overruled(config: LearningConfig, given: Any) -> list[str]:

@@ -99,6 +99,11 @@ class RoundsConfig:
     """A round must keep this share of the best round's information about gold (log-loss)."""
     min_agreement: float = 0.15
     """Kappa that the labels a round learned must reach with the warm start's answers."""
+    floor: bool = False
+    """Begin with the best of the student, logistic regression and linear discriminants on gold.
+
+    Each with its strength chosen by gold out-of-fold; nothing below it ships.
+    """
     retry: bool = True
     """After the first roll-back, halve the coverage and try once more before stopping."""
     keep: str = "latest"

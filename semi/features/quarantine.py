@@ -33,6 +33,14 @@ def read_quarantine(shelf: Shelf) -> dict[str, str]:
     return {key: unguarded(row["reason"]) for key, row in _rows(shelf).items()}
 
 
+def failures_of(shelf: Shelf) -> list[Failure]:
+    """Returns the items that could not be encoded."""
+    return [
+        Failure(key, *(unguarded(row[name]) for name in ("id", "path", "reason")))
+        for key, row in _rows(shelf).items()
+    ]
+
+
 def write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot) -> None:
     """Adds the failures to quarantine.csv and takes out what has been encoded since."""
     path = shelf.folder / "quarantine.csv"

@@ -35,7 +35,8 @@ def load_features(
     """Returns the raw features of a table's rows from the store; nothing is encoded.
 
     An encoder that keeps layers apart (shape (L, D)) becomes the modalities `speech.3`,
-    `speech.6` ... StoreError when rows have not been extracted or a modality has no row at all.
+    `speech.6` ..., or one (N, L * D) where they are joined. StoreError when rows have not been
+    extracted or a modality has no row at all.
     """
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
     values: dict[str, Tensor] = {}
@@ -104,9 +105,25 @@ def _find(name: str, source: RowSource, shelf: Shelf, limits: Limits | None) -> 
     return _Found(snapshot, at)
 
 
+def joins_layers(encoder: Encoder) -> bool:
+    """Says whether an encoder's layers lie side by side in one modality (combine: joined)."""
+    return getattr(getattr(encoder, "config", encoder), "combine", "") == "joined"
+
+
+def layer_counts(encoders: dict[str, Encoder]) -> dict[str, int]:
+    """Returns how many layers lie side by side in each modality whose encoder joins several."""
+    return {
+        name: encoder.shape[0]
+        for name, encoder in encoders.items()
+        if joins_layers(encoder) and len(encoder.shape) > 1
+    }
+
+
 def _views(name: str, encoder: Encoder, values: Tensor) -> dict[str, Tensor]:
     """Returns (n, D) for each modality that an encoder's result (n, D) or (n, L, D) stands for."""
     if values.ndim == 2:
         return {name: values}
+    if joins_layers(encoder):
+        return {name: values.flatten(1)}
     layers = getattr(encoder, "layers", None) or range(values.shape[1])
     return {f"{name}.{layer}": values[:, i].contiguous() for i, layer in enumerate(layers)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.recipes import with_open_layers
 from ..config.schema import Config, ConfigProblems, load_config
 from ..config.yaml_format import to_yaml
 from ..data.audio import Quarantined, check_audio
@@ -162,7 +163,7 @@ def _open_encoders(config: Config, manifest: Manifest) -> list[str]:
             section.model = "none"
     kept = [s for s in sections.values() if s.model != "none"]
     if kept or config.encoders.extra or not notes:
-        encoders = open_encoders(config)
+        encoders = open_encoders(with_open_layers(config))
         notes += encoder_notes(encoders) + _without_array(encoders, manifest)
     return notes
 

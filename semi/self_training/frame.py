@@ -91,6 +91,12 @@ class RunFrame:
         )  # fmt: skip
         return self.recorder
 
+    def read_again(self, config: Config) -> None:
+        """Reads the inputs under settings that the data has decided on since they were read."""
+        drawn, notes = self.ready.drawn, [self.run.settled(SCALING)]
+        self.ready = prepare(config, self.ready.manifest, drawn, progress=False)
+        self.ready.notes += [note for note in notes if note]
+
     def _write_splits(self) -> None:
         """Writes who is who; RunError where finished rounds were trained on other splits."""
         path = self.run.path / "splits.csv"

@@ -75,6 +75,7 @@ def select_model(
             continue
         name = name.format(width=min(words.get("components", 0), columns))
         tried[name] = copy.deepcopy(config)
+        tried[name].rounds.floor = False  # of one dataset it is one: that of the recipe's own
         for key, value in words.items():
             setattr(tried[name].model, key, value)
     outcomes = {name: live(each) for name, each in tried.items()}
@@ -88,6 +89,11 @@ def select_model(
         f"compared on {len(dataset.gold)} gold rows out-of-fold after all rounds, nats of "
         f"information over {first}: {gained}; {best} it is"
     )
+    if best == first:
+        return ModelSelection(config, sentence, outcomes[first])
+    if config.rounds.floor:
+        tried[best].rounds.floor = True
+        outcomes[best] = live(tried[best])
     return ModelSelection(tried[best], sentence, outcomes[best])
 
 

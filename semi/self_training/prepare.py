@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..config.recipes import with_open_layers
 from ..config.schema import Config
 from ..data.external_votes import outside_notes, outside_votes
 from ..data.leaks import content_key, leak_report
@@ -21,6 +22,7 @@ from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
+from ..features.table import layer_counts
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import read_rows
 from .standardize_selection import Scaling, choose_scaling
@@ -57,7 +59,7 @@ def prepare(
 ) -> Prepared:
     """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
     drawn = replace(splits, role=splits.role.copy(), fold=splits.fold.copy())
-    encoders = open_encoders(config)
+    encoders = open_encoders(with_open_layers(config))
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
@@ -85,6 +87,7 @@ def prepare(
         features = standardizer.apply(features, speakers, in_place=True)
     ids = manifest.table["id"].to_numpy()
     dataset = build_dataset(ids, features, splits, manifest.classes, config.device)
+    dataset.blocks = layer_counts(encoders) if config.features.pca is None else {}
     dataset = TASKS[config.task.kind].dataset(dataset, manifest)
     dataset.external = outside_votes(config.data.outside, dataset.ids, manifest.classes)
     if dataset.external is not None:

@@ -101,6 +101,7 @@ def round_record(dataset: Dataset, state: RoundState, config: LearningConfig, ru
         "risk_coverage": risk_curve(oof, label),
         "class_mix": None,
         "pseudo": None,
+        "floor": state.floor,
         "notes": pseudo_labels.notes if pseudo_labels is not None else [],
     }
     if pseudo_labels is not None:

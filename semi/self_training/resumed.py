@@ -33,7 +33,12 @@ def taken_over(path: Path, config: Config) -> Config:
     if config.recipe == "none" or own or not (path / RECIPE).is_file():
         return config
     taken = {name: getattr(begun.model, name) for name in SETTLED}
-    return replace(config, model=replace(config.model, **taken))
+    config = replace(config, model=replace(config.model, **taken))
+    if config.encoders.speech.layers is not None:
+        return config
+    about = begun.encoders.speech
+    speech = replace(config.encoders.speech, layers=about.layers, combine=about.combine)
+    return replace(config, encoders=replace(config.encoders, speech=speech))
 
 
 def refuse_other_settings(path: Path, config: Config) -> None:

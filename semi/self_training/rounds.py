@@ -16,8 +16,9 @@ from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
 from ..training.fit import OnStep
 from ..training.students import STUDENTS, learned_start
+from .floor import floor_of
 from .gate import agreement, gate, judged, ships
-from .state import PseudoLabels, RoundState
+from .state import PseudoLabels, RoundState, of_held_out_groups
 from .stopping import in_vain
 from .targets import targets_of
 from .tasks import TASKS
@@ -76,8 +77,17 @@ class Outcome:
 def choose(
     dataset: Dataset, state: RoundState, config: LearningConfig, rate: float, number: int
 ) -> tuple[PseudoLabels, Tensor]:
-    """Returns what each chain picks from the pool, and the (G, P, C) targets of all its rows."""
-    return TASKS[config.task.kind].select(dataset, state, config, rate, number)
+    """Returns what each chain picks from the pool, and the (G, P, C) targets of all its rows.
+
+    No chain learns from pool rows of the groups that it will be judged on.
+    """
+    picked, target = TASKS[config.task.kind].select(dataset, state, config, rate, number)
+    unseen = ~of_held_out_groups(dataset)  # (G, P)
+    negative = None if picked.negative is None else picked.negative * unseen[..., None]
+    picked = replace(
+        picked, chosen=picked.chosen & unseen, weight=picked.weight * unseen, negative=negative
+    )
+    return picked, target
 
 
 @dataclass
@@ -132,9 +142,11 @@ def warm_start(
     learned: dict[str, Tensor],
     on_step: OnStep | None = None,
 ) -> RoundState:
-    """Returns round 0: the supervised model, on gold alone."""
+    """Returns round 0: the supervised model on gold alone; with rounds.floor the best of some."""
     state = trained(dataset, config, learned, 0, on_step)
     state.verdict = "warm start on gold only"
+    if config.rounds.floor and TASKS[config.task.kind].one_class:
+        state, state.floor = floor_of(dataset, config, state)
     return state
 
 

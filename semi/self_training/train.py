@@ -10,9 +10,9 @@ from ..training.finetune.provenance import encoder_notes
 from ..training.rows import read_rows
 from .closing import gains_of, sentence_of
 from .final_student import last_student
-from .frame import Ending, RunFrame, RunResult, run_frame
-from .model_selection import select_model
+from .frame import Ending, RunResult, run_frame
 from .rounds import run_rounds
+from .settling import settled
 
 
 def self_train(
@@ -36,7 +36,7 @@ def self_train(
     if recipe and progress:
         print(recipe, file=sys.stderr, flush=True)
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
-        config = _settled(frame)
+        config = settled(frame)
         dataset, recorder = frame.ready.dataset, frame.record(config)
         outcome = run_rounds(
             dataset, config, recorder=recorder, on_step=frame.on_step, on_round=frame.bars.round
@@ -51,18 +51,3 @@ def self_train(
         sentence = f"{sentence_of(outcome, config.rounds.metric, gains)} {student}".rstrip()
         tried = len(outcome.states) - 1
         return frame.finish(Ending(start, final, tried, outcome.stopped, sentence, gains))
-
-
-def _settled(frame: RunFrame) -> settings.Config:
-    """Returns the settings with the student that gold prefers, where there is a choice."""
-    run, config = frame.run, frame.run.config
-    if not run.rounds():  # what began with one student goes on with it
-        found = select_model(frame.ready.dataset, config)
-        if found.sentence:
-            config = found.config
-            run.settle(config, found.sentence)
-    if sentence := run.settled():
-        frame.ready.notes.append(sentence)
-        if frame.progress:
-            print(sentence, file=sys.stderr, flush=True)
-    return config

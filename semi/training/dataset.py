@@ -35,6 +35,8 @@ class Dataset:
     multi: Tensor | None = (
         None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
     )
+    # modality -> parts of equal width that lie side by side in it (layers); one where not named
+    blocks: dict[str, int] = field(default_factory=dict)
     # modality -> (N, k), every row on the axes of linear models, once they are learned
     seen: dict[str, Tensor] | None = None
 

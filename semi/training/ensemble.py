@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import FusionConfig, build_fusion
-from models.fusion.config import CLOSED_FORM
+from models.fusion.config import ON_AXES
 from models.fusion.linear import coordinates, on_axes
 
 GONE = ("param.task_scale",)  # of earlier versions: read by nothing in the model
@@ -148,7 +148,7 @@ class Ensemble:
 
     def _wide_axes(self) -> bool:
         """True for linear members of a width beyond their axes, which all of them share."""
-        if self.config.kind not in CLOSED_FORM:
+        if self.config.kind not in ON_AXES:
             return False
         shapes = [self.params[f"views.{i}.basis"].shape for i in range(len(self.dims))]
         if all(width == k for _, width, k in shapes):

@@ -48,7 +48,10 @@ def fit(
     chains, in their order; they may differ in what OWN_SETTINGS names.
     """
     first, chains = alike(config.train, targets), len(targets.target)
-    params = {k: v.detach().clone().requires_grad_() for k, v in ensemble.params.items()}
+    fixed = {k for k, p in ensemble.template.named_parameters() if not p.requires_grad}
+    params = {
+        k: v.detach().clone().requires_grad_(k not in fixed) for k, v in ensemble.params.items()
+    }
     objective, teaching = prepared(ensemble, targets, config)
     optimizer = MemberAdamW(list(params.values()), config.train)
     run = over_members(objective, len(config.train))

@@ -9,6 +9,7 @@ import json
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...self_training.model_selection import SharedStart, select_model
 from ...self_training.record import shipped_prediction
 from ...self_training.rounds import Outcome, choose, run_rounds
 from ...self_training.state import PseudoLabels, RoundState
+from ...self_training.view_selection import select_views
 from ...training.dataset import Dataset
 
 PLACEBO_SEED = 1_000_003  # added to the seed of the placebo
@@ -42,22 +44,34 @@ class Starts:
     def __init__(self) -> None:
         self.known: dict[str, SharedStart] = {}
 
-    def of(self, learning: LearningConfig) -> SharedStart:
-        """Returns the start of these settings."""
+    def of(self, dataset: Dataset, learning: LearningConfig) -> SharedStart:
+        """Returns the start of these settings on these views of the problem's dataset."""
         kept = {k: v for k, v in asdict(learning).items() if k not in ("select", "rounds")}
-        key = json.dumps([kept, learning.rounds.metric], sort_keys=True)
+        views, rounds = [list(dataset.dims), dataset.blocks], learning.rounds
+        key = json.dumps([kept, views, rounds.metric, rounds.floor], sort_keys=True)
         return self.known.setdefault(key, SharedStart())
 
 
 def rounds_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
     """Returns the answers of gated self-training."""
     begun = time.process_time()
-    learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
-    selection = select_model(
-        dataset, learning, lambda each: run_rounds(dataset, each, recorder=starts.of(each))
-    )
-    outcome = selection.outcome or run_rounds(dataset, learning, recorder=starts.of(learning))
+    dataset, learning = _settled(dataset, learning, starts)
+    live = partial(_live, starts, dataset)
+    outcome = select_model(dataset, learning, live).outcome or live(learning)
     return predictions_of(dataset, outcome, begun)
+
+
+def _settled(
+    dataset: Dataset, learning: LearningConfig, starts: Starts
+) -> tuple[Dataset, LearningConfig]:
+    """Returns the views and settings that a recipe comes to."""
+    learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
+    found = select_views(dataset, learning, partial(_live, starts))
+    return found.dataset, found.config
+
+
+def _live(starts: Starts, dataset: Dataset, learning: LearningConfig) -> Outcome:
+    return run_rounds(dataset, learning, recorder=starts.of(dataset, learning))
 
 
 def supervised_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> ArmPredictions:
@@ -80,10 +94,11 @@ def shuffled_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> 
     from dataclasses import replace
 
     begun = time.process_time()
-    learning, _ = resolved(learning, len(dataset.gold), len(dataset.pool))
+    dataset, learning = _settled(dataset, learning, starts)
     select = replace(learning.select, rule="class_topk", coverage=[POISON_COVERAGE])
     poisoned = replace(learning, select=select)
-    outcome = run_rounds(dataset, poisoned, recorder=starts.of(poisoned), pick=poison)
+    shared = starts.of(dataset, poisoned)
+    outcome = run_rounds(dataset, poisoned, recorder=shared, pick=poison)
     return predictions_of(dataset, outcome, begun)
 
 

@@ -19,6 +19,7 @@ from ..ensemble import Ensemble
 from ..fit import OnStep
 from ..targets import TrainingTargets
 from .closed_form import ClosedForm
+from .contrastive_residual import ContrastiveResidualStudent
 from .discriminant import fit_discriminant
 from .logistic import fit_logistic
 from .stepped import ContrastiveStudent, Stepped
@@ -54,6 +55,7 @@ class Student(Protocol):
 STUDENTS: dict[str, Student] = {
     **{kind: Stepped() for kind in KINDS},
     "contrastive": ContrastiveStudent(),
+    "contrastive_residual": ContrastiveResidualStudent(fit_discriminant),
     "discriminant": ClosedForm(fit_discriminant),
     "logistic": ClosedForm(fit_logistic),
 }

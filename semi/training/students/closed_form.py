@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.fusion import FusionConfig
+from models.fusion.linear import loud_views
 
 from ...config.learning import LearningConfig
 from ...config.training import TrainConfig
@@ -35,6 +36,7 @@ class LinearTargets:
     gold_target: Tensor  # (n, C) of the gold rows, which come first, as the last chain has them
     model: FusionConfig
     train: TrainConfig
+    loud: list[int]  # numbers of the views that are heard beside others
 
 
 class ClosedForm:
@@ -52,7 +54,9 @@ class ClosedForm:
         rows = torch.cat([dataset.gold, dataset.pool])
         if any(is_sketched(len(rows), d, 1) for d in dataset.dims.values()):  # by a part of them
             rows = rows[dataset.hashed(rows).argsort()]
-        return principal_start(dataset.values, dataset.present, rows, config.model.components)
+        return principal_start(
+            dataset.values, dataset.present, rows, config.model.components, dataset.blocks
+        )
 
     def view(self, dataset: Dataset, learned: dict[str, Tensor]) -> Dataset:
         """Returns the dataset with rows on the axes in place of their values."""
@@ -99,6 +103,7 @@ def fit_linear(
         gold_target=targets.target[-1, targets.gold],
         model=ensemble.config,
         train=config,
+        loud=loud_views(list(ensemble.dims), ensemble.config.quiet),
     )
     params = ensemble.params | solve(given)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, params, ensemble.buffers)

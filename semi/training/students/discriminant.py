@@ -59,7 +59,7 @@ def discriminant(
         scatter = (x * w[..., None]).transpose(1, 2) @ x
         scatter = scatter - (mean * count[..., None]).transpose(1, 2) @ mean
         scatter = scatter / count.sum(1)[:, None, None]
-        size = scatter.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-6)  # (E,)
+        size = scatter.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-4)  # (E,)
         eye = torch.eye(x.shape[1], device=x.device)
         scatter = (1 - shrinkage) * scatter + (shrinkage * size)[:, None, None] * eye
         map_ = solve_positive(scatter, mean.transpose(1, 2))  # (E, k, C)

@@ -24,30 +24,38 @@ def fit_logistic(given: LinearTargets) -> dict[str, Tensor]:
     if given.train.imbalance != "none":
         factor = class_balance(gold, given.train.imbalance_power)
         weight = torch.cat([weight[:, : len(gold)] * factor, weight[:, len(gold) :]], 1)
-    return logistic(given.views, given.present, given.target, weight, given.model.penalty)
+    return logistic(
+        given.views, given.present, given.target, weight, given.model.penalty, given.loud
+    )
 
 
 def logistic(
-    views: list[Tensor], present: Tensor, target: Tensor, weight: Tensor, penalty: float
-) -> dict[str, Tensor]:
-    """Returns penalised multinomial regression on all views together, and on each alone."""
-    x = torch.cat(views, 1)
-    joint, bias = solve_logistic(x, target, weight, penalty)
+    views: list[Tensor], present: Tensor, target: Tensor, weight: Tensor, penalty: float,
+    loud: list[int] | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Returns penalised multinomial regression on all loud views together, and on each alone.
+
+    A view that is not among `loud` (numbers; None: all are) has beside others the map it has alone,
+    for it is heard alone only.
+    """
+    together = range(len(views)) if loud is None else loud
+    joint, bias = solve_logistic(
+        torch.cat([views[i] for i in together], 1), target, weight, penalty
+    )
+    parts = dict(zip(together, joint.split([views[i].shape[1] for i in together], 1), strict=True))
     solved = {"prior": bias}
-    start = 0
     for i, view in enumerate(views):
-        stop = start + view.shape[1]
-        own, own_bias = joint[:, start:stop], torch.zeros_like(bias)
-        if len(views) > 1:
+        own, own_bias = parts.get(i), torch.zeros_like(bias)
+        if own is None or len(views) > 1:
             own, alone = solve_logistic(view, target, weight * present[:, i], penalty)
             own_bias = alone - bias  # the model adds the prior, which holds the joint bias
+        beside = parts.get(i)
         solved |= {
             f"views.{i}.own": own,
             f"views.{i}.own_bias": own_bias,
-            f"views.{i}.joint": joint[:, start:stop],
-            f"views.{i}.joint_bias": torch.zeros_like(bias),
+            f"views.{i}.joint": own if beside is None else beside,
+            f"views.{i}.joint_bias": own_bias if beside is None else torch.zeros_like(bias),
         }
-        start = stop
     return solved
 
 

@@ -1,0 +1,70 @@
+"""What a recipe leaves to the data: layers and modalities first, then the student; gold decides.
+
+What was decided is written into the run's settings before its first round, so that the run, a
+resumed one and a prediction read the same encoders.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from ..config.recipes import with_open_layers
+from ..config.schema import Config
+from ..features.extract import open_encoders
+from ..features.narrow import Layered, keep_layers
+from ..features.store import FeatureStore
+from ..training.views import Views
+from .frame import RunFrame
+from .model_selection import select_model
+from .view_selection import select_views
+
+
+def settled(frame: RunFrame) -> Config:
+    """Returns the settings with the views and the student that gold prefers; tells what it did."""
+    run = frame.run
+    if not run.rounds() and not run.settled():  # what began with one student goes on with it
+        config, sentences = _with_views(frame)
+        found = select_model(frame.ready.dataset, config)
+        sentences += [found.sentence] if found.sentence else []
+        if sentences:
+            run.settle(found.config, "\n".join(sentences))
+    for sentence in run.settled().splitlines():
+        frame.ready.notes.append(sentence)
+        if frame.progress:
+            print(sentence, file=sys.stderr, flush=True)
+    return run.config
+
+
+def _with_views(frame: RunFrame) -> tuple[Config, list[str]]:
+    """Returns the settings with the views that stay, and what was compared; reads these views."""
+    config = frame.run.config
+    open_ = with_open_layers(config)
+    if open_ is config and config.encoders.speech.combine == "views":
+        return config, []  # layers apart, as they were asked for
+    found = select_views(frame.ready.dataset, config)
+    config = found.config
+    if found.views is None:
+        return config, []
+    if open_ is not config and "speech" in found.views.parts:
+        config = with_layers(config, found.views)
+        whole, part = (_speech(about) for about in (open_, config))
+        keep_layers(FeatureStore(config.features.store), whole, part)
+    if config is not frame.run.config:
+        frame.read_again(config)
+    return config, [found.sentence] if found.sentence else []
+
+
+def _speech(config: Config) -> Layered:
+    encoder = open_encoders(config)["speech"]
+    if not isinstance(encoder, Layered):
+        raise RuntimeError("only an encoder of several layers leaves them open")
+    return encoder
+
+
+def with_layers(config: Config, views: Views) -> Config:
+    """Returns the settings that name the layers of the speech encoder that `views` has."""
+    layers = [int(part.rpartition(".")[2]) for part in views.parts["speech"]]
+    combine = "joined" if len(layers) > 1 else "mean"
+    speech = replace(config.encoders.speech, layers=layers, combine=combine)
+    return replace(config, encoders=replace(config.encoders, speech=speech))
