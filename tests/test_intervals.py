@@ -78,9 +78,7 @@ def test_answers_without_an_error_are_one_and_reach_down_as_far_as_so_few_groups
     label, group = np.repeat([0, 1, 2], 10), np.repeat(np.arange(6), 5)
     found = interval(np.eye(3)[label], label, group, metric)
     assert (found.value, found.high, found.se) == (1.0, 1.0, 0.0)
-    # rows of a class come from two groups, those of all classes from six
-    quantile = stats.t.ppf(0.975, PRIOR + (1 if metric in ("macro_f1", "uar") else 5))
-    rows = 30 / (1 + 4 * ALIKE)
+    quantile, rows = stats.t.ppf(0.975, PRIOR + 5), 30 / (1 + 4 * ALIKE)
     assert found.low == pytest.approx(rows / (rows + quantile**2))
     more = interval(np.eye(3)[np.tile(label, 9)], np.tile(label, 9), np.arange(270) // 5, metric)
     assert found.low < more.low < more.high == 1.0

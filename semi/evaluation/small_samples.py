@@ -22,7 +22,8 @@ Three things make few speakers less than they seem, and each has its step here:
 The ends of a share are Wilson's (1927) with the effective number of rows n' = p (1 - p) / V'
 (Kott and Carr 1997; Franco et al. 2019, https://doi.org/10.1093/jssam/smy019): they stay between 0
 and 1, lie further below than above near the top, and with no error they are [n' / (n' + t^2), 1]
-with n' = n / (1 + (m - 1) r). CCC, which is no share, has Fisher's z: the same on log-odds of
+with n' = n / (1 + (m - 1) r) and t of PRIOR + G - 1 degrees of freedom: errors that were not made
+are spread over no groups. CCC, which is no share, has Fisher's z: the same on log-odds of
 (1 + CCC) / 2. Differences are taken as they are, their ends cut at the largest possible one. No
 interval is narrower than with independent rows and the normal quantile.
 """
@@ -96,6 +97,8 @@ def ends(
         low, high = _fisher(share, half / width)
     else:
         worth = sample.rows_worth
+        if sample.groups and not 0 < share < 1:  # no variance was seen, so no k is short of any
+            quantile = _student(PRIOR + sample.groups - 1)
         pair = (
             _wilson(share, spread / width, quantile, worth / design),
             _wilson(share, row_spread / width, NORMAL, worth),
