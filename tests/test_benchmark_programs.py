@@ -32,11 +32,19 @@ def test_coverage_is_printed_for_what_is_in_the_folder(tmp_path):
     label = rng.integers(0, 3, 240)
     view = np.eye(3)[label].repeat(4, 1) + rng.normal(0, 1, (240, 12))
     arrays = {"label": label.astype(str), "speaker": np.repeat(np.arange(12), 20).astype(str)}
-    layers = np.repeat(view[:, None], 4, 1).astype(np.float16)
-    np.savez(tmp_path / "urdu.npz", speech=layers, **arrays)
-    lines = run("interval_coverage.py", str(tmp_path), "--repeats", "20", "--groups", "2,5")
-    assert "Urdu, Whisper: 240 rows, 12 groups" in lines
-    assert sum("left out" in line for line in lines) == 9
+    np.savez(tmp_path / "emodb_goemotions.npz", text=view, **arrays)
+    words = ["--repeats", "20", "--groups", "2,5"]
+    lines = run("interval_coverage.py", str(tmp_path), *words)
+    for title in ("Emo-DB, texts", "Emo-DB, texts: self-trained minus warm start"):
+        assert f"{title}: 240 rows, 12 groups *" in lines
+    assert "Emo-DB, Whisper: no emodb.npz in the folder, left out" in lines
     cells = [line.split() for line in lines if line.startswith("accuracy")]
-    assert [row[1] for row in cells] == ["2", "5"]
+    assert [row[1] for row in cells] == ["2", "5"] * 2
     assert all(len(row) == 9 and float(row[4]) >= float(row[2]) for row in cells)
+    assert all(any(line.startswith(f"{w}: 8 cells,") for line in lines)
+               for w in ("scores", "differences"))  # fmt: skip
+    lines = run("benchmark_coverage.py", str(tmp_path), *words, "--runs", "5")
+    assert "Emo-DB, texts: 12 groups" in lines
+    rows = [line.split() for line in lines if line.startswith("macro_f1")]
+    assert [row[1:3] for row in rows] == [["2", "5"], ["5", "5"]]
+    assert all(float(row[3]) >= 60 for row in rows)

@@ -111,7 +111,7 @@ def test_defect_003_1_scores_are_told_apart_by_any_column(runs, capsys):
     """A mixed test set must not hide how a system does on one of its corpora."""
     assert main(["compare", *runs, "--by", "speaker", "--no-latency"]) == 0
     out = capsys.readouterr().out
-    assert "macro-F1 in % of gold test rows by speaker:" in out
+    assert "macro-F1 in % of gold test rows by speaker, with 95 % intervals:" in out
     done = compare(runs, latency=False, by="speaker")
     table = pd.read_csv(Path(runs[0]).parents[1] / "m.csv").set_index("id")
     for run, found in zip(runs, done.parts, strict=True):
@@ -123,5 +123,6 @@ def test_defect_003_1_scores_are_told_apart_by_any_column(runs, capsys):
             truth, told = said.label[mine], said.probs[mine].argmax(1)
             want = f1_score(truth, told, average="macro", labels=range(3), zero_division=0)
             assert part["value"] == pytest.approx(want)
+            assert part["over"] == f"{part['rows']} rows" and part["over"] in out
     with pytest.raises(RunError, match=r"no column speeker; did you mean 'speaker'\?"):
         compare(runs, latency=False, by="speeker")

@@ -33,7 +33,7 @@ from semi.experiments.pruning.settings import settings
 
 def row(name="merge, keep 0.7, layer 3", **changes):
     whole = Row(name, "prune", "merge", 0.7, 3, "all", 500, 30.0, 1.3, 0.7, 0.99, 0.97, 0.9, 0.99,
-                0.98, 80.0, -0.2, -1.0, 0.6)  # fmt: skip
+                0.98, 80.0, -0.2, -1.0, 0.6, "10 groups")  # fmt: skip
     return replace(whole, **changes)
 
 
@@ -189,7 +189,7 @@ def test_a_setting_that_passes_every_check_is_recommended_with_its_figures():
         ({"cka": 0.9}, "linear CKA 0.900 is below 0.98"),
         ({"agreement": 0.95}, "only 95.0 % of the predictions stay (97 % needed)"),
         ({"change": -3.0, "change_low": -5.0, "change_high": -1.0},
-         "macro-F1 falls by 3.0 points, and the interval [-5.0, -1.0] excludes 0"),
+         "macro-F1 changes by -3.0 points [-5.0, -1.0] over 10 groups, which excludes 0"),
         ({"speedup": 1.02}, "measured speed is 1.02 x un-pruned (1.05 x needed"),
     ],
 )  # fmt: skip
@@ -253,6 +253,8 @@ def test_the_change_of_macro_f1_is_scikit_learns_difference():
     assert [r.macro_f1 for r in whole] == pytest.approx(scores)
     assert whole[1].change == pytest.approx(scores[1] - scores[0])
     assert whole[1].change_low < whole[1].change < whole[1].change_high
+    assert whole[1].change_words().endswith("] over 8 groups")
+    assert (whole[0].change_low, whole[0].change_high) == (0, 0)
     assert whole[0].agreement == 1 and whole[0].change == 0
 
 

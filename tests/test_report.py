@@ -158,7 +158,10 @@ def test_a_finished_run_tells_what_it_could_not_use(run):
 def test_the_page_says_what_every_interval_is_over(run):
     page = render(run)
     assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
-    assert page.count("in %, 95 % intervals over 4 groups") >= 1
+    # the cards, the table of rounds, its figure, and the scores of each part of gold
+    assert page.count("held-out test rows, 95 % intervals over 4 groups</span>") == 3
+    assert "in %, 95 % intervals over 4 groups shaded" in page
+    assert page.count("in %, 95 % intervals over 4 groups") >= 2
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "splits.csv", "quarantine.csv"])

@@ -4,8 +4,11 @@ import struct
 
 import numpy as np
 import pytest
+from two_runs import settings, write_manifest
 
+import semi
 from semi.evaluation.tensorboard import NoTracker, open_tracker
+from semi.files import read_json
 
 
 def read_events(folder):
@@ -101,3 +104,61 @@ def test_class_names_in_any_script_draw_without_a_warning(tmp_path, classes):
     tracker.confusion("confusion", np.eye(len(classes)), classes)
     tracker.end_round()
     assert "confusion" in read_events(tmp_path / "rounds")
+
+
+def read_rounds(folder):
+    """Returns TensorBoard's own reading of what there is one of per round."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder / "rounds")).Reload()
+
+
+def charts_of(read):
+    """Returns {title: tags} of the bands in the tab of custom scalars."""
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+
+    written = read.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0]
+    charts = [c for category in Layout.FromString(written).category for c in category.chart]
+    return {c.title: (s.value, s.lower, s.upper) for c in charts for s in c.margin.series}
+
+
+def told(read, tag):
+    """Returns the texts under a tag, one a round."""
+    return [t.tensor_proto.string_val[0].decode() for t in read.Tensors(f"{tag}/text_summary")]
+
+
+def test_intervals_are_scalars_a_band_and_a_sentence(tmp_path):
+    tracker = open_tracker(tmp_path)
+    for number in (0, 1):
+        tracker.begin_round(number)
+        tracker.metrics({"test/macro_f1": 0.6 + number / 10})
+        ends = {"macro_f1": (0.4, 0.75 + number / 10), "ccc": (float("nan"), float("nan"))}
+        tracker.intervals("test", ends, "95 % intervals over 2 speakers")
+        tracker.intervals("oof", {"uar": (float("nan"), 1.0)}, "95 % intervals over 1 row")
+        tracker.end_round()
+    read = read_rounds(tmp_path)
+    high = read.Scalars("interval/test/macro_f1_high")
+    assert [(s.step, s.value) for s in high] == [(0, pytest.approx(0.75)), (1, pytest.approx(0.85))]
+    assert not [tag for tag in read.Tags()["scalars"] if "ccc" in tag or "uar" in tag]
+    tags = "test/macro_f1", "interval/test/macro_f1_low", "interval/test/macro_f1_high"
+    assert charts_of(read) == {"test/macro_f1": tags}
+    assert told(read, "interval/test") == ["95 % intervals over 2 speakers"] * 2
+    assert "interval/oof/text_summary" not in read.Tags()["tensors"]
+
+
+def test_a_run_shows_the_intervals_of_its_report_in_every_round(tmp_path):
+    write_manifest(tmp_path)
+    path = semi.self_train(settings(tmp_path, "shown", "tracking=true"), progress=False).path
+    read = read_rounds(path / "tb")
+    records = [read_json(p) for p in sorted(path.glob("round-*/round.json"))]
+    for part in ("oof", "test"):
+        found = [r[f"metrics_{part}"] for r in records]
+        for end in ("low", "high"):
+            shown = read.Scalars(f"interval/{part}/macro_f1_{end}")
+            kept = [m["intervals"]["macro_f1"][end] for m in found]
+            assert [s.step for s in shown] == list(range(len(records)))
+            assert [s.value for s in shown] == pytest.approx(kept)
+        speakers = found[0]["intervals"]["macro_f1"]["units"]
+        words = f"95 % intervals over {speakers} speakers"
+        assert told(read, f"interval/{part}") == [words] * len(records)
+    assert {"oof/macro_f1", "test/macro_f1", "test/uar"} <= set(charts_of(read))

@@ -5,28 +5,16 @@ unit is the group, and the method is one for small samples. `benchmarks/interval
 it against the percentile bootstrap, whose "95 %" are 50 % with two speakers, and against Student's
 interval alone, which is honest but says "somewhere between 0 and 100" of two speakers.
 
-1. Variance between groups: the jackknife. With t_g the score of all rows but those of group g,
-   V = (G - 1) / G * sum_g (t_g - mean t)^2; its root is `se`. For a mean over groups of one size
-   that is the textbook's s^2 / G, and for other scores it errs to the safe side (Efron and Stein
-   1981, https://doi.org/10.1214/aos/1176345462). Nothing is drawn at random.
-2. Moderation: V of two groups is one squared difference and may be anything. What is known before
-   is that rows of a group are alike to some degree r (an intraclass correlation), which makes the
-   variance W of independent rows V0 = W (1 + (m - 1) r) with m rows a group (Kish 1965). V0 counts
-   as PRIOR further groups: V' = (PRIOR V0 + (G - 1) V) / (PRIOR + G - 1), with Student's quantile
-   of PRIOR + G - 1 degrees of freedom: the moderated t of Smyth (2004,
-   https://doi.org/10.2202/1544-6115.1027). On real answers r is 0 to 0.1 for scores and 0 to 0.06
-   for differences of two models; the values below are on the safe side of most.
-3. Scale: score +- quantile * sqrt(V') is taken on the log-odds of the score, so that its ends stay
-   within the score's range and a score near the top may lie further below than above (delta
-   method: the standard error of log(x / (1 - x)) is se / (x (1 - x))). CCC counts as
-   (1 + CCC) / 2, which is Fisher's z. Differences are taken as they are, their ends cut at the
-   largest possible one.
-4. Floor: it is never narrower than if all rows were independent, with the normal quantile.
-5. Absent classes: of a class that the rows left have none of, they say nothing. Macro-F1 and UAR
-   without group g are the mean over the classes that still have rows (as shares of those that have
-   rows at all), not 0 for the others. Answers without an error thus score 1 [1, 1], se 0.
+The variance between groups is the jackknife's. With t_g the score of all rows but those of group g,
+V = (G - 1) / G * sum_g (t_g - mean t)^2; its root is `se`. For a mean over groups of one size that
+is the textbook's s^2 / G, and for other scores it errs to the safe side (Efron and Stein 1981,
+https://doi.org/10.1214/aos/1176345462). Nothing is drawn at random. `small_samples.py` makes the
+ends of it.
 
-An interval says nothing where there is nothing to measure: no error at all leaves no spread.
+Of a class that the rows left have none of, they say nothing. Macro-F1 and UAR without group g are
+the mean over the classes that still have rows (as shares of those that have rows at all), not 0 for
+the others. Answers without an error thus score 1 with se 0; how far down the interval reaches is
+then a matter of how many rows and groups there were.
 
 Letters: N rows, C classes, U units (groups, or kinds of rows), K numbers a unit, R sets of rows.
 """
@@ -34,18 +22,16 @@ Letters: N rows, C classes, U units (groups, or kinds of rows), K numbers a unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pseudo_label.reliability import as_array
 
+from .small_samples import ends, sample_of
+
 COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
-NORMAL = 1.959964  # the 97.5 % quantile
-PRIOR = 2  # groups that what is known before counts as
-ALIKE = 0.1  # correlation of rows of one group that is taken for granted, of scores
-ALIKE_PAIRED = 0.02  # and of differences
 BLOCK_NUMBERS = 4_000_000  # numbers that are worked on at a time, 32 MB
 Read = Callable[[np.ndarray], dict[str, np.ndarray]]  # sums (R, K) -> metrics (R,) by name
 
@@ -94,7 +80,10 @@ def interval(probs: Any, label: Any, group: Any, metric: str = "waf") -> Interva
 def paired_interval(
     probs: Any, other: Any, label: Any, group: Any, metric: str = "waf"
 ) -> Interval:
-    """Returns the 95 % interval of metric(probs) - metric(other) on the same rows."""
+    """Returns the 95 % interval of metric(probs) - metric(other) on the same rows.
+
+    Of a model and itself, told by equal probabilities, it is 0 [0, 0].
+    """
     return _one(intervals([probs, other], label, group), metric)
 
 
@@ -122,9 +111,30 @@ def intervals(predictions: list[Any], label: Any, group: Any) -> dict[str, Inter
     def read(sums: np.ndarray) -> dict[str, np.ndarray]:
         return metrics_from_confusion(sums.reshape(-1, count, count), known)
 
+    by_class = np.zeros((int(number.max()) + 1, count))
+    np.add.at(by_class, (number, label), 1)
+    in_all = by_class.sum(1, keepdims=True)
     # of the classes without a row macro-F1 and UAR have 0 whatever is said
     most = {"macro_f1": float(known.mean()), "uar": float(known.mean())}
-    return over_units(read, rows, groups, {m: (0.0, most.get(m, 1.0)) for m in COUNT_METRICS})
+    ranges = {m: (0.0, most.get(m, 1.0)) for m in COUNT_METRICS}
+    counts = {m: by_class if m in most else in_all for m in COUNT_METRICS}
+    found = over_units(read, rows, groups, ranges, counts)
+    return no_difference(found) if one_model(arrays) else found
+
+
+def one_model(probs: list[np.ndarray]) -> bool:
+    """Says whether two arrays (N, C) are one model's probabilities: equal digit by digit.
+
+    Decisions alone, 0 or 1, may be equal by chance on the rows at hand; probabilities are not.
+    """
+    if len(probs) != 2 or probs[0].ndim != 2 or not np.array_equal(probs[0], probs[1]):
+        return False
+    return bool(((probs[0] > 0) & (probs[0] < 1)).any())
+
+
+def no_difference(found: dict[str, Interval]) -> dict[str, Interval]:
+    """Returns the intervals of a difference of a model to itself: 0 on any rows."""
+    return {name: replace(gap, low=0.0, high=0.0) for name, gap in found.items()}
 
 
 def metrics_from_confusion(
@@ -179,8 +189,9 @@ class Units:
 
 
 def over_units(
-    read: Read, rows: Units, groups: Units | None, ranges: dict[str, tuple[float, float]]
-) -> dict[str, Interval]:
+    read: Read, rows: Units, groups: Units | None, ranges: dict[str, tuple[float, float]],
+    counts: dict[str, np.ndarray],
+) -> dict[str, Interval]:  # fmt: skip
     """Returns the 95 % interval of each metric that `read` makes of sums; see the file's head.
 
     Args:
@@ -188,21 +199,20 @@ def over_units(
         rows: the rows as units, with one prediction set, or two whose difference is asked for.
         groups: the groups as units; None where there are fewer than two.
         ranges: least and largest value of each metric.
+        counts: per metric (U, C) rows of each group, by class if it is a mean over C classes,
+            else (U, 1); (1, C) or (1, 1) where there are no groups.
     """
     of_rows, found = jackknife(read, rows), {}
     of_groups = jackknife(read, groups) if groups else of_rows
-    count = groups.count if groups else rows.count
+    unit, count = ("groups", groups.count) if groups else ("rows", rows.count)
     note = "" if groups else (
         "all rows are of one group, or of none that is known: the interval takes rows for "
         "independent and holds for this group only, not for other speakers"
     )  # fmt: skip
     for name, (value, se) in of_groups.items():
-        row_se = of_rows[name][1]
-        spread, free = _moderated(se, row_se, rows, groups)
-        half = np.fmax(_student(free) * spread, NORMAL * row_se)
-        low, high = _ends(value, half, ranges[name], rows.paired)
-        p = _p_value(value, spread, row_se, free) if rows.paired else None
-        unit = "groups" if groups else "rows"
+        sample = sample_of(counts[name], rows.count, groups.count if groups else None)
+        errors = se, of_rows[name][1]
+        low, high, p = ends(value, errors, ranges[name], sample, rows.paired)
         found[name] = Interval(value, low, high, se, unit, count, note, p)
     return found
 
@@ -229,51 +239,6 @@ def jackknife(read: Read, units: Units) -> dict[str, tuple[float, float]]:
 def _difference(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Returns the metrics of one prediction set, or what the first has more than the second."""
     return parts[0] if len(parts) == 1 else {k: v - parts[1][k] for k, v in parts[0].items()}
-
-
-def _ends(
-    value: float, half: float, bounds: tuple[float, float], paired: bool
-) -> tuple[float, float]:
-    """Returns value +- half, on the log-odds scale between the bounds unless it is a difference."""
-    least, width = bounds[0], bounds[1] - bounds[0]
-    if np.isnan(half):
-        return float("nan"), float("nan")
-    if paired:
-        return float(max(value - half, -width)), float(min(value + half, width))
-    share = (value - least) / width
-    if half == 0 or not 0 < share < 1:
-        return float(max(value - half, least)), float(min(value + half, bounds[1]))
-    middle, reach = np.log(share / (1 - share)), half / width / (share * (1 - share))
-    low, high = (least + width / (1 + np.exp(-x)) for x in (middle - reach, middle + reach))
-    return float(low), float(high)
-
-
-def _moderated(se: float, row_se: float, rows: Units, groups: Units | None) -> tuple[float, int]:
-    """Returns the standard error with what is known before, and its degrees of freedom."""
-    if groups is None:
-        return se, rows.count - 1
-    alike = ALIKE_PAIRED if rows.paired else ALIKE
-    before = row_se**2 * (1 + (rows.count / groups.count - 1) * alike)
-    free = PRIOR + groups.count - 1
-    return float(np.sqrt((PRIOR * before + (groups.count - 1) * se**2) / free)), free
-
-
-def _student(free: int) -> float:
-    """Returns Student's 97.5 % quantile of so many degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(free, 0.975)) if free > 0 else float("nan")
-
-
-def _p_value(value: float, se: float, row_se: float, free: int) -> float:
-    """Returns the two-sided p of a difference: the larger of groups' and independent rows'."""
-    from scipy.special import ndtr, stdtr
-
-    if value == 0 or free < 1:
-        return 1.0
-    tails = [stdtr(free, -abs(value) / se) if se > 0 else 0.0]
-    tails += [ndtr(-abs(value) / row_se) if row_se > 0 else 0.0]
-    return float(min(1.0, 2 * max(tails)))
 
 
 def numbered(group: Any, rows: int) -> np.ndarray:

@@ -5,14 +5,24 @@ Letters: N rows, C classes, K numbers a row, R sets of rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pseudo_label.reliability import as_array
 
-from .intervals import Interval, Read, Units, mean_of_present, numbered, over_units, ratio
+from .intervals import (
+    Interval,
+    Read,
+    Units,
+    mean_of_present,
+    no_difference,
+    numbered,
+    one_model,
+    over_units,
+    ratio,
+)
 from .metrics import affect_scores
 
 AFFECT = ("valence", "arousal")
@@ -103,12 +113,14 @@ class Sums:
     table: np.ndarray  # (N, K)
     read: Read  # sums (R, K) -> metric (R,) by name
     ranges: dict[str, tuple[float, float]]  # least and largest value of each metric
+    by_class: dict[str, np.ndarray] = field(default_factory=dict)  # (N, C) of means over classes
+    probs: np.ndarray | None = None  # (N, C) where the metrics come from probabilities
 
 
 def multi_sums(probs: Any, truth: Any) -> Sums:
     """Returns what the metrics of several labels a row are made of, from (N, C) and 0 or 1."""
-    predicted, truth = as_array(probs).astype(float) >= YES, as_array(truth).astype(float) > 0.5
-    counts, per_row = _counts(predicted, truth)
+    probs, truth = as_array(probs).astype(float), as_array(truth).astype(float) > 0.5
+    counts, per_row = _counts(probs >= YES, truth)
     classes, known = truth.shape[1], truth.any(0)
 
     def read(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -117,7 +129,8 @@ def multi_sums(probs: Any, truth: Any) -> Sums:
 
     table = np.column_stack([counts.reshape(len(truth), -1), per_row, np.ones(len(truth))])
     ranges = {"macro_f1": (0.0, float(known.mean())), "micro_f1": (0.0, 1.0)}
-    return Sums(table, read, ranges | {"sample_f1": (0.0, 1.0)})
+    ranges |= {"sample_f1": (0.0, 1.0)}
+    return Sums(table, read, ranges, {"macro_f1": truth.astype(float)}, probs)
 
 
 def affect_sums(predicted: Any, truth: Any) -> Sums:
@@ -158,9 +171,17 @@ def of_sums(one: Sums, other: Sums | None, group: Any) -> dict[str, Interval]:
     if not len(one.table):
         return {}
     tables = [one.table] if other is None else [one.table, other.table]
-    number, groups = numbered(group, len(one.table)), None
-    if number.max() >= 1:
-        groups = Units([np.zeros((int(number.max()) + 1, t.shape[1])) for t in tables])
-        for part, table in zip(groups.parts, tables, strict=True):
-            np.add.at(part, number, table)
-    return over_units(one.read, Units(tables), groups, one.ranges)
+    number = numbered(group, len(one.table))
+
+    def by_group(table: np.ndarray) -> np.ndarray:
+        sums = np.zeros((int(number.max()) + 1, table.shape[1]))
+        np.add.at(sums, number, table)
+        return sums
+
+    groups = Units([by_group(t) for t in tables]) if number.max() >= 1 else None
+    every = np.ones((len(number), 1))
+    counts = {m: by_group(one.by_class.get(m, every)) for m in one.ranges}
+    found = over_units(one.read, Units(tables), groups, one.ranges, counts)
+    if other is None or one.probs is None or other.probs is None:
+        return found
+    return no_difference(found) if one_model([one.probs, other.probs]) else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ class Tracker:
         self.number = 0
         self._steps: Any = None  # SummaryWriter of the round's own curves
         self._rounds: Any = None  # SummaryWriter of what there is one of per round
+        self._bands: dict[str, dict[str, list]] = {}  # charts by the heading they stand under
 
     @property
     def open(self) -> bool:
@@ -68,6 +70,23 @@ class Tracker:
         for tag, value in values.items():
             if value is not None:
                 self._rounds.add_scalar(tag, float(value), self.number)
+
+    def intervals(self, part: str, ends: Mapping[str, tuple[float, float]], words: str) -> None:
+        """Adds the intervals of the round's scores, and in words what they are over.
+
+        They are scalars of their own, `interval/<part>/<score>_low` and `_high`, and the band about
+        `<part>/<score>` in the tab of custom scalars.
+        """
+        charts = {}
+        for name, both in ends.items():
+            if not all(map(math.isfinite, both)):
+                continue
+            tags = [f"interval/{part}/{name}_{end}" for end in ("low", "high")]
+            self.metrics(dict(zip(tags, both, strict=True)))
+            charts[f"{part}/{name}"] = ["Margin", [f"{part}/{name}", *tags]]
+        if charts:
+            self.text(f"interval/{part}", words)
+            self._bands[f"{part}, 95 % intervals"] = charts
 
     def calibration(self, tag: str, confidence, accuracy, count, ece: float | None = None) -> None:
         """Adds the reliability diagram: per bin stated confidence, share that is right, rows."""
@@ -132,6 +151,9 @@ class Tracker:
 
     def end_round(self) -> None:
         """Writes everything of the round out."""
+        if self._rounds is not None and self._bands:
+            self._rounds.add_custom_scalars(self._bands)  # each part of the run at once
+        self._bands = {}
         for writer in (self._steps, self._rounds):
             if writer is not None:
                 writer.close()
@@ -164,7 +186,7 @@ class NoTracker(Tracker):
     def _nothing(self, *_: Any, **__: Any) -> None: ...
 
     begin_round = step = metrics = calibration = confidences = coverage = confusion = _nothing
-    class_mix = audio = text = embeddings = hparams = end_round = close = _nothing
+    class_mix = audio = text = embeddings = hparams = end_round = close = intervals = _nothing
 
 
 def open_tracker(folder: str | Path, *, enabled: bool = True) -> Tracker:

@@ -20,7 +20,7 @@ def is_ensemble(path: str) -> bool:
 
 
 def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]:
-    """Returns {value: [rows, score]} of the test rows by the values of a column."""
+    """Returns {value: rows, score, interval} of the test rows by the values of a column."""
     table = manifest_of(path)
     if table is None:
         raise RunError(f"{path}: its manifest is not at hand, so nothing is known of {column}")
@@ -39,8 +39,8 @@ def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]
         interval = score.intervals.get(name)
         ends = (interval.low, interval.high) if interval else (None, None)
         parts[value] = dict(
-            zip(("rows", "value", "low", "high"), (len(part), score.metrics.get(name), *ends),
-                strict=True)
+            zip(("rows", "value", "low", "high", "over"),
+                (len(part), score.metrics.get(name), *ends, score.units), strict=True)
         )  # fmt: skip
     return {"run": predictions.name, "metric": name, "kind": predictions.kind, "parts": parts}
 

@@ -264,8 +264,8 @@ def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
         gap = gap_of(other, first, "test")
         if not gap.rows:
             raise RunError(f"{other.name} and {first.name} answer no test row that both can read")
-        record: dict[str, Any] = {"run": other.name, "against": first.name, "rows": gap.rows,
-                                  "left_out": gap.left_out}  # fmt: skip
+        record: dict[str, Any] = {"run": other.name, "against": first.name}
+        record |= {"rows": gap.rows, "left_out": gap.left_out}
         for name, difference in gap.differences.items():
             record |= {
                 name: difference.value,
@@ -274,7 +274,7 @@ def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
             }
         main = gap.differences[metric]
         p = max(main.p_value or 0.0, least_p(main.units) if main.unit == "groups" else 0.0)
-        record |= {"p_value": p, "unit": main.unit, "units": main.units}
+        record |= {"p_value": p, "unit": main.unit, "units": main.units, "over": main.over()}
         pairs.append(record | {"mcnemar_p": gap.mcnemar_p})
     for key in ("p_value", "mcnemar_p"):
         given = [p[key] for p in pairs]

@@ -130,11 +130,12 @@ class Comparison:
             for value in values:
                 of_runs = [p["parts"].get(value, {}) for p in runs]
                 cells = [percent(*(o.get(k) for k in ("value", "low", "high"))) for o in of_runs]
-                body.append([value, *cells, str(max(o.get("rows", 0) for o in of_runs))])
+                over = " / ".join(dict.fromkeys(o["over"] for o in of_runs if o.get("over")))
+                body.append([value, *cells, str(max(o.get("rows", 0) for o in of_runs)), over])
             name = names_of(kind)[runs[0]["metric"]]
             lines += [
-                f"{name} in % of gold test rows by {self.by}:", "",
-                table([self.by, *(p["run"] for p in runs), "rows"], body), "",
+                f"{name} in % of gold test rows by {self.by}, with 95 % intervals:", "",
+                table([self.by, *(p["run"] for p in runs), "rows", "interval over"], body), "",
             ]  # fmt: skip
         return lines
 
@@ -166,12 +167,13 @@ class Comparison:
             for p in self.pairs
         ]  # fmt: skip
         first, count = self.pairs[0], len(self.pairs)
+        units = " / ".join(dict.fromkeys(p["over"] for p in self.pairs))
         other = ", and of McNemar's exact test of accuracy (which takes rows as independent)"
         heads = ["p", "p Holm", "McNemar", "McN. Holm"][: len(keys)]
         return [
             "",
             f"Difference to {first['against']} on the test rows that both can read, in points, "
-            f"95 % intervals over {first['units']} {first['unit']} (paired, Student's quantile); p "
+            f"95 % intervals over {units} (paired); p "
             f"of {names[self.metric]} (never below what an exact test over as many groups could "
             f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
             f"correction for {count} comparison{'s' if count > 1 else ''}:",

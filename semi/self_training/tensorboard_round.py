@@ -11,6 +11,7 @@ from ..data.audio import load_audio
 from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from ..evaluation.tensorboard import NoTracker, Tracker
+from ..evaluation.text import over
 from ..training.dataset import Dataset
 from .state import RoundState
 
@@ -25,14 +26,7 @@ def show_round(
     """Writes what a finished round is about to the tracker and closes the round there."""
     if isinstance(tracker, NoTracker):
         return
-    for part, name in (("oof", "metrics_oof"), ("dev", "metrics_dev"), ("test", "metrics_test")):
-        found = record[name]
-        if found:
-            tracker.metrics(
-                {f"{part}/{s}": found[s] for s in LOGGED_SCORES if found.get(s) is not None}
-            )
-            if found.get("confusion"):
-                tracker.confusion(f"{part}/confusion", found["confusion"], dataset.classes)
+    _show_scores(tracker, dataset.classes, record)
     bins = record["reliability"]
     if bins:
         columns = ([b[k] for b in bins] for k in ("confidence", "accuracy", "rows"))
@@ -47,6 +41,22 @@ def show_round(
     if classes and state.pseudo_labels is not None:
         _show_picks(tracker, dataset, state, record, table)
     tracker.end_round()
+
+
+def _show_scores(tracker: Tracker, classes: list[str], record: dict) -> None:
+    """Shows the scores of each part of the gold rows, their intervals and confusion matrices."""
+    for part, name in (("oof", "metrics_oof"), ("dev", "metrics_dev"), ("test", "metrics_test")):
+        found = record[name]
+        if not found:
+            continue
+        tracker.metrics(
+            {f"{part}/{s}": found[s] for s in LOGGED_SCORES if found.get(s) is not None}
+        )
+        every = found.get("intervals") or {}
+        ends = {s: (i["low"], i["high"]) for s, i in every.items() if s in LOGGED_SCORES}
+        tracker.intervals(part, ends, over(found).removeprefix(", "))
+        if found.get("confusion"):
+            tracker.confusion(f"{part}/confusion", found["confusion"], classes)
 
 
 def _show_picks(tracker, dataset, state, record, table) -> None:

@@ -1,5 +1,19 @@
 """Intervals of a benchmark: test groups and runs are both drawn again, for all arms alike.
 
+Why not `semi.evaluation.intervals`, as runs and comparisons have? That asks how the answers that
+were given would fare with other speakers. A benchmark asks what an arm gains in the mean over
+speakers and over label draws and seeds, and of either it has a few: two causes of chance, crossed.
+Its share of the oracle's gap is a ratio, and its mean over corpora a sum, for which resamples that
+all arms share need no formula of their own. And it keeps counts of every group, run and arm, not
+which rows two arms answered differently, from which the other method has its lower bound.
+
+So groups and runs are drawn again, one less of each than there are, and the percentiles widened by
+Student's quantile of the smaller number. On real answers and with 5 or 15 label draws that holds
+the truth in 88 to 100 % of draws of 5 to 20 speakers, mostly wider than it need be, and in 80 to
+100 % of draws of 2 or 3, less (60 %) only where two arms hardly ever differ. At most 1.5 % of draws
+had p < 0.05 on the wrong side of 0 (`benchmarks/results/benchmark_coverage.txt`). Below MIN_RUNS
+runs no verdict is given at all.
+
 Letters: R resamples, U groups, C classes.
 """
 

@@ -137,9 +137,17 @@ def summary_lines(
         *_reading(lines),
     ]
     for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):
-        text += ["", f"## {dataset}", "", *_markdown([x for x in [*lines, *means]
-                                                       if x.dataset == dataset])]  # fmt: skip
+        of_dataset = [x for x in [*lines, *means] if x.dataset == dataset]
+        text += ["", f"## {dataset}", "", *_over(results.get(dataset)), *_markdown(of_dataset)]
     return text
+
+
+def _over(result: Results | None) -> list[str]:
+    """Returns what the intervals of a corpus are over; nothing for the mean over corpora."""
+    if result is None:
+        return []
+    groups = f"{result.groups} group{'' if result.groups == 1 else 's'}"
+    return [f"95 % intervals over {groups} and the runs that a line counts.", ""]
 
 
 def _sizes(results: dict[str, Results]) -> list[str]:

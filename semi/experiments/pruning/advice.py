@@ -47,6 +47,12 @@ class Row:
     change: float = nan  # points against un-pruned
     change_low: float = nan  # its 95 % interval over whole groups
     change_high: float = nan
+    change_over: str = ""  # what the interval is over, such as '10 groups'
+
+    def change_words(self) -> str:
+        """Returns '-0.4 points [-2.1, +1.3] over 10 groups'."""
+        ends = f"[{self.change_low:+.1f}, {self.change_high:+.1f}]"
+        return f"{self.change:+.1f} points {ends} over {self.change_over}"
 
 
 @dataclass
@@ -118,9 +124,9 @@ def _score(row: Row, before, after, rows: np.ndarray, gold: GoldLabels) -> None:
     change = paired_interval(pruned, full, codes, gold.group[rows], "macro_f1")
     columns = max(int(codes.max()), int(pruned.max()), int(full.max())) + 1
     points = 100 * columns / len(classes)  # the mean is over the classes that occur
-    row.change, row.change_low, row.change_high = (
-        points * v for v in (change.value, change.low, change.high)
-    )
+    ends = (change.low, change.high) if row.kind != "full" else (0.0, 0.0)  # un-pruned to itself
+    row.change, row.change_low, row.change_high = (points * v for v in (change.value, *ends))
+    row.change_over = change.over()
     table = confusion(codes, pruned, columns)
     row.macro_f1 = points * float(metrics_from_confusion(table)["macro_f1"])
 
@@ -152,8 +158,7 @@ def failures(rows: list[Row]) -> list[str]:
                 ),
                 (
                     not row.change_high < 0,
-                    f"macro-F1 falls by {-row.change:.1f} points, and the interval "
-                    f"[{row.change_low:+.1f}, {row.change_high:+.1f}] excludes 0",
+                    f"macro-F1 changes by {row.change_words()}, which excludes 0",
                 ),
                 (
                     row.speedup >= SPEED,
@@ -230,8 +235,7 @@ def _advise_best(
     if rival is not None and not np.isnan(rival.change):
         sentences.append(
             f"Stopping early at about the same cost ({rival.setting}, {rival.flops:.2f} of the "
-            f"operations) changes macro-F1 by {rival.change:+.1f} points "
-            f"[{rival.change_low:+.1f}, {rival.change_high:+.1f}]."
+            f"operations) changes macro-F1 by {rival.change_words()}."
         )
     if stop is not None and _beats(whole[stop.name], row):
         sentences[0] = f"Stop earlier instead of pruning: {stop.override}"
@@ -263,16 +267,13 @@ def _praise(row: Row) -> str:
     if np.isnan(row.change):
         return sentence + "."
     return sentence + (
-        f", {100 * row.agreement:.1f} % of the predictions stay, macro-F1 {row.change:+.1f} points "
-        f"[{row.change_low:+.1f}, {row.change_high:+.1f}]."
+        f", {100 * row.agreement:.1f} % of the predictions stay, macro-F1 {row.change_words()}."
     )
 
 
 def _praise_stop(row: Row) -> str:
-    return (
-        f"It is {row.speedup:.2f} x as fast at {row.flops:.2f} of the operations, and macro-F1 "
-        f"changes by {row.change:+.1f} points [{row.change_low:+.1f}, {row.change_high:+.1f}]."
-    )
+    fast = f"It is {row.speedup:.2f} x as fast at {row.flops:.2f} of the operations"
+    return f"{fast}, and macro-F1 changes by {row.change_words()}."
 
 
 def _caveats(full: Row, measured: Measured) -> list[str]:

@@ -32,14 +32,15 @@ PAGE_COLUMNS = {
         "" if np.isnan(r.change)
         else f"{r.change:+.1f} [{r.change_low:+.1f}, {r.change_high:+.1f}]"
     ),
+    "over": lambda r: r.change_over,
 }  # fmt: skip
 EXPLAINED = (
     "Speed is measured, every batch running through all settings in turn. FLOPs: share of the "
     "un-pruned encoder's operations. Cosine: of centred vectors to the un-pruned ones; an earlier "
     "layer is another space, so it has none. kNN@10: share of the ten nearest neighbours that "
     "stay. Agreement and macro-F1: logistic regression on vectors of that very setting, out of "
-    "fold, whole groups apart; change: against un-pruned, 95 % interval over whole groups. In the "
-    "plot a point is named by keep rate and pruning layer, a stop by its layer."
+    "fold, whole groups apart; change: against un-pruned, 95 % interval over the groups named "
+    "beside it. In the plot a point is named by keep rate and pruning layer, a stop by its layer."
 )
 
 
