@@ -15,7 +15,7 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = (
     ("errors", "formulas", "threads"),
     ("files",),
-    ("checksums",),
+    ("checksums", "shapes"),
     ("data",),
     ("evaluation",),
     ("features",),

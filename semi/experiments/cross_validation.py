@@ -17,8 +17,9 @@ from ..config import schema as settings
 from ..errors import RunError
 from ..evaluation.text import percent, table
 from ..files import write_dir, write_json
+from ..runs.ensemble_folder import ENSEMBLE
 from ..runs.predictions import Predictions, write_predictions
-from ..runs.reopen import ENSEMBLE, PROBS, predictions_of
+from ..runs.reopen import PROBS, predictions_of
 from ..runs.scores import Score, names_of, score_of
 from ..self_training.train import self_train
 

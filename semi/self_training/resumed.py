@@ -62,7 +62,7 @@ def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:
     source = path / "splits.csv"
     if not source.is_file():
         return
-    before = read_table(source)
+    before = read_table(source, ("id", "role", "fold"))
     same = before["id"].tolist() == manifest.table["id"].astype(str).tolist()
     if same:
         used = (before["role"] != "unused").to_numpy()

@@ -240,9 +240,10 @@ class Run:
         for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 number = json.loads(line).get("round")
-            except (json.JSONDecodeError, AttributeError, RecursionError):
+                known = number is None or number in done
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 continue
-            if number is None or number in done:
+            if known:
                 kept.append(line)
         write_text(source, "".join(line + "\n" for line in kept))
 
