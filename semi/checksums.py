@@ -21,6 +21,9 @@ from .errors import RunError, reading
 from .files import TEMPORARY, write_text
 
 CHECKSUMS_FORMAT = 1
+# What a folder's record says of the files beside it; raised when an entry or column takes another
+# meaning (see docs/formats.md). A record without them is of format 1.
+FORMATS = {"run_format": 1, "ledger_format": 2}
 CHECKSUMS, DERIVED = "checksums.json", "derived.json"
 ADDED = "was added: semi wrote no such file there"
 OWN_SHA256 = "sha256"  # entry of a record: the SHA-256 of all others
@@ -84,14 +87,32 @@ def read_record(path: Path) -> dict[str, Any] | None:
             record.pop(OWN_SHA256, None)
     except FileNotFoundError:
         return None
-    if record.get("format") != CHECKSUMS_FORMAT:
-        raise RunError(
-            f"{path} has format {record.get('format')}, this version reads {CHECKSUMS_FORMAT}; use "
-            "the version of semi that wrote it"
-        )
-    if not whole:
+    later = record.get("format") in range(CHECKSUMS_FORMAT + 1, 100)  # may guard itself otherwise
+    if not whole and not later:
         raise RunError(f"{path} is not as it was written; {remedy}")
+    _refuse_newer(path, record)
     return record
+
+
+class NewerFormatError(RunError):
+    """A later version of semi wrote the folder."""
+
+
+def _refuse_newer(path: Path, record: dict[str, Any]) -> None:
+    """Raises NewerFormatError where a record has a greater number than is known here."""
+    for name, known in ({"format": CHECKSUMS_FORMAT} | FORMATS).items():
+        number = record.get(name, 1)
+        if not isinstance(number, int) or number > known:
+            where = path if name == "format" else path.parent
+            raise NewerFormatError(
+                f"{where} has {name} {number}, this version of semi reads up to {known}; use the "
+                "version that wrote it, or a later one"
+            )
+
+
+def refuse_newer(folder: str | Path) -> None:
+    """Raises RunError where a folder has a record that says a later version wrote it, or damage."""
+    read_record(Path(folder, CHECKSUMS))
 
 
 def guarded(value: Mapping[str, Any]) -> str:

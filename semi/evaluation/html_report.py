@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checksums import derived
+from ..checksums import derived, refuse_newer
 from ..errors import RunError, reading
 from ..files import write_text
 from ..formulas import unguarded
@@ -56,6 +56,7 @@ def facts(run: str | Path) -> dict[str, Any]:
     run = Path(run)
     if not (run / "config.yaml").is_file():
         raise RunError(f"{run} is not a run (it has no config.yaml)")
+    refuse_newer(run)
     result = read_result(run) or {}
     records = shown_records(run)
     best = _best(records, result)

@@ -216,6 +216,7 @@ def run_frame(
                 run.take_back()
                 raise
             refuse_other_features(run.path, ready.sha256)
+            run.go_on()
             _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:
