@@ -15,7 +15,9 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = (
     ("errors", "formulas", "threads"),
     ("files",),
-    ("checksums", "shapes"),
+    ("shapes",),
+    ("guarded_files",),
+    ("checksums",),
     ("data",),
     ("evaluation",),
     ("features",),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checksums import seal
 from ..config import schema as settings
 from ..errors import RunError
 from ..evaluation.text import percent, table
@@ -127,3 +128,4 @@ def write_pool(done: Folds, whole: Predictions, base: settings.Config) -> None:
             "leaks_allowed": ", ".join(data.allow_leaks), "notes": done.notes,
             "parts": [flat(s) for s in done.scores], "metrics": {"test": flat(done.pooled)},
         })  # fmt: skip
+        seal(folder)
