@@ -162,6 +162,8 @@ class Standardizer:
                 for part in ("mean", "std", "speaker_mean", "speaker_std", "components")
                 if f"{name}:{part}" in state
             }
+            if len(parts.keys() - {"components"}) < 4:
+                raise ValueError(f"it lacks means or deviations of {name}")
             profile = Profile(**parts, scale=scale)
             if len(profile.speaker_mean) != len(new.speakers):
                 raise ValueError(f"{len(new.speakers)} speakers for {len(profile.speaker_mean)}")

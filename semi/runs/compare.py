@@ -53,6 +53,8 @@ def compare(
     rows = [
         _record(path, predictions, costs.get(timed.get(path, ""))) for path, predictions in finished
     ]
+    if paired and len(finished) < 2:
+        raise RunError("; ".join(["a paired comparison needs two finished runs", *skipped]))
     pairs = _paired([predictions for _, predictions in finished], metric) if paired else []
     parts = [by_value(path, predictions, by) for path, predictions in finished] if by else []
     done = Comparison(rows, skipped, threads(), pairs, metric, by, parts)
@@ -253,8 +255,6 @@ def _timed(path: str) -> Any:
 def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
     """Returns the differences of all others to the first, with p-values after Holm."""
     first, others = every[0], every[1:]
-    if not others:
-        raise RunError("a paired comparison needs at least two finished runs")
     for other in others:
         refuse_other_rows(first, other, ("test",))
     if not len(first.rows("test")):

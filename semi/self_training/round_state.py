@@ -126,4 +126,23 @@ class SavedRound:
                 if not number.isdigit() or int(number) >= len(chains) or not name:
                     raise RunError(f"{self.path} has {key}, which is of no chain; {ANEW}")
                 chains[int(number)][name[0]] = value
+        alike = [{k: (v.shape, v.dtype) for k, v in chain.items()} for chain in chains]
+        sizes = {self.sizes["P"], self.sizes["C"]}
+        for number, chain in enumerate(chains):
+            if alike[number] != alike[0] or any(not _sound(k, chain, sizes) for k in chain):
+                raise RunError(
+                    f"{self.path} has tensors of chain {number}, rule.{number}.*, that no rule "
+                    f"keeps for these data; {ANEW}"
+                )
         return chains
+
+
+def _sound(name: str, chain: dict[str, Tensor], sizes: set[int]) -> bool:
+    """Says whether a tensor that a rule keeps is of finite numbers, of pool rows and classes."""
+    value = chain[name]
+    if not set(value.shape) <= sizes or not bool(value.isfinite().all()):
+        return False
+    if name != "temporal_probs":
+        return True
+    mass = chain.get("temporal_mass", torch.zeros(()))
+    return value.dim() == 2 and bool(((value.sum(1) - mass).abs() < 1e-2).all())

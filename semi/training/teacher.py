@@ -80,12 +80,14 @@ class Voter:
     def from_state(cls, state: dict) -> Voter:
         """Returns the voter that `state_dict` described; ValueError where it is none."""
         wrong = misfit(state, VOTER_SHAPE)
-        if not wrong and not len(state["heads"]) == len(set(state["heads"])) == len(
+        if not wrong and not 0 < len(state["heads"]) == len(set(state["heads"])) == len(
             state["weights"]
         ):
             wrong = "has not one weight for each head"
         if not wrong and (silent := set(state["heads"]) - state["calibrations"].keys()):
             wrong = f"has no calibration of {', '.join(sorted(silent))}"
+        if not wrong and not (min(state["weights"]) >= 0 and abs(sum(state["weights"]) - 1) < 1e-3):
+            wrong = "has weights that are no shares"
         if wrong:
             raise ValueError(wrong)
         return cls(
