@@ -65,7 +65,7 @@ def uses(home: Path, copied: Copies, out: Path) -> dict[str, Callable[[], object
         "evaluate": lambda: str(semi.evaluate(home, "oof")),
         "predict": lambda: predict(home, manifest=str(copied.manifest)),
         "compare": lambda: str(compare([str(home)], latency=False)).replace(home.name, ""),
-        "select": lambda: str(dry_run(home, ["rounds.accept_se=1"])),
+        "select": lambda: str(dry_run(home, ["rule=class_topk"])),
         "report": lambda: write_report(home) and "",
         "export": lambda: export(home, out / "probs.npz") and "",
         "resume": lambda: semi.self_train(

@@ -108,7 +108,8 @@ def load_config(
     if not problems:
         problems += recipe_problems(resolved)
     if problems:
-        where = str(path) if elsewhere else "the configuration"
+        of_file = elsewhere and not any("(command line)" in problem for problem in problems)
+        where = str(path) if of_file else "the configuration"
         raise ConfigProblems(problems, resolved.sections.get("data"), where)
     return resolved.value
 
