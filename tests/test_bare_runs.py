@@ -11,7 +11,7 @@ import pytest
 from fuzz_entries import OTHERS
 from fuzz_runs import Copies, copies, uses
 from safetensors.numpy import load_file, save_file
-from two_runs import settings, two_runs
+from two_runs import settings, two_runs, write_manifest
 
 import semi
 from semi.checksums import files_below
@@ -149,6 +149,25 @@ def test_a_ledger_of_other_rows_is_not_gone_on_with(copied, run):
         with pytest.raises(RunError, match=told):
             semi.self_train(semi.load_config(run / "config.yaml", words), resume=True,
                             progress=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "discriminant"])
+def test_what_was_learned_without_labels_is_of_these_data_or_refused(tmp_path, kind):
+    write_manifest(tmp_path)
+    config = settings(tmp_path, "r", f"model.kind={kind}", "contrast.pretrain_steps=3")
+    home = semi.self_train(config, progress=False).path
+    for path in home.rglob("checksums.json"):
+        path.unlink()
+    shutil.rmtree(home / "round-00")
+    kept = home / "pretrained" / "state.safetensors"
+    whole = dict(load_file(kept))
+    name = sorted(whole)[0]
+    for changed in (whole[name][..., 1:], whole[name] * np.nan, whole[name].astype(np.float64)):
+        save_file(whole | {name: np.ascontiguousarray(changed)}, kept)
+        with pytest.raises(RunError, match=f"state.safetensors has in {name} not what {kind} le"):
+            semi.self_train(config, resume=True, progress=False)
+    save_file(whole, kept)
+    assert semi.self_train(config, resume=True, progress=False).path == home
 
 
 def test_an_ensemble_of_an_earlier_version_is_read_row_by_row_and_held_against_its_kind(

@@ -18,7 +18,6 @@ from ..checksums import seal
 from ..config.schema import Config
 from ..evaluation.run_json import ROUND, read_round_record
 from ..files import (
-    read_tensors,
     write_dir,
     write_json,
     write_table,
@@ -28,7 +27,7 @@ from ..training.dataset import Dataset
 from ..training.teacher import outputs_of_logits
 from .ledger import merge_rounds, read_ledger, round_rows
 from .record import round_record
-from .round_state import AFFECT, STATE, VOTER, SavedRound
+from .round_state import AFFECT, STATE, VOTER, SavedRound, read_learned
 from .run_dir import Run
 from .state import RoundState
 from .tasks import TASKS
@@ -84,7 +83,7 @@ class RunRecorder:
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the pre-trained tensors of an interrupted run, or None."""
         path = self.run.path / "pretrained" / STATE
-        return read_tensors(path) if path.is_file() else None
+        return read_learned(path, self.dataset, self.config) if path.is_file() else None
 
     def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
         """Keeps what pre-training learned; an empty dict says that there was none."""

@@ -13,11 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.fusion.config import CLOSED_FORM
+
+from ..config.learning import LearningConfig
 from ..errors import RunError, reading
 from ..files import ANEW, read_tensors
 from ..shapes import NUMBER, read_shaped
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
+from ..training.initialisation import untrained
 from ..training.teacher import AffectOutputs, Voter
 from .state import PseudoLabels
 
@@ -146,3 +150,34 @@ def _sound(name: str, chain: dict[str, Tensor], sizes: set[int]) -> bool:
         return True
     mass = chain.get("temporal_mass", torch.zeros(()))
     return value.dim() == 2 and bool(((value.sum(1) - mass).abs() < 1e-2).all())
+
+
+def read_learned(path: Path, dataset: Dataset, config: LearningConfig) -> dict[str, Tensor]:
+    """Returns what a begun run learned without labels; RunError where it is not of these data.
+
+    Args:
+        path: pretrained/state.safetensors; it is empty where nothing was learned.
+        dataset: the data.
+        config: the settings of the run.
+    """
+    learned = read_tensors(path)
+    if config.model.kind in CLOSED_FORM:
+        wanted = {}
+        for i, dims in enumerate(dataset.dims.values()):
+            wanted[f"views.{i}.center"] = (1, dims)
+            wanted[f"views.{i}.basis"] = (1, dims, min(config.model.components, dims))
+        lacking = sorted(wanted.keys() - learned.keys())
+    else:
+        like, lacking = untrained(dataset, config, config.train.members), []
+        wanted = {name: tuple(value.shape) for name, value in like.params.items()}
+    odd = [
+        name for name, value in learned.items()
+        if wanted.get(name) != tuple(value.shape) or value.dtype != torch.float32
+        or not bool(value.isfinite().all())
+    ]  # fmt: skip
+    if name := next(iter([*lacking, *odd]), ""):
+        raise RunError(
+            f"{path} has in {name} not what {config.model.kind} learns from these data without "
+            f"labels; {ANEW}"
+        )
+    return learned
