@@ -121,7 +121,7 @@ def test_a_model_whose_parts_do_not_go_together_is_not_used(run):
     for change, told in (
         (lambda v: v["classes"].append("more"), "names 4 classes and decides between 3"),
         (lambda v: v.update(chains=2), "2 chains cannot share 3 models"),
-        (lambda v: v["encoders"].clear(), "its encoder is of , not text"),
+        (lambda v: v["encoders"].update(video={}), "its encoder is of text, video, not text"),
         (
             lambda v: v["standardizer"]["scale"].update(speech=1.0),
             "it lacks means or deviations of speech",

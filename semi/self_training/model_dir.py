@@ -116,7 +116,8 @@ def _check_parts(model: Model) -> None:
         raise ValueError(f"{model.chains} chains cannot share {ensemble.count} models")
     model.voter.check(count)
     heads = set(model.voter.heads) - {FUSED}
-    for what, names in (("scaling", known), ("encoder", model.identities.keys())):
+    encoders = model.identities.keys() or known  # one made by hand may know of no encoder
+    for what, names in (("scaling", known), ("encoder", encoders)):
         if names != ensemble.dims.keys():
             raise ValueError(f"its {what} is of {', '.join(names)}, not {', '.join(ensemble.dims)}")
     if model.voter.heads[:1] != [FUSED] or (heads and heads != ensemble.dims.keys()):
