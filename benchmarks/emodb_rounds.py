@@ -26,7 +26,7 @@ from semi.config.schema import Config
 from semi.data.corpora import bundled_emodb
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
-from semi.evaluation.text import round_records
+from semi.evaluation.run_json import round_records
 from semi.self_training.prepare import prepare
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"

@@ -12,18 +12,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError, reading
 from .files import TEMPORARY, write_text
+from .guarded_files import OWN_SHA256, guarded, is_guarded
 
 CHECKSUMS_FORMAT = 1
+# What a folder's record says of the files beside it; raised when an entry or column takes another
+# meaning (see docs/formats.md). A record without them is of format 1.
+FORMATS = {"run_format": 1, "ledger_format": 2}
 CHECKSUMS, DERIVED = "checksums.json", "derived.json"
 ADDED = "was added: semi wrote no such file there"
-OWN_SHA256 = "sha256"  # entry of a record: the SHA-256 of all others
 LEFT_OUT = {
     ".lock": "holds the number of the last process that wrote here",
     DERIVED: "guards itself",
@@ -58,14 +61,29 @@ def digests(folder: str | Path, leave_out: tuple[str, ...] = ()) -> dict[str, st
     return {n: file_sha256(Path(folder, n)) for n in files_below(folder) if n not in skipped}
 
 
-def seal(folder: str | Path, **facts: Any) -> None:
+def seal(folder: str | Path, *, leave_out: tuple[str, ...] = (), **facts: Any) -> None:
     """Writes the record of a folder whose files are all written.
 
     Args:
         folder: the folder.
+        leave_out: files that will not stay.
         facts: what else the record says, as JSON.
     """
-    write_record(Path(folder, CHECKSUMS), {"files": digests(folder), **facts})
+    write_record(Path(folder, CHECKSUMS), {"files": digests(folder, leave_out), **facts})
+
+
+def refuse_changed(folder: str | Path, names: Iterable[str] | None = None) -> None:
+    """Raises RunError where a folder has a record and a file of it is not as it was written.
+
+    Args:
+        folder: the folder; without a record nothing is checked.
+        names: the files to check; None = all of them.
+    """
+    record = read_record(Path(folder, CHECKSUMS)) if os.path.isdir(folder) else None
+    files = record["files"] if record else {}
+    chosen = {n: files[n] for n in (files if names is None else set(names) & files.keys())}
+    for path, words in changes(Path(folder), chosen).items():
+        raise RunError(f"{path} {words}; bring it back from a copy, or make the folder anew")
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
@@ -84,30 +102,32 @@ def read_record(path: Path) -> dict[str, Any] | None:
             record.pop(OWN_SHA256, None)
     except FileNotFoundError:
         return None
-    if record.get("format") != CHECKSUMS_FORMAT:
-        raise RunError(
-            f"{path} has format {record.get('format')}, this version reads {CHECKSUMS_FORMAT}; use "
-            "the version of semi that wrote it"
-        )
-    if not whole:
+    later = record.get("format") in range(CHECKSUMS_FORMAT + 1, 100)  # may guard itself otherwise
+    if not whole and not later:
         raise RunError(f"{path} is not as it was written; {remedy}")
+    _refuse_newer(path, record)
     return record
 
 
-def guarded(value: Mapping[str, Any]) -> str:
-    """Returns the JSON of a value with its own SHA-256; the same contents give the same bytes."""
-    own = hashlib.sha256(_json(value).encode()).hexdigest()
-    return _json({**value, OWN_SHA256: own})
+class NewerFormatError(RunError):
+    """A later version of semi wrote the folder."""
 
 
-def is_guarded(text: str) -> bool:
-    """Says whether a text is what `guarded` gave, every bit of it."""
-    value = json.loads(text)
-    return guarded({k: v for k, v in value.items() if k != OWN_SHA256}) == text
+def _refuse_newer(path: Path, record: dict[str, Any]) -> None:
+    """Raises NewerFormatError where a record has a greater number than is known here."""
+    for name, known in ({"format": CHECKSUMS_FORMAT} | FORMATS).items():
+        number = record.get(name, 1)
+        if not isinstance(number, int) or number > known:
+            where = path if name == "format" else path.parent
+            raise NewerFormatError(
+                f"{where} has {name} {number}, this version of semi reads up to {known}; use the "
+                "version that wrote it, or a later one"
+            )
 
 
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+def refuse_newer(folder: str | Path) -> None:
+    """Raises RunError where a folder has a record that says a later version wrote it, or damage."""
+    read_record(Path(folder, CHECKSUMS))
 
 
 def changes(folder: Path, recorded: Mapping[str, str]) -> dict[str, str]:

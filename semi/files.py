@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,19 @@ def read_json(path: str | Path, default: Any = None) -> Any:
         return default
 
 
-def read_table(path: str | Path) -> pandas.DataFrame:
-    """Returns a table that was written as Parquet or CSV; cells of a CSV stay text."""
+def read_table(path: str | Path, columns: Iterable[str] = ()) -> pandas.DataFrame:
+    """Returns a table that was written as Parquet or CSV; cells of a CSV stay text.
+
+    RunError where it lacks one of `columns`.
+    """
+    table = _read_table(path)
+    lacking = [name for name in columns if name not in table]
+    if lacking:
+        raise RunError(f"{path} lacks the column {lacking[0]}; {ANEW}")
+    return table
+
+
+def _read_table(path: str | Path) -> pandas.DataFrame:
     import pandas as pd
 
     with reading(path, "a table", ANEW):

@@ -127,7 +127,11 @@ def _export(args: Arguments) -> None:
 
 
 def _verify_arguments(parser: Parser) -> None:
-    parser.add_argument("folder", help="a run, a model folder, a feature store or an ensemble")
+    parser.add_argument(
+        "folder",
+        help="a run, a model folder, a feature store, or what ensemble, folds, "
+        "finetune, search, benchmark or prune-report wrote",
+    )
 
 
 def _verify(args: Arguments) -> None:

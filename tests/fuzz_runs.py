@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz_entries import OTHERS
 from fuzz_files import mutated, mutated_values
 
 import semi
@@ -43,13 +44,11 @@ def copies(run: Path, folder: Path) -> Copies:
 def damaged(path: Path, chance: random.Random) -> bytes:
     """Returns what a file of a run holds after damage, which may well be parsed."""
     before = path.read_bytes()
-    if path.suffix == ".json" and chance.random() < 0.6:
+    if path.suffix == ".json" and chance.random() < 0.3:
         return json.dumps(mutated_values(json.loads(before), chance), indent=1).encode()
-    if path.suffix == ".csv" and chance.random() < 0.5:
-        lines = before.decode().split("\n")
-        at = chance.randrange(len(lines[0].split(",")))
-        return "\n".join(",".join(c for k, c in enumerate(line.split(",")) if k != at)
-                         for line in lines).encode()  # fmt: skip
+    if path.suffix in OTHERS and chance.random() < 0.6:
+        OTHERS[path.suffix](path, chance)
+        return path.read_bytes()
     return mutated(before, chance)
 
 
@@ -66,7 +65,7 @@ def uses(home: Path, copied: Copies, out: Path) -> dict[str, Callable[[], object
         "evaluate": lambda: str(semi.evaluate(home, "oof")),
         "predict": lambda: predict(home, manifest=str(copied.manifest)),
         "compare": lambda: str(compare([str(home)], latency=False)).replace(home.name, ""),
-        "select": lambda: str(dry_run(home, ["rounds.accept_se=1"])),
+        "select": lambda: str(dry_run(home, ["rule=class_topk"])),
         "report": lambda: write_report(home) and "",
         "export": lambda: export(home, out / "probs.npz") and "",
         "resume": lambda: semi.self_train(

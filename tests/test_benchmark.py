@@ -82,7 +82,7 @@ def finished(tmp_path_factory, features):
 def test_every_arm_runs_on_every_problem(finished):
     folder, _ = finished
     runs = pd.read_csv(folder / "runs.csv", dtype=str)
-    assert list(runs.columns) == list(RUN_COLUMNS)
+    assert list(runs.columns) == [*RUN_COLUMNS, "crc"]
     budgeted = {"supervised", "placebo", "shuffled", "class_topk", "logistic",
                 "self_training_0.7", "self_training_0.9", "label_spreading"}  # fmt: skip
     for budget, arms in (

@@ -15,6 +15,8 @@ PARTS = ("models", "noise", "pseudo_label")
 FLOORS = (
     ("errors", "formulas", "threads"),
     ("files",),
+    ("shapes",),
+    ("guarded_files",),
     ("checksums",),
     ("data",),
     ("evaluation",),

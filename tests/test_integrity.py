@@ -9,9 +9,10 @@ import pytest
 from two_runs import settings, write_manifest
 
 import semi
-from semi.checksums import CHECKSUMS, DERIVED, files_below, read_record, write_record
+from semi.checksums import CHECKSUMS, DERIVED, FORMATS, files_below, read_record, write_record
 from semi.cli import main
 from semi.errors import RunError
+from semi.evaluation.html_report import write_report
 from semi.runs.compare import compare
 from semi.runs.distill import distill
 from semi.runs.ensemble import ensemble
@@ -19,7 +20,7 @@ from semi.runs.export import export
 from semi.runs.preview import dry_run
 from semi.runs.submit import submit
 from semi.runs.verify import verify
-from semi.self_training.checksum_chain import RUN_FORMATS, mark_begun
+from semi.self_training.checksum_chain import mark_begun
 from semi.self_training.run_dir import Run
 
 THREE = ["rounds.max_rounds=3", "rounds.accept_se=99", "rounds.min_change=0", "tracking=true",
@@ -211,6 +212,24 @@ def test_a_run_of_an_earlier_version_still_opens_and_says_that_nobody_can_tell(h
     assert f"{run / 'round-00/state.safetensors'} is not as it was written" in str(verify(run))
 
 
+def test_a_refused_resume_leaves_a_finished_run_finished(home, run):
+    for path in [*run.rglob(CHECKSUMS), run / DERIVED]:  # as version 0.1.0 wrote it
+        path.unlink(missing_ok=True)
+    rows = (run / "splits.csv").read_text().splitlines()
+    (run / "splits.csv").write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    before = {n: (run / n).read_bytes() for n in files_below(run) if n != ".lock"}
+    with pytest.raises(RunError, match="drew its test rows, labels or folds otherwise"):
+        go_on(home, run)
+    assert {n: (run / n).read_bytes() for n in files_below(run) if n != ".lock"} == before
+    for command in (lambda: compare([str(run)], latency=False),
+                    lambda: distill(run, settings(home, "s", "model.kind=concat"), progress=False),
+                    lambda: export(run, run / "p.npz")):  # fmt: skip
+        with pytest.raises(RunError, match="the export of its model work as before"):
+            command()
+    assert semi.load(run).predict(texts=["hurra"])["label"].notna().all()
+    assert semi.evaluate(run, "oof").metrics["rows"] > 0
+
+
 def test_kept_answers_that_changed_are_not_used(run):
     compare([str(run)], latency=False)
     kept = run / "probs.parquet"
@@ -240,10 +259,10 @@ def test_an_ensemble_and_a_feature_store_are_verified_too(home, runs, tmp_path, 
         verify(tmp_path)
 
 
-def test_a_run_says_its_formats_and_one_of_a_later_version_is_refused(home, run, capsys):
+def test_a_run_of_a_later_version_is_refused_by_every_command(home, run, tmp_path, capsys):
     record = read_record(run / CHECKSUMS) or {}
-    assert {k: v for k, v in record.items() if k.endswith("_format")} == RUN_FORMATS
-    for name, known in RUN_FORMATS.items():
+    assert {k: v for k, v in record.items() if k.endswith("_format")} == FORMATS
+    for name, known in FORMATS.items():
         write_record(run / CHECKSUMS, record | {name: known + 1})
         said = f"/a has {name} {known + 1}, this version of semi reads up to {known}; use the ver"
         for command in (
@@ -251,10 +270,19 @@ def test_a_run_says_its_formats_and_one_of_a_later_version_is_refused(home, run,
             lambda: go_on(home, run),
             lambda: semi.evaluate(run),
             lambda: verify(run),
+            lambda: write_report(run),
+            lambda: semi.load(run),
+            lambda: export(run, tmp_path / "m.pt2"),
+            lambda: export(run, tmp_path / "p.csv"),
+            lambda: dry_run(run),
+            lambda: submit(run, tmp_path / "s.csv"),
+            lambda: distill(run, settings(home, "student", "model.kind=concat"), progress=False),
+            lambda: ensemble([str(run), str(run)], output=str(tmp_path / "e")),
+            lambda: compare([str(run)], latency=False),
         ):
             with pytest.raises(RunError, match=said):
                 command()
         assert main(["evaluate", str(run)]) == 2 and name in capsys.readouterr().err
-    earlier = {k: v for k, v in record.items() if k not in RUN_FORMATS}  # of format 1
+    earlier = {k: v for k, v in record.items() if k not in FORMATS}  # of format 1
     write_record(run / CHECKSUMS, earlier)
     assert Run.open(run).rounds() == [0, 1, 2, 3] and verify(run).problems == []

@@ -8,7 +8,8 @@ import pytest
 
 from semi.errors import RunError
 from semi.evaluation.html_report import render, write_report
-from semi.evaluation.text import round_records, rounds_table, run_words
+from semi.evaluation.run_json import round_records
+from semi.evaluation.text import rounds_table, run_words
 from semi.files import read_json, write_json, write_text
 
 CLASSES = ["anger", "joy <b>", "슬픔"]

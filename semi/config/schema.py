@@ -108,7 +108,9 @@ def load_config(
     if not problems:
         problems += recipe_problems(resolved)
     if problems:
-        raise ConfigProblems(problems, resolved.sections.get("data"))
+        of_file = elsewhere and not any("(command line)" in problem for problem in problems)
+        where = str(path) if of_file else "the configuration"
+        raise ConfigProblems(problems, resolved.sections.get("data"), where)
     return resolved.value
 
 
@@ -126,10 +128,12 @@ def recipe_problems(resolved: settings.Resolved) -> list[str]:
 class ConfigProblems(ConfigError):
     """All problems of one configuration; `data` is its section of that name where that is sound."""
 
-    def __init__(self, problems: list[str], data: DataConfig | None = None):
+    def __init__(
+        self, problems: list[str], data: DataConfig | None = None, where: str = "the configuration"
+    ):
         self.problems, self.data = problems, data
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n  ".join([f"{count} in the configuration:", *problems]))
+        super().__init__("\n  ".join([f"{count} in {where}:", *problems]))
 
 
 def refuse_recipe(config: Config, verb: str) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checksums import derived
+from ..checksums import derived, refuse_newer
 from ..errors import RunError, reading
-from ..files import read_json, write_text
+from ..files import write_text
 from ..formulas import unguarded
 from . import figures
-from .text import SCORE_TITLES, SPLIT_TITLES, over, percent, round_records, scored, verdict
+from .run_json import read_result, shown_records
+from .text import SCORE_TITLES, SPLIT_TITLES, over, percent, scored, verdict
 
 TEMPLATE = "report.html.j2"
 QUARANTINE_SHOWN = 200  # quarantined files listed; the rest is counted
@@ -55,8 +56,9 @@ def facts(run: str | Path) -> dict[str, Any]:
     run = Path(run)
     if not (run / "config.yaml").is_file():
         raise RunError(f"{run} is not a run (it has no config.yaml)")
-    result = read_json(run / "result.json", {})
-    records = round_records(run)
+    refuse_newer(run)
+    result = read_result(run) or {}
+    records = shown_records(run)
     best = _best(records, result)
     quarantine = _rows(run / "quarantine.csv")
     splits = Counter(row.get("role", "") for row in _rows(run / "splits.csv"))

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-from ..files import read_json
-from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
+from .run_json import interval_of, read_result, shown_records
 
 SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
 SPLIT_TITLES = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
@@ -53,13 +52,7 @@ def scored(metrics: dict | None, name: str) -> str:
 def over(metrics: dict | None) -> str:
     """Returns ', 95 % intervals over 2 speakers' of a set of metrics, or nothing."""
     found = next(iter(((metrics or {}).get("intervals") or {}).values()), None)
-    return f", 95 % intervals over {Interval(**found).over()}" if found else ""
-
-
-def round_records(run: str | Path) -> list[dict]:
-    """Returns the round.json of every finished round of a run, in order."""
-    paths = sorted(Path(run).glob("round-*/round.json"), key=lambda p: p.parent.name)
-    return [record for record in map(read_json, paths) if record]
+    return f", 95 % intervals over {interval_of(found).over()}" if found else ""
 
 
 def verdict(record: dict) -> str:
@@ -99,8 +92,8 @@ def columns(metrics: dict) -> dict[str, str]:
 def run_words(run: str | Path) -> str:
     """Returns what a finished run says: its rounds, what came of them, what to type next."""
     run = Path(run)
-    result = read_json(run / "result.json", {})
-    lines = ["", rounds_table(round_records(run)), ""]
+    result = read_result(run) or {}
+    lines = ["", rounds_table(shown_records(run)), ""]
     if result.get("sentence"):
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")

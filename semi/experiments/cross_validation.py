@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from ..checksums import seal
 from ..config import schema as settings
 from ..errors import RunError
 from ..evaluation.text import percent, table
 from ..files import write_dir, write_json
+from ..runs.ensemble_folder import ENSEMBLE
 from ..runs.predictions import Predictions, write_predictions
-from ..runs.reopen import ENSEMBLE, PROBS, predictions_of
+from ..runs.reopen import PROBS, predictions_of
 from ..runs.scores import Score, names_of, score_of
 from ..self_training.train import self_train
 
@@ -126,3 +128,4 @@ def write_pool(done: Folds, whole: Predictions, base: settings.Config) -> None:
             "leaks_allowed": ", ".join(data.allow_leaks), "notes": done.notes,
             "parts": [flat(s) for s in done.scores], "metrics": {"test": flat(done.pooled)},
         })  # fmt: skip
+        seal(folder)

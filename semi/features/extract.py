@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import refuse_changed
 from ..data.audio import Quarantined
 from ..errors import EncoderError
 from ..formulas import guarded
@@ -252,8 +253,7 @@ def _length(word: str, seconds: float, which: str, limit: float) -> str:
 def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
     """Returns the encoders that `config.encoders` asks for, by modality; EncoderError otherwise.
 
-    Weights are read when the first row is encoded. Under torchrun, device `cuda` means the GPU of
-    this process.
+    Weights are read when the first row is encoded. Under torchrun `cuda` is this process's GPU.
     """
     from models.encoders import build_array_encoder, build_speech_encoder, build_text_encoder
 
@@ -261,10 +261,9 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     where = {"device": device, "precision": config.precision}
-    given = config.data.manifest  # a table, or a folder that is read as one
+    given, sections = config.data.manifest, config.encoders  # a table, or a folder read as one
     folder = given if os.path.isdir(given) else os.path.dirname(given)
     root = config.data.audio_root or folder
-    sections = config.encoders
     builders: dict[str, Callable[[], Encoder | None]] = {
         "speech": lambda: build_speech_encoder(sections.speech, root=root, **where),
         "text": lambda: build_text_encoder(sections.text, root=root, **where),
@@ -274,16 +273,16 @@ def open_encoders(config: ExtractionConfig) -> dict[str, Encoder]:
             section, modality=name, root=root
         )
     encoders: dict[str, Encoder] = {}
+    for model in (sections.speech.model, sections.text.model):
+        refuse_changed(model)  # a folder that `semi finetune` wrote
     for name, build in builders.items():
         with explained(name):
             encoder = build()
         if encoder is not None:
             encoders[name] = encoder
     if not encoders:
-        raise EncoderError(
-            "No encoder is set: encoders.speech.model and encoders.text.model are both 'none' and "
-            "encoders.extra is empty; set at least one"
-        )
+        nothing = "encoders.speech.model and encoders.text.model are both 'none'"
+        raise EncoderError(f"No encoder is set: {nothing} and encoders.extra is empty; set one")
     return encoders
 
 

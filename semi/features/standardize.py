@@ -14,6 +14,11 @@ from .moments import BLOCK_ROWS, deviation, moments, per_group
 from .principal import principal
 from .tensors import Features, Frames
 
+STANDARDIZER_SHAPE = {
+    "mode": str, "clamp": (float, None), "shrink": float, "pca": (int, None), "speakers": [str],
+    "scale": {str: float},
+}  # fmt: skip
+
 
 @dataclass
 class Profile:
@@ -25,6 +30,21 @@ class Profile:
     speaker_std: Tensor  # (S, D) float32
     components: Tensor | None = None  # (D, P) float32 principal axes
     scale: float = 1.0  # one factor for all components: their mean variance is 1 afterwards
+
+    @property
+    def width(self) -> int:
+        """Numbers a row after scaling; ValueError where the parts do not go together."""
+        dims, speakers = self.mean.shape, self.speaker_mean.shape[:1]
+        for part in (self.std, *self.speaker_mean, *self.speaker_std):
+            if part.shape != dims or len(dims) != 1:
+                raise ValueError("means and deviations are not of one width")
+        if self.speaker_std.shape[:1] != speakers or self.speaker_mean.dim() != 2:
+            raise ValueError("means and deviations are not of the same speakers")
+        if self.components is None:
+            return len(self.mean)
+        if self.components.dim() != 2 or self.components.shape[:1] != dims:
+            raise ValueError("the principal axes are not of the width of the means")
+        return self.components.shape[1]
 
 
 @dataclass
@@ -142,7 +162,12 @@ class Standardizer:
                 for part in ("mean", "std", "speaker_mean", "speaker_std", "components")
                 if f"{name}:{part}" in state
             }
-            new.profiles[name] = Profile(**parts, scale=scale)
+            if len(parts.keys() - {"components"}) < 4:
+                raise ValueError(f"it lacks means or deviations of {name}")
+            profile = Profile(**parts, scale=scale)
+            if len(profile.speaker_mean) != len(new.speakers):
+                raise ValueError(f"{len(new.speakers)} speakers for {len(profile.speaker_mean)}")
+            new.profiles[name] = profile
         return new
 
     @classmethod

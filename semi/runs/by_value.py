@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ..data.wording import nearest
 from ..errors import RunError, SemiError
-from ..files import read_json
 from ..self_training.run_dir import Run
+from .ensemble_folder import is_ensemble, read_ensemble
 from .predictions import Predictions
-from .reopen import ENSEMBLE
 from .scores import main_metric, score_rows
-
-
-def is_ensemble(path: str) -> bool:
-    """Says whether a folder is of several runs together."""
-    return Path(path, ENSEMBLE).is_file()
 
 
 def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]:
@@ -49,8 +42,12 @@ def manifest_of(path: str) -> Any:
     """Returns the manifest's table of a run, or of the first run of an ensemble; None if gone."""
     from ..data.manifest import load_manifest
 
+    seen = {path}
     while is_ensemble(path):
-        path = read_json(Path(path, ENSEMBLE))["members"][0]
+        path = next(iter(read_ensemble(path)["members"]), "")
+        if path in seen:
+            raise RunError(f"{path} is a member of itself; make that ensemble anew")
+        seen.add(path)
     config = Run.open(path).config
     try:
         return load_manifest(config.data.manifest, config.data).table

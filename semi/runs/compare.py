@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError, SemiError
-from ..evaluation.intervals import Interval
-from ..evaluation.text import round_records
-from ..files import read_json, read_table, write_table
+from ..evaluation.run_json import interval_of, read_result, round_records
+from ..files import read_table, write_table
 from ..self_training.run_dir import Run
-from .by_value import by_value, is_ensemble, manifest_of
+from .by_value import by_value, manifest_of
 from .comparison import Comparison
+from .ensemble_folder import is_ensemble, read_ensemble
 from .latency import Cost, measure, threads, timed_rows
 from .predictions import Predictions, refuse_other_rows
-from .reopen import ENSEMBLE, predictions_of
+from .reopen import predictions_of
 from .scores import gap_of, main_metric, names_of, score_of
 
 COMPARED_SPLITS = ("test", "oof")
@@ -53,6 +53,8 @@ def compare(
     rows = [
         _record(path, predictions, costs.get(timed.get(path, ""))) for path, predictions in finished
     ]
+    if paired and len(finished) < 2:
+        raise RunError("; ".join(["a paired comparison needs two finished runs", *skipped]))
     pairs = _paired([predictions for _, predictions in finished], metric) if paired else []
     parts = [by_value(path, predictions, by) for path, predictions in finished] if by else []
     done = Comparison(rows, skipped, threads(), pairs, metric, by, parts)
@@ -92,7 +94,7 @@ def _one_run(path: str) -> str | None:
     """Returns the run whose model is sized and timed: of held-out parts the first one."""
     if not is_ensemble(path):
         return path
-    ensemble = read_json(Path(path, ENSEMBLE))
+    ensemble = read_ensemble(path)
     return ensemble["members"][0] if ensemble.get("rule") == "folds" else None
 
 
@@ -137,7 +139,7 @@ def _run_facts(path: str) -> dict[str, Any]:
     """Returns how a run was made: split, seed, rule, rounds."""
     run = Run.open(path)
     config, records = run.config, round_records(path)
-    result = read_json(run.path / "result.json") or {}
+    result = read_result(run.path) or {}
     tried = records[1:]
     rules = sorted({r["rule"] for r in tried if r.get("rule")})
     accepted = sum(bool(r["accepted"]) for r in tried)
@@ -162,7 +164,7 @@ def _gains(result: dict) -> dict[str, Any]:
         gap = gain["difference"]
         record |= {f"gain_{part}": gap["value"], f"gain_{part}_low": gap["low"],
                    f"gain_{part}_high": gap["high"],
-                   f"gain_{part}_over": Interval(**gap).over()}  # fmt: skip
+                   f"gain_{part}_over": interval_of(gap).over()}  # fmt: skip
     return record
 
 
@@ -171,7 +173,7 @@ def _split_kind(run: Run) -> str:
     data = run.config.data
     kind = data.group
     if kind == "auto":
-        notes = read_json(run.path / "result.json", {})
+        notes = read_result(run.path) or {}
         kind = notes.get("group_kind") or _guess_group(run)
     source = (
         f"fold {data.test_fold}/{data.test_folds}" if getattr(data, "test_fold", None)
@@ -185,7 +187,7 @@ def _guess_group(run: Run) -> str:
     from ..data.config import GROUP_KINDS
     from ..data.manifest import load_manifest
 
-    splits = read_table(run.path / "splits.csv")
+    splits = read_table(run.path / "splits.csv", ("id", "group"))
     try:
         manifest = load_manifest(run.config.data.manifest, run.config.data).table
     except (SemiError, OSError):
@@ -201,7 +203,7 @@ def _guess_group(run: Run) -> str:
 
 
 def _ensemble_facts(path: str) -> dict[str, Any]:
-    ensemble = read_json(Path(path, ENSEMBLE))
+    ensemble = read_ensemble(path)
     members = f"{len(ensemble['members'])} members"
     return {
         "split_kind": ensemble.get("split_kind", "-"), "folds": None, "seed": ensemble.get("seed"),
@@ -253,8 +255,6 @@ def _timed(path: str) -> Any:
 def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
     """Returns the differences of all others to the first, with p-values after Holm."""
     first, others = every[0], every[1:]
-    if not others:
-        raise RunError("a paired comparison needs at least two finished runs")
     for other in others:
         refuse_other_rows(first, other, ("test",))
     if not len(first.rows("test")):

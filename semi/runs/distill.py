@@ -25,7 +25,7 @@ from ..config import schema as settings
 from ..config.schema import Config
 from ..errors import RunError, reading
 from ..evaluation.names import METRIC_NAMES
-from ..files import read_json, replacing, write_json
+from ..files import replacing, write_json
 from ..self_training.closing import Gains, gains_in_words, gains_of
 from ..self_training.final_student import taught_round
 from ..self_training.frame import Ending, RunFrame, RunResult, run_frame
@@ -35,6 +35,7 @@ from ..self_training.rounds import warm_start
 from ..self_training.run_dir import Run
 from ..self_training.soft_labels import SoftLabels, soft_labels_of
 from ..self_training.state import RoundState
+from ..shapes import read_shaped
 from ..training.dataset import Dataset
 from ..training.rows import read_rows
 from ..training.students import STUDENTS, learned_start
@@ -110,7 +111,7 @@ def _bind_teacher(run: Run, teacher: str | Path) -> None:
     """Writes down which teacher it is, or refuses to go on with another one."""
     path = find_model(teacher) / TENSORS
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    before = read_json(run.path / "teacher.json")
+    before = read_shaped(run.path / "teacher.json", {"teacher": str, "sha256": str})
     if before is not None and before["sha256"] != sha256:
         raise RunError(
             f"{run.path} was begun with another teacher ({before['teacher']}); go on with that "

@@ -17,9 +17,10 @@ from ..checksums import seal
 from ..errors import RunError
 from ..evaluation.text import over, percent, scored, table
 from ..files import write_dir, write_json
+from .ensemble_folder import ENSEMBLE
 from .ensemble_weights import fit, mix
 from .predictions import Predictions, refuse_other_rows, write_predictions
-from .reopen import ENSEMBLE, PROBS, members_of
+from .reopen import PROBS, members_of
 from .scores import gap_of, main_metric, names_of, score_of
 
 COMPARED_SPLITS = ("test", "oof")

@@ -13,13 +13,14 @@ import numpy as np
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
+from ..evaluation.run_json import read_round_record
 from ..evaluation.text import over, percent, table
-from ..files import read_json
 from ..self_training.integrity import check_run
 from ..self_training.resumed import refuse_other_sides
 from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
+from .reopen import result_of
 
 EVALUATED_SPLITS = ("test", "dev", "oof")
 
@@ -116,10 +117,7 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
 
 def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
     """Returns what the run itself measured when the round that ships was judged."""
-    result = read_json(run.path / "result.json")
-    if result is None:
-        raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
-    record = read_json(run.round_dir(result["best_round"]) / "round.json")
+    record = read_round_record(run.round_dir(result_of(run)["best_round"]))
     metrics = record[f"metrics_{split}"]
     if metrics is None:
         raise RunError(f"{run.path} has no gold row in the split {split}")

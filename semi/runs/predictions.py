@@ -14,9 +14,10 @@ import numpy as np
 
 from ..config.task import TaskConfig
 from ..data.external_votes import probabilities_of
-from ..errors import RunError
+from ..data.roles import ROLES
+from ..errors import RunError, reading
 from ..evaluation.multitask import AFFECT
-from ..files import replacing, write_table
+from ..files import ANEW, read_table, replacing, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +137,42 @@ def write_predictions(path: str | Path, answers: Predictions) -> None:
         )
 
 
+def read_predictions(path: str | Path, name: str, manifest: str, kind: str) -> Predictions:
+    """Returns what `write_predictions` kept as a table; RunError where it is no such table.
+
+    Args:
+        path: the table.
+        name: of the run or ensemble that it belongs to.
+        manifest: SHA-256 of the manifest.
+        kind: task.kind.
+    """
+    with reading(path, "a table of what a model says of every row", ANEW):
+        table: pd.DataFrame = read_table(path, ("id",))
+        order = np.argsort(table["id"].to_numpy(dtype=str), kind="stable")
+        table = table.take(order)  # earlier versions kept the order of the manifest
+        answers = Predictions.from_table(name, table, manifest, kind)
+    if wrong := _wrong(answers, table):
+        raise RunError(f"{path} {wrong}; {ANEW}")
+    return answers
+
+
+def _wrong(answers: Predictions, table: pd.DataFrame) -> str:
+    """Returns what no model can have said, or ''."""
+    if not len(answers.ids):
+        return "holds no row"
+    if len(set(answers.ids.tolist())) < len(answers.ids):
+        return "holds an utterance twice"
+    if not answers.classes and answers.kind != "affect":
+        return "holds no probabilities: it has no column p_<class>"
+    roles = sorted(set(answers.role.tolist()) - set(ROLES))
+    if roles:
+        return f"has the role {roles[0]!r:.60}, which there is not"
+    named = set(table["label"].dropna().tolist()) if answers.classes else set()
+    if strange := sorted(map(repr, named - set(answers.classes))):
+        return f"has the label {strange[0]:.60}, for which it has no column p_<class>"
+    return ""
+
+
 def read_external(path: str | Path, like: Predictions) -> Predictions:
     """Returns probabilities of any other model, put in the order of a run's rows and classes.
 
@@ -183,6 +220,11 @@ def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str,
         raise RunError(
             f"{other.name} used another manifest (SHA-256 {other.manifest[:12]}...) than "
             f"{first.name} ({first.manifest[:12]}...); only runs on one manifest go together"
+        )
+    if not np.array_equal(first.ids, other.ids):
+        raise RunError(
+            f"{other.name} does not answer the same rows as {first.name} in the same order "
+            f"({len(other.ids)} and {len(first.ids)} rows); make the older of them anew"
         )
     for split in splits:
         difference = _difference(first, other, split)

@@ -14,9 +14,9 @@ from ..config.paths import PLACE_SETTINGS, found_again
 from ..config.schema import Config, load_config
 from ..errors import RunError
 from ..evaluation.metrics import PseudoReport, pseudo_report
+from ..evaluation.run_json import round_records
 from ..evaluation.text import percent, table
-from ..files import read_json
-from ..self_training.checkpoints import ROUND_JSON, read_round
+from ..self_training.checkpoints import read_round
 from ..self_training.integrity import check_run
 from ..self_training.pool import Pools
 from ..self_training.prepare import load_dataset
@@ -123,8 +123,8 @@ def _dataset(run: Run, config: Config) -> Dataset:
 
 def _pool(run: Run, config: Config, dataset: Dataset) -> tuple[Pool, int, int]:
     """Returns the pool as the last accepted round sees it, its number, and how many there were."""
-    records = [read_json(f / ROUND_JSON) for f in sorted(run.path.glob("round-*"))]
-    kept = [r["round"] for r in records if r and r["accepted"] and not r.get("alone")]
+    records = round_records(run.path)
+    kept = [r["round"] for r in records if r["accepted"] and not r.get("alone")]
     if not kept:
         raise RunError(f"{run.path} has no finished round; go on with semi train ... --resume")
     accepted = len(kept) - 1  # the warm start is none

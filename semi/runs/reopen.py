@@ -12,7 +12,8 @@ import torch
 
 from ..checksums import derived, is_current
 from ..errors import RunError
-from ..files import read_json, read_table
+from ..evaluation.run_json import RESULT, read_result
+from ..files import ANEW, read_table
 from ..self_training.checkpoints import read_round
 from ..self_training.checksum_chain import is_finished
 from ..self_training.integrity import check_run, inspect_folder, refuse
@@ -23,10 +24,10 @@ from ..self_training.run_dir import Run
 from ..self_training.state import RoundState
 from ..training.dataset import Dataset
 from ..training.teacher import answer
-from .predictions import Predictions, read_external, write_predictions
+from .ensemble_folder import ENSEMBLE, is_ensemble, read_ensemble
+from .predictions import Predictions, read_external, read_predictions, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
-ENSEMBLE = "ensemble.json"
 
 
 @dataclass
@@ -46,9 +47,14 @@ class Finished:
 
 def result_of(run: Run) -> dict:
     """Returns result.json, or raises RunError where the run is not finished."""
-    result = read_json(run.path / "result.json")
+    result = read_result(run.path)
     if result is None or not is_finished(run.path):
         raise RunError(f"{run.path} is an unfinished run; go on with semi train ... --resume")
+    if result["best_round"] not in run.rounds():
+        raise RunError(
+            f"{run.path / RESULT} says that round {result['best_round']} ships, which is not "
+            f"there; {ANEW}"
+        )
     return result
 
 
@@ -105,11 +111,15 @@ def predictions_of(path: str | Path) -> Predictions:
     """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
     path = Path(path)
     kept = path / PROBS
-    if (ensemble := read_json(path / ENSEMBLE)) is not None:
-        found = inspect_folder(path)
-        refuse(path, found.problems)
-        table, kind = read_table(kept), ensemble.get("kind", "single")
-        return Predictions.from_table(path.name, table, ensemble["manifest"], kind)
+    if is_ensemble(path):
+        refuse(path, inspect_folder(path).problems)
+        ensemble = read_ensemble(path)
+        answers = read_predictions(
+            kept, path.name, ensemble["manifest"], ensemble.get("kind", "single")
+        )
+        if ensemble.get("classes", answers.classes) != answers.classes:
+            raise RunError(f"{kept} has other classes than {path / ENSEMBLE}; {ANEW}")
+        return answers
     run = Run.open(path)
     result_of(run)
     check_run(path)

@@ -15,7 +15,8 @@ from ..data.config import DataConfig
 from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
 from ..errors import RunError
-from ..files import read_json, read_table, write_table
+from ..evaluation.run_json import read_round_record
+from ..files import read_table, write_table
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 from .predict import load
@@ -150,7 +151,7 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
             "nothing to submit; put the challenge's list of them into the folder and run semi "
             "manifest again, or name the rows with --manifest m.csv"
         )
-    splits = read_table(run.path / "splits.csv")
+    splits = read_table(run.path / "splits.csv", ("id", "role"))
     held = splits.loc[splits["role"] == "test", "id"].tolist()
     drawn = table["id"].isin(held).to_numpy()
     if not drawn.any():
@@ -185,5 +186,5 @@ def _roles(table: pd.DataFrame) -> Counter[str]:
 
 def _largest(run: Run, result: dict) -> str:
     """Returns the largest class of the gold training rows."""
-    record = read_json(run.round_dir(result["best_round"]) / "round.json")["metrics_oof"]
+    record = read_round_record(run.round_dir(result["best_round"]))["metrics_oof"]
     return record["classes"][int(np.argmax(record["support"]))]

@@ -5,11 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checksums import CHECKSUMS, LEFT_OUT
+from ..checksums import CHECKSUMS, DERIVED, LEFT_OUT
 from ..errors import RunError
 from ..features.verify import PLAIN, shelf_problems
-from ..self_training.integrity import IntegrityReport, inspect_folder, inspect_run
+from ..self_training.integrity import OLD, IntegrityReport, inspect_folder, inspect_run
 from ..self_training.model_dir import MODEL_JSON
+from .folder_parts import inspect_parts
+
+# What a folder is by a file that it holds. Of the first ones a record names every file; in the
+# others, which grow, each file guards itself.
+KINDS = {
+    "ensemble.json": "ensemble",
+    "history.json": "adapted encoders",
+    "adapted_on.csv": "adapted encoder",
+    "search.begun.json": "search",
+    "settings.json": "benchmark",
+    "checkpoint.safetensors": "unfinished adaptation",
+    DERIVED: "report",
+}
+SEALED = ("ensemble", "adapted encoders", "adapted encoder")
 
 
 @dataclass
@@ -17,7 +31,7 @@ class Verification:
     """What became of the files of a folder since they were written."""
 
     path: str
-    what: str  # run | model | feature store | folder
+    what: str  # run | model | feature store | ensemble | search ...; see KINDS
     files: int  # checked
     problems: list[str] = field(default_factory=list)  # damaged, missing, foreign or added
     notes: list[str] = field(default_factory=list)  # what was not checked, and why
@@ -37,7 +51,8 @@ def verify(path: str | Path) -> Verification:
     """Returns which files of a folder are not as they were written.
 
     Args:
-        path: a run, a model directory, a feature store or one folder of it, or an ensemble.
+        path: a run, a model directory, a feature store or one folder of it, an ensemble, or what
+            semi folds, finetune, search, benchmark and prune-report write.
     """
     path = Path(path)
     if not path.is_dir():
@@ -48,10 +63,17 @@ def verify(path: str | Path) -> Verification:
         return _said(path, "model", inspect_folder(path))
     if (path / "encoder.json").is_file() or any(path.glob("*/encoder.json")):
         return _store(path)
+    what = next((word for name, word in KINDS.items() if any(path.glob(name))), "folder")
     if (path / CHECKSUMS).is_file():
-        return _said(path, "folder", inspect_folder(path))
+        return _said(path, what, inspect_folder(path))
+    if what in SEALED:  # of a version that kept no checksums, or the last file was never written
+        found = IntegrityReport(notes=[f"{path}: {OLD}"])
+        return _said(path, what, found)
+    if what != "folder":
+        return _said(path, what, inspect_parts(path))
     raise RunError(
-        f"{path} is no run, no model folder and no feature store; name one, such as runs/demo"
+        f"{path} is no run, no model folder and no feature store, and nothing else that semi "
+        "writes; name one, such as runs/demo"
     )
 
 

@@ -16,54 +16,47 @@ from torch import Tensor
 
 from ..checksums import seal
 from ..config.schema import Config
+from ..evaluation.run_json import ROUND, read_round_record
 from ..files import (
-    read_json,
-    read_table,
-    read_tensors,
     write_dir,
     write_json,
     write_table,
     write_tensors,
 )
 from ..training.dataset import Dataset
-from ..training.ensemble import Ensemble
-from ..training.teacher import AffectOutputs, Voter, outputs_of_logits
-from .ledger import merge_rounds, round_rows
+from ..training.teacher import outputs_of_logits
+from .ledger import merge_rounds, read_ledger, round_rows
 from .record import round_record
+from .round_state import AFFECT, STATE, VOTER, SavedRound, read_learned
 from .run_dir import Run
-from .state import PseudoLabels, RoundState
+from .state import RoundState
 from .tasks import TASKS
 
-STATE, VOTER, ROUND_JSON, LEDGER = "state.safetensors", "voter.json", "round.json", "ledger.parquet"
-AFFECT = ("oof", "pool", "pool_spread")
+LEDGER = "ledger.parquet"
 OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
 
 
 def read_round(folder: Path, dataset: Dataset) -> RoundState:
-    """Returns the finished round of a folder, on the device of the dataset it was made of."""
-    tensors = {k: v.to(dataset.device) for k, v in read_tensors(folder / STATE).items()}
-    record, saved = read_json(folder / ROUND_JSON), read_json(folder / VOTER)
+    """Returns the finished round of a folder, on the device of the dataset it was made of.
+
+    RunError where the folder does not hold a round of these data.
+    """
+    record, held = read_round_record(folder), SavedRound(folder, dataset)
     state = RoundState(
         number=record["round"],
-        ensemble=_ensemble(saved["ensemble"], tensors, dataset.device),
-        outputs=outputs_of_logits(
-            dataset,
-            Voter.from_state(saved["voter"]),
-            tensors["oof_logits"],
-            tensors["pool_logits"],
-        ),
-        pseudo_labels=_pseudo_labels(tensors, dataset, record),
+        ensemble=held.ensemble(),
+        outputs=outputs_of_logits(dataset, held.voter, held.oof_logits, held.pool_logits),
+        pseudo_labels=held.pseudo_labels(record.get("notes") or []),
         coverage=record["coverage_asked"],
-        metric=saved["metric"],
-        se=saved["se"],
-        information=saved.get("information"),
-        agreement=saved.get("agreement"),
+        metric=held.saved["metric"],
+        se=held.saved["se"],
+        information=held.saved.get("information"),
+        agreement=held.saved.get("agreement"),
         accepted=record["accepted"],
         verdict=record["verdict"],
         alone=record.get("alone", False),
     )
-    if "affect.oof" in tensors:
-        state.outputs.affect = AffectOutputs(*(tensors[f"affect.{name}"] for name in AFFECT))
+    state.outputs.affect = held.affect()
     return state
 
 
@@ -90,7 +83,7 @@ class RunRecorder:
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the pre-trained tensors of an interrupted run, or None."""
         path = self.run.path / "pretrained" / STATE
-        return read_tensors(path) if path.is_file() else None
+        return read_learned(path, self.dataset, self.config) if path.is_file() else None
 
     def save_pretrained(self, tensors: dict[str, Tensor]) -> None:
         """Keeps what pre-training learned; an empty dict says that there was none."""
@@ -126,7 +119,7 @@ class RunRecorder:
         with self.run.write_round(state.number, self.features) as folder:
             write_tensors(folder / STATE, tensors)
             write_json(folder / VOTER, saved)
-            write_json(folder / ROUND_JSON, record)
+            write_json(folder / ROUND, record)
             if rows is not None:
                 write_table(folder / LEDGER, rows)
         self._follow(state)
@@ -137,7 +130,8 @@ class RunRecorder:
     def _follow(self, state: RoundState) -> None:
         path = self.run.round_dir(state.number) / LEDGER
         if path.is_file():
-            self.parts.append(read_table(path))
+            ids = self.dataset.ids[self.dataset.pool.cpu().numpy()]
+            self.parts.append(read_ledger(path, ids, state.number))
         if state.accepted:
             self.before = state
         self.write_ledger()
@@ -165,26 +159,3 @@ def _tensors(state: RoundState) -> dict[str, Tensor]:
     if state.ensemble is not None and state.accepted:
         found |= {f"ensemble.{k}": v for k, v in state.ensemble.tensors().items()}
     return {k: v.detach().cpu().contiguous() for k, v in found.items()}
-
-
-def _ensemble(spec: dict | None, tensors: dict[str, Tensor], device) -> Ensemble | None:
-    if spec is None:
-        return None
-    start = len("ensemble.")
-    own = {k[start:]: v for k, v in tensors.items() if k.startswith("ensemble.")}
-    return Ensemble.from_state(spec, own, device=device)
-
-
-def _pseudo_labels(
-    tensors: dict[str, Tensor], dataset: Dataset, record: dict
-) -> PseudoLabels | None:
-    if "picked.chosen" not in tensors:
-        return None
-    chains: list[dict[str, Tensor]] = [{} for _ in range(dataset.folds + 1)]
-    for key, value in tensors.items():
-        if key.startswith("rule."):
-            _, k, name = key.split(".", 2)
-            chains[int(k)][name] = value
-    names = ("chosen", "label", "weight", "probs", "threshold", "reason")
-    kept = {name: tensors[f"picked.{name}"] for name in names}
-    return PseudoLabels(**kept, state=chains, notes=record.get("notes", []))

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..checksums import CHECKSUMS, digests, file_sha256, read_record, write_record
+from ..checksums import CHECKSUMS, FORMATS, digests, file_sha256, read_record, write_record
 from ..errors import RunError
 
 # What every round rests on and what never changes after the first one.
@@ -21,9 +21,6 @@ BESIDE = (
     "pretrained/checksums.json",
 )
 FEATURES_ENTRY = "features"  # entry beside these that is no file: the SHA-256 of all features
-# Written into the run's record; raised when an entry or column takes another meaning (see
-# docs/formats.md). A record without them is of format 1.
-RUN_FORMATS = {"run_format": 1, "ledger_format": 2}
 APPENDED = "metrics.jsonl"  # grows by a line a round: hashed up to where it ended by then
 DERIVED_FILES = ("report.html", "probs.parquet", "teacher.npz")
 
@@ -80,7 +77,7 @@ def mark_begun(path: Path) -> None:
     Rounds of an earlier version, which have no record, are written down as such.
     """
     bare = [n for n in round_numbers(path) if not (round_folder(path, n) / CHECKSUMS).is_file()]
-    write_record(path / CHECKSUMS, {"finished": False, "without": bare, **RUN_FORMATS})
+    write_record(path / CHECKSUMS, {"finished": False, "without": bare, **FORMATS})
 
 
 def mark_finished(path: Path) -> None:
@@ -88,18 +85,7 @@ def mark_finished(path: Path) -> None:
     known = read_record(path / CHECKSUMS) or {}
     files = digests(path, DERIVED_FILES)
     record = {"finished": True, "without": known.get("without", []), "files": files}
-    write_record(path / CHECKSUMS, record | RUN_FORMATS)
-
-
-def refuse_newer(path: Path, record: dict[str, Any] | None) -> None:
-    """Raises RunError where a run's record says that a later version of semi wrote the run."""
-    for name, known in RUN_FORMATS.items():
-        number = (record or {}).get(name, 1)
-        if number > known:
-            raise RunError(
-                f"{path} has {name} {number}, this version of semi reads up to {known}; use the "
-                "version that wrote it, or a later one"
-            )
+    write_record(path / CHECKSUMS, record | FORMATS)
 
 
 def is_finished(path: Path) -> bool:

@@ -18,11 +18,12 @@ from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError, writing
 from ..evaluation.html_report import write_report
+from ..evaluation.run_json import RESULT, read_round_record
 from ..evaluation.tensorboard import Tracker, open_tracker
-from ..files import read_json, write_json, write_table
+from ..files import write_json, write_table
 from ..threads import limited_threads
 from ..training.fit import OnStep
-from .checkpoints import ROUND_JSON, RunRecorder
+from .checkpoints import RunRecorder
 from .checksum_chain import mark_finished, refuse_other_features
 from .closing import Gains
 from .model_dir import Model, save_model
@@ -142,7 +143,7 @@ class RunFrame:
         run, ready, final = self.run, self.ready, ending.final
         if final.ensemble is None:
             raise RuntimeError("the round that ships has no model")
-        record = read_json(run.round_dir(final.number) / ROUND_JSON)
+        record = read_round_record(run.round_dir(final.number))
         metrics = {k: record[k] for k in METRIC_PARTS}
         ensemble, chains = shipped(final.ensemble, ready.dataset.folds + 1, final.alone)
         facts = {"round": final.number, "sentence": ending.sentence} | ending.facts
@@ -166,7 +167,7 @@ class RunFrame:
             "final": final.metric,
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
         }
-        write_json(run.path / "result.json", result | ending.facts)
+        write_json(run.path / RESULT, result | ending.facts)
         with writing(self.shown):
             self.tracker.hparams(signature(self.config), _scores(metrics))
         write_report(run.path)
@@ -221,6 +222,7 @@ def run_frame(
                 run.take_back()
                 raise
             refuse_other_features(run.path, ready.sha256)
+            run.go_on()
             _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:

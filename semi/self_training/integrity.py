@@ -13,6 +13,7 @@ from ..checksums import (
     CHECKSUMS,
     DERIVED,
     LEFT_OUT,
+    NewerFormatError,
     changes,
     derived_files,
     file_sha256,
@@ -24,7 +25,6 @@ from .checksum_chain import (
     APPENDED,
     DERIVED_FILES,
     FEATURES_ENTRY,
-    refuse_newer,
     round_folder,
     round_numbers,
 )
@@ -70,6 +70,8 @@ def check_model(home: Path) -> None:
     found = inspect_folder(home)
     try:
         run = read_record(home.parent / CHECKSUMS) if home.name == "model" else None
+    except NewerFormatError:
+        raise
     except RunError:  # the run's folder is checked by those who read it
         run = None
     recorded = (run or {}).get("files", {}).get(f"{home.name}/{CHECKSUMS}")
@@ -110,7 +112,6 @@ def inspect_run(path: Path) -> IntegrityReport:
     """
     found = IntegrityReport()
     whole = _record(path, found)
-    refuse_newer(path, whole)
     records = {n: _record(round_folder(path, n), found) for n in round_numbers(path)}
     if whole is None and not found.wrong and not any(records.values()):
         if records:
@@ -135,6 +136,8 @@ def _record(folder: Path, found: IntegrityReport) -> dict[str, Any] | None:
     """Returns a folder's record; None where there is none or it is damaged, which is noted."""
     try:
         return read_record(folder / CHECKSUMS)
+    except NewerFormatError:
+        raise
     except RunError as error:
         found.say(
             folder / CHECKSUMS, str(error).removeprefix(f"{folder / CHECKSUMS} ").partition(";")[0]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from pseudo_label.pool import REASONS
 
+from ..errors import RunError
+from ..files import ANEW, read_table
 from ..training.dataset import Dataset
 from .confidence import round_confidence
 from .state import RoundState
@@ -45,6 +49,37 @@ def round_rows(
     if task.one_class:
         table["confidence"] = round_confidence(dataset, state).cpu().numpy().round(6)
     return pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])
+
+
+def read_ledger(path: Path, ids: np.ndarray, number: int) -> pd.DataFrame:
+    """Returns a round's rows as `round_rows` made them; RunError where they are none of its own.
+
+    Args:
+        path: the round's ledger.parquet.
+        ids: (P,) of the pool.
+        number: of the round.
+    """
+    table = read_table(path, ORDER)
+    wrong = [name for name, column in table.items() if not _of_kind(str(name), column)]
+    if wrong:
+        raise RunError(f"{path} has other values than semi writes in column {wrong[0]}; {ANEW}")
+    own = sorted(table["id"]) == sorted(ids.tolist()) and set(table["round"]) <= {number}
+    if not own:
+        raise RunError(f"{path} is not of round {number} and these {len(ids)} pool rows; {ANEW}")
+    return table
+
+
+def _of_kind(name: str, column: pd.Series) -> bool:
+    """Says whether a column of the ledger holds what its name promises."""
+    if name in ("chosen", "accepted"):
+        return column.dtype == bool
+    if name == "round":
+        return pd.api.types.is_integer_dtype(column)
+    if name in ("id", "label", "reason", "rule") or name.startswith("vote_"):
+        must = name in ("id", "reason", "rule")
+        texts = column if must else column.dropna()
+        return bool(texts.map(lambda value: isinstance(value, str)).all())
+    return column.isna().all() or (pd.api.types.is_numeric_dtype(column) and column.dtype != bool)
 
 
 def merge_rounds(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from ..checksums import seal
 from ..config.schema import Config, load_config, save
-from ..errors import RunError
-from ..features.standardize import Standardizer
-from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
+from ..errors import RunError, reading
+from ..features.standardize import STANDARDIZER_SHAPE, Standardizer
+from ..files import ANEW, read_tensors, write_dir, write_json, write_tensors
+from ..shapes import misfit, read_shaped
 from ..training.ensemble import Ensemble
-from ..training.teacher import Voter
+from ..training.teacher import FUSED, Voter
 from .integrity import check_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL_FORMAT = 1
+MODEL_SHAPE = {
+    "classes": [str], "chains": int, "ensemble": {str: object}, "voter": {str: object},
+    "standardizer": STANDARDIZER_SHAPE, "encoders": {str: {str: object}}, "facts?": {str: object},
+}  # fmt: skip
 TENSORS, MODEL_JSON, SETTINGS = "model.safetensors", "model.json", "config.yaml"
 
 
@@ -73,25 +78,53 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     """
     home = find_model(folder)
     check_model(home)
-    saved = read_json(home / MODEL_JSON)
-    if saved.get("format") != MODEL_FORMAT:
+    saved = read_shaped(home / MODEL_JSON, {"format": object})
+    if saved["format"] != MODEL_FORMAT:
         raise RunError(
             f"{home / MODEL_JSON} has format {saved.get('format')}, this version reads "
             f"{MODEL_FORMAT}; use the version of semi that wrote it"
         )
+    if wrong := misfit(saved, MODEL_SHAPE):
+        raise RunError(f"{home / MODEL_JSON} {wrong}; {ANEW}")
     tensors = read_tensors(home / TENSORS)
     _check_numbers(tensors, home / TENSORS)
     config = load_config(home / SETTINGS, [f"device={device}"], elsewhere=True)
-    return Model(
-        config=config,
-        classes=saved["classes"],
-        ensemble=Ensemble.from_state(saved["ensemble"], part(tensors, "ensemble."), device=device),
-        voter=Voter.from_state(saved["voter"]),
-        chains=saved["chains"],
-        standardizer=Standardizer.load(part(tensors, "standardizer."), saved["standardizer"]),
-        identities=saved["encoders"],
-        facts=saved["facts"],
-    )
+    with reading(home, "a model that this version can build", ANEW):
+        model = Model(
+            config=config,
+            classes=saved["classes"],
+            ensemble=Ensemble.from_state(
+                saved["ensemble"], part(tensors, "ensemble."), device=device
+            ),
+            voter=Voter.from_state(saved["voter"]),
+            chains=saved["chains"],
+            standardizer=Standardizer.load(part(tensors, "standardizer."), saved["standardizer"]),
+            identities=saved["encoders"],
+            facts=saved.get("facts") or {},
+        )
+        _check_parts(model)
+    return model
+
+
+def _check_parts(model: Model) -> None:
+    """Raises ValueError where the parts of a model do not go together."""
+    ensemble, known = model.ensemble, model.standardizer.profiles.keys()
+    count = len(set(model.classes))
+    if not count == len(model.classes) == ensemble.classes:
+        raise ValueError(f"it names {count} classes and decides between {ensemble.classes}")
+    if model.chains < 1 or ensemble.count % model.chains:
+        raise ValueError(f"{model.chains} chains cannot share {ensemble.count} models")
+    model.voter.check(count)
+    heads = set(model.voter.heads) - {FUSED}
+    encoders = model.identities.keys() or known  # one made by hand may know of no encoder
+    for what, names in (("scaling", known), ("encoder", encoders)):
+        if names != ensemble.dims.keys():
+            raise ValueError(f"its {what} is of {', '.join(names)}, not {', '.join(ensemble.dims)}")
+    if model.voter.heads[:1] != [FUSED] or (heads and heads != ensemble.dims.keys()):
+        raise ValueError(f"it votes by the heads {', '.join(model.voter.heads)}")
+    for name, width in ensemble.dims.items():
+        if model.standardizer.profiles[name].width != width:
+            raise ValueError(f"the scaling of {name} does not give its {width} numbers")
 
 
 def _check_numbers(tensors: dict[str, Tensor], path: Path) -> None:

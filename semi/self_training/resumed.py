@@ -67,7 +67,7 @@ def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:
     source = path / "splits.csv"
     if not source.is_file():
         return
-    before = read_table(source)
+    before = read_table(source, ("id", "role", "fold"))
     same = before["id"].tolist() == manifest.table["id"].astype(str).tolist()
     if same:
         used = (before["role"] != "unused").to_numpy()
@@ -79,5 +79,5 @@ def refuse_other_sides(path: Path, manifest: Manifest, splits: Splits) -> None:
         raise RunError(
             f"{path} drew its test rows, labels or folds otherwise than this version of semi does, "
             "so its rows cannot be told apart again; use the version it was made with, or train it "
-            "anew under another name (semi predict and semi export work as before)"
+            "anew under another name (semi predict and the export of its model work as before)"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checksums import CHECKSUMS, read_record, seal
+from ..checksums import CHECKSUMS, refuse_newer, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
@@ -21,7 +21,6 @@ from .checksum_chain import (
     APPENDED,
     chain_link,
     mark_begun,
-    refuse_newer,
     round_folder,
     round_numbers,
 )
@@ -90,7 +89,7 @@ class Run:
             files.sweep(path)
             if not begun:
                 save(config, path / "config.yaml")
-            mark_begun(path)
+                mark_begun(path)
         except BaseException:
             unlock(lock)
             raise
@@ -112,7 +111,7 @@ class Run:
             others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
             hint = f"; runs there: {', '.join(others[:8])}" if others else ""
             raise RunError(f"{path} is not a run: {there}{hint}")
-        refuse_newer(path, read_record(path / CHECKSUMS))
+        refuse_newer(path)
         words = check_places(places)
         config = load_config(path / "config.yaml", words, elsewhere=True)
         return cls(path, found_again(config, path), resumed=True)
@@ -141,6 +140,14 @@ class Run:
         """Lets other processes write here."""
         unlock(self._lock)
         self._lock = None
+
+    def go_on(self) -> None:
+        """Writes down that a resumed run is at work; to be called when nothing refuses it any more.
+
+        Before that a finished run stays finished: a refusal changes nothing.
+        """
+        if self.resumed:
+            mark_begun(self.path)
 
     def take_back(self) -> None:
         """Removes a run that failed before anything was trained, so that its name is free again."""
@@ -240,9 +247,10 @@ class Run:
         for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 number = json.loads(line).get("round")
-            except (json.JSONDecodeError, AttributeError, RecursionError):
+                known = number is None or number in done
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 continue
-            if number is None or number in done:
+            if known:
                 kept.append(line)
         write_text(source, "".join(line + "\n" for line in kept))
 

@@ -15,6 +15,9 @@ from models.fusion import FusionConfig, build_fusion
 from models.fusion.config import ON_AXES
 from models.fusion.linear import coordinates, on_axes
 
+from ..shapes import misfit
+
+SPEC_SHAPE = {"config": {str: (float, bool, str)}, "dims": {str: int}, "classes": int}
 GONE = ("param.task_scale",)  # of earlier versions: read by nothing in the model
 
 
@@ -171,6 +174,8 @@ class Ensemble:
         cls, spec: dict, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
     ) -> Ensemble:
         """Returns the ensemble that `spec` and `tensors` describe; ValueError where none can be."""
+        if wrong := misfit(spec, SPEC_SHAPE):
+            raise ValueError(f"its description {wrong}")
         part = {
             kind: {
                 k[len(kind) + 1 :]: v.to(device)
@@ -179,13 +184,29 @@ class Ensemble:
             }
             for kind in ("param", "buffer")
         }
-        return cls(
-            _fusion_config(spec["config"]),
-            spec["dims"],
-            spec["classes"],
-            part["param"],
-            part["buffer"],
-        )
+        parts = (part["param"], part["buffer"])
+        whole = cls(_fusion_config(spec["config"]), spec["dims"], spec["classes"], *parts)
+        whole._check()
+        return whole
+
+    def _check(self) -> None:
+        """Raises ValueError unless the tensors are those of this architecture, E of each."""
+        own = {**dict(self.template.named_parameters()), **dict(self.template.named_buffers())}
+        given = {**self.params, **self.buffers}
+        if odd := sorted(own.keys() ^ given.keys()):
+            raise ValueError(f"{odd[0]} is {'missing' if odd[0] in own else 'none of its tensors'}")
+        counts = {value.shape[:1] for value in given.values()}
+        for name, value in given.items():
+            like = own[name]
+            fits = value.dtype == like.dtype and value.dim() == like.dim() + 1
+            if self.config.kind not in CLOSED_FORM:  # solved: as many axes as the data have
+                fits &= value.shape[1:] == like.shape
+            if not fits or counts != {value.shape[:1]} or not len(value):
+                raise ValueError(f"{name} has the shape {tuple(value.shape)} and {value.dtype}")
+        if self.config.kind in CLOSED_FORM:  # RuntimeError where the axes do not go together
+            like = self.params["prior"]
+            row = {name: like.new_zeros(1, width) for name, width in self.dims.items()}
+            self.predict_logits(row, like.new_ones(1, len(row), dtype=torch.bool))
 
 
 def _fusion_config(saved: dict) -> FusionConfig:

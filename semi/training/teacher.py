@@ -21,10 +21,15 @@ from pseudo_label.voting import fit_weights, informed_weights, soft_vote
 
 from ..config.task import TaskConfig
 from ..config.training import VoteConfig
+from ..shapes import misfit
 from .dataset import Dataset
 from .ensemble import Ensemble
 
 FUSED = "fused"
+VOTER_SHAPE = {
+    "heads": [str], "weights": [float], "multi?": bool,
+    "calibrations": {str: {"method": str, "temperature": float}},
+}  # fmt: skip
 
 
 @dataclass
@@ -63,9 +68,28 @@ class Voter:
             "calibrations": {h: c.state_dict() for h, c in self.calibrations.items()},
         }
 
+    def check(self, classes: int) -> None:
+        """Raises ValueError unless every head can be calibrated for so many classes."""
+        width = 2 if self.multi else classes
+        for head in self.heads:
+            tried = self.calibrations[head].apply(torch.zeros(1, width))
+            if tried.shape != (1, width) or not bool(tried.isfinite().all()):
+                raise ValueError(f"the calibration of {head} is not one of {width} classes")
+
     @classmethod
     def from_state(cls, state: dict) -> Voter:
-        """Returns the voter that `state_dict` described."""
+        """Returns the voter that `state_dict` described; ValueError where it is none."""
+        wrong = misfit(state, VOTER_SHAPE)
+        if not wrong and not 0 < len(state["heads"]) == len(set(state["heads"])) == len(
+            state["weights"]
+        ):
+            wrong = "has not one weight for each head"
+        if not wrong and (silent := set(state["heads"]) - state["calibrations"].keys()):
+            wrong = f"has no calibration of {', '.join(sorted(silent))}"
+        if not wrong and not (min(state["weights"]) >= 0 and abs(sum(state["weights"]) - 1) < 1e-3):
+            wrong = "has weights that are no shares"
+        if wrong:
+            raise ValueError(wrong)
         return cls(
             state["heads"],
             {h: Calibration.from_state(c) for h, c in state["calibrations"].items()},

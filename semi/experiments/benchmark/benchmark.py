@@ -24,7 +24,8 @@ from ...config.schema import signature
 from ...errors import RunError
 from ...evaluation.intervals import metrics_from_confusion
 from ...evaluation.metrics import confusion
-from ...files import jsonable, read_json, replacing, write_json
+from ...files import jsonable, replacing
+from ...guarded_files import CRC, read_guarded, with_crc, write_guarded
 from ...threads import limited_threads
 from ...training.dataset import Dataset
 from .arms import (
@@ -51,6 +52,11 @@ RUN_COLUMNS: tuple[str, ...] = (
     *RUN_FACTS,
     "answers",
 )  # answers: class numbers of the test rows, see `coded`
+BOUND = "settings.json"
+BOUND_SHAPE = {
+    "learning": {str: object}, "outer_folds": object, "datasets": {str: object},
+    "variants": {str: object},
+}  # fmt: skip
 Arm = Callable[[Dataset, Starts], ArmPredictions]
 LearningArm = Callable[[Dataset, LearningConfig, Starts], ArmPredictions]
 
@@ -224,9 +230,11 @@ class RunLog:
         text = io.StringIO()
         writer = csv.DictWriter(text, RUN_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writerow(row)
+        line = text.getvalue()
+        line = with_crc(line.rstrip("\n")) + "\n" if self.guarded else line
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(handle, text.getvalue().encode())
+            os.write(handle, line.encode())
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -234,8 +242,10 @@ class RunLog:
 
     def _mend(self) -> None:
         """Starts the file, or drops a last line that a kill has cut off."""
-        head = ",".join(RUN_COLUMNS) + "\n"
+        plain = ",".join(RUN_COLUMNS)
         text = self.path.read_bytes() if self.path.is_file() else b""
+        self.guarded = not text.startswith(f"{plain}\n".encode())  # else of an earlier version
+        head = f"{plain},{CRC}\n" if self.guarded else f"{plain}\n"
         if text and not text.startswith(head.encode()):
             raise RunError(f"{self.path} is not a list of benchmark runs; choose another output=")
         whole = text[: text.rfind(b"\n") + 1] or head.encode()
@@ -255,14 +265,14 @@ def _bind(folder: Path, config: BenchConfig) -> None:
             "variants": config.variants,
         }
     )
-    path = folder / "settings.json"
-    old = read_json(path)
+    path = folder / BOUND
+    old = read_guarded(path, BOUND_SHAPE)
     if old is not None:
         _refuse_other(folder, old, new)
         new["datasets"] = old["datasets"] | new["datasets"]
         new["variants"] = old["variants"] | new["variants"]
     if new != old:
-        write_json(path, new)
+        write_guarded(path, new)
 
 
 def _refuse_other(folder: Path, old: dict, new: dict) -> None:

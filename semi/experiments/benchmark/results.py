@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import RunError, reading
+from ...files import ANEW
+from ...guarded_files import CHANGED, changed_lines
 from .config import BASELINES
 from .corpus import BenchCorpus
 
@@ -37,10 +40,29 @@ def decoded(text: str) -> np.ndarray:
 
 
 def read_runs(path: Path) -> list[dict[str, str]]:
-    """Returns the lines of a runs.csv as text; a line given twice counts once."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = {tuple(row[k] for k in KEY): row for row in csv.DictReader(file)}
-    return list(rows.values())
+    """Returns the lines of a runs.csv as text; a line given twice counts once.
+
+    RunError where a line is not as it was written, or is no line of such a table.
+    """
+    if changed := changed_lines(path):
+        raise RunError(
+            f"{path}: line {changed[0]} {CHANGED}; delete that line, and what it says is run again"
+        )
+    with reading(path, "a list of benchmark runs", ANEW):
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            _check(row)
+    return list({tuple(row[k] for k in KEY): row for row in rows}.values())
+
+
+def _check(row: dict[str, str]) -> None:
+    """Raises ValueError where a line does not hold what `semi benchmark` wrote."""
+    if None in row or None in row.values() or not {*KEY, "answers"} <= row.keys():
+        raise ValueError("a line of it has other cells than its head")
+    for name in ("seed", "draw", "fold"):
+        int(row[name])
+    decoded(row["answers"])
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...checksums import derived
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
@@ -49,14 +50,18 @@ def write_summary(
     plain = held(LOGISTIC, shown)
     beside = held(config.reference) if config.reference else []
     beside += mean_lines(beside)
-    write_table(folder / "summary.csv", table_of([*lines, *means, *plain, *beside]))
+    with derived(folder / "summary.csv"):
+        write_table(folder / "summary.csv", table_of([*lines, *means, *plain, *beside]))
     text = "\n".join([
         *summary_lines(config, results, lines, means, skipped),
         *_other_references(config, beside, plain),
     ])  # fmt: skip
-    write_text(folder / "summary.md", text + "\n")
-    plot_gains(folder / "gain.png", [*lines, *means], METRIC_NAMES[config.metric])
-    plot_shares(folder / "gap.png", [*lines, *means])
+    with derived(folder / "summary.md"):
+        write_text(folder / "summary.md", text + "\n")
+    with derived(folder / "gain.png"):
+        plot_gains(folder / "gain.png", [*lines, *means], METRIC_NAMES[config.metric])
+    with derived(folder / "gap.png"):
+        plot_shares(folder / "gap.png", [*lines, *means])
     return text
 
 

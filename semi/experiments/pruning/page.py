@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...checksums import derived
 from ...evaluation import figures
 from ...files import replacing, write_table, write_text
 from .advice import COSINE, Advice, Row
@@ -48,12 +49,15 @@ def write_pages(folder: Path, title: str, about: str, advice: Advice, rows: list
     """Writes all files of the report."""
     import pandas as pd
 
-    write_table(folder / "table.csv", pd.DataFrame([asdict(row) for row in rows]))
-    write_text(folder / "table.md", markdown(title, about, advice, rows))
+    with derived(folder / "table.csv"):
+        write_table(folder / "table.csv", pd.DataFrame([asdict(row) for row in rows]))
+    with derived(folder / "table.md"):
+        write_text(folder / "table.md", markdown(title, about, advice, rows))
     figure = plot([row for row in rows if row.bucket == "all"])
-    with replacing(folder / "plot.png") as path:
+    with derived(folder / "plot.png"), replacing(folder / "plot.png") as path:
         path.write_bytes(figures.png(figure))
-    write_text(folder / "report.html", page(title, about, advice, rows, figures.svg(figure)))
+    with derived(folder / "report.html"):
+        write_text(folder / "report.html", page(title, about, advice, rows, figures.svg(figure)))
 
 
 def buckets(rows: list[Row]) -> dict[str, list[Row]]:

@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from ...checksums import derived, digests
 from ...config import schema as settings
 from ...config.yaml_format import all_keys
-from ...errors import RunError, SemiError
+from ...errors import RunError, SemiError, reading
 from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
-from ...files import read_json, write_json
+from ...files import ANEW
+from ...guarded_files import read_guarded, write_guarded
 from ...self_training.lock import locked
 from ...self_training.record import measured_on
+from ...shapes import NUMBER
 from ...threads import limited_threads
 from .selection_bias import corrected_gain
 from .space import Parameter, ask, read_space, refuse_idle
@@ -35,6 +38,15 @@ from .trials import Trials
 SAMPLERS = ("tpe", "random")
 TRIALS_SHOWN = 10  # trials in the table
 TRIALS_AT_ONCE = 8
+BEGUN = "search.begun.json"  # what is searched
+TRIAL_SHAPE = {
+    "number": int, "words": [str], "value": NUMBER, "se": NUMBER, "why": str,
+    "predicted": ([object], None),
+}  # fmt: skip
+FIRST_SHAPE = TRIAL_SHAPE | {
+    "value": float, "ids": [str], "label": [int], "group": [str], "classes": [str],
+    "predicted": [object],
+}  # fmt: skip
 
 
 @dataclass
@@ -128,7 +140,7 @@ def search(
             for record in bench.trials(drawn, done):
                 if record["number"] < len(done):
                     continue  # finished before the interruption
-                write_json(folder / f"trial-{record['number']:04d}.json", record)
+                write_guarded(folder / f"trial-{record['number']:04d}.json", record)
                 if progress:
                     _tell(record)
             done = _finished(folder)
@@ -148,7 +160,7 @@ def _bind(
         "recipe": settings.signature(base), "space": [vars(p) for p in parameters],
         "sampler": sampler, "batch": batch, "manifest": manifest,
     })))  # fmt: skip
-    before = read_json(folder / "search.begun.json")
+    before = read_guarded(folder / BEGUN, {"manifest": object})
     if before is not None and before != now:
         what = [k for k in now if before.get(k) != now[k]]
         raise RunError(
@@ -156,42 +168,60 @@ def _bind(
             "choose another name=..."
         )
     if before is None:
-        write_json(folder / "search.begun.json", now)
+        write_guarded(folder / BEGUN, now)
 
 
 def _finished(folder: Path) -> list[dict]:
-    return [read_json(p) for p in sorted(folder.glob("trial-*.json"))]
+    """Returns the records of the finished trials in order; RunError where one is missing."""
+    done = []
+    for path in sorted(folder.glob("trial-*.json")):
+        record = read_guarded(path, TRIAL_SHAPE if done else FIRST_SHAPE)
+        if (
+            record is None
+            or path.name != f"trial-{len(done):04d}.json"
+            or record["number"] != len(done)
+        ):
+            raise RunError(
+                f"{folder / f'trial-{len(done):04d}.json'} is missing; bring it back from a copy, "
+                "or delete the trials after it, which are then tried again"
+            )
+        done.append(record)
+    return done
 
 
 def _report(folder: Path, bench: Trials, done: list[dict]) -> SearchReport:
     """Writes search.json and best.yaml; scores the chosen trial on test rows, no other."""
     good = [t for t in done if t["value"] is not None]
     best = max(good, key=lambda t: (t["value"], -t["number"]))
-    before = read_json(folder / "search.json") or {}
+    before = read_guarded(folder / "search.json", {"test_by_trial?": ({str: object}, None)}) or {}
     looked = dict(before.get("test_by_trial") or {})
     config = bench.config(best["words"])
     if str(best["number"]) not in looked:
         dataset, config, state = bench.train(best["words"])
         looked[str(best["number"])] = measured_on(dataset, state, dataset.test, config)
+    with reading(folder, "the folder of one search: its trials do not go together", ANEW):
+        corrected = corrected_gain(good, config.rounds.metric, config.seed)
     report = SearchReport(
         folder=str(folder),
         metric=config.rounds.metric,
         trials=done,
         best=best["number"],
         gain=best["value"] - done[0]["value"],
-        corrected=corrected_gain(good, config.rounds.metric, config.seed),
+        corrected=corrected,
         test=looked[str(best["number"])],
         test_looks=len(looked),
     )
-    write_json(folder / "search.json", {
+    write_guarded(folder / "search.json", {
         "best": report.best, "words": best["words"], "metric": report.metric,
         "value": best["value"], "se": best["se"], "gain": report.gain,
         "corrected_gain": report.corrected,
         "trials": len(done), "failed": len(done) - len(good), "test_by_trial": looked,
         "settings": [{k: t[k] for k in ("number", "words", "value", "se")} for t in done],
+        "files": digests(folder, ("search.json", "best.yaml")),
     })  # fmt: skip
     config.name = f"{config.name}-best"
-    settings.save(config, folder / "best.yaml")
+    with derived(folder / "best.yaml"):
+        settings.save(config, folder / "best.yaml")
     return report
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...checksums import seal
 from ...config import schema as settings
 from ...config.schema import Config
 from ...errors import ConfigError, RunError
@@ -69,7 +70,7 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
     _check(config, parts)
     rows = gold_rows(config, list(parts))
     target = Path(config.runs_dir, f"{config.name}-finetune")
-    checkpoint = target / "checkpoint.safetensors"
+    checkpoint = target / checkpoints.CHECKPOINT
     _check_target(target, checkpoint, list(parts), resume)
     device = _device(config)
     limited, fork = limited_threads(config.threads), torch.random.fork_rng(enabled=True)
@@ -276,7 +277,9 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
         with write_dir(target / name) as folder:
             encoder.save(folder)
             write_table(folder / ADAPTED_ON, rows.table[["id"]].iloc[rows.train])
+            seal(folder)
     write_json(target / "history.json", history)
+    seal(target, leave_out=(checkpoints.CHECKPOINT,))
 
 
 def _words(rows: GoldRows) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...checksums import refuse_changed
 from ...config.schema import Config
 from ...data.manifest import Manifest
 from ...data.roles import Splits
@@ -21,6 +22,7 @@ def adapted_on(folder: str | Path) -> set[str]:
     path = Path(folder, ADAPTED_ON)
     if not path.is_file():
         return set()
+    refuse_changed(folder, [ADAPTED_ON])
     with open(path, encoding="utf-8", newline="") as file:
         return {unguarded(line[0]) for line in csv.reader(file)} - {"id"}
 
