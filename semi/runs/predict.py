@@ -223,7 +223,7 @@ def predict(
     if output is not None:
         check_table(output)
     predictor = load(run)
-    store = None
+    store, rows = None, []
     if windows is not None:
         if texts or manifest is not None or arrays:
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
@@ -240,8 +240,10 @@ def predict(
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
-        table, store = _manifest_table(predictor, manifest)
+        table, store, rows = _manifest_table(predictor, manifest)
     answers = predictor.predict(table, store=store, arrays=given, progress=manifest is not None)
+    if rows:
+        answers.insert(1, "row", rows)
     return delivered(answers, output, "utterances")
 
 
@@ -271,8 +273,10 @@ def _check_files(audio: Sequence[str]) -> None:
         raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
 
 
-def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:
-    """Returns a manifest's table, and the run's feature store if it is here."""
+def _manifest_table(
+    predictor: Predictor, path: str | Path
+) -> tuple[pd.DataFrame, str | None, list[int]]:
+    """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
     from ..data.config import DataConfig
     from ..data.manifest import load_manifest
 
@@ -290,4 +294,5 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
     table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
-    return table, store if os.path.isdir(store) else None
+    rows = [] if "id" in manifest.reading.named.values() else manifest.rows
+    return table, store if os.path.isdir(store) else None, rows

@@ -77,6 +77,8 @@ def lines(answers: pd.DataFrame) -> list[str]:
     for row in answers.to_dict("records"):
         if "id" not in row:  # a window of a recording
             row["id"] = f"{row['path']} {row['start']:g}-{row['end']:g} s"
+        if "row" in row:  # of a table without ids
+            row["id"] = f"row {row['row']} {row['id']}"
         affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
         if "label" not in row:
             answer = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"
