@@ -115,8 +115,8 @@ def _content(record: dict[str, Any]) -> str:
     cells = {name: cell for name, cell in record.items() if named.get(name) not in LEARNED}
     if isinstance(cells.get("audio"), str):  # a kept sound is called by its SHA-256
         cells["audio"] = cells["audio"].rpartition("/")[2]
-    said = next((cells[name] for name, what in named.items() if what == "text"), "")
-    return content_id(said, sorted(cells.items()))
+    words = next((cells[name] for name, what in named.items() if what == "text"), "")
+    return content_id(words, sorted(cells.items()))
 
 
 def moved(faults: list[Fault], by: int) -> list[Fault]:
