@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .data.wording import nearest, setting
+from .data.wording import counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
 from .run_verbs import RUN_VERBS
 from .verbs import (
@@ -52,7 +52,11 @@ def _manifest(args: Arguments) -> None:
 
     table, notes = corpus_manifest(args.corpus, args.folder, **parse_options(args.words))
     write_manifest(table, args.output)
-    _say(*notes, f"{args.output}: {len(table)} utterances", str(load_manifest(args.output).reading))
+    _say(
+        *notes,
+        f"{args.output}: {counted(len(table), 'utterance')}",
+        str(load_manifest(args.output).reading),
+    )
 
 
 def _check_arguments(parser: Parser) -> None:

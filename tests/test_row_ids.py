@@ -29,7 +29,7 @@ def spoken(tmp_path_factory):
     table["label"] = table["label"].str.split(";").str[0]
     table["text"] += " " + table["id"].str[-2:]
     table = table[["text", "label", "speaker"]]
-    table = pd.concat([table, table[:3], table[:2]])  # some rows stand there two and three times
+    table = pd.concat([table, table.head(3), table.head(2)])
     table.to_csv(folder / "straight.csv", index=False)
     table.sample(frac=1, random_state=2).to_csv(folder / "shuffled.csv", index=False)
     return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .missing import MISSING
-from .wording import nearest, shown
+from .wording import counted, nearest, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Problem:
 
 def listing(problems: Sequence[Problem], path: str) -> str:
     """Returns the message of `problems`: PROBLEMS_SHOWN in full, the rest counted by kind."""
-    head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}:"
+    head = f"{counted(len(problems), 'problem')} in {path}:"
     lines = [f"  {problem}" for problem in problems[:PROBLEMS_SHOWN]]
     if len(problems) > PROBLEMS_SHOWN:
         counts: dict[str, int] = {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import RunError, reading
 from ..formulas import unguarded
 from .missing import composed
+from .wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def outside_votes(paths: list[str], ids: np.ndarray, classes: list[str]) -> Tens
 def outside_notes(paths: list[str], votes: Tensor) -> list[str]:
     """Returns a sentence for each voter: how many of the pool's rows (V, P, C) it speaks of."""
     asked = (~votes.isnan().any(-1)).sum(1).tolist()
-    of_pool = f"of {votes.shape[1]} pool rows"
+    of_pool = f"of {counted(votes.shape[1], 'pool row')}"
     return [f"outside voter {p}: {n} {of_pool}" for p, n in zip(paths, asked, strict=True)]
 
 

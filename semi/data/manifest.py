@@ -23,7 +23,7 @@ from .reading import Reading, odd_labels
 from .row_ids import make_ids, note_of
 from .tables import Table, read_table
 from .times import mistaken_unit, parse_times
-from .wording import WARNING, nearest, setting, shown
+from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,8 @@ def _named(
         listed = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
         raise ManifestError(
-            f"{file}: {len(rivals)} columns could be the label, {' and '.join(listed)}; choose "
+            f"{file}: {counted(len(rivals), 'column')} could be the label, {' and '.join(listed)}; "
+            "choose "
             "with " + " or ".join(ways)
         )
     rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says

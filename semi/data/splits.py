@@ -197,7 +197,8 @@ def _parts(
         remedies += ["leave data.test_fold out"] * (not remedies)
         raise ManifestError(
             f"{manifest.path}: the labelled rows come from {counted(groups, kind)}, fewer than the "
-            f"{parts} parts of whole {kind}s that are to be held out; {', or '.join(remedies)}"
+            f"{counted(parts, 'part')} of whole {kind}s that are to be held out; "
+            f"{', or '.join(remedies)}"
         )
     fold, fold_notes = assign_folds(rows.at(among), parts, seed, kind, method)
     part = np.zeros(len(rows), dtype=int)
@@ -228,7 +229,7 @@ def _held_share(
     named = f" ({', '.join(shown(c, 40) for c in sorted(chosen))})" if len(chosen) <= 20 else ""
     what = f"of {counted(len(chosen), kind)} held out whole{named}"
     what = what if kind != "none" else "at random"
-    return held, f"test: {held.sum()} of {len(rows)} rows, {what}, by seed {seed}"
+    return held, f"test: {held.sum()} of {counted(len(rows), 'row')}, {what}, by seed {seed}"
 
 
 def _keep_pool_apart(

@@ -24,12 +24,17 @@ def listed(names: Sequence[str], most: int = LISTED) -> str:
     return ", ".join(names[:most]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def counted(count: int, word: str) -> str:
-    """Returns a count with its noun, such as '1 class', '2 classes' or '1,200 rows'."""
+def counted(count: int, word: str, one: str = "", many: str = "") -> str:
+    """Returns a count with its noun, such as '1 class', '2 classes' or '1,200 rows'.
+
+    What follows may depend on it: counted(n, "row", "is", "are").
+    """
     if count == 1:
-        return f"1 {word}"
+        return f"1 {word} {one}".rstrip()
     plural = word + ("es" if word.endswith(("s", "x", "ch")) else "s")
-    return f"{count:,} {plural}"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        plural = f"{word[:-1]}ies"
+    return f"{count:,} {plural} {many}".rstrip()
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -41,6 +41,8 @@ import numpy as np
 
 from pseudo_label.reliability import as_array
 
+from ..data.wording import counted
+
 COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
 NORMAL = 1.959964  # the 97.5 % quantile
 PRIOR = 2  # groups that what is known before counts as
@@ -68,7 +70,7 @@ class Interval:
         """Returns what the interval is over, such as '2 speakers' or '30 rows of one speaker'."""
         alone = self.kind == "none" or self.unit == "rows"
         word = "row" if alone else self.kind or "group"
-        count = f"{self.units} {word}{'' if self.units == 1 else 's'}"
+        count = counted(self.units, word)
         of_one = self.unit == "rows" and self.kind not in ("", "none")
         return f"{count} of one {self.kind}" if of_one else count
 

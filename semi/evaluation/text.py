@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..data.wording import counted
 from ..files import read_json
 from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
@@ -105,7 +106,7 @@ def run_words(run: str | Path) -> str:
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")
     if lost:
-        files = "1 file" if lost == 1 else f"{lost} files"
+        files = counted(lost, "file")
         lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]

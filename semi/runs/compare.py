@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.wording import counted
 from ..errors import RunError, SemiError
 from ..evaluation.intervals import Interval
 from ..evaluation.text import round_records
@@ -202,12 +203,11 @@ def _guess_group(run: Run) -> str:
 
 def _ensemble_facts(path: str) -> dict[str, Any]:
     ensemble = read_json(Path(path, ENSEMBLE))
-    members = f"{len(ensemble['members'])} members"
     return {
         "split_kind": ensemble.get("split_kind", "-"), "folds": None, "seed": ensemble.get("seed"),
         "rule": ensemble.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
-        "leaks_allowed": ensemble.get("leaks_allowed", ""), "model": ensemble.get("model", members),
-        "sentence": ensemble["how"],
+        "leaks_allowed": ensemble.get("leaks_allowed", ""), "sentence": ensemble["how"],
+        "model": ensemble.get("model", counted(len(ensemble["members"]), "member")),
     }  # fmt: skip
 
 

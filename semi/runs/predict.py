@@ -229,7 +229,7 @@ def predict(
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         _check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return delivered(answers, output, "windows")
+        return delivered(answers, output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
@@ -244,7 +244,7 @@ def predict(
     answers = predictor.predict(table, store=store, arrays=given, progress=manifest is not None)
     if rows:
         answers.insert(1, "row", rows)
-    return delivered(answers, output, "utterances")
+    return delivered(answers, output, "utterance")
 
 
 def _check_read(

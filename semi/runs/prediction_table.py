@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.wording import shown
+from ..data.wording import counted, shown
 from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
 from ..files import write_table
@@ -115,11 +115,11 @@ def delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> st
     notes = [note for note in answers["note"].tolist() if note]
     if none:
         raise ManifestError(
-            f"{output}: none of {len(answers)} {what} could be labelled ({shown(notes[0], 160)}); "
-            "its column note says why of each"
+            f"{output}: none of {counted(len(answers), what)} could be labelled "
+            f"({shown(notes[0], 160)}); its column note says why of each"
         )
     partly = len(notes) - lost
     more = f", {lost} of them without a label" if lost else ""
-    more += f", {partly} labelled although one of their inputs could not be used" if partly else ""
+    more += f", {partly} labelled although an input could not be used" if partly else ""
     more += " (see the column note)" if more else ""
-    return f"{output}: {len(answers)} {what}{more}"
+    return f"{output}: {counted(len(answers), what)}{more}"

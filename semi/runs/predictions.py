@@ -14,6 +14,7 @@ import numpy as np
 
 from ..config.task import TaskConfig
 from ..data.external_votes import probabilities_of
+from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..files import replacing, write_table
@@ -155,11 +156,11 @@ def read_external(path: str | Path, like: Predictions) -> Predictions:
     )  # fmt: skip
     known = np.all(np.isfinite(probs), axis=1)  # (N,)
     gold = like.rows("oof")
-    notes = [f"{int(known.sum())} of {len(known)} utterances found in {path.name}"]
+    notes = [f"{int(known.sum())} of {counted(len(known), 'utterance')} found in {path.name}"]
     if known[gold].any():
         notes.append(
-            f"its {int(known[gold].sum())} gold training rows count as out-of-fold: true only "
-            "if its model never learned from them"
+            f"its {counted(int(known[gold].sum()), 'gold training row', 'counts', 'count')} as "
+            "out-of-fold: true only if its model never learned from them"
         )
     if like.task.affect:
         notes.append("it says nothing of valence and arousal, so the others alone do")
@@ -201,7 +202,7 @@ def _difference(first: Predictions, other: Predictions, split: str) -> str:
     if only or lost:
         return f"{len(other_labels)} against {len(labels)}, {only} of them only in the former"
     moved = sum(labels[k] != other_labels[k] for k in labels)
-    return f"{moved} labels differ" if moved else ""
+    return f"{counted(moved, 'label', 'differs', 'differ')}" if moved else ""
 
 
 def aligned(values: Any, ids: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checksums import seal
 from ..config.schema import Config, load_config, save
+from ..data.wording import counted
 from ..errors import RunError
 from ..features.standardize import Standardizer
 from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
@@ -99,8 +100,8 @@ def _check_numbers(tensors: dict[str, Tensor], path: Path) -> None:
     wrong = [name for name, value in tensors.items() if bool(value.isnan().any())]
     if wrong:
         raise RunError(
-            f"{path} holds NaN in {len(wrong)} of its {len(tensors)} tensors (first: {wrong[0]}), "
-            f"so the model has no answers; train it again, or restore the file"
+            f"{path} holds NaN in {len(wrong)} of its {counted(len(tensors), 'tensor')} (first: "
+            f"{wrong[0]}), so the model has no answers; train it again, or restore the file"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ...errors import ManifestError
 from .. import delimited
 from ..checks import Problem, listing
 from ..delimited import split_lines
-from ..wording import nearest
+from ..wording import counted, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,6 +203,12 @@ def examples(names: Iterable[str], count: int = 3) -> str:
     """Returns the first names, and that there are more."""
     names = list(names)
     return ", ".join(names[:count]) + (" ..." if len(names) > count else "")
+
+
+def misnamed(names: Collection[str], what: str = "sound") -> str:
+    """Returns what is said of files that do not follow a corpus's naming."""
+    count = counted(len(names), what, "does", "do")
+    return f"{count} not follow the naming and {'is' if len(names) == 1 else 'are'} left out"
 
 
 def tally(counts: Mapping[str, int]) -> str:

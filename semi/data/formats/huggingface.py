@@ -15,6 +15,7 @@ from ...errors import ManifestError
 from .. import headers
 from ..row_ids import content_id, numbered
 from ..tables import Fault
+from ..wording import counted
 from .cells import distinct, some, text, to_table
 from .sound_cache import cache_folder, keep, wav
 
@@ -174,7 +175,7 @@ def _named(value: Any, names: list[str], row: int, column: str, faults: list[Fau
         elif 0 <= int(number) < len(names):
             found.append(names[int(number)])
         else:
-            reason = f"the ClassLabel has {len(names)} names, from 0"
+            reason = f"the ClassLabel has {counted(len(names), 'name')}, from 0"
             faults.append((row, column, str(number), reason, "correct the number or the names"))
     return ";".join(found) or None
 
@@ -233,7 +234,7 @@ def _frame(rows: Rows) -> pd.DataFrame:
     if rows.faults:
         row, column, value, reason, remedy = rows.faults[0]
         raise ManifestError(
-            f"{len(rows.faults)} cells of the dataset cannot be used, the first in row {row}, "
-            f"{column} '{value}': {reason}; {remedy}"
+            f"{counted(len(rows.faults), 'cell')} of the dataset cannot be used, the first in row "
+            f"{row}, {column} '{value}': {reason}; {remedy}"
         )
     return to_table(rows.records, range(1, len(rows.records) + 1)).frame

@@ -13,6 +13,7 @@ import torch
 
 from ...config import schema as settings
 from ...config.schema import Config
+from ...data.wording import counted
 from ...errors import ConfigError, RunError
 from ...evaluation.metrics import score
 from ...features.extract import explained
@@ -127,7 +128,9 @@ def _train(
                 if share.rank == 0 and done < about.steps:
                     checkpoints.save(checkpoint, learner, optimizer, signature, done, history)
     if reader.unreadable:
-        rows.notes.append(f"{len(reader.unreadable)} sounds could not be read and were left out")
+        rows.notes.append(
+            f"{counted(len(reader.unreadable), 'sound', 'was', 'were')} left out, as not readable"
+        )
     return history
 
 
@@ -282,7 +285,7 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
 def _words(rows: GoldRows) -> list[str]:
     watched = f", {len(rows.watch)} kept out to watch" if len(rows.watch) else ""
     return [
-        f"learned from {len(rows.train)} gold training rows{watched}",
+        f"learned from {counted(len(rows.train), 'gold training row')}{watched}",
         "a run on the adapted encoder needs the same data and seed settings, or its test rows may "
         "be among these; its out-of-fold scores flatter it, its test scores do not",
         *rows.notes,
