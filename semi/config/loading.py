@@ -109,11 +109,7 @@ class _Reader:
             node = yt.compose(text) or yt.null_node()
         except yaml.YAMLError:
             node = yt.text_node(text)
-        if (
-            yt.base_type(hint) is str
-            and not yt.is_quoted(node)
-            and not (yt.is_optional(hint) and yt.is_null(node))
-        ):
+        if yt.base_type(hint) is str and (yt.is_plain_text(node) or not text.strip()):
             node = yt.text_node(text)
         for part in reversed(parts[1:]):
             node = yt.map_node(part, node)
@@ -181,6 +177,14 @@ class _Reader:
             self.leaf(hint, target, name, node, key, where)
 
     def leaf(self, hint, target, name, node, key, where) -> None:
+        entry = OmegaConf.get_type(target) is dict  # such as a label, which may well be 'no'
+        if yt.base_type(hint) is str and yt.is_bool(node) and not entry:
+            quoted = f'{name}: "{node.value}"'
+            if where.startswith(COMMAND_LINE):
+                quoted = setting(key, f'"{node.value}"')
+            sentence = f"takes text, got {node.value}, which is true or false in YAML; if it is a"
+            self.problem(key, f"{sentence} name, write it in quotes: {quoted}", where)
+            return
         try:
             value = yt.plain(node, hint)
         except (ValueError, yaml.YAMLError) as error:
