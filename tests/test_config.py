@@ -112,6 +112,14 @@ def test_a_boolean_is_no_name(tmp_path, given):
     ]
 
 
+def test_off_and_no_stay_words_where_they_are_meant(tmp_path):
+    (tmp_path / "a.yaml").write_text("select: {agreement: {mode: off}}\ndata: {label_map: {a: no}}")
+    for words in ([], ["select.agreement.mode=off", "data.label_map.b=yes"]):
+        config = load_config(tmp_path / "a.yaml", [*OK, "select.rule=agreement", *words])
+        assert config.select.agreement.mode == "off" and config.data.label_map["a"] == "no"
+    assert config.data.label_map["b"] == "yes"
+
+
 @pytest.mark.parametrize(("given", "sentence"), [
     ("null", "is empty; it takes text"), ("~", "is empty; it takes text"),
     ("[a, b]", "takes text, got '['a', 'b']' of type list"),

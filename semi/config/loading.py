@@ -177,8 +177,10 @@ class _Reader:
             self.leaf(hint, target, name, node, key, where)
 
     def leaf(self, hint, target, name, node, key, where) -> None:
-        entry = OmegaConf.get_type(target) is dict  # such as a label, which may well be 'no'
-        if yt.base_type(hint) is str and yt.is_bool(node) and not entry:
+        section = OmegaConf.get_type(target)
+        # a label may well be 'no', and a mode that is off by default may be set to off
+        word = section is dict or getattr(section, name, "") == "off"
+        if yt.base_type(hint) is str and yt.is_bool(node) and not word:
             quoted = f'{name}: "{node.value}"'
             if where.startswith(COMMAND_LINE):
                 quoted = setting(key, f'"{node.value}"')
