@@ -40,7 +40,7 @@ def _config(args: Arguments):
 def _manifest_arguments(parser: Parser) -> None:
     parser.add_argument("corpus", help="name of a published corpus, such as emodb")
     parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")
-    parser.add_argument("words", nargs="*", metavar="option=value",
+    parser.add_argument("words", nargs="*", default=[], metavar="option=value",
                         help="options of the corpus, such as tags=strip; a wrong one lists them "
                              "all")  # fmt: skip
     parser.add_argument("-o", "--output", default="manifest.csv", help="default: manifest.csv")
@@ -109,7 +109,7 @@ def _evaluate(args: Arguments) -> None:
 
 def _predict_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("audio", nargs="*", help="audio files")
+    parser.add_argument("audio", nargs="*", default=[], help="audio files")
     parser.add_argument(
         "--text",
         action="append",
@@ -169,7 +169,7 @@ def _benchmark(args: Arguments) -> None:
 
 def _select_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("words", nargs="*", metavar="key=value",
+    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
                         help="settings of the selection, such as rule=margin")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="show what would be added; nothing is ever added here")  # fmt: skip
