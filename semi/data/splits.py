@@ -59,7 +59,7 @@ def make_splits(
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
-    notes += check_classes(manifest, has, role, side == "train")
+    notes += check_classes(manifest, has, role, side == "train", config.classes)
 
     _hide_labels(role, rows, config, seed, notes)
     fold = np.full(len(table), -1)
