@@ -31,8 +31,9 @@ def check_classes(
 ) -> list[str]:  # fmt: skip
     """Returns a warning for each class that training has no gold row of.
 
-    `has` (N, C) bool says which classes a row is of, `chosen` is data.classes. Raises ManifestError unless training has two
-    classes or more, and for a class of which there is no row at all.
+    `has` (N, C) bool says which classes a row is of, `chosen` is data.classes. Raises
+    ManifestError unless training has two classes or more, and for a class of which there is no row
+    at all.
     """
     where, classes = manifest.path, manifest.classes
     train = role == "labeled"
