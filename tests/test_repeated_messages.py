@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from semi.data.audio import Quarantined, unusable_lines
 from semi.data.manifest import load_manifest
 from semi.errors import ManifestError
 
@@ -57,3 +58,12 @@ def test_many_numbers_that_are_none_share_a_line(tmp_path):
     with pytest.raises(ManifestError) as told:
         load_manifest(tmp_path / "m.csv")
     assert len(told.value.problems) == 200  # each by itself, for programs
+
+
+def test_segments_of_one_unusable_file_are_told_in_one_line():
+    same = [Quarantined(f"u{i}", "a.wav", "silent") for i in range(20)]
+    other = [Quarantined("v", "b.wav", "silent"), Quarantined("w", "", "no array")]
+    assert unusable_lines([*same, *other], 8) == [
+        "a.wav: silent (20 rows: u0, u1, u2 and 17 more)", "b.wav: silent", "w: no array"
+    ]  # fmt: skip
+    assert unusable_lines([*other, *same], 1) == ["b.wav: silent", "... and 21 more"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..data.audio import unusable_lines
 from ..data.wording import counted
 from ..files import read_json
 from .intervals import Interval
@@ -140,8 +141,6 @@ def extraction_words(extraction: Any) -> list[str]:
         + (f"; {count.exactness}" if count.exactness else "")
         for name, count in extraction.modalities.items()
     ]
-    lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]
-    if len(extraction.quarantine) > 20:
-        lines.append(f"... and {len(extraction.quarantine) - 20} more")
+    lines += [f"quarantined {line}" for line in unusable_lines(extraction.quarantine, 20)]
     lines += extraction.notes
     return [*lines, f"{extraction.store}: complete after {extraction.seconds:.1f} s"]
