@@ -258,11 +258,11 @@ def _note(
         text = f"precision {target:g} is certified for every class at risk {alpha:g} in all"
         return text + _OOF, bad
     few = [
-        f"{names[c]} ({int(rows[c])} row{'s' * (int(rows[c]) != 1)})"
+        f"{names[c][:40]} ({int(rows[c])} row{'s' * (int(rows[c]) != 1)})"
         for c in bad
         if int(rows[c]) < needed
     ]
-    wrong = [names[c] for c in bad if int(rows[c]) >= needed]
+    wrong = [names[c][:40] for c in bad if int(rows[c]) >= needed]
     parts = []
     if few:
         parts.append(

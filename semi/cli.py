@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .data.wording import counted, nearest, setting
+from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
 from .run_verbs import RUN_VERBS
 from .verbs import (
@@ -263,9 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         ours = is_user_error(error)
         if isinstance(error, ManifestError) and error.reading is not None:
-            print(error.reading, file=sys.stderr)
+            print(clipped(str(error.reading)), file=sys.stderr)
         again = how_to_go_on(verb, argv) if is_full_disk(error) else ""
-        print(f"semi: error: {sentence_of(error, ours)}{again}", file=sys.stderr)
+        print(f"semi: error: {clipped(sentence_of(error, ours))}{again}", file=sys.stderr)
         return 2 if ours else 1
 
 

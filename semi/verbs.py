@@ -9,10 +9,20 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
+from .data.wording import clipped
 from .errors import REMEDIES, SemiError, is_full_disk, os_sentence
 
-Parser = argparse.ArgumentParser
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat no long word whole."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong and ends with 2."""
+        super().error(clipped(message))
+
+
 Arguments = argparse.Namespace
 
 

@@ -268,6 +268,8 @@ class _Builder:
 
     def explain(self, sentence: str, prefix: str, values: Mapping[str, Any]) -> str:
         """Puts the dotted key before a section's own sentence and the source behind it."""
+        for given in (text for value in values.values() for text in yt.texts_in(value)):
+            sentence = sentence.replace(given, yt.shown(given)) if len(given) > 100 else sentence
         named = re.match(r"[A-Za-z_]\w*", sentence)
         field = named.group() if named and named.group() in values else ""
         if not field:

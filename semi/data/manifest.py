@@ -252,11 +252,12 @@ def _read_bytes(path: Path) -> bytes:
         near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
         where = "" if path.is_absolute() else f" in the current folder {os.getcwd()}"
         raise ManifestError(
-            f"{path}: no such manifest{where}{near}; correct the path (data.manifest), or call "
+            f"{shown(path, 200)}: no such manifest{where}{near}; correct the path "
+            "(data.manifest), or call "
             "semi from the folder where it starts"
         ) from None
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ManifestError(f"{shown(path, 200)}: cannot be read: {error.strerror}") from None
 
 
 def _relative(value: object, folder: str) -> object:

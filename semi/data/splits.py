@@ -20,7 +20,7 @@ from .held_out import choose_groups
 from .leaks import INPUTS
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
-from .wording import counted, setting, shown
+from .wording import counted, listed, setting, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,8 +148,8 @@ def _sides(
         refuse_unknown(manifest, config, kind, set(group[known].tolist()))
         held = np.isin(group, [str(g) for g in config.test_groups])
         side[held] = "test"
-        shown = ", ".join(map(str, config.test_groups))
-        notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {shown}")
+        names = listed([shown(g, 40) for g in config.test_groups], 12)
+        notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {names}")
     elif config.test_fold is not None:
         answered = (side == "test") & (label < 0)  # a challenge's tests: never in the pool either
         side[(side != "unlabeled") & ~answered] = "train"
@@ -159,8 +159,8 @@ def _sides(
         notes.append(f"test: {held}, part {config.test_fold} of {config.test_folds}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
-        shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        notes.append(f"the manifest's split column decides the sides: {shown}")
+        sizes = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        notes.append(f"the manifest's split column decides the sides: {sizes}")
         if not counts["test"]:
             notes.append("no row is held out as test; name some with data.test_groups")
     elif config.test_fraction > 0 and (label >= 0).any():

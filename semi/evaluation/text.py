@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..data.audio import unusable_lines
-from ..data.wording import counted
+from ..data.wording import counted, shown
 from ..files import read_json
 from .intervals import Interval
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
@@ -19,9 +19,13 @@ SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
 SPLIT_TITLES = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
           "metrics_oof": "out-of-fold training rows"}  # fmt: skip
 
+CELL = 160  # letters of a name that a table of scores shows
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """Returns aligned columns; the first `left` ones are flush left, the others flush right."""
+    head = [shown(cell, CELL) for cell in head]
+    rows = [[shown(cell, CELL) for cell in row] for row in rows]
     widths = [max(len(str(r[k])) for r in [head, *rows]) for k in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.wording import listed, shown
 from ..errors import ManifestError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays, read_from
@@ -263,14 +264,15 @@ def _check_read(
 def _check_files(audio: Sequence[str]) -> None:
     """Raises ManifestError for folders and for files that are not there."""
     missing = [a for a in audio if not os.path.isfile(a)]
-    folders = [a for a in missing if os.path.isdir(a)]
-    if folders:
+    if folders := [a for a in missing if os.path.isdir(a)]:
+        name = shown(folders[0], 160)
         raise ManifestError(
-            f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
-            " or the folder itself with --manifest"
+            f"{name} is a folder; give its files, such as {name.rstrip('/')}/*.wav, or the folder "
+            "itself with --manifest"
         )
     if missing:
-        raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
+        names = listed([shown(name, 160) for name in missing], 5)
+        raise ManifestError(f"no such audio file: {names}")
 
 
 def _manifest_table(

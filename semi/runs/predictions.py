@@ -14,7 +14,7 @@ import numpy as np
 
 from ..config.task import TaskConfig
 from ..data.external_votes import probabilities_of
-from ..data.wording import counted
+from ..data.wording import counted, listed, shown
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..files import replacing, write_table
@@ -177,7 +177,8 @@ def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str,
         )
     if first.classes != other.classes:
         raise RunError(
-            f"{other.name} has the classes {', '.join(other.classes)}, {first.name} has "
+            f"{other.name} has the classes {listed([shown(c, 40) for c in other.classes])}, "
+            f"{first.name} has "
             f"{', '.join(first.classes)}; only runs with the same classes go together"
         )
     if first.manifest != other.manifest:

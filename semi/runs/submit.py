@@ -14,7 +14,7 @@ import numpy as np
 from ..data.config import DataConfig
 from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
-from ..data.wording import counted
+from ..data.wording import counted, shown
 from ..errors import RunError
 from ..files import read_json, read_table, write_table
 from ..self_training.integrity import check_run
@@ -97,9 +97,10 @@ def submit(
     guess = _largest(opened, result)
     lost = answers["label"].isna().to_numpy()
     if lost.all():
+        first = f"{shown(table['id'].iloc[0])}: {answers['note'].iloc[0]}"
         raise RunError(
             f"none of the {counted(len(table), 'row')} to submit can be read, so every answer "
-            f"would be '{guess}'; the first, {table['id'].iloc[0]}: {answers['note'].iloc[0]}"
+            f"would be '{shown(guess)}'; the first, {first}"
         )
     if answers["id"].astype(str).tolist() != table["id"].astype(str).tolist():
         raise RuntimeError("the answers are not in the manifest's order")
@@ -137,7 +138,7 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
     table = table[rows].reset_index(drop=True)
     twice = [i for i, n in Counter(list(table["id"])).items() if n > 1]
     if twice:
-        raise RunError(f"id '{twice[0]}' occurs twice")
+        raise RunError(f"id '{shown(twice[0])}' occurs twice")
     return table, notes
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checksums import seal
 from ..config.schema import Config, load_config, save
-from ..data.wording import counted
+from ..data.wording import counted, shown
 from ..errors import RunError
 from ..features.standardize import Standardizer
 from ..files import read_json, read_tensors, write_dir, write_json, write_tensors
@@ -128,7 +128,7 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
         saved = {key: value for key, value in saved.items() if key != "content"}
         now = {key: value for key, value in now.items() if key not in ("array", "shape")}
     differences = [
-        f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
+        f"{key} was {shown(repr(saved.get(key)))}, now {shown(repr(now.get(key)))}"
         for key in sorted(saved.keys() | now.keys())
         if saved.get(key) != now.get(key)
     ]

@@ -15,7 +15,7 @@ from ...errors import ManifestError
 from .. import headers
 from ..row_ids import content_id, numbered
 from ..tables import Fault
-from ..wording import counted
+from ..wording import counted, shown
 from .cells import distinct, some, text, to_table
 from .sound_cache import cache_folder, keep, wav
 
@@ -91,7 +91,9 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
     if within:
         rows.notes.append(f"sounds within {some(within)} are kept as files in {cache_folder()}")
     for name, classes in names.items():
-        rows.notes.append(f"numbers of {name} are named by its ClassLabel: {some(classes, 12)}")
+        rows.notes.append(
+            f"numbers of {shown(name)} are named by its ClassLabel: {some(classes, 12)}"
+        )
     if dropped:
         rows.notes.append(f"columns of bytes that are no sound are left out: {some(dropped)}")
     return rows
@@ -235,6 +237,6 @@ def _frame(rows: Rows) -> pd.DataFrame:
         row, column, value, reason, remedy = rows.faults[0]
         raise ManifestError(
             f"{counted(len(rows.faults), 'cell')} of the dataset cannot be used, the first in row "
-            f"{row}, {column} '{value}': {reason}; {remedy}"
+            f"{row}, {shown(column)} '{shown(value)}': {reason}; {remedy}"
         )
     return to_table(rows.records, range(1, len(rows.records) + 1)).frame

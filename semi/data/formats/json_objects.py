@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..tables import Fault, Table, decode
-from ..wording import counted
+from ..wording import counted, shown
 from .cells import damaged, head, some, to_table
 
 ROW_KEYS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
@@ -60,7 +60,7 @@ def read(path: Path, root: Path) -> Table:
         if key is None:
             raise ManifestError(_unknown(path, top))
         listed, left = top[key], [name for name in top if name != key]
-        how = f"the list under '{key}'" + (f"; left out: {some(left, 5)}" if left else "")
+        how = f"the list under '{shown(key)}'" + (f"; left out: {some(left, 5)}" if left else "")
     if all(isinstance(row, dict) and isinstance(row.get("row"), dict) for row in listed):
         listed = [row["row"] for row in listed]  # as Hugging Face's viewer answers
     faults: list[Fault] = [
