@@ -94,8 +94,7 @@ def submit(
         config.data.manifest, config.data.audio_root = str(manifest), ""
     store = config.features.store if os.path.isdir(config.features.store) else None
     answers = predictor.predict(table, store=store, progress=progress)
-    guess = _largest(opened, result)
-    lost = answers["label"].isna().to_numpy()
+    guess, lost = _largest(opened, result), answers["label"].isna().to_numpy()
     if lost.all():
         first = f"{shown(table['id'].iloc[0])}: {answers['note'].iloc[0]}"
         raise RunError(
