@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from ..errors import AudioError
-from .wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,8 +80,7 @@ class SoundFileReader:
             if (part.samplerate, part.channels) != (self.rate, self.channels):
                 raise AudioError(
                     f"unreadable: parts of {self.rate} and {part.samplerate} Hz, {self.channels} "
-                    f"and {counted(part.channels, 'channel')}, joined in the file; convert it to "
-                    "wav"
+                    f"and {part.channels} channels are joined in the file; convert it to wav"
                 )
         if self.format == "RAW":
             raise AudioError(HEADERLESS)
