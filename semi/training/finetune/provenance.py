@@ -10,7 +10,7 @@ import numpy as np
 from ...config.schema import Config
 from ...data.manifest import Manifest
 from ...data.roles import Splits
-from ...data.wording import counted
+from ...data.wording import counted, shown
 from ...errors import ManifestError
 from ...formulas import unguarded
 
@@ -37,8 +37,8 @@ def encoder_notes(config: Config, manifest: Manifest, splits: Splits) -> list[st
         if seen.any():
             raise ManifestError(
                 f"the {name} encoder {folder} was adapted on "
-                f"{counted(int(seen.sum()), 'utterance', 'that is', 'that are')} dev or test rows "
-                f"here, e.g. {ids[seen][0]}: its scores would be worthless; use the data and seed "
+                f"{counted(int(seen.sum()), 'utterance')} of the dev or test rows here, e.g. "
+                f"{shown(ids[seen][0])}: its scores would be worthless; use the data and seed "
                 "settings it was adapted with, or adapt it again"
             )
         if learned & set(ids):
