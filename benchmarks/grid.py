@@ -194,7 +194,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(
-        f"{platform.machine()}, torch {torch.__version__}, {args.threads} thread(s), "
+        f"{platform.machine()}, torch {torch.__version__}, threads {args.threads}, "
         f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}"
     )
     grid_table(

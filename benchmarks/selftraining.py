@@ -170,7 +170,7 @@ def round_table(args: argparse.Namespace) -> None:
         + (
             f"{components} components a view, closed form"
             if args.kind == "discriminant"
-            else f"{args.members} member(s), {args.steps} steps, hidden {args.hidden}, components "
+            else f"members {args.members}, {args.steps} steps, hidden {args.hidden}, components "
             f"{args.pca or 'all'}"
         )
     )
@@ -222,7 +222,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     print(
-        f"{platform.machine()}, torch {torch.__version__}, {args.threads} thread(s), "
+        f"{platform.machine()}, torch {torch.__version__}, threads {args.threads}, "
         f"OMP_NUM_THREADS {threads}"
     )
     if args.grid:

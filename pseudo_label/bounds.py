@@ -257,8 +257,12 @@ def _note(
     if not bad:
         text = f"precision {target:g} is certified for every class at risk {alpha:g} in all"
         return text + _OOF, bad
-    few = [f"{names[c]} ({int(rows[c])} rows)" for c in bad if int(rows[c]) < needed]
-    wrong = [names[c] for c in bad if int(rows[c]) >= needed]
+    few = [
+        f"{names[c][:40]} ({int(rows[c])} row{'s' * (int(rows[c]) != 1)})"
+        for c in bad
+        if int(rows[c]) < needed
+    ]
+    wrong = [names[c][:40] for c in bad if int(rows[c]) >= needed]
     parts = []
     if few:
         parts.append(

@@ -83,9 +83,9 @@ def fit_calibration(
     elif method not in METHODS:
         raise ValueError(unknown("method", method, ("auto", *METHODS)))
     else:
-        note = f"{method} as asked, {rows} gold rows"
+        note = f"{method} as asked, {rows} gold row{'s' * (rows != 1)}"
     if rows == 0 or classes < 2 or method == "none":
-        why = f"no calibration: {rows} gold rows, {classes} classes"
+        why = f"no calibration: {rows} gold row{'s' * (rows != 1)}, {classes} classes"
         return Calibration(rows=rows, note=note if method == "none" and rows else why)
     fitted = _FITTERS[method](logits, y, n_shrink)
     fitted.method, fitted.rows, fitted.note = method, rows, note

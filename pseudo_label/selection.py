@@ -71,8 +71,9 @@ def _check(pool: Pool) -> None:
     if bool(bad.any()):
         row = int(bad.nonzero()[0, 0])
         raise ValueError(
-            f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} rows are "
-            f"not, the first is row {row}: {[round(v, 4) for v in pool.probs[row].tolist()]}"
+            f"probs must be probabilities that sum to 1 in every row; {int(bad.sum())} of "
+            f"{len(bad)} are not, the first is row {row}: "
+            f"{[round(v, 4) for v in pool.probs[row].tolist()]}"
         )
 
 

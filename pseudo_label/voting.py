@@ -69,7 +69,7 @@ def fit_weights(
     if rows == 0 or heads == 1:
         same = uniform.tolist()
         value = _vote_nll(probs, y, uniform, present) if rows else float("nan")
-        note = f"equal weights: {rows} gold rows, {heads} heads"
+        note = f"equal weights: {rows} gold row{'s' * (rows != 1)}, {heads} heads"
         return Vote(same, same, 0.0, value, value, note)
 
     def loss(theta: Tensor) -> Tensor:

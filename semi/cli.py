@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .data.wording import nearest, setting
+from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
 from .run_verbs import RUN_VERBS
 from .verbs import (
@@ -40,7 +40,7 @@ def _config(args: Arguments):
 def _manifest_arguments(parser: Parser) -> None:
     parser.add_argument("corpus", help="name of a published corpus, such as emodb")
     parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")
-    parser.add_argument("words", nargs="*", metavar="option=value",
+    parser.add_argument("words", nargs="*", default=[], metavar="option=value",
                         help="options of the corpus, such as tags=strip; a wrong one lists them "
                              "all")  # fmt: skip
     parser.add_argument("-o", "--output", default="manifest.csv", help="default: manifest.csv")
@@ -52,7 +52,11 @@ def _manifest(args: Arguments) -> None:
 
     table, notes = corpus_manifest(args.corpus, args.folder, **parse_options(args.words))
     write_manifest(table, args.output)
-    _say(*notes, f"{args.output}: {len(table)} utterances", str(load_manifest(args.output).reading))
+    _say(
+        *notes,
+        f"{args.output}: {counted(len(table), 'utterance')}",
+        str(load_manifest(args.output).reading),
+    )
 
 
 def _check_arguments(parser: Parser) -> None:
@@ -106,7 +110,7 @@ def _evaluate(args: Arguments) -> None:
 
 def _predict_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("audio", nargs="*", help="audio files")
+    parser.add_argument("audio", nargs="*", default=[], help="audio files")
     parser.add_argument(
         "--text",
         action="append",
@@ -166,7 +170,7 @@ def _benchmark(args: Arguments) -> None:
 
 def _select_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("words", nargs="*", metavar="key=value",
+    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
                         help="settings of the selection, such as rule=margin")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="show what would be added; nothing is ever added here")  # fmt: skip
@@ -260,9 +264,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         ours = is_user_error(error)
         if isinstance(error, ManifestError) and error.reading is not None:
-            print(error.reading, file=sys.stderr)
+            print(clipped(str(error.reading)), file=sys.stderr)
         again = how_to_go_on(verb, argv) if is_full_disk(error) else ""
-        print(f"semi: error: {sentence_of(error, ours)}{again}", file=sys.stderr)
+        print(f"semi: error: {clipped(sentence_of(error, ours))}{again}", file=sys.stderr)
         return 2 if ours else 1
 
 

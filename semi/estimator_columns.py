@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.fusion.linear import coordinates
 
+from .data.wording import counted
 from .features.moments import moments
 from .features.principal import is_sketched
 from .training.projection import AXES_ROWS, principal_start
@@ -57,7 +58,8 @@ class ColumnScaling:
         if sum(widths.values()) != dims or min(widths.values()) < 1:
             given = ", ".join(f"{name}: {width}" for name, width in widths.items())
             raise ValueError(
-                f"views must be widths that add up to the {dims} columns of X, got {{{given}}}"
+                f"views must be widths that add up to the {counted(dims, 'column')} of X, got "
+                f"{{{given}}}"
             )
         mean, std = torch.zeros(dims).double(), torch.ones(dims).double()
         if standardize:
@@ -146,6 +148,8 @@ def grouped(groups: Any, rows: int) -> np.ndarray:
         return np.array([str(i) for i in range(rows)])
     given = np.asarray(plain(groups))
     if given.shape != (rows,):
-        raise ValueError(f"groups must have one entry for each of the {rows} rows of X, got shape "
-                         f"{given.shape}")  # fmt: skip
+        raise ValueError(
+            f"groups must have one entry for each of the {counted(rows, 'row')} of X, got shape "
+            f"{given.shape}"
+        )
     return given.astype(str)

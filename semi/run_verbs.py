@@ -151,7 +151,8 @@ def _search_arguments(parser: Parser) -> None:
     parser.add_argument("recipe", help="YAML file of the recipe")
     parser.add_argument("space", help="YAML file of what may vary: 'model.hidden: [64, 128]', "
                                       "'train.lr: {low: 1e-4, high: 1e-2, log: true}'")  # fmt: skip
-    parser.add_argument("words", nargs="*", metavar="key=value", help="settings of every trial")
+    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
+                        help="settings of every trial")  # fmt: skip
     parser.add_argument("--trials", type=int, default=20, help="in all; default 20")
     parser.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
     parser.add_argument("--batch", type=int, default=8,
@@ -186,6 +187,11 @@ def _prune_report(args: Arguments) -> None:
         keep_rates=args.keep, layers=args.layers,
     )  # fmt: skip
     say(str(report))
+
+
+def _demo_arguments(parser: Parser) -> None:
+    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
+                        help="settings that win over those of configs/demo.yaml")  # fmt: skip
 
 
 def _demo(args: Arguments) -> None:
@@ -225,5 +231,5 @@ RUN_VERBS: dict[str, Verb] = {
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",
-                 takes_settings, _demo, "start again with: {line}"),
+                 _demo_arguments, _demo, "start again with: {line}"),
 }  # fmt: skip

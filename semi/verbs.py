@@ -9,10 +9,20 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
+from .data.wording import clipped
 from .errors import REMEDIES, SemiError, is_full_disk, os_sentence
 
-Parser = argparse.ArgumentParser
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat no long word whole."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong and ends with 2."""
+        super().error(clipped(message))
+
+
 Arguments = argparse.Namespace
 
 
@@ -29,7 +39,7 @@ class Verb:
 def takes_settings(parser: Parser) -> None:
     """Adds a YAML file and key=value words."""
     parser.add_argument(
-        "words", nargs="*", metavar="config.yaml | key=value",
+        "words", nargs="*", default=[], metavar="config.yaml | key=value",
         help="a YAML file and settings that win over it; every key: configs/default.yaml",
     )  # fmt: skip
 
@@ -42,7 +52,7 @@ def takes_run(parser: Parser) -> None:
 def takes_places(parser: Parser) -> None:
     """Adds where a run's data are now."""
     parser.add_argument(
-        "words", nargs="*", metavar="key=value",
+        "words", nargs="*", default=[], metavar="key=value",
         help="where the run's data are, if they have moved: data.manifest=moved/table.csv",
     )  # fmt: skip
 

@@ -128,7 +128,7 @@ def test_an_ogg_page_that_is_missing_is_missed(tmp_path):
     data = path.read_bytes()
     pages = [k for k in range(len(data)) if data[k : k + 4] == b"OggS"]
     path.write_bytes(data[: pages[4]] + data[pages[5] :])
-    assert reason(path) == "unreadable: damaged, 1 Ogg pages are missing"
+    assert reason(path) == "unreadable: damaged, 1 Ogg page is missing"
 
 
 def test_a_flac_file_of_unknown_length_and_one_with_a_flipped_byte(tmp_path):

@@ -93,7 +93,10 @@ def test_unlabelled_tests_may_be_learned_from_without_their_labels_and_are_answe
         corpus_manifest("mer2024", tmp_path / "mer")[1], "tests=pool lets them learn from these"
     )
     table, notes = corpus_manifest("mer2024", tmp_path / "mer", tests="pool")
-    assert told(notes, "9 tests and candidates have no label") and table["split"].isna().all()
+    assert (
+        told(notes, "without a label, 9 of the tests and candidates")
+        and table["split"].isna().all()
+    )
     write_manifest(table, tmp_path / "m.csv")
     run = train(tmp_path, store)
     assert {roles(run)[n] for n in names(tests)} == {"pool"}
@@ -200,7 +203,7 @@ def test_a_name_on_both_sides_is_held_out_and_told(tmp_path):
     table, notes = corpus_manifest("mer2025", tmp_path)
     row = table.set_index("id").loc[names(gold)[0]]
     assert row["split"] == "test" and row["label"] is None and len(table) == 15
-    assert told(notes, "1 names stand in train_corpus and among the tests or candidates")
+    assert told(notes, "1 name in train_corpus and among the tests or candidates too")
 
 
 def test_tests_of_which_nothing_is_there_are_refused_or_dropped_when_asked(tmp_path):

@@ -1,5 +1,6 @@
 """The command line: one sentence an error, exit statuses, the same names as the library."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -247,3 +248,17 @@ def test_check_says_that_a_hub_model_was_not_looked_for(capsys, tmp_path):
     words = ["encoders.speech.model=none", "encoders.text.model=nobody/nothing"]
     status, out, _ = say(capsys, "check", f"data.manifest={manifest}", *words)
     assert status == 0 and "encoders.text.model=nobody/nothing: not looked for;" in out
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_what_may_be_left_out_is_not_called_required(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    usage = " ".join(capsys.readouterr().out.partition("\n\n")[0].split())
+    needed = re.sub(r"\[[^\[\]]*\]", "", usage)
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--no-such-option"])  # so that a verb that needs nothing stops here as well
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    _, _, required = said.partition("the following arguments are required: ")
+    assert all(part.strip().partition("/")[0] in needed for part in required.split(", "))

@@ -84,10 +84,50 @@ def test_text_stays_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("word", "expected"),
     [("name=query: ", "query: "), ("name=", ""), ("name=007", "007"), ("name='a b'", "a b"),
-     ("name=a=b", "a=b"), ("name=[x", "[x"), ("name=null", "null")],
+     ("name=a=b", "a=b"), ("name=[x", "[x"), ("name='null'", "null"), ("name=123", "123"),
+     ('name="true"', "true"), ("name='[a, b]'", "[a, b]"), ("name=2024-01-01", "2024-01-01"),
+     ("name=true/x", "true/x"), ("name=[a].csv", "[a].csv")],
 )  # fmt: skip
 def test_a_text_setting_takes_the_word_as_the_shell_gave_it(tmp_path, word, expected):
     assert value(tmp_path, "", word).name == expected
+
+
+BOOLEAN = "name: takes text, got {0}, which is true or false in YAML; if it is a name, write it in "
+BOOLEAN += "quotes: {1} "
+
+
+@pytest.mark.parametrize("given", ["true", "False", "yes", "no", "on", "OFF"])
+def test_a_boolean_is_no_name(tmp_path, given):
+    assert problems(tmp_path, f"seed: 1\nname: {given}") == [
+        BOOLEAN.format(given, f'name: "{given}"') + "(x.yaml, line 2)"
+    ]
+    pasted = f'name="{given}"'
+    assert problems(tmp_path, "", f"name={given}") == [
+        BOOLEAN.format(given, f"'{pasted}'") + "(command line)"
+    ]
+    assert value(tmp_path, "", pasted).name == given  # as the shell gives what was pasted
+    assert value(tmp_path, f'name: "{given}"').name == given
+    assert problems(tmp_path, f"more: {{video: {{rule: {given}}}}}") == [
+        "more.video.rule" + BOOLEAN.format(given, f'rule: "{given}"')[4:] + "(x.yaml, line 1)"
+    ]
+
+
+def test_off_and_no_stay_words_where_they_are_meant(tmp_path):
+    (tmp_path / "a.yaml").write_text("select: {agreement: {mode: off}}\ndata: {label_map: {a: no}}")
+    for words in ([], ["select.agreement.mode=off", "data.label_map.b=yes"]):
+        config = load_config(tmp_path / "a.yaml", [*OK, "select.rule=agreement", *words])
+        assert config.select.agreement.mode == "off" and config.data.label_map["a"] == "no"
+    assert config.data.label_map["b"] == "yes"
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ("null", "is empty; it takes text"), ("~", "is empty; it takes text"),
+    ("[a, b]", "takes text, got '['a', 'b']' of type list"),
+    ("{a: b}", "takes text, got '{'a': 'b'}' of type entries"),
+])  # fmt: skip
+def test_nothing_and_several_are_no_name(tmp_path, given, sentence):
+    assert problems(tmp_path, f"name: {given}") == [f"name: {sentence} (x.yaml, line 1)"]
+    assert problems(tmp_path, "", f"name={given}") == [f"name: {sentence} (command line)"]
 
 
 def test_numbers_null_and_new_entries(tmp_path):

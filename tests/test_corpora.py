@@ -45,7 +45,7 @@ def test_the_original_layout_is_read_from_the_file_names(tmp_path):
     ]
     assert table["audio"].tolist()[2] == str(tmp_path / "wav" / "16a05Lb.wav")
     assert table["text"][0] == "Der Lappen liegt auf dem Eisschrank."
-    assert any("1 audio files do not follow the naming" in note for note in notes)
+    assert any("1 audio file does not follow the naming" in note for note in notes)
     write_manifest(table, tmp_path / "m.csv")
     again = load_manifest(tmp_path / "m.csv")
     assert again.table["audio"].tolist() == table["audio"].tolist()

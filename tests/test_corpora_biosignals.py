@@ -67,7 +67,7 @@ def test_kemdy19_recordings_count_for_the_speaker_whose_wrist_it_was(tmp_path):
     assert table["ibi_mean"].isna().all() and table["eda_mean"].notna().all()
     _, notes = corpus_manifest("kemdy19", root, biosignals=str(tmp_path / "bio"))
     assert np.load(tmp_path / "bio" / "bio.npz")["bio"].shape == (2, 17)
-    assert any("80 samples name a segment of another speaker" in note for note in notes)
+    assert any("80 samples of another speaker's segment not used" in note for note in notes)
 
 
 def test_a_corpus_without_recordings_says_so(tmp_path):

@@ -38,8 +38,8 @@ def test_kemdy20_reads_sheets_texts_and_sounds_and_says_what_it_left_out(tmp_pat
     assert by["Sess17_script01_User033F_001"]["label"] == "angry"
     assert "그래" in by["Sess01_script01_User001F_002"]["text"]  # CP949
     assert "그래" in by["Sess01_script01_User002M_001"]["text"]  # UTF-8
-    assert told(notes, "1 utterances without a wav are dropped (Sess01_script02_User002M_009)")
-    assert told(notes, "1 sounds have no rating")
+    assert told(notes, "1 utterance without a wav dropped (Sess01_script02_User002M_009)")
+    assert told(notes, "1 sound without a rating left out")
     assert told(notes, "6 utterances of 4 speakers in 2 sessions")
 
 
@@ -65,7 +65,7 @@ def test_session_17_carries_a_wrong_prefix_and_is_still_found(tmp_path):
     table, notes = corpus_manifest("kemdy20", kemdy20(tmp_path))
     row = rows(table)["Sess17_script01_User034M_001"]
     assert row["label"] == "sad" and row["session"] == "Sess17" and row["text"]
-    assert told(notes, "Sess17_eval.csv: 1 ids carried another session's prefix")
+    assert told(notes, "Sess17_eval.csv: 1 id carried another session's prefix")
 
 
 def test_tags_are_kept_or_stripped(tmp_path):
@@ -77,7 +77,7 @@ def test_tags_are_kept_or_stripped(tmp_path):
     assert kept[name]["text"].startswith("b/ 아 (웃음) 그래+ 네.")
     assert stripped[name]["text"].startswith("아 그래 네.")
     assert stripped["Sess01_script01_User001F_001"]["text"] is None  # tags alone
-    assert told(notes, "1 transcripts held tags alone")
+    assert told(notes, "1 transcript of tags alone")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_unknown_words_lose_the_label_with_a_note_and_never_the_row(tmp_path):
     wav(tmp_path / f"{name}.wav")
     put(tmp_path / "Sess01_eval.csv", HEAD20 + f"1,0,1,{name},hapy,3,3,{raters('nnnnnnnnnn')}")
     table, notes = corpus_manifest("kemdy20", tmp_path)
-    assert table["label"].tolist() == [None] and told(notes, "'hapy' 1 times")
+    assert table["label"].tolist() == [None] and told(notes, "'hapy' in 1 place")
 
 
 def test_wrong_folders_options_and_values_are_refused_by_sentence(tmp_path):
@@ -181,7 +181,7 @@ def test_wrong_folders_options_and_values_are_refused_by_sentence(tmp_path):
         corpus_manifest("kemdy19", tmp_path, ratings="merge")
     name = "Sess01_script01_User001F_001"
     put(tmp_path / "Sess01_eval.csv", HEAD20 + f"1,0,1,{name},sad,3,3,{raters('nnnnnnnnnn')}")
-    with pytest.raises(ManifestError, match="1 rated utterances, but no sound of any of them"):
+    with pytest.raises(ManifestError, match="1 rated utterance, but no sound of any of them"):
         corpus_manifest("kemdy20", tmp_path)
     put(tmp_path / "Sess01_eval.csv", HEAD20)
     with pytest.raises(ManifestError, match="no cell holds a segment id"):

@@ -55,7 +55,7 @@ def test_meld_keeps_the_official_split_although_ids_repeat_in_it(tmp_path):
     assert "dev_splits_complete" in row["audio"]
     assert by["train_dia0_utt1"]["label"] == "surprise" and by["train_dia0_utt1"]["audio"] is None
     assert by["train_dia0_utt0"]["dialogue"] != by["test_dia0_utt0"]["dialogue"]
-    assert told(notes, "3 utterances without sound stay with their text alone")
+    assert told(notes, "3 utterances without sound kept for the text alone")
     dropped, _ = corpus_manifest("meld", tmp_path, missing="drop")
     assert len(dropped) == 6
     write_manifest(table, tmp_path / "m.csv")
@@ -119,7 +119,7 @@ def test_iemocap_reads_labels_raters_dimensions_and_words(tmp_path):
     assert by["Ses01F_impro01_M000"]["label"] == "angry;frustrated"  # xxx
     assert by["Ses01F_impro01_M000"]["text"] == "Do you have your forms?"
     assert by["Ses01F_impro01_F001"]["label"] == "excited"
-    assert told(notes, "1 utterances without a wav are dropped (Ses01F_impro01_M009)")
+    assert told(notes, "1 utterance without a wav dropped (Ses01F_impro01_M009)")
     four, notes = corpus_manifest("iemocap", tmp_path, classes="4")
     assert rows(four)["Ses01F_impro01_F001"]["label"] == "happy"
     assert "Ses01F_impro01_M001" not in rows(four) and told(notes, "classes=4 drops")
@@ -136,7 +136,7 @@ def test_ravdess_is_read_from_its_names_each_once(tmp_path):
     row = table.iloc[0]
     assert len(table) == 1 and row["label"] == "fearful" and row["speaker"] == "actor01"
     assert row["text"].startswith("Dogs") and (row["gender"], row["intensity"]) == ("m", "strong")
-    assert told(notes, "1 sounds of the other channel") and told(notes, "1 sounds do not follow")
+    assert told(notes, "1 sound of the other channel") and told(notes, "1 sound does not follow")
     both, _ = corpus_manifest("ravdess", tmp_path, channel="all")
     assert sorted(both["gender"]) == ["f", "m"]
 
@@ -153,7 +153,7 @@ def test_a_take_of_ravdess_that_is_sound_and_film_counts_once(tmp_path):
         "01-01-03-01-02-01-01", "03-01-06-01-02-01-01", "sub_03-01-05-01-02-01-01"
     ]  # fmt: skip
     assert told(notes, "2 takes are there as sound (03-...) and as the film's sound (01-...)")
-    assert told(notes, "1 films without sound (02-...) are left out")
+    assert told(notes, "1 film without sound (02-...) left out")
 
 
 def aihub(root):
@@ -178,7 +178,8 @@ def test_aihub_reads_mixed_case_labels_and_the_strengths_of_the_raters(tmp_path)
     assert by["5e2588"]["votes"] == {"sad": 6.0, "neutral": 3.0}  # strength + 1 of each rater
     assert (by["5e2588"]["gender"], by["5e2599"]["gender"]) == ("f", "m")
     assert by["5e2588"]["text"] == "오늘 정말" and by["5e2588"]["age"] == "30"
-    assert told(notes, "1 rows repeat a wav_id") and told(notes, "1 utterances without a wav")
+    assert told(notes, "1 row left out as repeating a wav_id")
+    assert told(notes, "1 utterance without a wav")
     raters, _ = corpus_manifest("aihub", tmp_path, label="raters")
     assert raters["label"].tolist() == ["sad", "happy;neutral"]
     with pytest.raises(ManifestError, match="no CSV with a column wav_id"):
@@ -191,7 +192,7 @@ def test_two_corpora_become_one_table_with_one_spelling(tmp_path):
     folder = aihub(tmp_path / "a")
     add = str(tmp_path / "k" / "kemdy20.csv")
     both, notes = corpus_manifest("aihub", folder, add=add)
-    assert len(both) == 8 and told(notes, "6 rows of kemdy20.csv come first")
+    assert len(both) == 8 and told(notes, "6 rows of kemdy20.csv first")
     write_manifest(both, tmp_path / "both.csv")
     config = DataConfig(ties="votes")
     manifest = load_manifest(tmp_path / "both.csv", config)
@@ -218,7 +219,7 @@ def test_films_of_meld_say_what_hears_them(tmp_path):
     put(tmp_path / "MELD.Raw" / "train_splits" / "dia0_utt1.mp4", "film")
     table, notes = corpus_manifest("meld", tmp_path)
     assert table["audio"].dropna().str.endswith(".mp4").sum() == 1
-    assert told(notes, "1 utterances have a film and no sound file; the film's sound is used")
+    assert told(notes, "1 utterance has a film and no sound file; the film's sound is used")
 
 
 @pytest.mark.parametrize("name", ["meld", "iemocap", "aihub", "kemdy19", "kemdy20"])

@@ -54,7 +54,7 @@ def test_cremad_has_what_was_acted_and_what_was_heard(tmp_path):
     assert (first["speaker"], first["gender"], first["age"]) == ("1001", "m", "51")
     assert by.loc["1001_IEO_HAP_HI", "intensity"] == "high" and first["intensity"] is None
     assert by.loc["1040_ITH_SAD_X", "label"] == "sad"  # the one file named so
-    assert told(notes, "1 sounds do not follow the naming and are left out (1001_notes.wav)")
+    assert told(notes, "1 sound does not follow the naming and is left out (1001_notes.wav)")
     assert told(notes, "votes on voice of 3 of 4 utterances from finishedResponses.csv")
     assert told(notes, ".flv 1")
 
@@ -107,15 +107,15 @@ def test_msp_podcast_reads_classes_dimensions_and_the_official_split(tmp_path):
     row = by.loc[name("0002_0033")]
     assert (row["arousal"], row["valence"], row["dominance"]) == (5.0, 5.8, 4.4)
     assert row["votes"] == {"happy": 2.0} and row["text"] == "So this is MSP-PODCAST_0002_0033."
-    assert told(notes, "no agreement (X) on 1 turns, which have no label; other (O) on 1")
-    assert told(notes, "1 turns without a sound are dropped (MSP-PODCAST_0005_0002)")
+    assert told(notes, "no agreement (X) on 1 turn, without a label; other (O) on 1")
+    assert told(notes, "1 turn without a sound dropped (MSP-PODCAST_0005_0002)")
     kept, _ = read("msp_podcast", tmp_path, other="keep")
     assert kept.loc[name("0003_0001"), "label"] == "other"
 
 
 def test_unknown_speakers_of_msp_podcast_are_not_one_speaker(tmp_path):
     table, notes = corpus_manifest("msp_podcast", msp_podcast(tmp_path))
-    assert told(notes, "3 turns are of an unknown speaker: no speaker, not one and the same")
+    assert told(notes, "3 turns of an unknown speaker: no speaker, not one and the same")
     write_manifest(table, tmp_path / "m.csv")
     config = DataConfig(allow_leaks=["text", "speaker"])
     manifest = load_manifest(tmp_path / "m.csv", config)
@@ -150,7 +150,7 @@ def test_esd_in_every_encoding_and_with_the_folders_of_parts(tmp_path, split):
     assert by.loc["0003_000701", "label"] == "happy" and by.loc["0001_000001", "label"] == "neutral"
     assert by.loc["0011_000351", "text"] == "The nine the eggs, I keep."
     assert by.loc["0011_000351", "label"] == "surprise"  # the text file's word counts
-    assert told(notes, "1 utterances lie in the folder of another emotion")
+    assert told(notes, "1 utterance lies in the folder of another emotion")
     assert by.groupby("language").size().to_dict() == {"en": 18, "zh": 18}
     assert by.loc["0016_000001", "gender"] == "f" and by.loc["0011_000001", "gender"] == "m"
     if split:
@@ -180,7 +180,7 @@ def test_emodb2_of_audb_has_its_split_and_its_doubts(tmp_path):
     assert by.loc["08a02Tb", "ambiguous"] == "sadness" and by.loc["08a01Nd", "sex"] == "f"
     assert by.loc["03a01Fa", "speaker"] == "03" and by.loc["03a01Fa", "confidence"] == 0.9
     assert by.loc["03a01Fa", "text"] == "Der Lappen liegt auf dem Eisschrank."
-    assert told(notes, "1 files of the tables are missing (wav/14a05Lx.wav)")
+    assert told(notes, "1 file of the tables missing (wav/14a05Lx.wav)")
     kept, _ = read("emodb2", tmp_path, ambiguous="keep")
     assert kept.loc["08a02Tb", "label"] == "sadness"
 
@@ -225,4 +225,4 @@ def test_savee_by_folders_and_flat(tmp_path, flat):
 def test_savee_of_films_alone_is_listed(tmp_path):
     put(tmp_path / "AudioVisualClip" / "DC" / "a01.avi", "film")
     by, notes = read("savee", tmp_path)
-    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "1 utterances have a film")
+    assert by.loc["DC_a01", "audio"].endswith("a01.avi") and told(notes, "1 utterance has a film")

@@ -55,7 +55,7 @@ def test_sheets_of_unequal_length_go_by_their_ids_and_ecg_is_named(tmp_path):
     put(root / "ECG" / "Session01" / "Original" / "Sess01F.csv", "0.1,0.0,10:00:00\n")
     table, notes = corpus_manifest("kemdy19", tmp_path)
     assert told(notes, "Sess01: the two sheets have 3 and 2 rows; rows go by their ids")
-    assert told(notes, "1 ECG recordings are named in column ecg")
+    assert told(notes, "1 ECG recording named in column ecg")
     mine = table[table["speaker"] == "Sess01F"]
     assert mine["ecg"].notna().all() and mine["label"].notna().all()
     assert table.loc[table["speaker"] == "Sess01M", "ecg"].isna().all()
@@ -77,8 +77,8 @@ def test_the_video_set_of_ai_hub_is_labelled_by_the_number_in_the_name(tmp_path)
         "actor01_f_001": "angry", "actor01_f_002": "happy", "actor02_m_002": "happy"
     }  # fmt: skip
     assert by.loc["actor02_m_002", "text"] == "너무 좋다" and by.loc["actor01_f_001", "script"] == 1
-    assert told(notes, "1 sounds end in no number of a sentence and are left out (slate_999.wav)")
-    assert told(notes, "1 sentences have no recording and are dropped")
+    assert told(notes, "1 sound left out as ending in no number of a sentence (slate_999.wav)")
+    assert told(notes, "1 sentence without a recording dropped")
     assert told(notes, "text gives the label away")
     write_manifest(table, tmp_path / "m.csv")
     assert len(load_manifest(tmp_path / "m.csv")) == 3
@@ -89,7 +89,7 @@ def test_the_video_set_of_ai_hub_is_labelled_by_the_number_in_the_name(tmp_path)
 def test_films_without_sound_are_told_apart_from_an_empty_folder(tmp_path):
     put(tmp_path / "script.csv", "1,x,happy\n2,y,sad\n")
     put(tmp_path / "a_001.m2ts", "film")
-    with pytest.raises(ManifestError, match="1 films are there: cut out their sound first"):
+    with pytest.raises(ManifestError, match="cut the sound out of 1 film first"):
         corpus_manifest("aihub", tmp_path)
     (tmp_path / "script.csv").unlink()
     with pytest.raises(ManifestError, match=r"no CSV with a column wav_id.*스크립트\.csv"):
@@ -154,4 +154,4 @@ def test_a_transcript_of_no_known_encoding_is_told(tmp_path):
     put(tmp_path / "Sess01_eval.csv", HEAD20 + f"1,0,1,{NAME},sad,2,2,{raters('ssssssssss')}")
     (tmp_path / f"{NAME}.txt").write_bytes(b"\xb3\xd7 \xff\xff")
     _, notes = corpus_manifest("kemdy20", tmp_path)
-    assert told(notes, "1 transcripts hold bytes that are neither UTF-8 nor CP949")
+    assert told(notes, "1 transcript holds bytes that are neither UTF-8 nor CP949")

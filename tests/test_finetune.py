@@ -418,5 +418,5 @@ def test_an_encoder_that_has_seen_test_rows_is_refused(tmp_path):
     (note,) = encoder_notes(config, manifest, splits)
     assert note.startswith("the speech encoder was adapted on gold rows of this manifest")
     splits.role[1] = "test"
-    with pytest.raises(ManifestError, match=r"adapted on 1 utterances that are dev or test .* b:"):
+    with pytest.raises(ManifestError, match=r"adapted on 1 utterance of the dev or test .* b:"):
         encoder_notes(config, manifest, splits)

@@ -115,7 +115,10 @@ def test_decoded_arrays_are_sounds_too(tmp_path):
     table = load_manifest(tmp_path / "a.parquet").table
     for path, wave in zip(table["audio"], waves, strict=True):
         np.testing.assert_allclose(load_audio(path), wave, atol=1e-6)
-    assert table["id"].tolist() == ["row-1", "row-2", "row-3"]
+    shuffled = pd.DataFrame({"audio": cells, "text": ["a", "b", "c"]})[::-1]
+    shuffled.to_parquet(tmp_path / "b.parquet")
+    other = load_manifest(tmp_path / "b.parquet").table
+    assert other["id"].tolist() == table["id"].tolist()[::-1]  # made of what a row holds
 
 
 def test_a_row_without_sound_keeps_its_text(tmp_path):

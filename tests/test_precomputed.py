@@ -144,3 +144,40 @@ def test_what_is_missing_is_said(tmp_path):
     np.savez(tmp_path / "twice.npz", id=np.array(["x", "x"]), speech=np.zeros((2, 4)))
     with pytest.raises(EncoderUnavailable, match="has ids twice"):
         speech(tmp_path / "twice.npz").encode(["x"])
+
+
+COMPOSED, TAKEN_APART = "caf\u00e9-\uae30\uc068", "cafe\u0301-\u1100\u1175\u1108\u1173\u11b7"
+
+
+@pytest.mark.parametrize("stored", [COMPOSED, TAKEN_APART, f" {TAKEN_APART} "])
+@pytest.mark.parametrize("asked", [COMPOSED, TAKEN_APART])
+def test_ids_meet_however_their_letters_are_composed(tmp_path, values, stored, asked):
+    np.savez(tmp_path / "all.npz", id=np.array([stored, "b"]), x=values[:2].mean(1))
+    encoder = speech(tmp_path / "all.npz")
+    assert encoder.path_of(asked) == tmp_path / "all.npz"
+    torch.testing.assert_close(encoder.encode([asked])[0], torch.from_numpy(values[0].mean(0)))
+    folder = tmp_path / "each"
+    folder.mkdir()
+    np.save(folder / f"{stored.strip()}.npy", values[0])
+    torch.testing.assert_close(speech(folder).encode([asked])[0], encoder.encode([asked])[0])
+    column = ArrayConfig(column="video")
+    video = build_array_encoder(column, modality="video", root=str(folder))
+    torch.testing.assert_close(video.encode([f"{asked}.npy"])[0], encoder.encode([asked])[0])
+
+
+def test_ids_that_only_look_the_same_are_refused(tmp_path, values):
+    np.savez(tmp_path / "all.npz", id=np.array([COMPOSED, TAKEN_APART]), x=values[:2].mean(1))
+    with pytest.raises(EncoderUnavailable, match=r"ids twice.*differ only in how their letters"):
+        speech(tmp_path / "all.npz").path_of("a")
+    for name in (COMPOSED, TAKEN_APART):
+        np.save(tmp_path / f"{name}.npy", values[0])
+    with pytest.raises(EncoderUnavailable, match=r"two files whose names look the same"):
+        speech(tmp_path).settle()
+
+
+@pytest.mark.parametrize("ids", [np.array([b"1", b"2"]), np.array([1.0, 2.0]), np.array([1, 2])])
+def test_ids_of_any_type_are_read_as_a_table_spells_them(tmp_path, values, ids):
+    np.savez(tmp_path / "all.npz", id=ids, x=values[:2].mean(1))
+    torch.testing.assert_close(
+        speech(tmp_path / "all.npz").encode(["2"])[0], torch.from_numpy(values[1].mean(0))
+    )

@@ -180,8 +180,8 @@ def test_labels_and_splits_of_a_manifest_do_not_matter_for_prediction(run, sound
     manifest.write_text("\n".join(["id,audio,text,label,split,valence", *rows]) + "\n")
     told = predict(run, manifest=manifest, output=tmp_path / "out.tsv")
     assert told == (
-        f"{tmp_path}/out.tsv: 3 utterances, 1 of them without a label, 1 labelled although one of "
-        "their inputs could not be used (see the column note)"
+        f"{tmp_path}/out.tsv: 3 utterances, 1 of them without a label, 1 labelled although an "
+        "input could not be used (see the column note)"
     )
     plain = predict(run, manifest=manifest).splitlines()
     assert [line.split()[0] for line in plain] == ["u0", "u1", "u2"]

@@ -197,7 +197,7 @@ def test_one_failed_check_is_enough_against_pruning_and_is_named(changes, reason
     assert failures([row()]) == []
     advice = advise(*table_of(row(**changes)), measured())
     assert advice.kind == "nothing"
-    assert advice.sentences[0] == "Do not prune: none of 1 settings passes every check."
+    assert advice.sentences[0] == "Do not prune: none of 1 setting passes every check."
     assert reason in advice.sentences[1]
 
 
@@ -305,7 +305,7 @@ def test_the_command_writes_a_table_a_plot_and_a_page_and_says_what_to_do(data, 
     assert whole.change.notna().all() and (whole.audio_per_second > 0).all()
     page = (tmp_path / "t-prune" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page and "merge, keep 0.5, layer 1" in page
-    assert "1 sounds were left out (u37: unreadable" in page
+    assert "1 sound was left out (u37: unreadable" in page
     assert (tmp_path / "t-prune" / "plot.png").read_bytes()[:4] == b"\x89PNG"
     assert "| un-pruned |" in (tmp_path / "t-prune" / "table.md").read_text(encoding="utf-8")
 

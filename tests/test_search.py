@@ -36,7 +36,7 @@ def test_what_may_vary_is_checked_before_anything_is_trained(tmp_path):
     bad = "seed: [0, 1]\ntrain.folds: [2, 3]\nmodel.hiden: [4, 8]\ntrain.lr: 3\ntrain.steps: [1]\n"
     with pytest.raises(ConfigError) as told:
         read_space(space_of(tmp_path, bad), all_keys(Config))
-    for words in ("5 problem(s)", "seed: cannot be searched", "train.folds: cannot be searched",
+    for words in ("5 problems in", "seed: cannot be searched", "train.folds: cannot be searched",
                   "did you mean 'model.hidden'", "give [choices] or {low, high, log}",
                   "at least two choices"):  # fmt: skip
         assert words in str(told.value)

@@ -271,7 +271,7 @@ def test_evaluation_leaves_out_what_the_run_left_out_and_says_so(speech, tmp_pat
     found = semi.evaluate(done.path)
     assert found.left_out == 3
     assert found.metrics["confusion"] == done.metrics["metrics_test"]["confusion"]
-    assert "3 more cannot be read and are left out, as in its report" in str(found)
+    assert "3 more cannot be read, left out as in its report" in str(found)
     table.loc[table.index[held][:3], "audio"] = table["audio"][held].iloc[-1]
     table.loc[table.index[~held], "audio"] = str(bad)
     table.to_csv(tmp_path / "manifest.csv", index=False)

@@ -195,11 +195,13 @@ def test_training_without_gold_or_without_a_class_is_refused_by_sentence(tmp_pat
     assert "every label is 'happy'" in error(tmp_path, table(label="happy"))
     message = error(tmp_path, table(), classes=[*CLASSES, "bored"])
     assert "no labelled training row of 'bored' (no row)" in message
+    assert "remove it from data.classes, drop it with" in message
     assert "drop it with 'data.label_map={bored: \"\"}', or label" in message
     frame = table()
     frame["label"] = np.where(frame["speaker"] == "s1", "sad", "happy")
     message = error(tmp_path, frame, test_groups=["s1"])
     assert "'sad' (30 rows elsewhere)" in message and "data.test_groups" in message
+    assert "data.classes" not in message  # which nobody set
 
 
 def test_a_class_that_only_held_out_rows_have_is_told_and_does_not_stop_the_rest(tmp_path):

@@ -46,7 +46,7 @@ def _layers_first(array: np.ndarray, layers: list[int]) -> np.ndarray:
         if array.ndim not in (2, 3):
             raise ArrayError(f"has shape {array.shape}; with layers set, (L, D) or (L, T, D)")
         if not all(-len(array) <= layer < len(array) for layer in layers):
-            raise ArrayError(f"has {len(array)} layers, asked were {layers}")
+            raise ArrayError(f"has layers 0 to {len(array) - 1}, asked were {layers}")
         array = array[layers]
         return array[:, None] if array.ndim == 2 else array
     if array.ndim not in (1, 2):

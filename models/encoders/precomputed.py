@@ -6,8 +6,8 @@ MER2024); one .npz file with `id` (N,) and an array (N, D), (N, T, D) or (N, L, 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from . import arrays
-from .array_files import ARRAY_SUFFIXES, Archive, ArrayError, explained, listed, load_array
+from .array_files import ARRAY_SUFFIXES, ArrayError, listed, load_array
 from .base import ArrayBatch, ArrayProblem, EncoderUnavailable
 from .config import ArrayConfig, SpeechConfig, TextConfig, stored_as
+from .corpus_array import TWINS, CorpusArray, composed_id
 
+FORMS = ("NFC", "NFD")  # in which a file's name may stand on the disk
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 
 
@@ -105,7 +107,21 @@ class PrecomputedEncoder:
         if self.corpus is not None:
             yield from self.corpus.rows
         elif not self.column:
-            yield from (p.stem for p in sorted(self.folder.iterdir()) if p.suffix in ARRAY_SUFFIXES)
+            yield from self._files
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """Each id's file in a folder, by name; its letters composed, as in a table."""
+        found: dict[str, Path] = {}
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in ARRAY_SUFFIXES:
+                other = found.setdefault(composed_id(path.stem), path)
+                if other.stem != path.stem:
+                    raise EncoderUnavailable(
+                        f"{self.folder} has two files whose names look the same, "
+                        f"'{path.name:.80}' ({TWINS}); remove one of them"
+                    )
+        return found
 
     def identity(self) -> dict[str, Any]:
         """Returns everything that changes the numbers; see Encoder.
@@ -127,12 +143,14 @@ class PrecomputedEncoder:
     def path_of(self, item: str) -> Path | None:
         """Returns the file of an item (an id, or a path of the column), None without one."""
         if self.corpus is not None:
-            return self.corpus.path if item in self.corpus.rows else None
+            return self.corpus.path if composed_id(item) in self.corpus.rows else None
         if self.column:
-            paths = (self.folder / item, Path(item))
+            spelled = dict.fromkeys([item, *(unicodedata.normalize(f, item) for f in FORMS)])
+            paths = (path for name in spelled for path in (self.folder / name, Path(name)))
             return next((path for path in paths if path.is_file()), None)
         paths = (self.folder / f"{item}{suffix}" for suffix in ARRAY_SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
+        path = next((path for path in paths if path.is_file()), None)
+        return path or (None if item.isascii() else self._files.get(composed_id(item)))
 
     def read(self, batch: list[str]) -> ArrayBatch:
         """Returns each item's vector, or why it has none: missing, or damaged."""
@@ -175,7 +193,7 @@ class PrecomputedEncoder:
             if path is None:
                 return ArrayProblem(item, "missing", self._where(item))
             if self.corpus is not None:
-                return use(self.corpus.values[self.corpus.rows[item]])
+                return use(self.corpus.values[self.corpus.rows[composed_id(item)]])
             return use(load_array(path, self.modality))
         except ArrayError as error:
             return ArrayProblem(item, "damaged", str(error))
@@ -199,65 +217,6 @@ class PrecomputedEncoder:
     def _pool(self, array: np.ndarray) -> np.ndarray:
         pooling = "mean" if self.frames else self.pooling
         return arrays.pool_array(array, layers=self.layers, combine=self.combine, pooling=pooling)
-
-
-@dataclass
-class CorpusArray:
-    """One array for a whole corpus, and which row is whose."""
-
-    path: Path
-    wanted: str  # name of the array, where the file has several
-
-    @cached_property
-    def _content(self) -> tuple[dict[str, int], str, np.ndarray]:
-        if self.path.suffix != ".npz":
-            raise EncoderUnavailable(
-                f"{self.path} has no ids; an .npz file with `id` and an array is needed, for "
-                f"example np.savez(path, id=ids, speech=values)"
-            )
-        try:
-            with explained(self.path), Archive(self.path) as archive:
-                if "id" not in archive.shapes:
-                    raise ArrayError(f"has no array `id`, only {listed(list(archive.shapes))}")
-                ids = [str(name) for name in archive.read("id").ravel().tolist()]
-                name = self._choose(dict(archive.shapes), ids)
-                values = archive.read(name)
-        except ArrayError as error:
-            raise EncoderUnavailable(f"{self.path} {error}") from error
-        if len(set(ids)) < len(ids):
-            raise EncoderUnavailable(f"{self.path} has ids twice, so rows cannot be told apart")
-        return {name: row for row, name in enumerate(ids)}, name, values
-
-    def _choose(self, shapes: dict[str, tuple[int, ...]], ids: list[str]) -> str:
-        """Returns the name of the array that is meant."""
-        shapes.pop("id")
-        fitting = [n for n, shape in shapes.items() if shape[:1] == (len(ids),)]
-        wide = [n for n in fitting if len(shapes[n]) > 1]
-        if self.wanted in fitting:
-            return self.wanted
-        if len(wide) == 1:
-            return wide[0]
-        if not shapes:
-            raise ArrayError("holds no array beside `id`; add one with a row for each id")
-        raise ArrayError(
-            f"holds {listed(list(shapes))} beside `id`; say which one is meant: "
-            f"path={self.path.name}:{(wide or list(shapes) or ['values'])[0]:.40}"
-        )
-
-    @property
-    def rows(self) -> dict[str, int]:
-        """Each id's row."""
-        return self._content[0]
-
-    @property
-    def name(self) -> str:
-        """Name of the array that is used."""
-        return self._content[1]
-
-    @property
-    def values(self) -> np.ndarray:
-        """The array, (N, ...)."""
-        return self._content[2]
 
 
 def _locate(path: str, root: str) -> tuple[Path | None, str]:

@@ -109,11 +109,7 @@ class _Reader:
             node = yt.compose(text) or yt.null_node()
         except yaml.YAMLError:
             node = yt.text_node(text)
-        if (
-            yt.base_type(hint) is str
-            and not yt.is_quoted(node)
-            and not (yt.is_optional(hint) and yt.is_null(node))
-        ):
+        if yt.base_type(hint) is str and (yt.is_plain_text(node) or not text.strip()):
             node = yt.text_node(text)
         for part in reversed(parts[1:]):
             node = yt.map_node(part, node)
@@ -181,6 +177,16 @@ class _Reader:
             self.leaf(hint, target, name, node, key, where)
 
     def leaf(self, hint, target, name, node, key, where) -> None:
+        section = OmegaConf.get_type(target)
+        # a label may well be 'no', and a mode that is off by default may be set to off
+        word = section is dict or getattr(section, name, "") == "off"
+        if yt.base_type(hint) is str and yt.is_bool(node) and not word:
+            quoted = f'{name}: "{node.value}"'
+            if where.startswith(COMMAND_LINE):
+                quoted = setting(key, f'"{node.value}"')
+            sentence = f"takes text, got {node.value}, which is true or false in YAML; if it is a"
+            self.problem(key, f"{sentence} name, write it in quotes: {quoted}", where)
+            return
         try:
             value = yt.plain(node, hint)
         except (ValueError, yaml.YAMLError) as error:
@@ -262,6 +268,8 @@ class _Builder:
 
     def explain(self, sentence: str, prefix: str, values: Mapping[str, Any]) -> str:
         """Puts the dotted key before a section's own sentence and the source behind it."""
+        for given in (text for value in values.values() for text in yt.texts_in(value)):
+            sentence = sentence.replace(given, yt.shown(given)) if len(given) > 100 else sentence
         named = re.match(r"[A-Za-z_]\w*", sentence)
         field = named.group() if named and named.group() in values else ""
         if not field:

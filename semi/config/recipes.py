@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from models.encoders.names import BUILT_IN
 from models.fusion.config import ON_AXES
 
+from ..data.wording import counted
 from .learning import LearningConfig
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
     """
     if config.recipe == "none":
         return config, ""
-    counted = f"recipe auto, {gold} labelled and {pool} unlabelled rows"
+    sizes = f"recipe auto, {gold} labelled and {counted(pool, 'unlabelled row')}"
     kind = config.task.kind
     if kind != "single":
         return config, (
-            f"{counted}: task.kind {kind} is not yet in the benchmark that recipes come from, so "
-            "all settings stay as they are"
+            f"{sizes}: task.kind {kind} is not yet in the benchmark that recipes come from, so all "
+            "settings stay as they are"
         )
     chosen, plain, kept = copy.deepcopy(config), LearningConfig(), []
     for key, value in GAUSSIAN.items():
@@ -68,9 +69,8 @@ def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
         elif mine != value:
             kept.append(f"{key}={mine}")
     sentence = (
-        f"{counted}: to begin with, Gaussian classes of one covariance, learned from labels and "
-        "pool together "
-        f"({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
+        f"{sizes}: to begin with, Gaussian classes of one covariance, learned from labels and pool "
+        f"together ({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
     )
     return chosen, sentence + (f"; kept as given: {', '.join(kept)}" if kept else "")
 

@@ -13,6 +13,7 @@ from models.encoders.config import PRECISIONS
 from models.fusion.config import CLOSED_FORM
 
 from ..data.config import DataConfig
+from ..data.wording import counted
 from ..errors import ConfigError
 from ..features.config import EncodersConfig, FeaturesConfig
 from ..files import write_text
@@ -132,7 +133,7 @@ class ConfigProblems(ConfigError):
         self, problems: list[str], data: DataConfig | None = None, where: str = "the configuration"
     ):
         self.problems, self.data = problems, data
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        count = counted(len(problems), "problem")
         super().__init__("\n  ".join([f"{count} in {where}:", *problems]))
 
 
@@ -226,7 +227,10 @@ def _device_problems(device: str) -> list[str]:
         return [f"'{device}' is not available: PyTorch {torch.__version__} sees no GPU; use cpu"]
     number = int(device.partition(":")[2] or 0)
     if number >= torch.cuda.device_count():
-        return [f"'{device}' is not available: this machine has {torch.cuda.device_count()} GPU(s)"]
+        return [
+            f"'{device}' is not available: this machine has "
+            f"{counted(torch.cuda.device_count(), 'GPU')}"
+        ]
     return []
 
 

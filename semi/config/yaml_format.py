@@ -153,6 +153,7 @@ def all_keys(cls: Any, prefix: str = "") -> list[str]:
 def value_words(value: Any) -> str:
     """Returns the type of a value in words."""
     names = {str: "text", int: "whole number", float: "number", bool: "true/false", list: "list"}
+    names[dict] = "entries"
     return names.get(type(value), type(value).__name__)
 
 
@@ -202,6 +203,21 @@ def null_node() -> yaml.ScalarNode:
 def is_null(node: yaml.Node) -> bool:
     """Says whether a node is null."""
     return node.tag == "tag:yaml.org,2002:null"
+
+
+def is_bool(node: yaml.Node) -> bool:
+    """Says whether a node is true or false, which YAML also takes yes, no, on and off for."""
+    return node.tag == "tag:yaml.org,2002:bool"
+
+
+def is_plain_text(node: yaml.Node) -> bool:
+    """Says whether a word of the command line is text as it stands, such as 123 or query: x.
+
+    Not text are true and false, null, and what is in brackets or braces; in quotes they are.
+    """
+    if isinstance(node, yaml.CollectionNode):
+        return not node.flow_style
+    return not is_bool(node) and not is_null(node) and not is_quoted(node)
 
 
 def is_quoted(node: yaml.Node) -> bool:

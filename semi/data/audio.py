@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import AudioError
 from .audio_decoders import SoundReader
 from .audio_opening import SoundSource, os_reason, read_with
+from .wording import counted, listed, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,23 @@ class Quarantined:
     id: str
     path: str
     reason: str
+
+
+def unusable_lines(quarantine: Sequence[Quarantined], most: int) -> list[str]:
+    """Returns "PATH: reason" of unusable utterances, those of one file and reason in one line.
+
+    No more than `most` lines, and one that says how many utterances are left.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in quarantine:
+        groups.setdefault((item.path, item.reason), []).append(shown(item.id, 40))
+    lines = []
+    for (path, reason), ids in list(groups.items())[:most]:
+        where = shown(path, 160) or ids[0]
+        rows = f" ({counted(len(ids), 'row')}: {listed(ids, 3)})" if len(ids) > 1 else ""
+        lines.append(f"{where}: {reason}{rows}")
+    left = sum(len(ids) for ids in list(groups.values())[most:])
+    return lines + [f"... and {left:,} more"] * bool(left)
 
 
 @dataclass

@@ -23,6 +23,7 @@ from .mpeg_frames import MpegStream, after_tags, frame_header, info_frame, mpeg_
 from .ogg_pages import ogg_links
 from .spliced_file import Piece, SplicedFile
 from .waveforms import ArrayReader, Waveform
+from .wording import counted
 
 File = str | Path | bytes  # a file, or what a file holds
 SoundSource = File | Waveform
@@ -208,7 +209,9 @@ def _ogg(source: File, file: BinaryIO, size: int) -> list[Decoder]:
         raise AudioError("unreadable: cut short, the file ends within an Ogg page")
     missing = sum(link.missing for link in links)
     if missing:
-        raise AudioError(f"unreadable: damaged, {missing} Ogg pages are missing")
+        raise AudioError(
+            f"unreadable: damaged, {counted(missing, 'Ogg page', 'is', 'are')} missing"
+        )
     if any(link.damaged for link in links):
         raise AudioError("unreadable: damaged, bytes between or of its Ogg pages are wrong")
     parts: list[Callable] = [lambda: _named(source)]
@@ -251,7 +254,8 @@ def _check_stream(stream: MpegStream) -> None:
     length = sum(stop - start for start, stop in stream.ranges)
     if stream.foreign > max(LEAST, length // 100):
         raise AudioError(
-            f"unreadable: damaged, {stream.foreign} bytes between the MP3 frames are no sound"
+            f"unreadable: damaged, {counted(stream.foreign, 'byte')} between the MP3 frames are no "
+            "sound"
         )
 
 

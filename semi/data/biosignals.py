@@ -26,6 +26,7 @@ from ..files import replacing
 from .biosignal_features import FEATURES, signal_features
 from .corpora.files import Tree, examples, number, read_rows
 from .corpora.sheets import SEGMENT, with_session
+from .wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,15 +165,15 @@ def write_biosignals(folder: Path, out: Path, ids: Sequence[str]) -> list[str]:
             np.savez(handle, id=ids_of, **{name: values[whole]})
     have = ", ".join(f"{name} {counts[name]}" for name in kinds)
     notes = [
-        f"biosignals in {out}: of {len(ids)} utterances have {have}; all of them "
-        f"({len(sets['bio'])} features) {counts['bio']}; set encoders.extra="
+        f"biosignals in {out}: of {counted(len(ids), 'utterance')} have {have}; all of them "
+        f"({counted(len(sets['bio']), 'feature')}) {counts['bio']}; set encoders.extra="
         "{" + ", ".join(f"{name}: {{path: {out / name}.npz}}" for name in kinds) + "}"
     ]
     if found.empty:
         notes.append(
-            f"{len(found.empty)} of {sum(found.files.values())} recordings are empty; their "
-            f"utterances lack that signal ({examples(found.empty)})"
+            f"{len(found.empty)} of {counted(sum(found.files.values()), 'recording')} are empty; "
+            f"their utterances lack that signal ({examples(found.empty)})"
         )
     if found.foreign:
-        notes.append(f"{found.foreign} samples name a segment of another speaker and are not used")
+        notes.append(f"{counted(found.foreign, 'sample')} of another speaker's segment not used")
     return notes

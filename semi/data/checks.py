@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .missing import MISSING
-from .wording import nearest, shown
+from .wording import counted, nearest, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROBLEMS_SHOWN = 50  # problems printed in full; the rest is counted
+PROBLEMS_SHOWN = 50  # lines of problems; the rest is counted
+ROWS_SHOWN = 3  # rows and cells named in a line that tells several problems
+MANY = 6  # problems of one kind that share a line whatever their cells say
 SPLIT_ALIASES = {
     **{name: "train" for name in ("train", "training", "trn")},
     **{name: "dev" for name in ("dev", "val", "valid", "validation", "development")},
@@ -44,25 +46,57 @@ class Problem:
 
     def __str__(self) -> str:
         """Returns the problem as one sentence."""
-        place = self.file + (f" row {self.row}" if self.row is not None else "")
-        column = f", {self.column}" if self.column else ""
-        value = f" '{shown(self.value)}'" if self.value else ""
+        place = f"row {self.row}" if self.row is not None else ""
+        return self.sentence(place, f"'{shown(self.value)}'" if self.value else "")
+
+    def sentence(self, place: str, value: str) -> str:
+        """Returns the sentence about a place and what stands there; '' where unknown."""
+        column = f", {shown(self.column, 40)}" if self.column else ""
+        where = " ".join(filter(None, [self.file, place])) + column + f" {value}" * bool(value)
         join = " " if self.reason.endswith("?") else "; "
-        return f"{place}{column}{value}: {self.reason}{join}{self.remedy}"
+        return f"{where}: {self.reason}{join}{self.remedy}"
 
 
 def listing(problems: Sequence[Problem], path: str) -> str:
     """Returns the message of `problems`: PROBLEMS_SHOWN in full, the rest counted by kind."""
-    head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}:"
-    lines = [f"  {problem}" for problem in problems[:PROBLEMS_SHOWN]]
-    if len(problems) > PROBLEMS_SHOWN:
+    head = f"{counted(len(problems), 'problem')} in {path}:"
+    groups = _alike(problems)
+    lines = [f"  {_sentence(group)}" for group in groups[:PROBLEMS_SHOWN]]
+    rest = [problem for group in groups[PROBLEMS_SHOWN:] for problem in group]
+    if rest:
         counts: dict[str, int] = {}
-        for problem in problems[PROBLEMS_SHOWN:]:
+        for problem in rest:
             kind = f"{problem.column}: {problem.reason.split(' (')[0].split(';')[0]}"
             counts[kind] = counts.get(kind, 0) + 1
         kinds = ", ".join(f"{n} x {kind}" for kind, n in sorted(counts.items())[:5])
-        lines.append(f"  ... and {len(problems) - PROBLEMS_SHOWN} more ({kinds})")
+        lines.append(f"  ... and {len(rest)} more ({kinds})")
     return "\n".join([head, *lines])
+
+
+def _alike(problems: Sequence[Problem]) -> list[list[Problem]]:
+    """Returns the problems that one line tells: of one cell's words, or many of one kind."""
+    kinds: dict[tuple, list[Problem]] = {}
+    for problem in problems:
+        key = (problem.file, problem.column, problem.reason, problem.remedy, problem.row is None)
+        kinds.setdefault(key, []).append(problem)
+    groups: dict[tuple, list[Problem]] = {}
+    for key, same in kinds.items():
+        for problem in same:
+            own = "" if len(same) >= MANY else problem.value
+            groups.setdefault((*key, own), []).append(problem)
+    return list(groups.values())
+
+
+def _sentence(problems: list[Problem]) -> str:
+    """Returns what is wrong in one row or several of them."""
+    first, more = problems[0], len(problems) - ROWS_SHOWN
+    if len(problems) == 1 or first.row is None:
+        return "\n  ".join(dict.fromkeys(map(str, problems)))
+    rows = ", ".join(str(problem.row) for problem in problems[:ROWS_SHOWN])
+    rows += f" and {more:,} more ({len(problems):,} in all)" if more > 0 else ""
+    values = list(dict.fromkeys(problem.value for problem in problems if problem.value))
+    cells = ", ".join(f"'{shown(value)}'" for value in values[:ROWS_SHOWN])
+    return first.sentence(f"rows {rows}", cells + " ..." * (len(values) > ROWS_SHOWN))
 
 
 def problems_at(

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import ManifestError
 from .headers import listed
 from .manifest import Manifest
-from .wording import nearest
+from .wording import nearest, shown
 from .wording import setting as pasted
 
 INPUTS = {"speech": "audio", "text": "text"}  # the column of the manifest that an encoder reads
@@ -24,19 +24,20 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
         column = section.column if model == "precomputed" else INPUTS[name]
         setting = f"encoders.{name}.model={model}"
         if model == "precomputed":
-            setting = f"encoders.{name}.column={column}"
+            setting = f"encoders.{name}.column={shown(column)}"
         off = f"set encoders.{name}.model=none" if name in INPUTS else f"take out encoders.{name}"
         if column not in manifest.table:
             known = list(manifest.table.columns)
             where = "; an array within an .npz file is named behind its path, path=file.npz:array"
             raise ManifestError(
-                f"{manifest.path}: no column {column}, which {setting} asks for"
+                f"{manifest.path}: no column {shown(column)}, which {setting} asks for"
                 f"{nearest(column, known)}{where if section.path else ''}; name another or {off}"
             )
         if not manifest.table[column].notna().to_numpy().any():
             raise ManifestError(
-                f"{manifest.path}: no row has {column}, which {setting} reads; fill the column "
-                f"{column}, or {off}{_elsewhere(manifest, column)}"
+                f"{manifest.path}: no row has {shown(column)}, which {setting} reads; fill the "
+                "column "
+                f"{shown(column)}, or {off}{_elsewhere(manifest, column)}"
             )
 
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 
+from .wording import counted
+
 DELIMITERS = ",;\t|"
 Fault = tuple[int | None, str, str, str, str]  # row, column, value, reason, remedy
 
@@ -75,7 +77,7 @@ def squared(records: Records, delimiter: str) -> Records:
     faults, short = list(records.faults), []
     for number, record in zip(records.rows, records.cells, strict=True):
         if "".join(record[width:]).strip():
-            reason = f"{len(record)} fields where the header has {width}"
+            reason = f"{counted(len(record), 'field')} where the header has {width}"
             remedy = f"put double quotes around texts that hold the delimiter '{delimiter}'"
             faults.append((number, "", "", reason, remedy))
         elif len(record) < width and "".join(record).strip():

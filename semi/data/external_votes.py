@@ -5,6 +5,7 @@ Letters: V voters, N utterances, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..errors import RunError, reading
 from ..formulas import unguarded
 from .missing import composed
+from .wording import counted, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,7 @@ def outside_votes(paths: list[str], ids: np.ndarray, classes: list[str]) -> Tens
 def outside_notes(paths: list[str], votes: Tensor) -> list[str]:
     """Returns a sentence for each voter: how many of the pool's rows (V, P, C) it speaks of."""
     asked = (~votes.isnan().any(-1)).sum(1).tolist()
-    of_pool = f"of {votes.shape[1]} pool rows"
+    of_pool = f"of {counted(votes.shape[1], 'pool row')}"
     return [f"outside voter {p}: {n} {of_pool}" for p, n in zip(paths, asked, strict=True)]
 
 
@@ -70,7 +72,7 @@ def probabilities_of(
     named, theirs, given = _read(path, where)
     if sorted(theirs) != sorted(classes):
         raise RunError(
-            f"{where} has the classes {', '.join(theirs)}, {owner} has {', '.join(classes)}; they "
+            f"{where} has the classes {_names(theirs)}, {owner} has {_names(classes)}; they "
             "must be the same labels"
         )
     place = {name: i for i, name in enumerate(named)}
@@ -81,14 +83,19 @@ def probabilities_of(
     if wrong.any():
         rule = "must be within 0 and 1" if several else "must be >= 0 and sum to 1"
         raise RunError(
-            f"{where} does not hold probabilities: the row of '{named[int(wrong.argmax())]}' "
+            f"{where} does not hold probabilities: the row of "
+            f"'{shown(named[int(wrong.argmax())])}' "
             f"{rule} (is it logits?)"
         )
     at = np.array([place.get(str(name), -1) for name in ids])
     if not (at >= 0).any():
-        raise RunError(f"{where} has none of the utterance ids of {owner}, such as {ids[0]}")
+        raise RunError(f"{where} has none of the utterance ids of {owner}, such as {shown(ids[0])}")
     order = [theirs.index(c) for c in classes]
     return np.where((at >= 0)[:, None], given[at][:, order], np.nan)
+
+
+def _names(classes: Sequence[str]) -> str:
+    return listed([shown(name, 40) for name in classes])
 
 
 def _arrays(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

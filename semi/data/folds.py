@@ -36,7 +36,10 @@ def draw_labels(
     for c, k in zip(present, keep, strict=True):
         kept[order[label[order] == c][:k]] = True
     asked = f"{count}" if count is not None else f"{100 * share:.3g} %"
-    note = f"{int(kept.sum())} of {len(label)} training labels kept ({asked} asked, seed {seed})"
+    note = (
+        f"{int(kept.sum())} of {counted(len(label), 'training label')} kept ({asked} asked, seed "
+        f"{seed})"
+    )
     if count is not None and count > len(label):
         note += f"; there are no more than {len(label)}"
     elif (keep > exact + 1).any():
@@ -71,7 +74,9 @@ def assign_folds(
     notes: list[str] = []
     parts = min(folds, len(label))
     if parts < folds:
-        notes.append(f"only {counted(parts, 'labelled row')}: {parts} folds instead of {folds}")
+        notes.append(
+            f"only {counted(parts, 'labelled row')}: {counted(parts, 'fold')} instead of {folds}"
+        )
     if method == "contiguous":
         notes.append(f"{parts} contiguous slices of the table may cut through groups")
         return contiguous_folds(len(label), parts), notes
@@ -80,8 +85,8 @@ def assign_folds(
     if len(names) < parts:
         notes.append(
             f"{WARNING}the labelled rows come from {counted(len(names), kind)}, fewer than the "
-            f"{parts} folds, so folds share {kind}s and out-of-fold figures flatter the model"
-            + (f"; train.folds={len(names)} keeps {kind}s whole" if len(names) > 1 else "")
+            f"{counted(parts, 'fold')}, so folds share {kind}s and out-of-fold figures flatter the "
+            "model" + (f"; train.folds={len(names)} keeps {kind}s whole" if len(names) > 1 else "")
         )
         by_row = True
     if by_row:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
 from .config import GROUP_KINDS, DataConfig
-from .wording import WARNING, counted, nearest
+from .wording import WARNING, counted, nearest, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +68,8 @@ def refuse_unknown(manifest: Manifest, config: DataConfig, kind: str, groups: se
     names = sorted(groups)
     unknown = [g for g in config.test_groups if str(g) not in names]
     if unknown:
-        shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+        some = ", ".join(shown(n, 40) for n in names[:20]) + (" ..." if len(names) > 20 else "")
         raise ManifestError(
-            f"data.test_groups names '{unknown[0]}', which is no {kind} of {manifest.path}"
-            f"{nearest(str(unknown[0]), names)}; known are {shown or 'none'}"
+            f"data.test_groups names '{shown(unknown[0])}', which is no {kind} of {manifest.path}"
+            f"{nearest(str(unknown[0]), names)}; known are {some or 'none'}"
         )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ManifestError
-from .wording import nearest, setting, shown
+from .wording import counted, nearest, setting, shown
 
 TEXT_COLUMNS = ("id", "audio", "text", "label", "speaker", "session", "dialogue", "split")
 TEXT_COLUMNS += ("language",)
@@ -123,7 +123,7 @@ def refuse_unknown(
     """
     if header.canonical.keys() - set(unread) or not names:
         return  # without any column there is no row either, and each line is a problem of its own
-    found = f"it has {len(names)} column{'s' * (len(names) > 1)}: {listed(names)}"
+    found = f"it has {counted(len(names), 'column')}: {listed(names)}"
     if any(n.lower().endswith(SOUND_SUFFIXES) or _is_number(n) for n in names):
         raise ManifestError(
             f"{file}: the first line looks like a row, not like names of columns ({found}); write "

@@ -49,9 +49,12 @@ def read_labels(
     unlabelled = _spelled(raw, labels, votes)
     if tied:
         done = "count as unlabelled" if config.ties == "drop" else "carry their votes"
-        notes.append(f"{tied} rows with tied labels {done} (data.ties={config.ties})")
+        notes.append(f"{counted(tied, 'row')} with tied labels {done} (data.ties={config.ties})")
     if dropped:
-        notes.append(f"{dropped} rows lost their label through data.label_map and join the pool")
+        notes.append(
+            f"{counted(dropped, 'row', 'loses its', 'lose their')} label through data.label_map to "
+            "join the pool"
+        )
     named = sorted({name for name in labels if name is not None})
     given = {name for shares in votes if shares for name in shares}
     if config.ties == "votes" and not config.classes:

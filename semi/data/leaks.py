@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import AudioError
 from .audio import Span, audio_sha256, load_sound
 from .config import LEAK_KINDS
+from .wording import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +45,8 @@ class Leak:
 
     def __str__(self) -> str:
         """Returns the leak as one sentence."""
-        shown = "; ".join(self.examples)
-        return f"{self.kind}: {self.count} of {self.of} dev/test rows, e.g. {shown}"
+        examples = "; ".join(self.examples)
+        return f"{self.kind}: {self.count} of {self.of} dev/test rows, e.g. {examples}"
 
 
 @dataclass
@@ -129,9 +130,10 @@ def _crossing(kind: str, key: pd.Series, side: pd.Series, ids: pd.Series, held: 
     examples = []
     for name, rows in list(crossing.groupby("key", sort=False))[:EXAMPLES]:
         where = rows.drop_duplicates("side")
-        places = " and ".join(f"{s} ({i})" for s, i in zip(where["side"], where["id"], strict=True))
-        shown = os.path.basename(str(name)) if kind == "audio" else str(name)
-        examples.append(f"'{shown[:60]}' in {places}")
+        pairs = zip(where["side"], where["id"], strict=True)
+        places = " and ".join(f"{side} ({shown(i, 60)})" for side, i in pairs)
+        what = os.path.basename(str(name)) if kind == "audio" else str(name)
+        examples.append(f"'{shown(what, 60)}' in {places}")
     return Leak(kind, count, held, examples)
 
 

@@ -20,9 +20,10 @@ from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
 from .reading import Reading, odd_labels
+from .row_ids import make_ids, note_of
 from .tables import Table, read_table
 from .times import mistaken_unit, parse_times
-from .wording import WARNING, nearest, setting, shown
+from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ class Manifest:
     sha256: str = ""  # of the file's bytes; of all cells where a folder was read
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
     reading: Reading = field(default_factory=lambda: Reading(""))  # what was understood, to print
+    rows: list[int] = field(default_factory=list)  # (N,) of the file, as messages count them
 
     def __len__(self) -> int:
         """Returns the number of utterances."""
@@ -52,7 +54,8 @@ class Manifest:
     def by_id(self) -> Manifest:
         """Returns the manifest with its rows sorted by id, code point by code point."""
         order = self.table["id"].to_numpy().astype(str).argsort(kind="stable")
-        return replace(self, table=self.table.iloc[order].reset_index(drop=True))
+        rows = [self.rows[i] for i in order] if self.rows else []
+        return replace(self, table=self.table.iloc[order].reset_index(drop=True), rows=rows)
 
 
 def load_manifest(
@@ -79,8 +82,7 @@ def load_manifest(
     ignored = [] if gold else [n for n in raw if n in GOLD or n.lower().startswith("votes_")]
     raw = raw.drop(columns=ignored)
 
-    milliseconds = header.milliseconds
-    table, bad = _columns(raw, config, rows, path.name, root, source.decimal_comma, milliseconds)
+    table, bad = _columns(raw, config, rows, path.name, root, source, header.milliseconds)
     problems += bad
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
@@ -92,7 +94,8 @@ def load_manifest(
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
     odd = _odd(table, counts, origin.get("label", ""))
-    notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
+    made = [] if "id" in raw else note_of(table["id"].tolist(), table)
+    notes = [*source.notes, *read.notes, *made, *(WARNING + note for note in odd)]
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
     ignored = [origin.get(name, name) for name in ignored]
@@ -103,7 +106,7 @@ def load_manifest(
     )  # fmt: skip
     if problems:
         raise _error(problems, reading)
-    return Manifest(table, read.classes, str(path), [], sha256, notes, reading)
+    return Manifest(table, read.classes, str(path), [], sha256, notes, reading, source.rows)
 
 
 def _read(path: Path, root: Path) -> tuple[Table, str]:
@@ -150,7 +153,8 @@ def _named(
         listed = [f"'{shown(n, 40)}' ({_first_words(raw[n])})" for n in rivals]
         ways = [setting("data.columns", {"label": name}) for name in rivals]
         raise ManifestError(
-            f"{file}: {len(rivals)} columns could be the label, {' and '.join(listed)}; choose "
+            f"{file}: {counted(len(rivals), 'column')} could be the label, {' and '.join(listed)}; "
+            "choose "
             "with " + " or ".join(ways)
         )
     rename = {name: f"{name}_in_file" for name in names if name in COLUMNS}  # not what it says
@@ -165,8 +169,8 @@ def _first_words(column: pd.Series) -> str:
 
 
 def _columns(
-    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, file: str, root: Path,
-    decimal_comma: bool, milliseconds: list[str],
+    raw: pd.DataFrame, config: DataConfig, rows: pd.Series, file: str, root: Path, source: Table,
+    milliseconds: list[str],
 ) -> tuple[pd.DataFrame, list[Problem]]:  # fmt: skip
     """Returns every column but label and votes, cleaned, and what is wrong in them."""
     import pandas as pd
@@ -180,7 +184,7 @@ def _columns(
         table[name] = pd.Series(cells, dtype=object)
     for name in NUMBER_COLUMNS:
         parse = parse_times if name in TIMES else parse_numbers
-        table[name], bad = parse(raw.get(name), name, rows, file, decimal_comma)
+        table[name], bad = parse(raw.get(name), name, rows, file, source.decimal_comma)
         if name in milliseconds:
             table[name] /= 1000
         problems += bad
@@ -190,7 +194,7 @@ def _columns(
     table["audio"], bad = find_audio(given, root, rows, file)
     problems += bad
     if "id" not in raw:
-        table["id"] = pd.Series(_ids(given.tolist(), table, rows.tolist()), dtype=object)
+        table["id"] = pd.Series(make_ids(given.tolist(), table, source.frame), dtype=object)
     return table, problems
 
 
@@ -248,35 +252,12 @@ def _read_bytes(path: Path) -> bytes:
         near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
         where = "" if path.is_absolute() else f" in the current folder {os.getcwd()}"
         raise ManifestError(
-            f"{path}: no such manifest{where}{near}; correct the path (data.manifest), or call "
+            f"{shown(path, 200)}: no such manifest{where}{near}; correct the path "
+            "(data.manifest), or call "
             "semi from the folder where it starts"
         ) from None
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _ids(given: list[str | None], table: pd.DataFrame, rows: list[int]) -> list[str]:
-    """Ids where the table has no such column: the sound's stem, else the row number.
-
-    Where two sounds have one stem, their paths as the table writes them tell them apart; segments
-    of one sound are told apart by their times.
-    """
-    paths = [None if p is None else os.path.normpath(p.replace("\\", "/")) for p in given]
-    spans = [
-        ""
-        if start != start and end != end
-        else f"_{0.0 if start != start else start:g}" + ("" if end != end else f"-{end:g}")
-        for start, end in zip(table["start"].tolist(), table["end"].tolist(), strict=True)
-    ]
-    stems = [None if p is None else os.path.splitext(os.path.basename(p))[0] for p in paths]
-    bare = [None if p is None else os.path.splitext(p)[0] for p in paths]
-    ways = [
-        [f"row-{row}" if name is None else name + end for name, end, row in way]
-        for names in (stems, bare, paths)
-        for ends in ([""] * len(rows), spans)
-        for way in [zip(names, ends, rows, strict=True)]
-    ]
-    return next((ids for ids in ways if len(set(ids)) == len(ids)), ways[0])
+        raise ManifestError(f"{shown(path, 200)}: cannot be read: {error.strerror}") from None
 
 
 def _relative(value: object, folder: str) -> object:

@@ -36,7 +36,7 @@ class Reading:
     def __str__(self) -> str:
         """Returns the block; never more than a line for each kind of thing."""
         kind = f" ({self.kind})" if self.kind else ""
-        lines = [f"read {self.file}{kind}: {self.rows} of {self.total} rows"]
+        lines = [f"read {self.file}{kind}: {self.rows} of {counted(self.total, 'row')}"]
         own = [name for header, name in self.named.items() if header == name]
         units = {name: f"{name} (ms)" for name in self.milliseconds}
         own = [units.get(name, name) for name in own]
@@ -95,13 +95,14 @@ def odd_labels(labels: Counter[str], header: str, measured: int) -> list[str]:
     if len(decimals) >= 5 and 2 * len(decimals) > len(labels):
         numbers = setting("data.columns", {"valence": header, "label": ""})
         return [
-            f"{len(decimals)} of {len(labels)} labels are decimal numbers: if they are scores and "
-            f"no classes, learn them as valence: add {AFFECT_COMMAND} {numbers}"
+            f"{len(decimals)} of {counted(len(labels), 'label')} are decimal numbers: if they are "
+            f"scores and no classes, learn them as valence: add {AFFECT_COMMAND} {numbers}"
         ]
     if len(labels) > 20 and 2 * len(labels) > sum(labels.values()):
         return [
-            f"{len(labels)} labels on {sum(labels.values())} rows: if these are no classes, name "
-            f"the column that holds them: {setting('data.columns', {'label': 'OTHER'})}"
+            f"{counted(len(labels), 'label')} on {counted(sum(labels.values()), 'row')}: if these "
+            "are no classes, name the column that holds them: "
+            f"{setting('data.columns', {'label': 'OTHER'})}"
         ]
     return []
 

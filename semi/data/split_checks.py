@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
@@ -26,12 +26,14 @@ FEW_HELD = 5  # held-out rows of a class
 
 
 def check_classes(
-    manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray
-) -> list[str]:
+    manifest: Manifest, has: np.ndarray, role: np.ndarray, scored: np.ndarray,
+    chosen: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
     """Returns a warning for each class that training has no gold row of.
 
-    `has` (N, C) bool says which classes a row is of. Raises ManifestError unless training has two
-    classes or more, and for a class of which there is no row at all.
+    `has` (N, C) bool says which classes a row is of, `chosen` is data.classes. Raises
+    ManifestError unless training has two classes or more, and for a class of which there is no row
+    at all.
     """
     where, classes = manifest.path, manifest.classes
     train = role == "labeled"
@@ -60,10 +62,9 @@ def check_classes(
             for name, held in lacking.items()
         )
         first = next(iter(nowhere or lacking))
-        remedy = (
-            f"remove it from data.classes, drop it with {setting('data.label_map', {first: ''})}, "
-            "or label training rows of it"
-        )
+        remedy = "remove it from data.classes, " if first in chosen else ""
+        remedy += f"drop it with {setting('data.label_map', {first: ''})}, "
+        remedy += "or label training rows of it"
         if scored.any() and len(set(role.tolist())) > 1:
             remedy += ", or hold out other groups with data.test_groups"
         raise ManifestError(f"{where}: no labelled training row of {classes_without}; {remedy}")

@@ -20,7 +20,7 @@ from .held_out import choose_groups
 from .leaks import INPUTS
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
-from .wording import counted, setting, shown
+from .wording import counted, listed, setting, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def make_splits(
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
-    notes += check_classes(manifest, has, role, side == "train")
+    notes += check_classes(manifest, has, role, side == "train", config.classes)
 
     _hide_labels(role, rows, config, seed, notes)
     fold = np.full(len(table), -1)
@@ -148,8 +148,8 @@ def _sides(
         refuse_unknown(manifest, config, kind, set(group[known].tolist()))
         held = np.isin(group, [str(g) for g in config.test_groups])
         side[held] = "test"
-        shown = ", ".join(map(str, config.test_groups))
-        notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {shown}")
+        names = listed([shown(g, 40) for g in config.test_groups], 12)
+        notes.append(f"test: {counted(int(held.sum()), 'row')} of {kind} {names}")
     elif config.test_fold is not None:
         answered = (side == "test") & (label < 0)  # a challenge's tests: never in the pool either
         side[(side != "unlabeled") & ~answered] = "train"
@@ -159,8 +159,8 @@ def _sides(
         notes.append(f"test: {held}, part {config.test_fold} of {config.test_folds}")
     elif given.notna().any():
         counts = {name: int((side == name).sum()) for name in ("train", "dev", "test", "unlabeled")}
-        shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        notes.append(f"the manifest's split column decides the sides: {shown}")
+        sizes = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        notes.append(f"the manifest's split column decides the sides: {sizes}")
         if not counts["test"]:
             notes.append("no row is held out as test; name some with data.test_groups")
     elif config.test_fraction > 0 and (label >= 0).any():
@@ -197,7 +197,8 @@ def _parts(
         remedies += ["leave data.test_fold out"] * (not remedies)
         raise ManifestError(
             f"{manifest.path}: the labelled rows come from {counted(groups, kind)}, fewer than the "
-            f"{parts} parts of whole {kind}s that are to be held out; {', or '.join(remedies)}"
+            f"{counted(parts, 'part')} of whole {kind}s that are to be held out; "
+            f"{', or '.join(remedies)}"
         )
     fold, fold_notes = assign_folds(rows.at(among), parts, seed, kind, method)
     part = np.zeros(len(rows), dtype=int)
@@ -228,7 +229,7 @@ def _held_share(
     named = f" ({', '.join(shown(c, 40) for c in sorted(chosen))})" if len(chosen) <= 20 else ""
     what = f"of {counted(len(chosen), kind)} held out whole{named}"
     what = what if kind != "none" else "at random"
-    return held, f"test: {held.sum()} of {len(rows)} rows, {what}, by seed {seed}"
+    return held, f"test: {held.sum()} of {counted(len(rows), 'row')}, {what}, by seed {seed}"
 
 
 def _keep_pool_apart(

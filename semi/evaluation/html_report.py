@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checksums import derived, refuse_newer
+from ..data.wording import counted
 from ..errors import RunError, reading
 from ..files import write_text
 from ..formulas import unguarded
@@ -261,7 +262,8 @@ def _sentences(value: Any) -> list[str]:
         return value.splitlines()
     if isinstance(value, dict):
         value = [
-            f"{kind}: {v['count']} of {v['of']} rows" if isinstance(v, dict) and "of" in v
+            f"{kind}: {v['count']} of {counted(v['of'], 'row')}"
+            if isinstance(v, dict) and "of" in v
             else f"{kind}: {v}"
             for kind, v in value.items()
         ]  # fmt: skip

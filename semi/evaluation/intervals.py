@@ -29,6 +29,7 @@ import numpy as np
 
 from pseudo_label.reliability import as_array
 
+from ..data.wording import counted
 from .small_samples import ends, sample_of
 
 COUNT_METRICS = ("accuracy", "waf", "macro_f1", "uar", "micro_f1")
@@ -54,7 +55,7 @@ class Interval:
         """Returns what the interval is over, such as '2 speakers' or '30 rows of one speaker'."""
         alone = self.kind == "none" or self.unit == "rows"
         word = "row" if alone else self.kind or "group"
-        count = f"{self.units} {word}{'' if self.units == 1 else 's'}"
+        count = counted(self.units, word)
         of_one = self.unit == "rows" and self.kind not in ("", "none")
         return f"{count} of one {self.kind}" if of_one else count
 

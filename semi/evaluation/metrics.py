@@ -9,6 +9,7 @@ import numpy as np
 
 from pseudo_label.reliability import as_array, aurc, brier, ece, nll
 
+from ..data.wording import counted
 from .intervals import intervals, ratio
 
 # Letters: N rows, C classes.
@@ -165,7 +166,9 @@ def _inputs(probs: Any, label: Any, classes: list[str] | int):
     if probs.ndim != 2 or probs.shape[1] != len(names):
         raise ValueError(f"probs must have shape (N, {len(names)}), got {probs.shape}")
     if len(label) != len(probs):
-        raise ValueError(f"{len(probs)} rows of probs for {len(label)} labels")
+        raise ValueError(
+            f"{counted(len(probs), 'row')} of probs for {counted(len(label), 'label')}"
+        )
     if len(label) and (label.min() < 0 or label.max() >= len(names)):
         raise ValueError(
             f"label must be in 0..{len(names) - 1}, got {label.min()}..{label.max()}; metrics are "

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from ..data.audio import unusable_lines
+from ..data.wording import counted, shown
 from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .run_json import interval_of, read_result, shown_records
 
@@ -16,9 +18,13 @@ SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
 SPLIT_TITLES = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
           "metrics_oof": "out-of-fold training rows"}  # fmt: skip
 
+CELL = 160  # letters of a name that a table of scores shows
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """Returns aligned columns; the first `left` ones are flush left, the others flush right."""
+    head = [shown(cell, CELL) for cell in head]
+    rows = [[shown(cell, CELL) for cell in row] for row in rows]
     widths = [max(len(str(r[k])) for r in [head, *rows]) for k in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -98,7 +104,7 @@ def run_words(run: str | Path) -> str:
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")
     if lost:
-        files = "1 file" if lost == 1 else f"{lost} files"
+        files = counted(lost, "file")
         lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
@@ -132,8 +138,6 @@ def extraction_words(extraction: Any) -> list[str]:
         + (f"; {count.exactness}" if count.exactness else "")
         for name, count in extraction.modalities.items()
     ]
-    lines += [f"quarantined {q.id}: {q.path}: {q.reason}" for q in extraction.quarantine[:20]]
-    if len(extraction.quarantine) > 20:
-        lines.append(f"... and {len(extraction.quarantine) - 20} more")
+    lines += [f"quarantined {line}" for line in unusable_lines(extraction.quarantine, 20)]
     lines += extraction.notes
     return [*lines, f"{extraction.store}: complete after {extraction.seconds:.1f} s"]

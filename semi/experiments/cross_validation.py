@@ -15,6 +15,7 @@ import numpy as np
 
 from ..checksums import seal
 from ..config import schema as settings
+from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.text import percent, table
 from ..files import write_dir, write_json
@@ -104,9 +105,11 @@ def pool(parts: list[Predictions], name: str) -> tuple[Predictions, list[str]]:
         if whole.affect is not None and part.affect is not None:
             whole.affect[rows] = part.affect[rows]
     if times.max(initial=0) > 1:
-        raise RunError(f"{int((times > 1).sum())} rows were held out by several parts")
+        raise RunError(
+            f"{counted(int((times > 1).sum()), 'row', 'was', 'were')} held out by several parts"
+        )
     left = int(((first.label >= 0) & (times == 0)).sum())
-    return whole, [f"{left} gold rows were in no part"] if left else []
+    return whole, [f"{counted(left, 'gold row', 'was', 'were')} in no part"] if left else []
 
 
 def write_pool(done: Folds, whole: Predictions, base: settings.Config) -> None:
@@ -122,9 +125,11 @@ def write_pool(done: Folds, whole: Predictions, base: settings.Config) -> None:
             write_predictions(folder / name, whole)
         write_json(folder / ENSEMBLE, {
             "kind": whole.kind, "manifest": whole.manifest, "members": done.parts, "weights": [],
-            "how": f"{len(done.parts)} held-out parts, each row said by the model that never saw "
+            "how": f"{counted(len(done.parts), 'held-out part')}, each row said by the model "
+            "that never saw "
             "its group", "classes": whole.classes, "rule": "folds", "seed": base.seed,
-            "model": base.model.kind, "split_kind": f"{data.fold_method}, {data.test_folds} parts",
+            "model": base.model.kind, "split_kind": f"{data.fold_method}, "
+            f"{counted(data.test_folds, 'part')}",
             "leaks_allowed": ", ".join(data.allow_leaks), "notes": done.notes,
             "parts": [flat(s) for s in done.scores], "metrics": {"test": flat(done.pooled)},
         })  # fmt: skip

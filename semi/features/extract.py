@@ -183,25 +183,6 @@ def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.nda
     )
 
 
-def nothing_usable(name: str, kind: str, wanted: int = 0, example: str = "") -> str:
-    """Returns the sentence on a modality that no row has, or of which no row can be used.
-
-    Args:
-        name: of the modality.
-        kind: audio | text | array.
-        wanted: rows that name something.
-        example: the first reason why one cannot be used.
-    """
-    what = "has no row with" if not wanted else f"lists {wanted} rows, none of which has usable"
-    first = f" (first reason: {example})" if example else ""
-    place = f"the column {'audio' if kind == 'speech' else kind}"
-    if kind == "array":
-        place = f"the arrays of {name}, or their ids"
-    known = name in ("speech", "text")
-    off = f"encoders.{name}.model=none" if known else f"no encoders.extra.{name}"
-    return f"The manifest {what} {name}{first}; fix {place}, or leave the modality out with {off}"
-
-
 def make_sources(
     table: pd.DataFrame,
     encoders: dict[str, Encoder],

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.wording import counted
 from .config import FeaturesConfig
 from .moments import BLOCK_ROWS, deviation, moments, per_group
 from .principal import principal
@@ -280,7 +281,9 @@ def _named(speakers: Sequence[str | None] | None, n: int) -> list[str]:
         return [""] * n
     names = ["" if s is None or s != s else str(s) for s in speakers]
     if len(names) != n:
-        raise ValueError(f"{len(names)} speakers were given for {n} rows")
+        raise ValueError(
+            f"{counted(len(names), 'speaker', 'was', 'were')} given for {counted(n, 'row')}"
+        )
     return names
 
 

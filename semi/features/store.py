@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..checksums import OWN_SHA256, file_sha256, is_guarded
+from ..data.wording import counted
 from ..errors import StoreError
 from .files import Lock, locked, write_whole
 from .keys import KEY, identity_key
@@ -87,8 +88,8 @@ class Snapshot:
             key = self.keys.astype(str)[at[wrong[0]]]
             raise damaged(
                 self.folder,
-                f"{len(wrong)} of the {len(at)} items read do not match their checksums (the "
-                f"first has the key {key[:16]}...)",
+                f"{len(wrong)} of the {counted(len(at), 'item')} read do not match their checksums "
+                f"(the first has the key {key[:16]}...)",
             )
 
 
@@ -240,7 +241,8 @@ class Shelf:
         if (at < 0).any():
             raise StoreError(
                 f"The feature store at {self.folder} lacks {int((at < 0).sum())} of the "
-                f"{len(at)} items asked for; run `semi extract` with this configuration first"
+                f"{counted(len(at), 'item')} asked for; run `semi extract` with this configuration "
+                "first"
             )
         return snapshot.rows(at)
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.wording import counted
 from ..errors import StoreError
-from .extract import look_up, make_sources, nothing_usable
+from .extract import look_up, make_sources
+from .notes import nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource
 from .store import FeatureStore, Shelf, Snapshot
@@ -97,7 +99,7 @@ def _find(name: str, source: RowSource, shelf: Shelf, limits: Limits | None) -> 
     if lacking:
         raise StoreError(
             f"The feature store at {shelf.folder} lacks the {name} features of {lacking} of "
-            f"{wanted} rows; run `semi extract` with the same configuration first"
+            f"{counted(wanted, 'row')}; run `semi extract` with the same configuration first"
         )
     if not (at >= 0).any():
         example = next(iter(reasons.values()), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data.wording import nearest
+from ..data.wording import listed, nearest, shown
 from ..errors import RunError, SemiError
 from ..self_training.run_dir import Run
 from .ensemble_folder import is_ensemble, read_ensemble
@@ -16,11 +16,14 @@ def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]
     """Returns {value: rows, score, interval} of the test rows by the values of a column."""
     table = manifest_of(path)
     if table is None:
-        raise RunError(f"{path}: its manifest is not at hand, so nothing is known of {column}")
+        raise RunError(
+            f"{path}: its manifest is not at hand, so nothing is known of {shown(column)}"
+        )
     if column not in table:
         raise RunError(
-            f"{path}: its manifest has no column {column}{nearest(column, list(table.columns))}; "
-            f"it has {', '.join(map(str, table.columns))}"
+            f"{path}: its manifest has no column {shown(column)}"
+            f"{nearest(column, list(table.columns))}; it has "
+            f"{listed([shown(name, 40) for name in table.columns], 30)}"
         )
     table = table.set_index("id").reindex(predictions.ids)  # the file has an order of its own
     values = table[column].astype(object).where(table[column].notna(), "(none)").astype(str)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..config.recipes import with_open_layers
 from ..config.schema import Config, ConfigProblems, load_config
 from ..config.yaml_format import to_yaml
-from ..data.audio import Quarantined, check_audio
+from ..data.audio import Quarantined, check_audio, unusable_lines
 from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import ROLES, Splits
@@ -62,9 +62,7 @@ class Checked:
         lines += [n for n in notes if n not in read and not n.startswith(WARNING)]
         if not self.leaks.found:  # an accepted one is among the notes
             lines.append(str(self.leaks))
-        lines += [f"  {q.path}: {q.reason}" for q in self.quarantine[:FILES_SHOWN]]
-        if len(self.quarantine) > FILES_SHOWN:
-            lines.append(f"  ... and {len(self.quarantine) - FILES_SHOWN:,} more")
+        lines += [f"  {line}" for line in unusable_lines(self.quarantine, FILES_SHOWN)]
         found = counted(len(self.warnings), "warning")
         lines.append(
             f"{found}, nothing was trained" if self.warnings else "nothing was trained; all is well"

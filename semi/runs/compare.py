@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.wording import counted
 from ..errors import RunError, SemiError
 from ..evaluation.run_json import interval_of, read_result, round_records
 from ..files import read_table, write_table
@@ -204,12 +205,11 @@ def _guess_group(run: Run) -> str:
 
 def _ensemble_facts(path: str) -> dict[str, Any]:
     ensemble = read_ensemble(path)
-    members = f"{len(ensemble['members'])} members"
     return {
         "split_kind": ensemble.get("split_kind", "-"), "folds": None, "seed": ensemble.get("seed"),
         "rule": ensemble.get("rule", "ensemble"), "rounds": "-", "rounds_accepted": None,
-        "leaks_allowed": ensemble.get("leaks_allowed", ""), "model": ensemble.get("model", members),
-        "sentence": ensemble["how"],
+        "leaks_allowed": ensemble.get("leaks_allowed", ""), "sentence": ensemble["how"],
+        "model": ensemble.get("model", counted(len(ensemble["members"]), "member")),
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data.wording import counted
 from ..evaluation.text import percent, table
 from .scores import names_of
 
@@ -57,8 +58,9 @@ class Comparison:
         for r in self.rows:
             if r["unreadable_test_rows"]:
                 cautions.append(
-                    f"{r['run']} cannot read {r['unreadable_test_rows']} gold test rows, which are "
-                    "left out of its scores, as in its report."
+                    f"{r['run']} cannot read "
+                    f"{counted(r['unreadable_test_rows'], 'gold test row')}, which are left out of "
+                    "its scores, as in its report."
                 )
             if r.get("leaks_allowed"):
                 cautions.append(
@@ -148,7 +150,7 @@ class Comparison:
         if not body:
             return []
         head = ["run", "parameters", "of the head", "model ms", "end to end ms"]
-        cores = f"{self.threads} CPU threads" if self.threads != 1 else "1 CPU thread"
+        cores = counted(self.threads, "CPU thread")
         notes = [f"{r['run']}: {r['cost_note']}" for r in self.rows if r["cost_note"]]
         return [
             f"Size, and milliseconds per utterance at batch 1 (medians, runs by turns, {cores}):",
@@ -176,7 +178,7 @@ class Comparison:
             f"95 % intervals over {units} (paired); p "
             f"of {names[self.metric]} (never below what an exact test over as many groups could "
             f"give){other if tested else ''}, {'each also' if tested else 'and'} after Holm's "
-            f"correction for {count} comparison{'s' if count > 1 else ''}:",
+            f"correction for {counted(count, 'comparison')}:",
             "",
             table(["run", "rows", *names.values(), *heads], body),
         ]

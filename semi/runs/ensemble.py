@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..checksums import seal
+from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.text import over, percent, scored, table
 from ..files import write_dir, write_json
@@ -43,7 +44,7 @@ class Mixed:
 
     def __str__(self) -> str:
         """Returns the weights, a table of scores and the recall of every class, by member."""
-        lines = [f"{self.path}: {len(self.members)} members, {self.how}", ""]
+        lines = [f"{self.path}: {counted(len(self.members), 'member')}, {self.how}", ""]
         lines += [f"  {w:.3f}  {m}" for m, w in zip(self.members, self.weights, strict=True)]
         names = names_of(self.kind)
         for split, by_name in self.metrics.items():
@@ -145,7 +146,10 @@ def _weights(given: Any, members: list[Predictions], gold: np.ndarray) -> tuple[
         return weights, f"fitted weights ({note})"
     share = torch.tensor([float(w) for w in given], dtype=torch.float64)
     if len(share) != count:
-        raise RunError(f"{len(share)} weights were given for {count} members; one number each")
+        raise RunError(
+            f"{counted(len(share), 'weight', 'was', 'were')} given for {counted(count, 'member')}; "
+            "one number each"
+        )
     if not bool((share >= 0).all()) or float(share.sum()) <= 0:
         raise RunError(f"weights must be >= 0 and not all 0, got {list(given)}")
     return share / share.sum(), "weights as given"

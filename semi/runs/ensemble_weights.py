@@ -12,6 +12,7 @@ from torch import Tensor
 from pseudo_label.calibration import minimise
 from pseudo_label.voting import fit_weights, soft_vote
 
+from ..data.wording import counted
 from ..errors import RunError
 from .predictions import Predictions
 
@@ -95,8 +96,8 @@ def _fit_values(members: list[Predictions], rows: np.ndarray) -> tuple[Tensor, s
     keep = len(rows) / (len(rows) + ROWS_PER_MEMBER * count)
     weights = (1 - keep) * equal + keep * best.detach()
     note = (
-        f"fitted on {len(rows)} gold rows, {keep:.0%} of the way from equal weights; squared error "
-        f"{float(loss(weights)):.3f} of the variance, equal {float(loss(equal)):.3f}"
+        f"fitted on {counted(len(rows), 'gold row')}, {keep:.0%} of the way from equal weights; "
+        f"squared error {float(loss(weights)):.3f} of the variance, equal {float(loss(equal)):.3f}"
     )
     return weights, note
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
 from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
@@ -41,9 +42,9 @@ class Evaluation:
         what = "out-of-fold training" if self.split == "oof" else self.split
         if "f1" not in m or "sample_f1" in m:
             return task_words(self.run, what, m)
-        parts = [f"{self.run}: {m['rows']} gold {what} rows{over(m)}", ""]
+        parts = [f"{self.run}: {counted(m['rows'], f'gold {what} row')}{over(m)}", ""]
         if self.left_out:
-            parts[1:1] = [f"{self.left_out} more cannot be read and are left out, as in its report"]
+            parts[1:1] = [f"{self.left_out} more cannot be read, left out as in its report"]
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
                            intervals.get(key, {}).get("high"))]
@@ -107,7 +108,9 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
     scored = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report
     lost = int(gold.sum() - scored.sum())
     if not scored.any():
-        raise RunError(f"{run}: none of the {lost} gold rows in the split {split} can be read")
+        raise RunError(
+            f"{run}: none of the {counted(lost, 'gold row')} in the split {split} can be read"
+        )
     metrics = measured(
         probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes
     )  # fmt: skip
@@ -140,7 +143,7 @@ def task_words(run: str, what: str, metrics: dict) -> str:
             scores.append([f"{name} Pearson", percent(found["pearson"])])
             scores.append([f"{name} RMSE", f"{found['rmse']:.3f}"])
     parts = [
-        f"{run}: {metrics['rows']} gold {what} rows{over(metrics)}",
+        f"{run}: {counted(metrics['rows'], f'gold {what} row')}{over(metrics)}",
         "",
         table(["score", "%"], scores),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.wording import counted
 from ..errors import RunError, SemiError
 from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
@@ -66,7 +67,10 @@ def export(run: str | Path, output: str | Path) -> Exported:
     if suffix in TABLES:
         answers = predictions_of(run)
         write_predictions(output, answers)
-        kind = f"probabilities of {len(answers.ids)} utterances, out-of-fold on gold training rows"
+        kind = (
+            f"probabilities of {counted(len(answers.ids), 'utterance')}, out-of-fold on gold "
+            "training rows"
+        )
         return Exported(str(output), kind, [], answers.classes, None)
     if suffix not in MODELS:
         raise RunError(

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.wording import listed, shown
 from ..errors import ManifestError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays, read_from
@@ -223,13 +224,13 @@ def predict(
     if output is not None:
         check_table(output)
     predictor = load(run)
-    store = None
+    store, rows = None, []
     if windows is not None:
         if texts or manifest is not None or arrays:
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         _check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return delivered(answers, output, "windows")
+        return delivered(answers, output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
@@ -240,9 +241,11 @@ def predict(
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
-        table, store = _manifest_table(predictor, manifest)
+        table, store, rows = _manifest_table(predictor, manifest)
     answers = predictor.predict(table, store=store, arrays=given, progress=manifest is not None)
-    return delivered(answers, output, "utterances")
+    if rows:
+        answers.insert(1, "row", rows)
+    return delivered(answers, output, "utterance")
 
 
 def _check_read(
@@ -261,18 +264,21 @@ def _check_read(
 def _check_files(audio: Sequence[str]) -> None:
     """Raises ManifestError for folders and for files that are not there."""
     missing = [a for a in audio if not os.path.isfile(a)]
-    folders = [a for a in missing if os.path.isdir(a)]
-    if folders:
+    if folders := [a for a in missing if os.path.isdir(a)]:
+        name = shown(folders[0], 160)
         raise ManifestError(
-            f"{folders[0]} is a folder; give its files, such as {folders[0].rstrip('/')}/*.wav,"
-            " or the folder itself with --manifest"
+            f"{name} is a folder; give its files, such as {name.rstrip('/')}/*.wav, or the folder "
+            "itself with --manifest"
         )
     if missing:
-        raise ManifestError(f"no such audio file: {', '.join(missing[:5])}")
+        names = listed([shown(name, 160) for name in missing], 5)
+        raise ManifestError(f"no such audio file: {names}")
 
 
-def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFrame, str | None]:
-    """Returns a manifest's table, and the run's feature store if it is here."""
+def _manifest_table(
+    predictor: Predictor, path: str | Path
+) -> tuple[pd.DataFrame, str | None, list[int]]:
+    """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
     from ..data.config import DataConfig
     from ..data.manifest import load_manifest
 
@@ -290,4 +296,5 @@ def _manifest_table(predictor: Predictor, path: str | Path) -> tuple[pd.DataFram
     table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
-    return table, store if os.path.isdir(store) else None
+    rows = [] if "id" in manifest.reading.named.values() else manifest.rows
+    return table, store if os.path.isdir(store) else None, rows

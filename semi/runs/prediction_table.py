@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.wording import shown
+from ..data.wording import counted, shown
 from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
 from ..files import write_table
@@ -73,27 +73,32 @@ def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, li
 def lines(answers: pd.DataFrame) -> list[str]:
     """Returns one line an utterance: label, confidence, votes of the modalities."""
     heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
-    shown = []
+    found = []
     for row in answers.to_dict("records"):
         if "id" not in row:  # a window of a recording
-            row["id"] = f"{row['path']} {row['start']:g}-{row['end']:g} s"
+            row["id"] = f"{shown(row['path'], 160)} {row['start']:g}-{row['end']:g} s"
+        else:
+            row["id"] = shown(row["id"], 160)
+        if "row" in row:  # of a table without ids
+            row["id"] = f"row {row['row']} {row['id']}"
         affect = [f"{a} {row[a]:.2f}" for a in AFFECT if row.get(a) is not None]
         if "label" not in row:
             answer = ", ".join(affect) if not row["note"] else f"-  ({row['note']})"
-            shown.append(f"{row['id']}  {answer}")
+            found.append(f"{row['id']}  {answer}")
             continue
         if row["label"] is None or row["label"] != row["label"]:
-            shown.append(f"{row['id']}  -  ({row['note']})")
+            found.append(f"{row['id']}  -  ({row['note']})")
             continue
         votes = [
-            f"{h}: {row[f'{h}_label']} {row[f'{h}_confidence']:.2f}"
+            f"{h}: {shown(row[f'{h}_label'])} {row[f'{h}_confidence']:.2f}"
             for h in heads
             if isinstance(row[f"{h}_label"], str)
         ]
         votes += affect + ([row["note"]] if row["note"] else [])
         details = f"  ({', '.join(votes)})" if votes else ""
-        shown.append(f"{row['id']}  {row['label']} {row['confidence']:.2f}{details}")
-    return shown
+        label = shown(row["label"])
+        found.append(f"{row['id']}  {label} {row['confidence']:.2f}{details}")
+    return found
 
 
 def delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> str:
@@ -113,11 +118,11 @@ def delivered(answers: pd.DataFrame, output: str | Path | None, what: str) -> st
     notes = [note for note in answers["note"].tolist() if note]
     if none:
         raise ManifestError(
-            f"{output}: none of {len(answers)} {what} could be labelled ({shown(notes[0], 160)}); "
-            "its column note says why of each"
+            f"{output}: none of {counted(len(answers), what)} could be labelled "
+            f"({shown(notes[0], 160)}); its column note says why of each"
         )
     partly = len(notes) - lost
     more = f", {lost} of them without a label" if lost else ""
-    more += f", {partly} labelled although one of their inputs could not be used" if partly else ""
+    more += f", {partly} labelled although an input could not be used" if partly else ""
     more += " (see the column note)" if more else ""
-    return f"{output}: {len(answers)} {what}{more}"
+    return f"{output}: {counted(len(answers), what)}{more}"

@@ -15,6 +15,7 @@ import numpy as np
 from ..config.task import TaskConfig
 from ..data.external_votes import probabilities_of
 from ..data.roles import ROLES
+from ..data.wording import counted, listed, shown
 from ..errors import RunError, reading
 from ..evaluation.multitask import AFFECT
 from ..files import ANEW, read_table, replacing, write_table
@@ -192,11 +193,11 @@ def read_external(path: str | Path, like: Predictions) -> Predictions:
     )  # fmt: skip
     known = np.all(np.isfinite(probs), axis=1)  # (N,)
     gold = like.rows("oof")
-    notes = [f"{int(known.sum())} of {len(known)} utterances found in {path.name}"]
+    notes = [f"{int(known.sum())} of {counted(len(known), 'utterance')} found in {path.name}"]
     if known[gold].any():
         notes.append(
-            f"its {int(known[gold].sum())} gold training rows count as out-of-fold: true only "
-            "if its model never learned from them"
+            f"its {counted(int(known[gold].sum()), 'gold training row', 'counts', 'count')} as "
+            "out-of-fold: true only if its model never learned from them"
         )
     if like.task.affect:
         notes.append("it says nothing of valence and arousal, so the others alone do")
@@ -213,7 +214,8 @@ def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str,
         )
     if first.classes != other.classes:
         raise RunError(
-            f"{other.name} has the classes {', '.join(other.classes)}, {first.name} has "
+            f"{other.name} has the classes {listed([shown(c, 40) for c in other.classes])}, "
+            f"{first.name} has "
             f"{', '.join(first.classes)}; only runs with the same classes go together"
         )
     if first.manifest != other.manifest:
@@ -243,7 +245,7 @@ def _difference(first: Predictions, other: Predictions, split: str) -> str:
     if only or lost:
         return f"{len(other_labels)} against {len(labels)}, {only} of them only in the former"
     moved = sum(labels[k] != other_labels[k] for k in labels)
-    return f"{moved} labels differ" if moved else ""
+    return f"{counted(moved, 'label', 'differs', 'differ')}" if moved else ""
 
 
 def aligned(values: Any, ids: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pseudo_label.selection import select
 
 from ..config.paths import PLACE_SETTINGS, found_again
 from ..config.schema import Config, load_config
+from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.run_json import round_records
@@ -53,7 +54,7 @@ class DryRun:
         teacher = "the warm start" if not self.teacher else f"round {self.teacher}"
         lines = [
             f"{self.run}: what rule={self.rule} would add in round {self.number}, taught by "
-            f"{teacher}: {seen.chosen} of {seen.rows} pool rows "
+            f"{teacher}: {seen.chosen} of {counted(seen.rows, 'pool row')} "
             f"({percent(seen.coverage)} %; {percent(self.rate)} % asked). Nothing was added.",
             "",
             "Precision in %:",
@@ -61,7 +62,7 @@ class DryRun:
             table(head, rows),
             "",
             f"Expected in all: {_share(seen.expected)} % (if the probabilities are right)."
-            + (f" On hidden gold: {_share(hidden.precision)} % of {hidden.checked} rows."
+            + (f" On hidden gold: {_share(hidden.precision)} % of {counted(hidden.checked, 'row')}."
                if hidden else ""),
             "'out-of-fold gold' counts labelled rows that the same thresholds would take; "
             "'at least' is its one-sided 95 % bound, class by class.",

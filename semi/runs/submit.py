@@ -14,6 +14,7 @@ import numpy as np
 from ..data.config import DataConfig
 from ..data.corpora.files import tally
 from ..data.manifest import Manifest, load_manifest
+from ..data.wording import counted, shown
 from ..errors import RunError
 from ..evaluation.run_json import read_round_record
 from ..files import read_table, write_table
@@ -42,7 +43,10 @@ class Submission:
 
     def __str__(self) -> str:
         """Returns the count, which rows these are, and every row that had to be guessed."""
-        lines = [f"{self.path}: {self.rows} rows of {','.join(self.columns)}", *self.notes]
+        lines = [
+            f"{self.path}: {counted(self.rows, 'row')} of {','.join(self.columns)}",
+            *self.notes,
+        ]
         if self.guessed:
             lines.append(
                 f"{len(self.guessed)} of them cannot be read and got '{self.guess}', the largest "
@@ -91,12 +95,12 @@ def submit(
         config.data.manifest, config.data.audio_root = str(manifest), ""
     store = config.features.store if os.path.isdir(config.features.store) else None
     answers = predictor.predict(table, store=store, progress=progress)
-    guess = _largest(opened, result)
-    lost = answers["label"].isna().to_numpy()
+    guess, lost = _largest(opened, result), answers["label"].isna().to_numpy()
     if lost.all():
+        first = f"{shown(table['id'].iloc[0])}: {answers['note'].iloc[0]}"
         raise RunError(
-            f"none of the {len(table)} rows to submit can be read, so every answer would be "
-            f"'{guess}'; the first, {table['id'].iloc[0]}: {answers['note'].iloc[0]}"
+            f"none of the {counted(len(table), 'row')} to submit can be read, so every answer "
+            f"would be '{shown(guess)}'; the first, {first}"
         )
     if answers["id"].astype(str).tolist() != table["id"].astype(str).tolist():
         raise RuntimeError("the answers are not in the manifest's order")
@@ -134,7 +138,7 @@ def _rows(run: Run, path: str | Path | None) -> tuple[Any, list[str]]:
     table = table[rows].reset_index(drop=True)
     twice = [i for i, n in Counter(list(table["id"])).items() if n > 1]
     if twice:
-        raise RunError(f"id '{twice[0]}' occurs twice")
+        raise RunError(f"id '{shown(twice[0])}' occurs twice")
     return table, notes
 
 
@@ -159,8 +163,8 @@ def _test_rows(run: Run, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
             f"{run.path} has no test rows in its manifest; name the rows with --manifest m.csv"
         )
     return drawn, [
-        f"the manifest declares no test rows: these are the {drawn.sum()} labelled rows that the "
-        "run itself held out"
+        f"the manifest declares no test rows: these are {counted(drawn.sum(), 'labelled row')} "
+        "that the run itself held out"
     ]
 
 
@@ -175,7 +179,7 @@ def _is_test(table: pd.DataFrame) -> np.ndarray:
 def _declared(path: str, table: pd.DataFrame, rows: np.ndarray) -> str:
     """Returns the sentence on the declared test rows of a table."""
     roles = _roles(table.loc[rows])
-    rest = f"; its other {(~rows).sum()} rows are no tests and are left out" * (not rows.all())
+    rest = f"; its other {counted((~rows).sum(), 'row')} left out as no tests" * (not rows.all())
     return f"the rows that {path} declares as test" + f" ({tally(roles)})" * bool(roles) + rest
 
 

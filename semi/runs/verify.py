@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checksums import CHECKSUMS, DERIVED, LEFT_OUT
+from ..data.wording import counted
 from ..errors import RunError
 from ..features.verify import PLAIN, shelf_problems
 from ..self_training.integrity import OLD, IntegrityReport, inspect_folder, inspect_run
@@ -38,7 +39,7 @@ class Verification:
 
     def __str__(self) -> str:
         """Returns the problems, the notes and a line that sums them up."""
-        checked = "1 file" if self.files == 1 else f"{self.files} files"
+        checked = counted(self.files, "file")
         lines = [*self.problems, *(f"not checked: {note}" for note in self.notes)]
         if not self.problems and self.files:
             lines.append(f"{self.path}: {self.what} of {checked}, all as they were written")

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config.learning import LearningConfig
+from ..data.wording import counted
 from ..evaluation.intervals import Interval, intervals
 from ..evaluation.multitask import Sums, affect_sums, multi_sums, of_sums
 from ..evaluation.names import METRIC_NAMES
@@ -109,9 +110,8 @@ def sentence_of(outcome: Outcome, metric: str, gains: Gains) -> str:
     """
     final, tried = outcome.final, len(outcome.states) - 1
     accepted = sum(s.accepted for s in outcome.states[1:])
-    rounds = "round" if tried == 1 else "rounds"
     count = (
-        f"{accepted} of {tried} {rounds} accepted; stopped: {outcome.stopped} "
+        f"{accepted} of {counted(tried, 'round')} accepted; stopped: {outcome.stopped} "
         f"({STOPPED[outcome.stopped]}). "
     )
     name = METRIC_NAMES[metric]

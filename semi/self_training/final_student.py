@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..config.schema import Config
 from ..config.task import TaughtTask
+from ..data.wording import counted
 from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble
@@ -113,10 +114,16 @@ def _sentence(
     many, chains = teacher.ensemble.count, dataset.folds + 1
     scores = f"out-of-fold {100 * student.metric:.1f} against {100 * teacher.metric:.1f}"
     if final is not student:
-        return f"Its {many} models stay: a student of theirs is behind ({scores})."
+        return (
+            f"Its {counted(many, 'model', 'stays', 'stay')}: a student of theirs is behind "
+            f"({scores})."
+        )
     if not STUDENTS[config.model.kind].by_steps:
-        return f"Of its {many} models the {many // chains} that learned from all labels ship alone."
+        return (
+            f"Of its {counted(many, 'model')} the {many // chains} that learned from all labels "
+            "ship alone."
+        )
     return (
-        f"One student ships in place of its {many} models ({scores}, both of single chains: what "
-        f"the mean of {chains} of them adds is not in these scores)."
+        f"One student ships in place of its {counted(many, 'model')} ({scores}, both of single "
+        f"chains: what the mean of {chains} of them adds is not in these scores)."
     )

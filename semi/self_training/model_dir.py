@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checksums import seal
 from ..config.schema import Config, load_config, save
+from ..data.wording import counted, shown
 from ..errors import RunError, reading
 from ..features.standardize import STANDARDIZER_SHAPE, Standardizer
 from ..files import ANEW, read_tensors, write_dir, write_json, write_tensors
@@ -132,8 +133,8 @@ def _check_numbers(tensors: dict[str, Tensor], path: Path) -> None:
     wrong = [name for name, value in tensors.items() if bool(value.isnan().any())]
     if wrong:
         raise RunError(
-            f"{path} holds NaN in {len(wrong)} of its {len(tensors)} tensors (first: {wrong[0]}), "
-            f"so the model has no answers; train it again, or restore the file"
+            f"{path} holds NaN in {len(wrong)} of its {counted(len(tensors), 'tensor')} (first: "
+            f"{wrong[0]}), so the model has no answers; train it again, or restore the file"
         )
 
 
@@ -160,7 +161,7 @@ def same_encoder(name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
         saved = {key: value for key, value in saved.items() if key != "content"}
         now = {key: value for key, value in now.items() if key not in ("array", "shape")}
     differences = [
-        f"{key} was {saved.get(key)!r}, now {now.get(key)!r}"
+        f"{key} was {shown(repr(saved.get(key)))}, now {shown(repr(now.get(key)))}"
         for key in sorted(saved.keys() | now.keys())
         if saved.get(key) != now.get(key)
     ]

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.fusion import FusionConfig
 
 from ..config.learning import LearningConfig
+from ..data.wording import counted
 from ..training.dataset import Dataset
 from .gate import surprise
 from .rounds import Outcome, run_rounds
@@ -86,8 +87,8 @@ def select_model(
     best = max(able, key=able.__getitem__) if able else first
     gained = ", ".join(f"{k} {gain:+.3f} (SE {error:.3f})" for k, (gain, error) in gains.items())
     sentence = (
-        f"compared on {len(dataset.gold)} gold rows out-of-fold after all rounds, nats of "
-        f"information over {first}: {gained}; {best} it is"
+        f"compared on {counted(len(dataset.gold), 'gold row')} out-of-fold after all rounds, nats "
+        f"of information over {first}: {gained}; {best} it is"
     )
     if best == first:
         return ModelSelection(config, sentence, outcomes[first])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from models.fusion.config import FusionConfig
 
@@ -12,6 +14,7 @@ from ..config.recipes import GAUSSIAN, SETTLED
 from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
+from ..data.wording import shown
 from ..errors import RunError
 from ..files import read_table
 
@@ -41,12 +44,16 @@ def taken_over(path: Path, config: Config) -> Config:
     return replace(config, encoders=replace(config.encoders, speech=speech))
 
 
+def _value(settings: Mapping[str, Any], key: str) -> str:
+    return shown(repr(settings.get(key)))
+
+
 def refuse_other_settings(path: Path, config: Config) -> None:
     """Raises RunError naming the settings in which a begun run differs from the config given."""
     begun = absolute(load_config(path / "config.yaml", elsewhere=True))
     before, now = signature(begun), signature(config)
     differences = [
-        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        f"{key} was {_value(before, key)}, now {_value(now, key)}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]

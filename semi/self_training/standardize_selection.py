@@ -17,6 +17,7 @@ from ..config.learning import LearningConfig
 from ..config.training import TrainConfig, VoteConfig
 from ..data.draws import shuffled
 from ..data.roles import Splits
+from ..data.wording import counted
 from ..features.config import FeaturesConfig
 from ..features.standardize import Standardizer
 from ..features.tensors import Features, Frames
@@ -66,7 +67,10 @@ def choose_scaling(
         known = "one speaker" if named else "no speaker"
         return Scaling("global", f"features.standardize=global: gold rows know {known}")
     if gold.sum() < ENOUGH or splits.folds < 2:
-        few = f"{int(gold.sum())} gold rows are too few to compare it with speaker"
+        few = (
+            f"{counted(int(gold.sum()), 'gold row', 'is', 'are')} too few to compare it with "
+            "speaker"
+        )
         return Scaling("global", f"features.standardize=global: {few}")
     features = raw if isinstance(raw, Features) else _means(raw)
     learn = torch.from_numpy(np.isin(splits.role, ("labeled", "pool")))
@@ -81,8 +85,8 @@ def choose_scaling(
     mode = "speaker" if gain > MARGIN * error else "global"
     return Scaling(
         mode,
-        f"features.standardize={mode}, as {int(gold.sum())} gold rows out-of-fold say: speaker "
-        f"knows {gain:+.3f} nats over global (SE {error:.3f})",
+        f"features.standardize={mode}, as {counted(int(gold.sum()), 'gold row')} out-of-fold say: "
+        f"speaker knows {gain:+.3f} nats over global (SE {error:.3f})",
     )
 
 

@@ -95,7 +95,7 @@ def _show_clip(tracker: Tracker, tag: str, row: Any, caption: str) -> None:
         tracker.text(tag, f"{caption} {text}")
         return
     try:
-        wave = load_audio(row["audio"])
+        wave = load_audio(row["audio"], start=row["start"], end=row["end"])
     except AudioError:  # it was extracted before, so it has gone since: nothing to listen to
         return
     tracker.audio(tag, wave, SAMPLE_RATE, f"{caption} {text}")

@@ -199,11 +199,11 @@ class Ensemble:
         for name, value in given.items():
             like = own[name]
             fits = value.dtype == like.dtype and value.dim() == like.dim() + 1
-            if self.config.kind not in CLOSED_FORM:  # solved: as many axes as the data have
+            if self.config.kind not in ON_AXES:  # solved: as many axes as the data have
                 fits &= value.shape[1:] == like.shape
             if not fits or counts != {value.shape[:1]} or not len(value):
                 raise ValueError(f"{name} has the shape {tuple(value.shape)} and {value.dtype}")
-        if self.config.kind in CLOSED_FORM:  # RuntimeError where the axes do not go together
+        if self.config.kind in ON_AXES:  # RuntimeError where the axes do not go together
             like = self.params["prior"]
             row = {name: like.new_zeros(1, width) for name, width in self.dims.items()}
             self.predict_logits(row, like.new_ones(1, len(row), dtype=torch.bool))

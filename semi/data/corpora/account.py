@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..wording import counted
 from .files import FILMS, SOUNDS, Tree, examples, tally
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ def summary(table: pd.DataFrame) -> str:
     counts = Counter(x for x in labels if ";" not in x)
     others = [f"{len(labels) - sum(counts.values())} tied"] * (len(labels) > sum(counts.values()))
     others += [f"{len(table) - len(labels)} without"] * (len(table) > len(labels))
+    speakers = len(set(table["speaker"].dropna().tolist()))
     return (
-        f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "
+        f"{counted(len(table), 'utterance')} of {counted(speakers, 'speaker')}; labels: "
         + ", ".join([tally(counts), *others])
     )
 
@@ -34,7 +36,7 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
     """Returns the closing sentences on a corpus: files read, roles of rows, files left alone."""
     used = tree.opened | _named(tree, table)
     rest = [path for path in tree.files if path not in used]
-    notes = [f"read {len(used)} of {len(tree.files)} files beneath {tree.folder}"]
+    notes = [f"read {len(used)} of {counted(len(tree.files), 'file')} beneath {tree.folder}"]
     sides = table["split"].dropna().tolist() if "split" in table else []
     if sides:
         without = len(table) - len(sides)
@@ -52,7 +54,8 @@ def account(tree: Tree, table: pd.DataFrame) -> list[str]:
     for path, why in list(unread.items())[:TABLES_SHOWN]:
         notes.append(f"ignored {path.relative_to(tree.folder)}: {why}")
     if len(unread) > TABLES_SHOWN:
-        notes.append(f"ignored {len(unread) - TABLES_SHOWN} more tables of the kind")
+        more = counted(len(unread) - TABLES_SHOWN, "other table")
+        notes.append(f"ignored {more} of the kind")
     kinds = Counter(_kind(path) for path in rest if path not in unread)
     if kinds:
         notes.append(f"ignored beside them: {tally(kinds)}")
@@ -66,7 +69,10 @@ def _films(table: pd.DataFrame) -> list[str]:
     films = [path.name for path in files if path.suffix.lower() in FILMS]
     if not films:
         return []
-    note = f"{len(films)} utterances have a film and no sound file; the film's sound is used"
+    note = (
+        f"{counted(len(films), 'utterance', 'has', 'have')} a film and no sound file; the film's "
+        "sound is used"
+    )
     if importlib.util.find_spec("av") is None:
         note += (
             ", which needs PyAV, not installed here: pip install 'semi-emotion[m4a]', or none of "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .aihub_video import read_video, script_sheet
 from .emotions import Spelling, add_votes, winners
 from .files import SOUNDS, Tree, examples, number, one_of, plain, tally, to_table
@@ -53,9 +54,8 @@ def read_aihub(
             f"{tree.folder}: no CSV with a column wav_id beneath it, such as 5차년도_2차.csv, and "
             "no 스크립트.csv of the video set"
         )
-    sounds, left = tree.stems(SOUNDS), _OmittedRows()
+    sounds, left, notes = tree.stems(SOUNDS), _OmittedRows(), []
     records: dict[str, dict[str, Any]] = {}
-    notes = []
     for path, rows in sheets:
         sheet = _Sheet([plain(cell) for cell in rows[0]], label, votes, spelling)
         if label == "situation" and "상황" not in sheet.column:
@@ -73,10 +73,11 @@ def read_aihub(
                 "id": name, "audio": str(sound) if sound else None, **sheet.read(row),
                 "split": None, "language": "ko", "part": path.stem,
             }  # fmt: skip
-        notes.append(f"{path.name}: {len(rows) - 1} rows, {len(sheet.raters)} raters")
+        raters = counted(len(sheet.raters), "rater")
+        notes.append(f"{path.name}: {counted(len(rows) - 1, 'row')}, {raters}")
     if not records:
         raise ManifestError(
-            f"{tree.folder}: {len(left.silent)} rows, but no sound of any, such as "
+            f"{tree.folder}: {counted(len(left.silent), 'row')}, but no sound of any, such as "
             f"{left.silent[0]}.wav" if left.silent else f"{tree.folder}: the CSVs hold no rows"
         )  # fmt: skip
     table = to_table(list(records.values()))
@@ -135,17 +136,22 @@ def _notes(
     labels = [x for x in table["label"].tolist() if isinstance(x, str)]
     ties = sum(";" in x for x in labels)
     counts = Counter(x for x in labels if ";" not in x)
-    notes = [f"{len(table)} utterances; labels ({label}): {tally(counts)}", *notes]
+    notes = [f"{counted(len(table), 'utterance')}; labels ({label}): {tally(counts)}", *notes]
     if ties:
-        notes.append(f"{ties} labels are ties, kept as 'a;b'; data.ties says what becomes of them")
-    if left.silent:
-        done = "are dropped" if missing == "drop" else "stay with their text alone"
         notes.append(
-            f"{len(left.silent)} utterances without a wav {done} ({examples(left.silent)})"
+            f"{counted(ties, 'label', 'is a tie', 'are ties')}, kept as 'a;b'; data.ties says what "
+            "becomes of them"
+        )
+    if left.silent:
+        done = "dropped" if missing == "drop" else "kept for the text alone"
+        notes.append(
+            f"{counted(len(left.silent), 'utterance')} without a wav {done} "
+            f"({examples(left.silent)})"
         )
     if left.twice:
         notes.append(
-            f"{len(left.twice)} rows repeat a wav_id and are left out ({examples(left.twice)})"
+            f"{counted(len(left.twice), 'row')} left out as repeating a wav_id "
+            f"({examples(left.twice)})"
         )
     return notes
 

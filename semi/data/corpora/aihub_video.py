@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling
 from .files import SOUNDS, Tree, examples, plain, tally, to_table
 
@@ -67,23 +68,23 @@ def read_video(
         records += [_record(f"script_{n:03d}", None, *lines[n], n) for n in unrecorded]
     if not records:
         films = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in tree.files)
-        hint = f"; {films} films are there: cut out their sound first" if films else ""
+        hint = f"; cut the sound out of {counted(films, 'film')} first" if films else ""
         raise ManifestError(
-            f"{tree.folder}: {path.name} holds {len(lines)} sentences, but no sound's name ends in "
-            f"the three digits of one{hint}"
+            f"{tree.folder}: {path.name} holds {counted(len(lines), 'sentence')}, but no sound's "
+            f"name ends in the three digits of one{hint}"
         )
     table = to_table(records)
     notes = [
-        f"{len(table)} recordings of {len(recorded)} sentences; labels ({path.name}): "
-        + tally(Counter(x for x in table["label"].tolist() if x))
+        f"{counted(len(table), 'recording')} of {counted(len(recorded), 'sentence')}; labels "
+        f"({path.name}): " + tally(Counter(x for x in table["label"].tolist() if x))
     ]
     if strange:
         notes.append(
-            f"{len(strange)} sounds end in no number of a sentence and are left out "
+            f"{counted(len(strange), 'sound')} left out as ending in no number of a sentence "
             f"({examples(strange)})"
         )
     if unrecorded and missing == "drop":
-        notes.append(f"{len(unrecorded)} sentences have no recording and are dropped")
+        notes.append(f"{counted(len(unrecorded), 'sentence')} without a recording dropped")
     notes += spelling.notes()
     notes.append(
         "speakers are not named, and everybody reads the same sentences, whose number settles the "

@@ -12,9 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .account import summary
 from .emotions import add_votes, winners
-from .files import SOUNDS, Tree, examples, number, one_of, to_table
+from .files import SOUNDS, Tree, examples, misnamed, number, one_of, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,13 +92,13 @@ def _notes(
     if rated:
         have = sum(name.upper() in rated for name in table["id"].tolist())
         kind = "voice" if votes == "none" else votes
-        notes.append(f"votes on {kind} of {have} of {len(table)} utterances from {source}")
+        notes.append(
+            f"votes on {kind} of {have} of {counted(len(table), 'utterance')} from {source}"
+        )
     else:
         notes.append("no table of the raters' answers beneath the folder: no votes")
     if strange:
-        notes.append(
-            f"{len(strange)} sounds do not follow the naming and are left out ({examples(strange)})"
-        )
+        notes.append(f"{misnamed(strange)} ({examples(strange)})")
     notes.append(
         "twelve sentences are said by all: the same text stands on both sides of any speaker split "
         "('data.allow_leaks=[text]')"

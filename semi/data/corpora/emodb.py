@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emodb_audb import AUDB_TABLES, read_audb
-from .files import Tree
+from .files import Tree, misnamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,11 +90,9 @@ def read_emodb(tree: Tree, *, ambiguous: str = "unlabelled") -> tuple[pd.DataFra
             f"{tree.folder}: no Emo-DB file such as 03a01Fa.wav beneath it; give the folder that "
             "holds the wav files"
         )
-    notes = [f"{len(records)} utterances of {UTTERANCES} in the whole corpus"]
+    notes = [f"{counted(len(records), 'utterance')} of {UTTERANCES} in the whole corpus"]
     if strange:
         shown = ", ".join(strange[:3])
-        notes.append(
-            f"{len(strange)} audio files do not follow the naming and are left out: {shown}"
-        )
+        notes.append(f"{misnamed(strange, 'audio file')}: {shown}")
     notes.append(SAME_TEXT)
     return pd.DataFrame([records[name] for name in sorted(records)]), notes

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .account import summary
 from .files import Tree, examples, number, one_of, plain, to_table
 
@@ -61,12 +62,12 @@ def read_audb(
         )  # fmt: skip
     if not records:
         raise ManifestError(
-            f"{tree.folder}: its tables name {len(silent)} files, but none is there, such as "
-            f"{(silent or ['wav/03a01Fa.wav'])[0]}"
+            f"{tree.folder}: its tables name {counted(len(silent), 'file')}, but none is there, "
+            f"such as {(silent or ['wav/03a01Fa.wav'])[0]}"
         )
     table = to_table(records)
     if silent:
-        notes.append(f"{len(silent)} files of the tables are missing ({examples(silent)})")
+        notes.append(f"{counted(len(silent), 'file')} of the tables missing ({examples(silent)})")
     return table, [summary(table), *notes]
 
 
@@ -92,11 +93,11 @@ def _emotions(
                 split = kind[1].lower() if kind else None
                 given = {"emotion": emotion, "confidence": row.get("emotion.confidence", "")}
                 labels.setdefault(file, {**given, "split": split})
-        notes.append(f"{path.name}: {len(rows)} rows")
+        notes.append(f"{path.name}: {counted(len(rows), 'row')}")
     doubtful = {file: name for file, name in doubtful.items() if file not in labels}
     if doubtful:
         notes.append(
-            f"{len(doubtful)} recordings are ambiguous, so they are unlabelled; column ambiguous "
+            f"{counted(len(doubtful), 'recording')} unlabelled, as ambiguous; column ambiguous "
             "says what was meant (ambiguous=keep makes it the label)"
         )
     return labels, doubtful, notes

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from ..wording import counted
+
 EKMAN = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SPELLINGS = {
     **{name: name for name in EKMAN},
@@ -52,7 +54,9 @@ class Spelling:
         """Returns the sentence on words that are no emotion, if there were any."""
         if not self.unknown:
             return []
-        words = ", ".join(f"'{word}' {n} times" for word, n in self.unknown.most_common(5))
+        words = ", ".join(
+            f"'{word}' in {counted(n, 'place')}" for word, n in self.unknown.most_common(5)
+        )
         return [f"words that name no known emotion are left out of labels and votes: {words}"]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .account import summary
 from .files import SOUNDS, Tree, examples, one_of, tally, to_table
 
@@ -66,7 +67,9 @@ def read_esd(tree: Tree, *, language: str = "all") -> tuple[pd.DataFrame, list[s
     table = to_table(records)
     notes = [summary(table)]
     if left:
-        notes.append(f"language={language} leaves out {left} sounds of the other language")
+        notes.append(
+            f"language={language} leaves out {counted(left, 'sound')} of the other language"
+        )
     return table, notes + _notes(table, strange, wordless, other)
 
 
@@ -85,15 +88,18 @@ def _notes(
     notes = [f"languages: {tally(Counter(table['language'].tolist()))}"]
     if other:
         notes.append(
-            f"{len(other)} utterances lie in the folder of another emotion than the speaker's text "
-            f"file says, which counts ({examples(other)})"
+            f"{counted(len(other), 'utterance', 'lies', 'lie')} in the folder of another emotion "
+            f"than the speaker's text file says, which counts ({examples(other)})"
         )
     if wordless:
-        notes.append(f"{len(wordless)} utterances have no sentence ({examples(wordless)})")
+        notes.append(
+            f"{counted(len(wordless), 'utterance', 'has', 'have')} no sentence "
+            f"({examples(wordless)})"
+        )
     if strange:
         notes.append(
-            f"{len(strange)} sounds do not follow the naming, or lie in no emotion's folder, and "
-            f"are left out ({examples(strange)})"
+            f"{counted(len(strange), 'sound')} left out as named otherwise or in no emotion's "
+            f"folder ({examples(strange)})"
         )
     notes.append(
         "350 sentences of a language are said by all, in every emotion: the same text stands on "

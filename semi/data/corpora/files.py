@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ...errors import ManifestError
 from .. import delimited
 from ..checks import Problem, listing
 from ..delimited import split_lines
-from ..wording import nearest
+from ..wording import counted, nearest, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,10 +202,18 @@ def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
 def examples(names: Iterable[str], count: int = 3) -> str:
     """Returns the first names, and that there are more."""
     names = list(names)
-    return ", ".join(names[:count]) + (" ..." if len(names) > count else "")
+    return ", ".join(shown(name, 60) for name in names[:count]) + (
+        " ..." if len(names) > count else ""
+    )
+
+
+def misnamed(names: Collection[str], what: str = "sound") -> str:
+    """Returns what is said of files that do not follow a corpus's naming."""
+    count = counted(len(names), what, "does", "do")
+    return f"{count} not follow the naming and {'is' if len(names) == 1 else 'are'} left out"
 
 
 def tally(counts: Mapping[str, int]) -> str:
     """Returns "neutral 10, happy 3": the largest first."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{name} {n}" for name, n in ordered) or "none"
+    return ", ".join(f"{shown(name, 40)} {n}" for name, n in ordered) or "none"

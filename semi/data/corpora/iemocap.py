@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling, add_votes, winners
 from .files import SOUNDS, Tree, decode, examples, number, one_of, tally, to_table
 
@@ -89,7 +90,8 @@ def read_iemocap(
             records[name] = _record(row, sound, spoken.get(name), ";".join(kept), counts)
     if not records:
         raise ManifestError(
-            f"{tree.folder}: no sound of {len(left.silent)} utterances, e.g. {left.silent[0]}.wav"
+            f"{tree.folder}: no sound of {counted(len(left.silent), 'utterance')}, e.g. "
+            f"{left.silent[0]}.wav"
         )
     table = to_table(list(records.values()))
     return table, _notes(table, left, classes, spelling)
@@ -135,20 +137,26 @@ def _notes(
 ) -> list[str]:
     labels = table["label"].dropna().tolist()
     counts = Counter(x for x in labels if ";" not in x)
-    notes = [f"{len(table)} utterances of {table['speaker'].nunique()} speakers; labels: "
-             f"{tally(counts)}"]  # fmt: skip
+    speakers = len(set(table["speaker"].dropna().tolist()))
+    notes = [
+        f"{counted(len(table), 'utterance')} of {counted(speakers, 'speaker')}; labels: "
+        f"{tally(counts)}"
+    ]
     if left.undecided:
         ties = sum(";" in x for x in labels)
         notes.append(
-            f"{left.undecided} utterances have no agreed label (xxx); {ties} of those kept are "
-            "ties 'a;b' of the evaluators, the others unlabelled"
+            f"{counted(left.undecided, 'utterance', 'has', 'have')} no agreed label (xxx); {ties} "
+            "of those kept are ties 'a;b' of the evaluators, the others unlabelled"
         )
     if left.other:
         dropped = sum(left.other.values())
-        notes.append(f"classes={classes} drops {dropped} others: {tally(left.other)}")
+        notes.append(
+            f"classes={classes} drops {counted(dropped, 'other label')}: {tally(left.other)}"
+        )
     if left.silent:
         notes.append(
-            f"{len(left.silent)} utterances without a wav are dropped ({examples(left.silent)})"
+            f"{counted(len(left.silent), 'utterance')} without a wav dropped "
+            f"({examples(left.silent)})"
         )
     notes += spelling.notes()
     notes.append("the actors of a session talk to each other: split with data.group=session")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
 from ..tables import read_table
+from ..wording import counted
 from .files import examples
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.
     shared = set(other["id"]) & set(table["id"])
     if shared:
         raise ManifestError(
-            f"add={path}: {len(shared)} ids are in both ({examples(sorted(shared))}); is it the "
-            "same corpus?"
+            f"add={path}: {counted(len(shared), 'id', 'is', 'are')} in both "
+            f"({examples(sorted(shared))}); is it the same corpus?"
         )
     folder = os.path.abspath(path.parent)
     if "audio" in other:
@@ -58,7 +59,7 @@ def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.
             renamed.append(f"{column}s")
     both = pd.concat([other.astype(object), table.astype(object)], ignore_index=True)
     both = both.astype(object).where(both.notna() & (both != ""), None)
-    note = f"{len(other)} rows of {path.name} come first; column source tells them apart"
+    note = f"{counted(len(other), 'row')} of {path.name} first; column source tells them apart"
     if renamed:
         note += (
             f"; {' and '.join(renamed)} of {name} are called {name}/..., both corpora use the names"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling
 from .files import SOUNDS, Tree, examples, one_of, tally, to_table
 from .transcripts import strip_tags
@@ -60,19 +61,19 @@ def join_files(
         out[name] = {"audio": str(sound) if sound else None, "text": text or None} | record
     if not out:
         raise ManifestError(
-            f"{tree.folder}: {len(records)} rated utterances, but no sound of any of them, such "
-            f"as {records[0]['id']}.wav; give the folder that holds both annotation and wav"
+            f"{tree.folder}: {counted(len(records), 'rated utterance')}, but no sound of any of "
+            f"them, such as {records[0]['id']}.wav; give the folder that holds both annotation and "
+            "wav"
         )
     known = {record["id"].lower() for record in records}
     unrated = [stem for stem in sounds if stem.startswith("sess") and stem not in known]
     notes = _file_notes(missing, silent, wordless, broken, tags_only, twice)
     if signals["ecg"]:
-        notes.append(
-            f"{len(signals['ecg'])} ECG recordings are named in column ecg; no features are made "
-            "of them"
-        )
+        ecg = counted(len(signals["ecg"]), "ECG recording")
+        notes.append(f"{ecg} named in column ecg; no features are made of them")
     if unrated:
-        notes.append(f"{len(unrated)} sounds have no rating and are left out ({examples(unrated)})")
+        sounds_left = counted(len(unrated), "sound")
+        notes.append(f"{sounds_left} without a rating left out ({examples(unrated)})")
     return list(out.values()), notes  # in the order of the talk
 
 
@@ -83,19 +84,26 @@ def _file_notes(
     """Returns a sentence for each kind of file that is missing, broken or twice."""
     notes = []
     if silent:
-        done = "are dropped" if missing == "drop" else "stay with their transcript alone"
-        notes.append(f"{len(silent)} utterances without a wav {done} ({examples(silent)})")
+        done = "dropped" if missing == "drop" else "kept for the transcript alone"
+        notes.append(
+            f"{counted(len(silent), 'utterance')} without a wav {done} ({examples(silent)})"
+        )
     if wordless:
-        notes.append(f"{len(wordless)} utterances have no transcript ({examples(wordless)})")
+        notes.append(
+            f"{counted(len(wordless), 'utterance', 'has', 'have')} no transcript "
+            f"({examples(wordless)})"
+        )
     if broken:
         notes.append(
-            f"{len(broken)} transcripts hold bytes that are neither UTF-8 nor CP949, shown as "
-            f"\ufffd ({examples(broken)})"
+            f"{counted(len(broken), 'transcript', 'holds', 'hold')} bytes that are neither UTF-8 "
+            f"nor CP949, shown as \ufffd ({examples(broken)})"
         )
     if tags_only:
-        notes.append(f"{tags_only} transcripts held tags alone and count as missing")
+        notes.append(f"{counted(tags_only, 'transcript')} of tags alone, taken as missing")
     if twice:
-        notes.append(f"{len(twice)} rows repeat an id and are left out ({examples(twice)})")
+        notes.append(
+            f"{counted(len(twice), 'row')} left out as repeating an id ({examples(twice)})"
+        )
     return notes
 
 
@@ -114,17 +122,18 @@ def finish(
     counts: Counter[str] = Counter(label for label in table["label"] if isinstance(label, str))
     ties = {label: counts.pop(label) for label in list(counts) if ";" in label}
     without = len(table) - sum(counts.values()) - sum(ties.values())
+    speakers, sessions = (len(set(table[k].dropna().tolist())) for k in ("speaker", "session"))
     notes = [
-        f"{len(table)} utterances of {table['speaker'].nunique()} speakers in "
-        f"{table['session'].nunique()} sessions; labels: {tally(counts)}"
+        f"{counted(len(table), 'utterance')} of {counted(speakers, 'speaker')} in "
+        f"{counted(sessions, 'session')}; labels: {tally(counts)}"
     ]
     if ties:
         notes.append(
-            f"{sum(ties.values())} labels are ties of equally many raters, kept as 'a;b'; "
-            "data.ties says what becomes of them"
+            f"{counted(sum(ties.values()), 'label', 'is a tie', 'are ties')} of equally many "
+            "raters, kept as 'a;b'; data.ties says what becomes of them"
         )
     if without:
-        notes.append(f"{without} utterances have no label")
+        notes.append(f"{counted(without, 'utterance', 'has', 'have')} no label")
     notes += spelling.notes()
     notes.append(
         "two speakers share a session, and short answers repeat everywhere: split with "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling, winners
 from .files import SOUNDS, Tree, examples, one_of
 from .kemdy import check_options, finish, join_files
@@ -100,8 +101,8 @@ def _utterances(
         )
     if unrated:
         notes.append(
-            f"{session}: {len(unrated)} utterances are missing in the sheet that rates them and "
-            f"stay without a label ({examples(unrated)})"
+            f"{session}: {counted(len(unrated), 'utterance', 'is', 'are')} missing in the sheet "
+            f"that rates them and stay without a label ({examples(unrated)})"
         )
     return records
 
@@ -150,8 +151,8 @@ def _mend(session: str, pair: dict[str, Sheet | None], sounds: set[str]) -> list
         return [f"{session}: no sheet Session{session[4:]}_{gone}_res.csv"]
     if len(first.ratings) != len(second.ratings):
         return [
-            f"{session}: the two sheets have {len(first.ratings)} and {len(second.ratings)} rows; "
-            "rows go by their ids"
+            f"{session}: the two sheets have {len(first.ratings)} and "
+            f"{counted(len(second.ratings), 'row')}; rows go by their ids"
         ]
     notes = []
     for a, b in zip(first.ratings, second.ratings, strict=True):
@@ -178,5 +179,5 @@ def _meaning(ratings: str, table: pd.DataFrame) -> str:
     both = [own == other for own, other in pairs if own and other]
     return (
         "labels are those of the speaker's own sheet; the listener's, in listener_label, is the "
-        f"same in {sum(both)} of {len(both)} utterances"
+        f"same in {sum(both)} of {counted(len(both), 'utterance')}"
     )

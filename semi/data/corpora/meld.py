@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .files import SOUNDS, Tree, best, examples, one_of, tally, to_table
 
 if TYPE_CHECKING:
@@ -97,17 +98,20 @@ def _notes(
 ) -> list[str]:
     parts = tally(Counter(table["split"].tolist()))
     labels = tally(Counter(table["label"].dropna().tolist()))
-    notes = [f"{len(table)} utterances ({parts}); labels: {labels}"]
+    notes = [f"{counted(len(table), 'utterance')} ({parts}); labels: {labels}"]
     if left.twice:
-        notes.append(f"{len(left.twice)} rows repeat a dialogue's utterance and are left out")
+        notes.append(
+            f"{counted(len(left.twice), 'row')} left out as repeating a dialogue's utterance"
+        )
     if left.strange:
         notes.append(f"unknown emotions count as no label: {tally(left.strange)}")
     if not has_sounds:
         notes.append("no sound beneath the folder: texts alone")
     elif left.silent:
-        done = "are dropped" if missing == "drop" else "stay with their text alone"
+        done = "dropped" if missing == "drop" else "kept for the text alone"
         notes.append(
-            f"{len(left.silent)} utterances without sound {done} ({examples(left.silent)})"
+            f"{counted(len(left.silent), 'utterance')} without sound {done} "
+            f"({examples(left.silent)})"
         )
     notes.append(
         "the official split shares speakers and short sentences: use it with data.group=dialogue "

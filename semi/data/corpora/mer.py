@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling
 from .files import Tree, examples, number, one_of, tally, to_table
 from .mer_inputs import TEXTS, declared_tests, features, media, transcripts
@@ -102,7 +103,7 @@ def _declare(roles: Roles, inputs: Inputs, tree: Tree, pool: str) -> None:
         new = [name for name in names if name not in given]
         if new:
             roles.add(role, {name: {} for name in new}, "its folder")
-            roles.notes.append(f"{role}: {len(new)} names from the folder {role[:5]}")
+            roles.notes.append(f"{role}: {counted(len(new), 'name')} from the folder {role[:5]}")
             given |= set(new)
     if pool == "yes":
         roles.rows[POOL] = {name: {} for name in sorted(inputs.names - given)}
@@ -117,8 +118,8 @@ def _without_inputs(roles: Roles, inputs: Inputs, missing: str) -> list[str]:
         if not nothing:
             continue
         note = (
-            f"{len(nothing)} of {len(rows)} rows of {role} have neither sound, transcript nor "
-            f"features ({examples(nothing)})"
+            f"{len(nothing)} of {counted(len(rows), 'row')} of {role} have neither sound, "
+            f"transcript nor features ({examples(nothing)})"
         )
         if role in roles.held and missing == "refuse":
             raise ManifestError(
@@ -173,7 +174,7 @@ def _waiting(table: pd.DataFrame, tests: str) -> list[str]:
     waiting = sum(corpus not in (TRAIN, POOL) and label is None for corpus, label in pairs)
     if not waiting:
         return []
-    note = f"{waiting} tests and candidates have no label; semi submit answers them"
+    note = f"without a label, {waiting} of the tests and candidates; semi submit answers them"
     if tests == "pool":
         return [f"{note}, and until then they are in the pool (tests=pool)"]
     pool = POOL in set(table["corpus"].tolist())
@@ -188,13 +189,13 @@ def _waiting(table: pd.DataFrame, tests: str) -> list[str]:
 def _found(table: pd.DataFrame) -> str:
     counts = Counter(label for label in table["label"] if isinstance(label, str))
     parts = tally(Counter(table["corpus"].tolist()))
-    return f"{len(table)} utterances ({parts}); labels: {tally(counts)}"
+    return f"{counted(len(table), 'utterance')} ({parts}); labels: {tally(counts)}"
 
 
 def _complete(table: pd.DataFrame, inputs: Inputs) -> list[str]:
     """Returns how many utterances have each kind of input."""
     notes = [
-        f"{column}: {sum(map(bool, table[column].tolist()))} of {len(table)} utterances"
+        f"{column}: {sum(map(bool, table[column].tolist()))} of {counted(len(table), 'utterance')}"
         for column in ("audio", "text")
     ]
     for name in inputs.arrays:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import ManifestError
 from ...files import replacing
+from ..wording import counted
 from .files import FILMS, SOUNDS, Tree, examples
 from .mer_roles import NAME_COLUMNS, TEST_FOLDER, TRANSCRIPTS, column, stem
 
@@ -52,7 +53,9 @@ def transcripts(tree: Tree, language: str, notes: list[str]) -> dict[str, str]:
             if name not in found and text.lower() not in ("", "nan", "none")
         }  # fmt: skip
         if new:
-            notes.append(f"{len(new)} transcripts from {path.name}, column {text_column}")
+            notes.append(
+                f"{counted(len(new), 'transcript')} from {path.name}, column {text_column}"
+            )
         found |= new
     return found
 
@@ -77,7 +80,8 @@ def features(tree: Tree, frames: str, notes: list[str]) -> dict[str, dict[str, P
             "not read: the option frames=DIR stacks each into one .npy (T, D) beneath DIR"
         )  # fmt: skip
         notes.append(
-            f"{len(scattered)} utterances keep their features as one file a frame, {done} ({shown})"
+            f"{counted(len(scattered), 'utterance')} with features in one file a frame, {done} "
+            f"({shown})"
         )
     return dict(sorted(found.items()))
 

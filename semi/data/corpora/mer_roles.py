@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .files import Tree, examples, plain
 from .pickles import read_npz
 
@@ -69,8 +70,8 @@ class Roles:
                 known[name] = row | {key: value for key, value in mine.items() if value}
         if other:
             self.notes.append(
-                f"{len(other)} names of {role} have another label in {source}; the first counts "
-                f"({examples(other)})"
+                f"{counted(len(other), 'name')} of {role} with another label in {source}; the "
+                f"first counts ({examples(other)})"
             )
 
     def separate(self) -> None:
@@ -94,8 +95,8 @@ class Roles:
                     learned += [name] * (role == TRAIN)
         if learned:
             self.notes.append(
-                f"{len(learned)} names stand in {TRAIN} and among the tests or candidates: they "
-                f"are held out, and their labels are not learned from ({examples(learned)})"
+                f"{counted(len(learned), 'name')} in {TRAIN} and among the tests or candidates "
+                f"too: held out, and the label not learned from ({examples(learned)})"
             )
 
 
@@ -120,7 +121,7 @@ def read_roles(tree: Tree, test_labels: str) -> Roles:
         for role, rows in found.items():
             rows = _without_fillers(role, rows, path.name, test_labels, roles.notes)
             roles.add(role, rows, path.name)
-            roles.notes.append(f"{role}: {len(rows)} names from {path.name}")
+            roles.notes.append(f"{role}: {counted(len(rows), 'name')} from {path.name}")
     if not roles.rows:
         raise ManifestError(_nothing(tree))
     roles.separate()
@@ -176,7 +177,7 @@ def _without_fillers(
     if not kinds or (test_labels == "auto" and len(kinds) > 1):
         return rows
     why = "all alike, thus fillers" if len(kinds) == 1 else "not wanted (test_labels=drop)"
-    notes.append(f"{role}: the {len(rows)} labels in {source} are {why}: never gold")
+    notes.append(f"{role}: the {counted(len(rows), 'label')} in {source} are {why}: never gold")
     return {name: {} for name in rows}
 
 

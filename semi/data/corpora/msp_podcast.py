@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ..wording import counted
 from .account import summary
 from .emotions import add_votes
 from .files import SOUNDS, Tree, decode, examples, number, one_of, plain, tally, to_table
@@ -69,8 +70,8 @@ def read_msp_podcast(
     if not records:
         first = silent[0] if silent else "MSP-PODCAST_0001_0008"
         raise ManifestError(
-            f"{tree.folder}: {path.name} has {len(rows)} rows, but no sound of any, such as "
-            f"Audios/{first}.wav"
+            f"{tree.folder}: {path.name} has {counted(len(rows), 'row')}, but no sound of any, "
+            f"such as Audios/{first}.wav"
         )
     table = to_table(list(records.values()))
     return table, _notes(table, path, rows, silent, twice, missing)
@@ -141,23 +142,25 @@ def _notes(
     sets = Counter(x or "none" for x in table["split_set"].tolist())
     notes = [
         summary(table),
-        f"{path.name}: {len(rows)} rows; split sets of those read: {tally(sets)}",
+        f"{path.name}: {counted(len(rows), 'row')}; split sets of those read: {tally(sets)}",
     ]
     codes = Counter(table["emo_class"].tolist())
     if codes["X"] or codes["O"]:
         kept = "other" in table["label"].tolist()
         notes.append(
-            f"no agreement (X) on {codes['X']} turns, which have no label; other (O) on "
+            f"no agreement (X) on {counted(codes['X'], 'turn')}, without a label; other (O) on "
             f"{codes['O']}, " + ("labelled other" if kept else "no label (other=keep makes it one)")
         )
     unknown = sum(speaker is None for speaker in table["speaker"].tolist())
     if unknown:
-        notes.append(f"{unknown} turns are of an unknown speaker: no speaker, not one and the same")
+        notes.append(
+            f"{counted(unknown, 'turn')} of an unknown speaker: no speaker, not one and the same"
+        )
     if silent:
-        done = "are dropped" if missing == "drop" else "stay where they have a transcript"
-        notes.append(f"{len(silent)} turns without a sound {done} ({examples(silent)})")
+        done = "dropped" if missing == "drop" else "kept where there is a transcript"
+        notes.append(f"{counted(len(silent), 'turn')} without a sound {done} ({examples(silent)})")
     if twice:
-        notes.append(f"{len(twice)} rows repeat a file or name none and are left out")
+        notes.append(f"{counted(len(twice), 'row')} left out as repeating a file or naming none")
     odd = sorted(x for x in sets if x != "none" and x.lower() not in SPLITS)
     if odd:
         notes.append(f"split sets that are none of the corpus's count as none: {examples(odd)}")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
-from .files import FILMS, SOUNDS, Tree, examples, one_of, tally, to_table
+from ..wording import counted
+from .files import FILMS, SOUNDS, Tree, examples, misnamed, one_of, tally, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,23 +54,24 @@ def read_ravdess(tree: Tree, *, channel: str = "speech") -> tuple[pd.DataFrame, 
             f"{'' if channel == 'all' else f' of channel {channel}'} beneath it"
         )
     table = to_table(sorted(map(_record, takes.values()), key=lambda record: record["id"].lower()))
+    actors = len(set(table["speaker"].tolist()))
     notes = [
-        f"{len(table)} utterances of {table['speaker'].nunique()} actors; labels: "
+        f"{counted(len(table), 'utterance')} of {counted(actors, 'actor')}; labels: "
         f"{tally(Counter(table['label'].tolist()))}"
     ]
     if films:
         notes.append(
-            f"{films} takes are there as sound (03-...) and as the film's sound (01-...): the "
-            "first counts, each once"
+            f"{counted(films, 'take', 'is', 'are')} there as sound (03-...) and as the film's "
+            "sound (01-...): the first counts, each once"
         )
     if mute:
-        notes.append(f"{mute} films without sound (02-...) are left out")
+        notes.append(f"{counted(mute, 'film')} without sound (02-...) left out")
     if others:
-        notes.append(f"{others} sounds of the other channel are left out (channel={channel})")
-    if strange:
         notes.append(
-            f"{len(strange)} sounds do not follow the naming and are left out ({examples(strange)})"
+            f"{counted(others, 'sound')} of the other channel left out (channel={channel})"
         )
+    if strange:
+        notes.append(f"{misnamed(strange)} ({examples(strange)})")
     return table, [*notes, SAME_TEXT]
 
 

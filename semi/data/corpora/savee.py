@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
 from .account import summary
-from .files import FILMS, SOUNDS, Tree, best, examples, to_table
+from .files import FILMS, SOUNDS, Tree, best, examples, misnamed, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +51,7 @@ def read_savee(tree: Tree) -> tuple[pd.DataFrame, list[str]]:
     )
     notes = [summary(table)]
     if strange:
-        notes.append(
-            f"{len(strange)} sounds or films do not follow the naming and are left out "
-            f"({examples(strange)})"
-        )
+        notes.append(f"{misnamed(strange, 'sound or film')} ({examples(strange)})")
     notes.append("the sentences are not part of the corpus: no text (encoders.text.model=none)")
     return table, notes
 

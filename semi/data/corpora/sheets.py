@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ManifestError
+from ..wording import counted
 from .emotions import Spelling, add_votes
 from .files import examples, number
 
@@ -128,12 +129,12 @@ def sheet_notes(sheets: list[Sheet]) -> list[str]:
     for sheet in sheets:
         if sheet.renamed:
             notes.append(
-                f"{sheet.path.name}: {len(sheet.renamed)} ids carried another session's prefix "
-                f"and are mended ({examples(sheet.renamed)})"
+                f"{sheet.path.name}: {counted(len(sheet.renamed), 'id')} carried another session's "
+                f"prefix and are mended ({examples(sheet.renamed)})"
             )
         if sheet.strange:
             notes.append(
-                f"{sheet.path.name}: {len(sheet.strange)} rows without a segment id are left out "
-                f"({examples(sheet.strange)})"
+                f"{sheet.path.name}: {counted(len(sheet.strange), 'row')} without a segment id "
+                f"left out ({examples(sheet.strange)})"
             )
     return notes

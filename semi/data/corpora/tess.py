@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
+from ..wording import counted
 from .account import summary
-from .files import SOUNDS, Tree, examples, to_table
+from .files import SOUNDS, Tree, examples, misnamed, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,11 +63,12 @@ def read_tess(tree: Tree) -> tuple[pd.DataFrame, list[str]]:
     table = to_table(sorted(records, key=lambda record: record["id"]))
     notes = [summary(table)]
     if copies:
-        notes.append(f"{copies} sounds are there twice, as the tree holds a copy of itself: once")
-    if strange:
         notes.append(
-            f"{len(strange)} sounds do not follow the naming and are left out ({examples(strange)})"
+            f"{counted(copies, 'sound', 'is', 'are')} there twice, as the tree holds a copy of "
+            "itself: once"
         )
+    if strange:
+        notes.append(f"{misnamed(strange)} ({examples(strange)})")
     notes.append(
         "both say the same 200 words in every emotion: the same text stands on both sides of any "
         "split ('data.allow_leaks=[text]'); two speakers are few: results say little about a third"

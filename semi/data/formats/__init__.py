@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..tables import Table
+from ..wording import shown
 from . import (
     audformat,
     audio_folder,
@@ -69,7 +70,9 @@ def read(path: Path, root: Path) -> Table | None:
             raise ManifestError(_unknown_folder(path))
     except OSError as error:
         name = error.filename or path
-        raise ManifestError(f"{name}: cannot be read: {error.strerror or error}") from None
+        raise ManifestError(
+            f"{shown(name, 200)}: cannot be read: {error.strerror or error}"
+        ) from None
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..tables import Table
-from ..wording import counted
+from ..wording import counted, shown
 from .cells import (
     damaged,
     distinct,
@@ -176,7 +176,7 @@ def _read_one(file: Path, schemes: dict[str, dict]) -> Table:
         if column in table.frame:
             cells = table.frame[column].tolist()
             put(table, column, [names.get(str(c), c) if c is not None else c for c in cells])
-            table.notes.append(f"codes of {column} are spelled out by db.yaml")
+            table.notes.append(f"codes of {shown(column)} are spelled out by db.yaml")
     renamed = rename(table, COLUMN_NAMES)
     if renamed:
         table.notes.append(f"taken: {', '.join(renamed)}")
@@ -212,7 +212,7 @@ def _joined(table: Table, other: Table, name: str) -> list[str]:
         cells = dict(zip(frame["file"], frame[column], strict=True))
         put(table, column, [cells.get(file) for file in table.frame["file"].tolist()])
     table.faults += other.faults
-    return [f"table {name} adds {', '.join(map(str, new)) or 'nothing'}", *other.notes]
+    return [f"table {name} adds {some(new, 12) or 'nothing'}", *other.notes]
 
 
 def _with_ids(table: Table) -> Table:

@@ -14,6 +14,7 @@ from .. import headers
 from ..missing import MISSING
 from ..tables import Fault, Table, read_table
 from ..times import seconds_of
+from ..wording import shown
 
 SOUNDS = (*headers.SOUND_SUFFIXES, ".oga", ".aif", ".webm")
 INPUT_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
@@ -120,7 +121,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 def some(names: Iterable[Any], count: int = 3) -> str:
     """Returns the first names, and how many more there are."""
-    names = [str(name)[:80] for name in names]
+    names = [shown(name) for name in names]
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
 

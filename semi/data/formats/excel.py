@@ -32,7 +32,8 @@ def read(path: Path, root: Path) -> Table:
     if len(sheets) > 1:
         others = ", ".join(f"'{other}'" for other in list(sheets)[1:6])
         notes.append(
-            f"{len(sheets)} sheets hold rows; not read: {others}; move the one that is meant first"
+            f"{counted(len(sheets), 'sheet', 'holds', 'hold')} rows; not read: {others}; move the "
+            "one that is meant first"
         )
     table = _table(lines, notes)
     table.faults += _formulas(path, name, lines)

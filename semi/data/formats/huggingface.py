@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from .. import headers
+from ..row_ids import content_id, numbered
 from ..tables import Fault
+from ..wording import counted, shown
 from .cells import distinct, some, text, to_table
 from .sound_cache import cache_folder, keep, wav
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCH = 256  # rows whose sounds are in memory at a time
 IDS = ("id", "utterance_id", "utt_id", "utt", "segment_id", "sample_id", "name")
+LEARNED = ("label", "votes", "valence", "arousal", "split")
 
 
 @dataclass
@@ -87,21 +91,35 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
     if within:
         rows.notes.append(f"sounds within {some(within)} are kept as files in {cache_folder()}")
     for name, classes in names.items():
-        rows.notes.append(f"numbers of {name} are named by its ClassLabel: {some(classes, 12)}")
+        rows.notes.append(
+            f"numbers of {shown(name)} are named by its ClassLabel: {some(classes, 12)}"
+        )
     if dropped:
         rows.notes.append(f"columns of bytes that are no sound are left out: {some(dropped)}")
     return rows
 
 
 def give_ids(records: list[dict[str, Any]]) -> None:
-    """Takes the sounds' own names as ids where no column is one; of equal names all get the row."""
+    """Takes the sounds' own names as ids where no column is one; else what a row holds names it."""
     names = [record.pop("_name", None) for record in records]
     if any(key.lower() in IDS for record in records[:1] for key in record):
         return
-    stems = [str(n).rsplit(".", 1)[0] if n else f"row-{i}" for i, n in enumerate(names, 1)]
-    ids = distinct(stems, [f"{stem}-{i}" for i, stem in enumerate(stems, 1)])
-    for name, record in zip(ids, records, strict=True):
+    content = [_content(record) for record in records]
+    known = [str(n).rsplit(".", 1)[0] if n else c for n, c in zip(names, content, strict=True)]
+    fuller = [f"{name}-{c}" for name, c in zip(known, content, strict=True)]
+    cells = [repr(sorted(record.items())) for record in records]
+    for name, record in zip(numbered(distinct(known, fuller), cells), records, strict=True):
         record["id"] = name
+
+
+def _content(record: dict[str, Any]) -> str:
+    """Returns an id of a row's cells but those that are to be learned."""
+    named = headers.recognise(list(record), {}, "", gold=False).canonical
+    cells = {name: cell for name, cell in record.items() if named.get(name) not in LEARNED}
+    if isinstance(cells.get("audio"), str):  # a kept sound is called by its SHA-256
+        cells["audio"] = cells["audio"].rpartition("/")[2]
+    words = next((cells[name] for name, what in named.items() if what == "text"), "")
+    return content_id(words, sorted(cells.items()))
 
 
 def moved(faults: list[Fault], by: int) -> list[Fault]:
@@ -159,7 +177,7 @@ def _named(value: Any, names: list[str], row: int, column: str, faults: list[Fau
         elif 0 <= int(number) < len(names):
             found.append(names[int(number)])
         else:
-            reason = f"the ClassLabel has {len(names)} names, from 0"
+            reason = f"the ClassLabel has {counted(len(names), 'name')}, from 0"
             faults.append((row, column, str(number), reason, "correct the number or the names"))
     return ";".join(found) or None
 
@@ -218,7 +236,7 @@ def _frame(rows: Rows) -> pd.DataFrame:
     if rows.faults:
         row, column, value, reason, remedy = rows.faults[0]
         raise ManifestError(
-            f"{len(rows.faults)} cells of the dataset cannot be used, the first in row {row}, "
-            f"{column} '{value}': {reason}; {remedy}"
+            f"{counted(len(rows.faults), 'cell')} of the dataset cannot be used, the first in row "
+            f"{row}, {shown(column)} '{shown(value)}': {reason}; {remedy}"
         )
     return to_table(rows.records, range(1, len(rows.records) + 1)).frame

@@ -47,7 +47,7 @@ def read(path: Path, root: Path) -> Table:
         notes += [note for note in rows.notes if note not in notes]
     give_ids(records)
     of = (
-        f" of {len(shards)} files ({some(s.relative_to(path) for s in shards)})"
+        f" of {counted(len(shards), 'file')} ({some(s.relative_to(path) for s in shards)})"
         if len(shards) > 1
         else ""
     )
@@ -101,7 +101,8 @@ def _missing(shards: list[Path]) -> list[str]:
                 (shard.parent, shard.name.split("-")[0], int(match["of"])), []
             ).append(shard)
     return [
-        f"only {len(found)} of {of} shards of {name} are here: the rest of its rows is missing"
+        f"only {len(found)} of {counted(of, 'shard')} of {name} are here: the rest of its rows is "
+        "missing"
         for (_, name, of), found in promised.items()
         if len(found) < of
     ]

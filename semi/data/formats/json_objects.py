@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import ManifestError
 from ..tables import Fault, Table, decode
+from ..wording import counted, shown
 from .cells import damaged, head, some, to_table
 
 ROW_KEYS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
@@ -40,17 +41,17 @@ def read(path: Path, root: Path) -> Table:
     how = ""
     if by_id:
         listed: list[Any] = [{"id": name, **row} for name, row in by_id.items()]
-        how = f"an object of {len(by_id)} rows by id"
+        how = f"an object of {counted(len(by_id), 'row')} by id"
     elif isinstance(top.get("columns"), list) and isinstance(top.get("data"), list):
         listed = [dict(zip(map(str, top["columns"]), row, strict=False)) for row in top["data"]]
-        how = f"columns and {len(listed)} rows of cells (pandas, orient=split)"
+        how = f"columns and {counted(len(listed), 'row')} of cells (pandas, orient=split)"
     elif _columns(top):
         names = list(next(iter(top.values())))
         listed = [{column: cells[name] for column, cells in top.items()} for name in names]
-        how = f"an object of {len(top)} columns (pandas, orient=columns)"
+        how = f"an object of {counted(len(top), 'column')} (pandas, orient=columns)"
     elif top and all(isinstance(v, list) for v in top.values()) and _even(top):
         listed = [dict(zip(top, row, strict=True)) for row in zip(*top.values(), strict=True)]
-        how = f"an object of {len(top)} columns, lists of {len(listed)} cells"
+        how = f"an object of {counted(len(top), 'column')}, lists of {counted(len(listed), 'cell')}"
     else:
         keys = [
             k for k, v in top.items() if isinstance(v, list) and any(isinstance(r, dict) for r in v)
@@ -59,7 +60,7 @@ def read(path: Path, root: Path) -> Table:
         if key is None:
             raise ManifestError(_unknown(path, top))
         listed, left = top[key], [name for name in top if name != key]
-        how = f"the list under '{key}'" + (f"; left out: {some(left, 5)}" if left else "")
+        how = f"the list under '{shown(key)}'" + (f"; left out: {some(left, 5)}" if left else "")
     if all(isinstance(row, dict) and isinstance(row.get("row"), dict) for row in listed):
         listed = [row["row"] for row in listed]  # as Hugging Face's viewer answers
     faults: list[Fault] = [

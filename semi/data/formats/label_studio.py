@@ -14,7 +14,7 @@ from typing import Any
 
 from ..tables import Fault, Table, decode
 from ..wording import counted
-from .cells import HEAD_BYTES, head, header, to_table
+from .cells import HEAD_BYTES, head, header, some, to_table
 from .label_studio_json import tasks_of_json
 from .label_studio_min import tasks_of_records
 from .label_studio_sounds import audio_key, sound_of
@@ -132,14 +132,14 @@ def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, 
     )
     answered = sorted({name for task in tasks for answer in task.answers for name in answer.whole})
     if not choices and answered:
-        names = ", ".join(answered)
+        names = some(answered, 12)
         return None, [f"which control is the label cannot be told ({names}): export it as JSON"]
     if not choices:
         return None, ["no control of choices or labels was answered: no row has a label"]
     known = {name.lower(): name for name in choices}
     best = next((known[name] for name in LABEL_NAMES if name in known), None)
     if best is None and len(choices) > 1:
-        names = ", ".join(sorted(choices))
+        names = some(sorted(choices), 12)
         return None, [f"several controls hold choices ({names}), none called label or emotion"]
     best = best or next(iter(choices))
     others = sorted(set(choices) - {best})

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..tables import Fault, decode
 from .cells import damaged
-from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of
+from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
 
 
 def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
@@ -17,13 +17,14 @@ def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
         content = json.loads(decode(path.read_bytes(), path.name)[0].lstrip("\ufeff"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise damaged(path, "JSON export of Label Studio", error) from None
-    tasks = []
+    tasks, items = [], []
     for row, item in enumerate(content if isinstance(content, list) else [content], 1):
         if not isinstance(item, dict) or not isinstance(item.get("data"), dict):
             remedy = "export the project once more"
             faults.append((row, "", str(item)[:60], "not a task of Label Studio", remedy))
             continue
-        task = AnnotationTask(row, str(item.get("id", row)), item["data"])
+        task = AnnotationTask(row, "", item["data"])
+        items.append((item.get("id"), item["data"], item))
         given = item.get("annotations", item.get("completions")) or []
         for annotation in given:
             if not isinstance(annotation, dict):  # an export of ids alone
@@ -34,6 +35,8 @@ def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
                 if answer.whole or answer.spans:
                     task.answers.append(answer)
         tasks.append(task)
+    for task, name in zip(tasks, task_ids(items), strict=True):
+        task.id = name
     return tasks
 
 

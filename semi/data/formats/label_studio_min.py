@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tables import Fault, decode
 from .cells import damaged, plain_table
-from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of
+from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
 
 META = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 ANSWERS = (  # controls that go by these names also where their place does not show it
@@ -29,11 +29,11 @@ def tasks_of_records(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
         numbered = list(zip(table.rows, records, strict=True))
     controls = _controls([record for _, record in numbered])
     tasks: dict[str, AnnotationTask] = {}
-    for row, record in numbered:
-        name = str(record.get("id", f"row-{row}"))
-        data = {
-            k: v for k, v in record.items() if k not in controls and k not in META and k != "id"
-        }
+    skipped = {*controls, *META, "id"}
+    given = [{k: v for k, v in record.items() if k not in skipped} for _, record in numbered]
+    names = task_ids([(record.get("id"), data, record) for (_, record), data in zip(
+        numbered, given, strict=True)])  # fmt: skip
+    for (row, record), data, name in zip(numbered, given, names, strict=True):
         task = tasks.setdefault(name, AnnotationTask(row, name, data))
         answer = _answer({k: record[k] for k in controls if k in record}, row, faults)
         if answer.whole or answer.spans:

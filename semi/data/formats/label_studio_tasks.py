@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..row_ids import content_id, numbered
 
 Span = tuple[float, float]  # seconds
 
@@ -27,6 +30,15 @@ class AnnotationTask:
     id: str
     data: dict[str, Any]
     answers: list[Answer] = field(default_factory=list)  # none where it was skipped
+
+
+def task_ids(tasks: Sequence[tuple[Any, Mapping, Mapping]]) -> list[str]:
+    """Returns (N,) ids of tasks (id or None, data, all of it); without one the data name it."""
+    free = [i for i, (name, *_) in enumerate(tasks) if name is None]
+    made = [content_id(tasks[i][1].get("text"), sorted(tasks[i][1].items())) for i in free]
+    made = numbered(made, [repr(tasks[i][2]) for i in free])
+    names = {i: name for i, name in zip(free, made, strict=True)}
+    return [names[i] if name is None else str(name) for i, (name, *_) in enumerate(tasks)]
 
 
 def span_of(value: dict) -> Span | None:

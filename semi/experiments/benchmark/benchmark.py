@@ -21,6 +21,7 @@ import numpy as np
 
 from ...config.learning import LearningConfig
 from ...config.schema import signature
+from ...data.wording import counted
 from ...errors import RunError
 from ...evaluation.intervals import metrics_from_confusion
 from ...evaluation.metrics import confusion
@@ -191,9 +192,9 @@ def _run_cell(config: BenchConfig, cell: Cell, ready: _Ready, log: RunLog) -> st
     if dataset is None:
         labelled = int((corpus.label[split.train] >= 0).sum())
         return (
-            f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on {labelled} "
-            "labelled rows, and that leaves none to hide (two of each class stay labelled), or too "
-            "few to learn two classes"
+            f"{cell.dataset}: budget {cell.key[1]} is skipped; an outer fold trains on "
+            f"{counted(labelled, 'labelled row')}, and that leaves none to hide (two of each class "
+            "stay labelled), or too few to learn two classes"
         )
     starts = Starts()
     for arm in missing:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ...data.draws import LabelledRows
+from ...data.row_ids import array_ids
 from ...data.wording import nearest
 from ...errors import ConfigError
 from ...features.config import FeaturesConfig
@@ -92,7 +93,7 @@ def _from_arrays(name: str, config: DatasetConfig) -> BenchCorpus:
         present.append(torch.from_numpy(readable))
     if not values:
         raise ConfigError(f"datasets.{name}: {path} has no array of shape (N, D) or (N, L, D)")
-    ids = arrays["id"] if "id" in arrays else np.arange(len(label))
+    ids = arrays["id"] if "id" in arrays else array_ids(arrays, ("label", *groups))
     return BenchCorpus(
         name,
         ids.astype(str),

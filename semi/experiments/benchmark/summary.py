@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...checksums import derived
+from ...data.wording import counted
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
@@ -158,10 +159,12 @@ def _over(result: Results | None) -> list[str]:
 def _sizes(results: dict[str, Results]) -> list[str]:
     sizes = []
     for name, result in results.items():
-        few = f"; {result.partial} unfinished runs are left out" if result.partial else ""
+        partial = counted(result.partial, "unfinished run", "is", "are")
+        few = f"; {partial} left out" if result.partial else ""
         sizes.append(
-            f"- {name}: {len(result.corpus)} rows, {len(result.corpus.classes)} classes, "
-            f"{result.groups} groups, budgets {', '.join(result.budgets()) or 'none yet'}{few}"
+            f"- {name}: {counted(len(result.corpus), 'row')}, "
+            f"{counted(len(result.corpus.classes), 'class')}, {counted(result.groups, 'group')}, "
+            f"budgets {', '.join(result.budgets()) or 'none yet'}{few}"
         )
     return sizes
 
@@ -184,7 +187,7 @@ def _verdicts(rules: list[Line]) -> list[str]:
     few = sum(x.runs < MIN_RUNS for x in rules)
     harm = [f"{x.arm} ({x.dataset}, {x.budget})" for x in worse]
     sentences = [
-        f"- {len(rules)} comparisons: {len(better)} better, {len(worse)} worse, "
+        f"- {counted(len(rules), 'comparison')}: {len(better)} better, {len(worse)} worse, "
         f"{len(rules) - len(better) - len(worse) - few} not distinguishable from the reference"
         + (f", {few} of fewer than {MIN_RUNS} runs and so without a verdict." if few else "."),
         f"- Distinguishably worse than the reference: {'; '.join(harm) or 'none'}.",
@@ -227,7 +230,7 @@ def _controls(lines: list[Line]) -> list[str]:
         harmed = [x for x in poisoned if x.verdict() == "worse"]
         sentences.append(
             f"- Poisoned rounds (wrong labels) shipped in {100 * shipped:.0f} % of runs; "
-            + (f"worse than supervised in {len(harmed)} of {len(poisoned)} tables."
+            + (f"worse than supervised in {len(harmed)} of {counted(len(poisoned), 'table')}."
                if harmed else "in no table distinguishably worse than supervised.")
         )  # fmt: skip
     return sentences

@@ -11,6 +11,7 @@ import numpy as np
 
 from models.encoders.numerics import centred_cosine
 
+from ...data.wording import counted
 from ...evaluation.intervals import metrics_from_confusion, paired_interval
 from ...evaluation.metrics import confusion
 from .fidelity import linear_cka, neighbour_overlap, neighbours, out_of_fold
@@ -197,9 +198,9 @@ def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advi
     notes = _caveats(full, measured)
     if full.utterances < LEAST_UTTERANCES:
         sentence = (
-            f"No advice: {full.utterances} utterances are too few, {LEAST_UTTERANCES} are the "
-            f"least and {MIN_UTTERANCES} enough. The table says what was measured; do not prune on "
-            "its strength."
+            f"No advice: {counted(full.utterances, 'utterance', 'is', 'are')} too few, "
+            f"{LEAST_UTTERANCES} are the least and {MIN_UTTERANCES} enough. The table says what "
+            "was measured; do not prune on its strength."
         )
         return Advice("nothing", None, [sentence, *notes[1:]])
     if best is not None:
@@ -208,7 +209,7 @@ def advise(settings: list[Setting], rows: list[Row], measured: Measured) -> Advi
     if pruned:
         nearest = min(pruned, key=lambda s: (len(failed[s.name]), -whole[s.name].speedup))
         sentences = [
-            f"Do not prune: none of {len(pruned)} settings passes every check.",
+            f"Do not prune: none of {counted(len(pruned), 'setting')} passes every check.",
             f"Nearest is {nearest.name}, but {'; '.join(failed[nearest.name][:4])}.",
         ]
     if stop is not None:
@@ -294,6 +295,7 @@ def _caveats(full: Row, measured: Measured) -> list[str]:
         )
     if measured.unreadable:
         sentences.append(
-            f"{len(measured.unreadable)} sounds were left out ({measured.unreadable[0]} ...)."
+            f"{counted(len(measured.unreadable), 'sound', 'was', 'were')} left out "
+            f"({measured.unreadable[0]} ...)."
         )
     return sentences

@@ -18,7 +18,7 @@ from ...config import schema as configuration
 from ...config.schema import Config
 from ...data.manifest import load_manifest
 from ...data.splits import make_splits
-from ...data.wording import nearest
+from ...data.wording import counted, nearest
 from ...errors import ConfigError
 from ...features.extract import open_encoders
 from ...threads import limited_threads
@@ -105,10 +105,10 @@ def _examined(
         advice.sentences.insert(0, f"This encoder is not pruned: {reason}.")
     path = Path(config.runs_dir, f"{config.name}-prune")
     about = (
-        f"{len(measured.rows)} utterances, {measured.seconds.sum() / 60:.1f} minutes, "
+        f"{counted(len(measured.rows), 'utterance')}, {measured.seconds.sum() / 60:.1f} minutes, "
         f"{measured.seconds.min():.1f} to {measured.seconds.max():.1f} s; {config.precision} on "
-        f"{config.device}, {torch.get_num_threads()} threads; {depth} layers, "
-        f"{max(encoder.layers)} of them run"
+        f"{config.device}, {counted(torch.get_num_threads(), 'thread')}; "
+        f"{counted(depth, 'layer')}, {max(encoder.layers)} of them run"
     )
     title = f"Token pruning in {Path(config.encoders.speech.model).name}"
     write_pages(path, title, about, advice, rows)

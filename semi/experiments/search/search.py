@@ -22,6 +22,7 @@ import numpy as np
 from ...checksums import derived, digests
 from ...config import schema as settings
 from ...config.yaml_format import all_keys
+from ...data.wording import counted
 from ...errors import RunError, SemiError, reading
 from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
@@ -87,8 +88,8 @@ class SearchReport:
             )
         if self.test:
             lines.append(
-                f"On {self.test['rows']} test rows, scored for the chosen trial only: {name} "
-                f"{scored(self.test, self.metric)}"
+                f"On {counted(self.test['rows'], 'test row')}, scored for the chosen trial only: "
+                f"{name} {scored(self.test, self.metric)}"
                 + (f" (test rows have been looked at {self.test_looks} times by this search)"
                    if self.test_looks > 1 else "") + "."
             )  # fmt: skip

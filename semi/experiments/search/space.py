@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...data.wording import nearest
+from ...data.wording import counted, nearest
 from ...errors import ConfigError, SemiError
 
 # What is judged must stay the same; what the warm start does not read cannot be searched.
@@ -73,7 +73,9 @@ def read_space(path: str | Path, known: list[str]) -> list[Parameter]:
         except ValueError as error:
             problems.append(f"{key}: {error}")
     if problems:
-        raise ConfigError("\n  ".join([f"{len(problems)} problem(s) in {path}:", *problems]))
+        raise ConfigError(
+            "\n  ".join([f"{counted(len(problems), 'problem')} in {path}:", *problems])
+        )
     return found
 
 

@@ -16,6 +16,7 @@ from pseudo_label.pool import CHOSEN, UNCERTAIN
 
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
+from ...data.wording import counted
 from ...errors import ManifestError
 from ...evaluation.multitask import AFFECT, affect_measured, mean_ccc
 from ...training.dataset import Dataset
@@ -73,7 +74,7 @@ class Affect:
             spread.new_zeros(classes),
             torch.where(chosen[-1], CHOSEN, UNCERTAIN).to(torch.int8),
             [{} for _ in range(dataset.folds + 1)],
-            [f"{int(chosen[-1].sum())} rows of the smallest spread of the members"],
+            [f"{counted(int(chosen[-1].sum()), 'row')} of the smallest spread of the members"],
             affect=predicted.pool,
         )
         return pseudo_labels, spread.new_zeros(*code.shape, classes)

@@ -17,6 +17,7 @@ from pseudo_label.pool import BELOW, CHOSEN
 
 from ...config.learning import LearningConfig
 from ...data.manifest import Manifest
+from ...data.wording import counted
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
 from ...training.teacher import TeacherOutputs
@@ -74,7 +75,10 @@ class MultiLabel:
             tau,
             torch.where(chosen[-1], CHOSEN, BELOW).to(torch.int8),
             [{} for _ in range(dataset.folds + 1)],
-            [f"{int(chosen[-1].sum())} rows have every class decided at the threshold"],
+            [
+                f"{counted(int(chosen[-1].sum()), 'row', 'has', 'have')} every class decided at "
+                "the threshold"
+            ],
             affect=None if state.outputs.affect is None else state.outputs.affect.pool,
         )
         return pseudo_labels, target

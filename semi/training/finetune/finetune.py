@@ -14,6 +14,7 @@ import torch
 from ...checksums import seal
 from ...config import schema as settings
 from ...config.schema import Config
+from ...data.wording import counted
 from ...errors import ConfigError, RunError
 from ...evaluation.metrics import score
 from ...features.extract import explained
@@ -128,7 +129,9 @@ def _train(
                 if share.rank == 0 and done < about.steps:
                     checkpoints.save(checkpoint, learner, optimizer, signature, done, history)
     if reader.unreadable:
-        rows.notes.append(f"{len(reader.unreadable)} sounds could not be read and were left out")
+        rows.notes.append(
+            f"{counted(len(reader.unreadable), 'sound', 'was', 'were')} left out, as not readable"
+        )
     return history
 
 
@@ -285,7 +288,7 @@ def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> Non
 def _words(rows: GoldRows) -> list[str]:
     watched = f", {len(rows.watch)} kept out to watch" if len(rows.watch) else ""
     return [
-        f"learned from {len(rows.train)} gold training rows{watched}",
+        f"learned from {counted(len(rows.train), 'gold training row')}{watched}",
         "a run on the adapted encoder needs the same data and seed settings, or its test rows may "
         "be among these; its out-of-fold scores flatter it, its test scores do not",
         *rows.notes,

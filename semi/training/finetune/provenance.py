@@ -11,6 +11,7 @@ from ...checksums import refuse_changed
 from ...config.schema import Config
 from ...data.manifest import Manifest
 from ...data.roles import Splits
+from ...data.wording import counted, shown
 from ...errors import ManifestError
 from ...formulas import unguarded
 
@@ -37,9 +38,10 @@ def encoder_notes(config: Config, manifest: Manifest, splits: Splits) -> list[st
         seen = held & np.isin(ids, list(learned))
         if seen.any():
             raise ManifestError(
-                f"the {name} encoder {folder} was adapted on {int(seen.sum())} utterances that are "
-                f"dev or test rows here, e.g. {ids[seen][0]}: its scores would be worthless; use "
-                "the data and seed settings it was adapted with, or adapt it again"
+                f"the {name} encoder {folder} was adapted on "
+                f"{counted(int(seen.sum()), 'utterance')} of the dev or test rows here, e.g. "
+                f"{shown(ids[seen][0])}: its scores would be worthless; use the data and seed "
+                "settings it was adapted with, or adapt it again"
             )
         if learned & set(ids):
             notes.append(
