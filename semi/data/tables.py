@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError
 from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
+from .encodings import GUESSED, decode
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
-GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
-SWAPPED_END = re.compile("[\u0a00\u0d00]")  # line ends whose bytes are swapped
 
 
 @dataclass
@@ -42,71 +41,6 @@ class Table:
     kind: str = ""  # how the file was read, such as "comma, utf-8"
 
 
-def decode(data: bytes, name: str) -> tuple[str, str]:
-    """Returns the text of `data` and the encoding that decodes it strictly."""
-    for bom, encoding in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if data.startswith(bom):
-            return _strict(data, [encoding], name)
-    head = data[:4096]
-    if b"\x00" in head:  # UTF-16 without a mark: the zero half of every Latin character
-        order = ["utf-16-le", "utf-16-be"]
-        if head[0::2].count(0) > head[1::2].count(0):
-            order.reverse()
-        return _strict(data, order, name)
-    try:
-        return data.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError as error:
-        _refuse_damaged_utf8(data, error.start, name)
-    # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
-    high = len(re.findall(rb"[\x80-\xff]", data))
-    single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
-    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
-    words = sum(n > 2 for n in runs) > 0.1 * len(runs)
-    # 'öß' is a pair too, but read as CP949 it gives Chinese signs and hardly any Korean syllable.
-    read = [c for c in data.decode("cp949", "replace") if c > "\x7f" and c != "\ufffd"]
-    korean = sum("\uac00" <= c <= "\ud7a3" for c in read) > 0.5 * len(read)
-    order = ["cp949"] if words or korean else ["cp1252"]
-    if single > 0.5 * high:
-        order = ["cp1252", "cp949"]
-    return _strict(data, order, name)
-
-
-def _refuse_damaged_utf8(data: bytes, at: int, name: str) -> None:
-    """Refuses what is UTF-8 but for a few bytes: as anything else every letter would be wrong."""
-    read = data.decode("utf-8", "replace")
-    broken = read.count("\ufffd")
-    if sum(c > "\x7f" for c in read) - broken > broken:
-        row = len(split_lines(data[:at].decode("utf-8")))
-        raise ManifestError(
-            f"{name} row {row}: the byte {data[at]:#04x} is no UTF-8, as the rest of the file is; "
-            "bring the file back from a copy, or save it as UTF-8"
-        )
-
-
-def _strict(data: bytes, encodings: list[str], name: str) -> tuple[str, str]:
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        swapped = SWAPPED_END.search(text) if encoding.startswith("utf-16") else None
-        if swapped:
-            row = len(split_lines(text[: swapped.start()]))
-            raise ManifestError(
-                f"{name} row {row}: half of a UTF-16 letter is lacking or too much there, so what "
-                "follows cannot be read; bring the file back from a copy, or save it as UTF-8"
-            )
-        return text, encoding
-    raise ManifestError(
-        f"{name}: the text is neither UTF-8, UTF-16 nor CP949 (tried {', '.join(encodings)}); "
-        "save the file as UTF-8"
-    )
-
-
 def read_table(path: Path, data: bytes) -> Table:
     """Returns the table in `data`, the bytes of `path`; the kind follows from the suffix."""
     suffix = path.suffix.lower()
@@ -118,7 +52,7 @@ def read_table(path: Path, data: bytes) -> Table:
         raise ManifestError(f"{path.name}: the file is empty; it needs a header and rows")
     if suffix in PARQUET:
         return _read_parquet(data, path.name)
-    text, encoding = decode(data, path.name)
+    text, encoding = decode(data, path)
     table = _read_json(text, path) if suffix in JSON_LINES else _read_delimited(text, path)
     table.kind = ", ".join(filter(None, [table.kind, encoding]))
     if encoding in GUESSED:

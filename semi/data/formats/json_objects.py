@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
-from ..tables import Fault, Table, decode
+from ..encodings import decode
+from ..tables import Fault, Table
 from .cells import damaged, head, some, to_table
 
 ROW_KEYS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
@@ -111,7 +112,7 @@ def _top(path: Path) -> dict | None:
 
 @lru_cache(maxsize=1)  # recognised and read, the file is parsed once
 def _parsed(path: Path, time: int, size: int) -> dict | None:
-    content = decode(path.read_bytes(), path.name)[0].lstrip("\ufeff").strip()
+    content = decode(path.read_bytes(), path)[0].lstrip("\ufeff").strip()
     try:
         top = json.loads(content, object_pairs_hook=partial(_once, path))
     except RecursionError:

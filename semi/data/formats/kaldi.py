@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
-from ..tables import Fault, Table, decode
+from ..encodings import decode
+from ..tables import Fault, Table
 from ..wording import counted
 from .cells import some, to_table
 
@@ -170,7 +171,7 @@ def _place(value: str, places: list[Path]) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yields (line number, id, value) of every line that is not blank."""
-    content = decode(path.read_bytes(), path.name)[0]
+    content = decode(path.read_bytes(), path)[0]
     if not content.strip():
         raise ManifestError(f"{path}: the file is empty; it needs one line an utterance")
     for number, line in enumerate(content.split("\n"), 1):
