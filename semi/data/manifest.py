@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError
 from ..formulas import guarded_table
 from . import formats, headers, missing
+from .alike import twins
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
@@ -198,7 +199,7 @@ def _twins(table: pd.DataFrame) -> list[str]:
     """Returns a sentence about speakers and sessions that differ only in how they are written."""
     notes = []
     for column in ("speaker", "session"):
-        pairs = missing.twins(sorted(set(table[column].dropna())))
+        pairs = twins(sorted(set(table[column].dropna())))
         if pairs:
             listed = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
             notes.append(
