@@ -77,7 +77,8 @@ def test_what_may_say_it_is_a_class_with_a_note_and_its_setting(tmp_path, marker
 )
 def test_what_programs_write_for_nothing_is_missing(tmp_path, missing):
     manifest = read(tmp_path, ["joy", "anger", missing])
-    assert manifest.classes == ["anger", "joy"] and int(manifest.table["label"].isna().to_numpy().sum()) == 4
+    assert manifest.classes == ["anger", "joy"]
+    assert int(manifest.table["label"].isna().to_numpy().sum()) == 4
 
 
 def test_marks_of_direction_and_other_invisible_ones_make_no_second_class(tmp_path):

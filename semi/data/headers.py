@@ -20,9 +20,21 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
         *("path", "wav", "file", "filename", "audio_path", "wav_path", "audio_file", "filepath"),
         *("audio_filepath", "sound"),
     ),
-    "text": ("transcript", "transcription", "sentence", "utterance"),
-    "label": ("emotion", "emotion_label", "emo", "category", "class", "sentiment", "mood"),
-    "speaker": ("speaker_id", "spk", "spk_id", "actor"),
+    "text": (
+        *("transcript", "transcription", "sentence", "utterance", "txt", "utterance_text"),
+        *("발화", "발화문", "문장", "텍스트", "文本", "句子", "テキスト", "発話", "текст"),
+        *("texto", "texte", "testo", "metin", "متن", "نص", "النص"),
+    ),
+    "label": (
+        *("emotion", "emotion_label", "emo", "emotions", "labels", "gefühl", "emotionen", "감정"),
+        *("감정 라벨", "情感", "情绪", "情緒", "感情", "эмоция", "émotion", "emoción", "emoção"),
+        *("emozione", "duygu", "جذبات", "جذبہ", "عاطفة", "المشاعر"),
+        *("category", "class", "sentiment", "mood"),
+    ),
+    "speaker": (
+        *("speaker_id", "spk", "spk_id", "actor", "speaker_name", "spkr", "client_id", "sprecher"),
+        *("sprecherin", "화자", "说话人", "說話人", "話者", "диктор", "hablante", "locuteur"),
+    ),
     "session": ("session_id",),
     "dialogue": ("dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id"),
     "split": ("subset", "partition"),
@@ -51,6 +63,7 @@ SOUND_SUFFIXES = (
     ".wma",
 )
 LISTED = 30  # columns named in a message
+BETWEEN = "~^:/ \x01\x1f\x1e"  # what may stand between columns and is read by nobody
 
 
 @dataclass
@@ -129,19 +142,25 @@ def refuse_unknown(
             f"{file}: the first line looks like a row, not like names of columns ({found}); write "
             f"a first line above it, such as {','.join(_guesses(names))}"
         )
-    if len(names) == 1 and len(words := names[0].split()) > 1 and recognise(
-        words, {}, file, gold=False
-    ).canonical:  # fmt: skip
-        raise ManifestError(
-            f"{file}: blanks seem to stand between its columns ({', '.join(words)}); save it as "
-            "CSV, with commas or tabs between them"
-        )
+    for mark in BETWEEN if len(names) == 1 else "":
+        words = names[0].split(mark if mark != " " else None)
+        if len(words) > 1 and known_columns(words):
+            what = "blanks seem" if mark == " " else f"'{shown(mark)}' seems"
+            raise ManifestError(
+                f"{file}: {what} to stand between its columns ({', '.join(words)}); save it as "
+                "CSV, with commas or tabs between them"
+            )
     sounds = [n for n in names if first.get(n, "").lower().endswith(SOUND_SUFFIXES)]
     guess = {"audio": sounds[0]} if sounds else {"text": names[-1]}
     raise ManifestError(
         f"{file}: none of its columns is known; {found}. Say what they are, as in "
         f"{setting('data.columns', guess)}; known are {', '.join(COLUMNS)}"
     )
+
+
+def known_columns(names: Collection[str]) -> list[str]:
+    """Returns those of some names that are columns of a manifest, by their own or another name."""
+    return list(recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical)
 
 
 def listed(names: list[str]) -> str:

@@ -17,6 +17,7 @@ from ..formulas import guarded_table
 from . import formats, headers, missing
 from .alike import twins
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
+from .column_hints import find_split, spelled_out
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
@@ -88,12 +89,13 @@ def load_manifest(
     problems += read.problems
     extra = [name for name in raw.columns if name not in table and name not in read.used]
     table = pd.concat([table[list(COLUMNS)], raw[extra]], axis=1)
-    problems += check_content(table, extra, rows, path.name)
     origin = {name: column for column, name in header.canonical.items()}
+    problems += check_content(table, extra, rows, path.name, origin.get("id", ""))
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
     odd = _odd(table, counts, origin.get("label", ""))
-    notes = [*source.notes, *read.notes, *(WARNING + note for note in odd)]
+    spelled = spelled_out(table, origin.get("label", ""), extra)
+    notes = [*source.notes, *read.notes, *spelled, *(WARNING + note for note in odd)]
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
     ignored = [origin.get(name, name) for name in ignored]
@@ -144,6 +146,8 @@ def _named(
     raw.columns = [missing.composed(str(name)) for name in raw.columns]
     names = list(raw.columns)
     header = headers.recognise(names, config.columns, file, gold=gold)
+    if gold and "split" not in config.columns:
+        find_split(raw, header)
     first = {n: str(raw[n].iloc[0]) for n in names} if len(raw) else {}
     unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
     headers.refuse_unknown(names, first, header, file, unread)

@@ -17,6 +17,8 @@ from ..errors import ManifestError
 from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
 from .encodings import GUESSED, decode
+from .file_kinds import SAVE_AS, refuse_other_kinds, refuse_packed
+from .header_rows import refuse_other_delimiter, refuse_rows_above, repeated
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -44,12 +46,16 @@ class Table:
 def read_table(path: Path, data: bytes) -> Table:
     """Returns the table in `data`, the bytes of `path`; the kind follows from the suffix."""
     suffix = path.suffix.lower()
+    refuse_packed(path)
     if suffix not in DELIMITED + PARQUET + JSON_LINES:
         known = ", ".join(DELIMITED + PARQUET + JSON_LINES)
-        hint = "; export the sheet as CSV (UTF-8)" if suffix in (".xlsx", ".xls", ".ods") else ""
-        raise ManifestError(f"{path.name}: cannot read '{suffix}' tables, only {known}{hint}")
+        sheet = suffix in (".xlsx", ".xls", ".ods")
+        hint = "export the sheet as CSV (UTF-8)" if sheet else SAVE_AS
+        raise ManifestError(f"{path.name}: cannot read '{suffix}' tables, only {known}; {hint}")
     if not data.strip(b"\x00\xef\xbb\xbf\xff\xfe \r\n\t"):
         raise ManifestError(f"{path.name}: the file is empty; it needs a header and rows")
+    if suffix not in PARQUET or not data.startswith(b"PAR1"):
+        refuse_other_kinds(path, data)
     if suffix in PARQUET:
         return _read_parquet(data, path.name)
     text, encoding = decode(data, path)
@@ -65,13 +71,16 @@ def read_table(path: Path, data: bytes) -> Table:
 def _read_delimited(text: str, path: Path) -> Table:
     import pandas as pd
 
-    lines = split_lines(text.lstrip("\ufeff"))
+    lines = split_lines(text.lstrip("\ufeff").rstrip("\x1a"))  # by which DOS ended a file
     start = next(i for i, line in enumerate(lines) if line.strip())
     stated = re.fullmatch(r'"?sep=([,;\t|])"?[,;\t|]*', lines[start])
     if stated and len(lines) > start + 1:  # Excel's own way to name the delimiter, not a header
         start += 1
     delimiter = stated[1] if stated else delimiter_of(lines[start])
-    records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
+    records = read_records(lines[start:], delimiter, start + 1)
+    refuse_rows_above(records, path.name)
+    refuse_other_delimiter(records, delimiter, path.name)
+    records = squared(records, delimiter)
     header, *cells = records.cells
     names, faults = _names([unguarded(name) for name in header], start + 1)
     filled = [bool(record[0].strip() or "".join(record).strip()) for record in cells]
@@ -93,7 +102,7 @@ def _read_delimited(text: str, path: Path) -> Table:
         pd.DataFrame(columns, dtype=object),
         rows,
         notes,
-        faults + records.faults,
+        faults + repeated(records) + records.faults,
         decimal_comma=delimiter == ";",
         refused=records.refused,
         kind=DELIMITER_NAMES[delimiter],
