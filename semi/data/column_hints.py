@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .headers import Header
     from .reading import Reading
 
-WHO = re.compile(r"speaker|spk|sprech|user|person|participant|subject|talker|client|화자")
+WHO = re.compile(r"speaker|spk|sprech|user|person|participant|subject|talker|client|화자|^folder$")
 FEW = 60  # different cells of a column of labels at most
 
 

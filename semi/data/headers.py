@@ -50,17 +50,9 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
 EQUALS = ("category", "class", "sentiment", "mood")
 MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
 SOUND_SUFFIXES = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".ogg",
-    ".opus",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".aiff",
-    ".au",
-    ".wma",
+    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma"),
+    *(".oga", ".aif", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".3gp", ".amr", ".m4b"),
+    *(".sph", ".nist", ".w64", ".rf64", ".caf", ".snd", ".voc", ".ac3", ".mp2", ".wv", ".tta"),
 )
 LISTED = 30  # columns named in a message
 BETWEEN = "~^:/ \x01\x1f\x1e"  # what may stand between columns and is read by nobody
@@ -158,9 +150,10 @@ def refuse_unknown(
     )
 
 
-def known_columns(names: Collection[str]) -> list[str]:
-    """Returns those of some names that are columns of a manifest, by their own or another name."""
-    return list(recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical)
+def known_columns(names: Collection[str], what: str = "") -> list[str]:
+    """Returns those of some names that are columns of a manifest (the column `what` if given)."""
+    found = recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical
+    return [name for name, canonical in found.items() if what in ("", canonical)]
 
 
 def listed(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from .alike import synonyms, twins
 from .checks import Problem
 from .config import DataConfig
 from .unlabelled import drop_markers, unlabelled_markers
-from .votes import literal, read_votes
+from .votes import literal, parse_votes, read_votes
 from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def read_labels(
     votes, problems = read_votes(raw, columns, rows, file)
     rename = {str(k): str(v).strip() for k, v in config.label_map.items()}
     labels: list[str | None] = [_unpacked(text) for text in table["label"].tolist()]
+    problems += _objects(labels, votes, rows, file)
     bad, notes = _markers(labels, config, rows, file)
     problems += bad
     parts = {text: _parts(text, rename) for text in set(labels) if text is not None}
@@ -107,8 +108,8 @@ def _markers(
             f"'{shown(label, 40)}' ({counted(counts[label], 'row')})" for label in possible
         )
         notes.append(
-            f"{listed} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
-            f"{drop_markers(possible, config.label_map)}"
+            f"{WARNING}{listed} count{'s' * (len(possible) == 1)} as a class; if it says "
+            f"'no label', set {drop_markers(possible, config.label_map)}"
         )
     return problems, notes
 
@@ -228,6 +229,22 @@ def _unpacked(text: str | None) -> str | None:
     listed = literal(text)
     names = listed if isinstance(listed, list) else text[1:-1].split(",")
     return ";".join(str(name).strip() for name in names if str(name).strip()) or None
+
+
+def _objects(
+    labels: list[str | None], votes: list[dict[str, float] | None], rows: pd.Series, file: str
+) -> list[Problem]:
+    """Takes labels that are objects of numbers as votes, in place; no other object is a label."""
+    problems = []
+    for i, text in enumerate(labels):
+        if text is None or text[0] != "{" or text[-1] != "}":
+            continue
+        shares = parse_votes(text)
+        if shares is None or votes[i] is not None:
+            reason, remedy = "an object in place of a label", "write the name of the class"
+            problems.append(Problem(file, int(rows.iloc[i]), "label", text, reason, remedy))
+        labels[i], votes[i] = None, votes[i] or shares
+    return problems
 
 
 def _alike(classes: list[str], counts: Counter[str | None], label_map: dict[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ from .delimited import Fault, delimiter_of, read_records, split_lines, squared
 from .encodings import GUESSED, decode
 from .file_kinds import SAVE_AS, refuse_other_kinds, refuse_packed
 from .header_rows import refuse_other_delimiter, refuse_rows_above, repeated
+from .headers import known_columns
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -131,9 +132,16 @@ def _read_parquet(data: bytes, name: str) -> Table:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
     except Exception as error:  # pyarrow raises several kinds for a broken file
-        raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
+        detail = " ".join(str(error).split())[:160]
+        raise ManifestError(
+            f"{name}: not a readable Parquet file ({detail}); export it once more"
+        ) from None
     if any(name is not None for name in frame.index.names):  # ids kept as the index
         frame = frame.reset_index()
+    elif not known_columns(frame.columns.map(str).tolist(), "id") and all(
+        isinstance(name, str) for name in frame.index
+    ):
+        frame.insert(0, "id", frame.index)
     text = _as_text(frame.reset_index(drop=True))
     return Table(text, list(range(2, len(frame) + 2)), kind="Parquet")
 
@@ -148,11 +156,16 @@ def _read_json(text: str, path: Path) -> Table:
     text = text.lstrip("\ufeff")
     if text.lstrip().startswith("["):
         try:
-            listed = json.loads(text)
+            listed = json.loads(text, object_pairs_hook=once)
         except json.JSONDecodeError as error:
             raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
         except RecursionError:
             raise ManifestError(f"{path.name}: JSON nested too deeply for a table") from None
+        except KeyError as error:
+            raise ManifestError(
+                f"{path.name}: '{error.args[0][:80]}' stands twice in one object, so one of the "
+                "two would be lost; keep the one that is right"
+            ) from None
         numbered = list(enumerate(listed, 1))
     else:
         numbered = []
@@ -160,9 +173,13 @@ def _read_json(text: str, path: Path) -> Table:
             if not line.strip():
                 continue
             try:
-                numbered.append((number, json.loads(line)))
-            except (json.JSONDecodeError, RecursionError) as error:
+                numbered.append((number, json.loads(line, object_pairs_hook=once)))
+            except (json.JSONDecodeError, RecursionError, KeyError) as error:
                 detail = getattr(error, "msg", "nested too deeply")
+                if isinstance(error, KeyError):
+                    reason = f"'{error.args[0][:80]}' stands twice in the object"
+                    faults.append((number, "", line[:60], reason, "keep the one that is right"))
+                    continue
                 faults.append((number, "", line[:60], f"not JSON ({detail})", remedy))
     for number, record in numbered:
         if isinstance(record, dict):
@@ -172,6 +189,14 @@ def _read_json(text: str, path: Path) -> Table:
             faults.append((number, "", str(record)[:60], "not a JSON object", remedy))
     frame = _as_text(pd.DataFrame(records, dtype=object))
     return Table(frame, rows, faults=faults, refused=len(faults), kind="JSON")
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object, or raises KeyError of a key that stands twice in it."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(next(k for k in found if sum(k == other for other, _ in pairs) > 1))
+    return found
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
