@@ -1,6 +1,7 @@
 """Parquet, JSON and class folders as other programs leave them: no label, id or sound goes lost."""
 
 import json
+import shlex
 import shutil
 
 import pandas as pd
@@ -110,3 +111,42 @@ def test_a_sound_of_any_kind_in_a_class_folder_is_a_row(tmp_path):
     kinds = [".sph", ".w64", ".caf", ".voc", ".amr", ".3gp", ".mka", ".aif", ".snd"]
     names = [f"{c}/{k[1:]}{k}" for c in ("angry", "happy") for k in kinds]
     assert len(folders(tmp_path, *names)) == len(names)
+
+
+def kaldi(tmp_path, **files):
+    for k in range(3):
+        save(tmp_path / f"{k}.wav", speech())
+    lines = {"wav.scp": "a 0.wav\nb 1.wav\nc 2.wav\n", "utt2emo": "a joy\nb sad\nc joy\n", **files}
+    for name, content in lines.items():
+        (tmp_path / name).write_text(content)
+    return load_manifest(tmp_path)
+
+
+def test_two_lines_of_kaldi_that_contradict_each_other_are_named(tmp_path):
+    with pytest.raises(ManifestError, match="row 4, utt2emo 'a sad': a line above says something"):
+        kaldi(tmp_path, utt2emo="a joy\nb sad\nc joy\na sad\n")
+    kaldi(tmp_path, utt2emo="a joy\nb sad\nc joy\na joy\n")  # twice the same is no contradiction
+    twice = {"wav.scp": "a 0.wav\nb 1.wav\na 2.wav\n", "segments": "s a 0.1 0.5\nt b 0 1\n"}
+    with pytest.raises(ManifestError, match="row 3, wav.scp 'a': a line above"):
+        kaldi(tmp_path, **twice)
+
+
+def test_speakers_of_kaldi_are_read_either_way(tmp_path):
+    read = kaldi(tmp_path, spk2utt="anna a c\nben b\n")
+    assert read.table["speaker"].tolist() == ["anna", "ben", "anna"]
+
+
+def test_shards_that_are_missing_are_a_warning_and_one_configuration_can_be_given(tmp_path):
+    for folder in (tmp_path / "d", tmp_path / "d" / "other one"):
+        folder.mkdir()
+        frame = pd.DataFrame(
+            {**{n: [r[n] for r in ROWS] for n in ROWS[0]}, "audio": [b"RIFF"] * 12}
+        )
+        frame["audio"] = [{"bytes": save(tmp_path / "a.wav", speech()).read_bytes(), "path": "a.wav"}
+                          for _ in ROWS]  # fmt: skip
+        frame.to_parquet(folder / "train-00000-of-00002.parquet")
+    with pytest.raises(ManifestError, match="2 configurations of a dataset") as error:
+        load_manifest(tmp_path / "d")
+    (word,) = [w for w in shlex.split(str(error.value)) if w.startswith("data.manifest=")]
+    read = load_manifest(word.partition("=")[2])
+    assert any(n.startswith("warning: only 1 of 2 shards") for n in read.reading.notes)
