@@ -127,7 +127,7 @@ def test_two_lines_of_kaldi_that_contradict_each_other_are_named(tmp_path):
         kaldi(tmp_path, utt2emo="a joy\nb sad\nc joy\na sad\n")
     kaldi(tmp_path, utt2emo="a joy\nb sad\nc joy\na joy\n")  # twice the same is no contradiction
     twice = {"wav.scp": "a 0.wav\nb 1.wav\na 2.wav\n", "segments": "s a 0.1 0.5\nt b 0 1\n"}
-    with pytest.raises(ManifestError, match="row 3, wav.scp 'a': a line above"):
+    with pytest.raises(ManifestError, match=r"row 3, wav.scp 'a': a line above"):
         kaldi(tmp_path, **twice)
 
 
@@ -139,11 +139,9 @@ def test_speakers_of_kaldi_are_read_either_way(tmp_path):
 def test_shards_that_are_missing_are_a_warning_and_one_configuration_can_be_given(tmp_path):
     for folder in (tmp_path / "d", tmp_path / "d" / "other one"):
         folder.mkdir()
-        frame = pd.DataFrame(
-            {**{n: [r[n] for r in ROWS] for n in ROWS[0]}, "audio": [b"RIFF"] * 12}
-        )
-        frame["audio"] = [{"bytes": save(tmp_path / "a.wav", speech()).read_bytes(), "path": "a.wav"}
-                          for _ in ROWS]  # fmt: skip
+        frame = pd.DataFrame(ROWS)
+        sound = save(tmp_path / "a.wav", speech()).read_bytes()
+        frame["audio"] = [{"bytes": sound, "path": "a.wav"} for _ in ROWS]
         frame.to_parquet(folder / "train-00000-of-00002.parquet")
     with pytest.raises(ManifestError, match="2 configurations of a dataset") as error:
         load_manifest(tmp_path / "d")
