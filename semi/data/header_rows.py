@@ -43,14 +43,18 @@ def repeated(records: Records) -> list[Fault]:
     faults: list[Fault] = []
     names = set(header)
     for number, record in zip(records.rows[1:], records.cells[1:], strict=True):
-        if record[0].strip() not in names:
+        first = record[0].strip()
+        if first not in names and not known_columns([first]):
             continue
         cells = [cell.strip() for cell in record]
+        filled = [cell for cell in cells if cell]
         if cells == header:
             reason, remedy = "the names of the columns once more", "delete the row"
         elif len(named) > 1 and len(set(cells) - {""}) > 1 and set(cells) - {""} <= names:
             reason = "the names of the columns in another order"
             remedy = "the rows beneath it belong to another table; give them a file of their own"
+        elif len(filled) > 2 and len(known_columns(filled)) == len(filled):
+            reason, remedy = "names of columns and no row", "keep one line of names, at the top"
         else:
             continue
         faults.append((number, "", ", ".join(cells), reason, remedy))

@@ -43,12 +43,27 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
     "arousal": ("activation",),
     "votes": ("ratings",),
     "seconds": ("duration", "duration_seconds", "length_seconds"),
-    "start": ("start_seconds", "start_time", "begin"),
-    "end": ("end_seconds", "end_time"),
+    "start": (
+        *(
+            "start_seconds",
+            "start_time",
+            "begin",
+            "start_sec",
+            "start_s",
+            "begin_time",
+            "begin_sec",
+        ),
+        *("onset", "time_start", "t_start", "segment_start", "tmin", "xmin"),
+    ),
+    "end": (
+        *("end_seconds", "end_time", "end_sec", "end_s", "finish_time", "stop_time", "stop"),
+        *("time_end", "t_end", "segment_end", "tmax", "xmax"),
+    ),
 }
 # Names of the label that say the same: none of them goes before another.
 EQUALS = ("category", "class", "sentiment", "mood")
 MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
+MILLISECONDS |= {"start_msec": "start", "end_msec": "end", "begin_ms": "start", "stop_ms": "end"}
 SOUND_SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma"),
     *(".oga", ".aif", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".3gp", ".amr", ".m4b"),
@@ -109,7 +124,20 @@ def recognise(names: list[str], chosen: Mapping[str, str], file: str, *, gold: b
         if found and canonical not in {*taken, *header.canonical.values()}:
             header.canonical[found[0]] = canonical
             header.milliseconds.append(canonical)
+    _take_offset(plain, header)
     return header
+
+
+def _take_offset(plain: Mapping[str, str], header: Header) -> None:
+    """Takes a column `offset` as the end beside an onset, as the start beside a duration."""
+    there = {name: h for h, name in header.canonical.items()}
+    found = _same(plain, "offset", header)
+    if not found:
+        return
+    if "end" not in there and plain.get(there.get("start", "")) == "onset":
+        header.canonical[found[0]] = "end"
+    elif not {"start", "end"} & there.keys() and "seconds" in there:
+        header.canonical[found[0]] = "start"
 
 
 def equal_rivals(header: Header) -> list[str]:
@@ -177,8 +205,8 @@ def _same(plain: Mapping[str, str], wanted: str, header: Header) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Returns a header as compared: lower case, letters composed, without blanks, '_' and '-'."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+    """Returns a header as compared: lower case, letters composed, without blanks, _ - ( ) [ ]."""
+    return re.sub(r"[\s_()\[\]-]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def _is_number(cell: str) -> bool:

@@ -23,7 +23,7 @@ from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
 from .reading import Reading, odd_labels
 from .tables import Table, read_table
-from .times import mistaken_unit, parse_times
+from .times import end_by_duration, mistaken_unit, parse_times, whole_sounds
 from .wording import WARNING, nearest, setting, shown
 
 if TYPE_CHECKING:
@@ -90,12 +90,11 @@ def load_manifest(
     extra = [name for name in raw.columns if name not in table and name not in read.used]
     table = pd.concat([table[list(COLUMNS)], raw[extra]], axis=1)
     origin = {name: column for column, name in header.canonical.items()}
+    added = end_by_duration(table, origin)
     problems += check_content(table, extra, rows, path.name, origin.get("id", ""))
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
-    odd = _odd(table, counts, origin.get("label", ""))
-    spelled = spelled_out(table, origin.get("label", ""), extra)
-    notes = [*source.notes, *read.notes, *spelled, *(WARNING + note for note in odd)]
+    notes = [*source.notes, *read.notes, *added, *_odd(table, counts, origin, extra)]
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
     ignored = [origin.get(name, name) for name in ignored]
@@ -118,16 +117,21 @@ def _read(path: Path, root: Path) -> tuple[Table, str]:
     return read_table(path, data), hashlib.sha256(data).hexdigest()
 
 
-def _odd(table: pd.DataFrame, counts: Counter[str], origin: str) -> list[str]:
-    """Returns what is odd about labels, and about names that nearly agree.
+def _odd(
+    table: pd.DataFrame, counts: Counter[str], origin: dict[str, str], extra: list[str]
+) -> list[str]:
+    """Returns warnings of what is odd about labels, sounds, and names that nearly agree.
 
     Args:
         table: the checked table.
         counts: label -> its rows.
-        origin: header of the label's column.
+        origin: canonical name -> header it came from.
+        extra: columns that are carried along.
     """
+    label = origin.get("label", "")
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
-    return odd_labels(counts, origin, measured) + _twins(table)
+    odd = [WARNING + note for note in odd_labels(counts, label, measured) + _twins(table)]
+    return [*whole_sounds(table, extra), *spelled_out(table, label, extra), *odd]
 
 
 def _error(problems: list[Problem], reading: Reading) -> ManifestError:
