@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.metrics import get_scorer
 from sklearn.utils import column_or_1d
 
-from .data.missing import CERTAIN, MISSING
+from .data.missing import MISSING
+from .data.unlabelled import says_no_label
 from .data.wording import shown
 
 UNLABELED = -1
@@ -31,7 +32,7 @@ def is_labeled(y: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
             )
     words = {entry for entry in entries if isinstance(entry, str)}
     for word in sorted(words - {str(UNLABELED)}):
-        if classes is None and word.casefold() in CERTAIN:
+        if classes is None and says_no_label(word):
             raise ValueError(
                 f"y holds '{shown(word)}', which reads like 'no label'; write -1 for such rows"
             )

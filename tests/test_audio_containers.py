@@ -18,6 +18,8 @@ KINDS = {
     "a.wav": {},
     "float.wav": {"subtype": "FLOAT"},
     "adpcm.wav": {"subtype": "IMA_ADPCM"},
+    "gsm.wav": {"subtype": "GSM610"},
+    "g721.au": {"subtype": "G721_32"},
     "big.wav": {"endian": "BIG"},
     "a.rf64": {"format": "RF64"},
     "a.w64": {},
@@ -196,3 +198,15 @@ def test_half_of_what_only_pyav_reads_is_refused(tmp_path, name, codec):
     path = encoded(tmp_path / name, codec, np.repeat(speech(8), 3))
     assert abs(len(load_audio(path)) - 128_000) < 2000
     assert "cut short" in reason(half(path))
+
+
+@pytest.mark.parametrize("name", ["a.wav/GSM610", "a.wav/G721_32", "a.au/G721_32"])
+def test_telephone_sound_that_no_library_can_seek_in_is_read_from_its_beginning(tmp_path, name):
+    file, subtype = name.split("/")
+    rate = 8000
+    sound = speech()[::2]  # 16 kHz -> 8 kHz, well enough for a telephone
+    soundfile.write(tmp_path / file, sound, rate, subtype=subtype)
+    whole = load_audio(tmp_path / file)
+    assert abs(len(whole) / 16_000 - len(sound) / rate) < 0.05
+    part = load_audio(tmp_path / file, start=0.5, end=1.0)
+    assert len(part) == 8000 and np.abs(part[100:-100] - whole[8100:15900]).max() < 0.02

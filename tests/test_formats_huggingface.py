@@ -167,7 +167,7 @@ def test_shards_of_splits_are_one_table(tmp_path):
     assert manifest.table["id"].tolist() == [row["id"] for row in rows]
     (tmp_path / "data" / "train-00001-of-00002.parquet").unlink()
     notes = load_manifest(tmp_path).notes
-    assert "only 1 of 2 shards of train are here: the rest of its rows is missing" in notes
+    assert "warning: only 1 of 2 shards of train are here: the rest of its rows is missing" in notes
 
 
 def saved(folder, rows):

@@ -125,3 +125,23 @@ def test_a_pointer_in_place_of_an_array_is_named(suffix, tmp_path):
         (tmp_path / "a.npz").write_bytes(POINTER)
         config = SpeechConfig(model="precomputed", path=str(tmp_path / "a.npz"))
         assert build_speech_encoder(config).shape
+
+
+SIZES = {
+    "conv_stride": [5, 2, 2, 2, 2, 2, 0],
+    "conv_kernel": [10, 3, 3, 3, 3, 2, -2],
+    "conv_dim": [[16]] * 7,
+    "hidden_size": 0,
+    "num_hidden_layers": "2",
+    "num_attention_heads": 1.5,
+    "intermediate_size": {"a": 1},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SIZES.items())
+def test_a_size_that_no_model_has_is_named(name, value, tmp_path):
+    tiny("hubert-base").save_pretrained(tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**about, name: value}))
+    with pytest.raises(EncoderUnavailable, match=f"its config.json has {name}="):
+        build_speech_encoder(SpeechConfig(model=str(tmp_path)))

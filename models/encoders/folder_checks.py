@@ -21,6 +21,11 @@ NAMING_CODE = (
     "processor_config.json",
     "preprocessor_config.json",
 )
+# Sizes that are whole numbers of 1 or more, or lists of such, wherever they stand.
+SIZES = ("conv_dim", "conv_kernel", "conv_stride", "hidden_size", "intermediate_size")
+SIZES += ("num_hidden_layers", "num_attention_heads", "num_conv_pos_embeddings")
+SIZES += ("num_conv_pos_embedding_groups", "d_model", "encoder_layers", "encoder_attention_heads")
+SIZES += ("num_mel_bins", "max_source_positions")
 
 
 def check_folder(folder: Path, model: str, setting: str) -> None:
@@ -31,6 +36,7 @@ def check_folder(folder: Path, model: str, setting: str) -> None:
             f"{given} has no config.json; a model folder as save_pretrained writes it is needed"
         )
     _check_pointers(folder, given)
+    _check_sizes(folder, given)
     for name in NAMING_CODE:
         _check_code(folder, name, given)
     if (folder / "adapter_config.json").is_file():
@@ -78,6 +84,19 @@ def _check_pointers(folder: Path, given: str) -> None:
             raise EncoderUnavailable(
                 f"{given}: its {path.name} is a Git LFS pointer, not the file itself; "
                 f"{pulled_by(path)}"
+            )
+
+
+def _check_sizes(folder: Path, given: str) -> None:
+    """Refuses sizes in config.json that no model has: they would fail within a convolution."""
+    settings = read_json(folder / "config.json", given)
+    for name in SIZES:
+        value = settings.get(name)
+        listed = value if isinstance(value, list) else [1 if value is None else value]
+        if not all(isinstance(size, int) and size > 0 for size in listed):
+            raise EncoderUnavailable(
+                f"{given}: its config.json has {name}={str(value)[:80]}, where whole numbers of 1 "
+                f"or more belong; download it again"
             )
 
 

@@ -107,8 +107,10 @@ class SoundFileReader:
         import soundfile
 
         try:
-            if part.tell() != first:
+            if part.seekable() and part.tell() != first:
                 part.seek(first)
+            elif not part.seekable() and first:  # GSM, G.721 and the like: from the beginning only
+                part.read(first, dtype="float32")
             left = last - first
             while left > 0:
                 count = min(left, max(1, BLOCK_SAMPLES // self.channels))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .missing import MISSING
-from .wording import counted, nearest, shown
+from .wording import counted, nearest, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,13 @@ SPLIT_ALIASES = {
     **{name: "train" for name in ("train", "training", "trn")},
     **{name: "dev" for name in ("dev", "val", "valid", "validation", "development")},
     **{name: "test" for name in ("test", "testing", "eval", "evaluation")},
+    **{name: "train" for name in ("학습", "훈련", "训练", "訓練", "学習", "тренировка")},
+    **{name: "dev" for name in ("devel", "검증", "验证", "驗證", "検証", "validierung")},
+    **{name: "test" for name in ("holdout", "heldout", "테스트", "평가", "测试", "テスト", "тест")},
     **{name: "unlabeled" for name in ("unlabeled", "unlabelled", "pool", "unsupervised")},
 }
+TOTALS = {"total", "totals", "grand total", "sum", "summe", "gesamt", "insgesamt", "合計", "合计"}
+TOTALS |= {"总计", "總計", "합계", "총계", "итого", "всего", "somme", "suma", "totale", "toplam"}
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".csv", ".parquet")
 
 
@@ -141,6 +147,12 @@ def parse_numbers(
     return numbers, problems_at(bad, rows, file, name, text, "not a number", remedy)
 
 
+def split_named(cell: str) -> str | None:
+    """Returns train, dev, test or unlabeled for a cell such as "Test" or "val_set", else None."""
+    plain = re.sub(r"[\s_.-]+", "", cell.casefold())
+    return SPLIT_ALIASES.get(plain) or SPLIT_ALIASES.get(re.sub("(set|data|split)$", "", plain))
+
+
 def normalise_splits(
     column: pd.Series, rows: pd.Series, file: str
 ) -> tuple[pd.Series, list[Problem]]:
@@ -148,7 +160,7 @@ def normalise_splits(
     import pandas as pd
 
     given = column.tolist()
-    known = [None if v is None else SPLIT_ALIASES.get(v.lower()) for v in given]
+    known = [None if v is None else split_named(v) for v in given]
     problems = [
         Problem(
             *(file, row, "split", value, f"unknown split{nearest(value, SPLIT_ALIASES)}"),
@@ -219,21 +231,39 @@ def _audio_remedy(path: str, folder: str, name: str, names: set[str]) -> str:
     return f"looked for {path}{near}" if near else f"looked for {path}: correct the path or add it"
 
 
-def check_content(
-    table: pd.DataFrame, extra: list[str], rows: pd.Series, file: str
-) -> list[Problem]:
-    """Returns the problems of rows as a whole: ids, labels on the pool, empty rows, time spans."""
-    ids = table["id"]
+def _check_ids(ids: pd.Series, rows: pd.Series, file: str, header: str) -> list[Problem]:
+    """Returns the problems of ids: empty, twice, or those of a line of totals."""
+    import pandas as pd
+
     empty = ids.isna()
     problems = problems_at(empty, rows, file, "id", None, "the id is empty", "give every row an id")
     twice = ids.duplicated(keep="first") & ~empty
     if twice.any():
+        remedy = "make every id unique"
+        if header not in ("", "id"):
+            remedy += f", or set {setting('data.columns', {'id': ''})} if the column "
+            remedy += f"'{shown(header, 40)}' names something else"
         first = dict(zip(ids[::-1], rows[::-1], strict=True))  # of equal keys the last pair stays
         for i in twice.to_numpy().nonzero()[0]:
             name = str(ids.iloc[i])
             reason = f"the id is already used in row {first[name]}"
             row = int(rows.iloc[i])
-            problems.append(Problem(file, row, "id", name, reason, "make every id unique"))
+            problems.append(Problem(file, row, "id", name, reason, remedy))
+    if len(ids) > 1 and str(ids.iloc[-1]).strip(" :").casefold() in TOTALS:
+        last = pd.Series(range(len(ids))) == len(ids) - 1
+        reason = "reads like a line of totals, not like an utterance"
+        problems += problems_at(last, rows, file, "id", ids, reason, "delete the row")
+    return problems
+
+
+def check_content(
+    table: pd.DataFrame, extra: list[str], rows: pd.Series, file: str, id_header: str = ""
+) -> list[Problem]:
+    """Returns the problems of rows as a whole: ids, labels on the pool, empty rows, time spans.
+
+    `id_header` is the column that was taken for the ids, where it is called otherwise.
+    """
+    problems = _check_ids(table["id"], rows, file, id_header)
     labelled = table["label"].notna() | table["votes"].notna()
     problems += problems_at(
         (table["split"] == "unlabeled") & labelled,

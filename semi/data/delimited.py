@@ -74,6 +74,14 @@ def squared(records: Records, delimiter: str) -> Records:
     width = len(records.cells[0])
     if set(map(len, records.cells)) == {width}:
         return records
+    wider = {len(record) for record in records.cells[1:]}
+    if wider == {width + 1} and len(records.cells) > 2:  # as R's write.table writes row names
+        reason = f"every row has {width + 1} fields where the header has {width}"
+        remedy = "write a name before the others, as R leaves out that of its row names, or put "
+        remedy += f"double quotes around texts that hold the delimiter '{delimiter}'"
+        records.faults.append((records.rows[0], "", "", reason, remedy))
+        cells = [record[:width] for record in records.cells]
+        return Records(cells, records.rows, records.faults, records.refused)
     faults, short = list(records.faults), []
     for number, record in zip(records.rows, records.cells, strict=True):
         if "".join(record[width:]).strip():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
+from .column_hints import speaker_hint
 from .config import GROUP_KINDS, DataConfig
 from .wording import WARNING, counted, nearest, shown
 
@@ -58,7 +59,7 @@ def groups_of(
         why = f"all rows share one {single[0]}" if single else "no speaker, session or dialogue"
         notes.append(
             f"{WARNING}{why} in the manifest, so nothing keeps a speaker off two sides; results "
-            "flatter the model if speakers repeat"
+            f"flatter the model if speakers repeat{speaker_hint(manifest.reading)}"
         )
     return "none", table["id"].to_numpy(dtype=object), np.zeros(len(table), dtype=bool)
 

@@ -20,9 +20,21 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
         *("path", "wav", "file", "filename", "audio_path", "wav_path", "audio_file", "filepath"),
         *("audio_filepath", "sound"),
     ),
-    "text": ("transcript", "transcription", "sentence", "utterance"),
-    "label": ("emotion", "emotion_label", "emo", "category", "class", "sentiment", "mood"),
-    "speaker": ("speaker_id", "spk", "spk_id", "actor"),
+    "text": (
+        *("transcript", "transcription", "sentence", "utterance", "txt", "utterance_text"),
+        *("발화", "발화문", "문장", "텍스트", "文本", "句子", "テキスト", "発話", "текст"),
+        *("texto", "texte", "testo", "metin", "متن", "نص", "النص"),
+    ),
+    "label": (
+        *("emotion", "emotion_label", "emo", "emotions", "labels", "gefühl", "emotionen", "감정"),
+        *("감정 라벨", "情感", "情绪", "情緒", "感情", "эмоция", "émotion", "emoción", "emoção"),
+        *("emozione", "duygu", "جذبات", "جذبہ", "عاطفة", "المشاعر"),
+        *("category", "class", "sentiment", "mood"),
+    ),
+    "speaker": (
+        *("speaker_id", "spk", "spk_id", "actor", "speaker_name", "spkr", "client_id", "sprecher"),
+        *("sprecherin", "화자", "说话人", "說話人", "話者", "диктор", "hablante", "locuteur"),
+    ),
     "session": ("session_id",),
     "dialogue": ("dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id"),
     "split": ("subset", "partition"),
@@ -31,26 +43,34 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
     "arousal": ("activation",),
     "votes": ("ratings",),
     "seconds": ("duration", "duration_seconds", "length_seconds"),
-    "start": ("start_seconds", "start_time", "begin"),
-    "end": ("end_seconds", "end_time"),
+    "start": (
+        *(
+            "start_seconds",
+            "start_time",
+            "begin",
+            "start_sec",
+            "start_s",
+            "begin_time",
+            "begin_sec",
+        ),
+        *("onset", "time_start", "t_start", "segment_start", "tmin", "xmin"),
+    ),
+    "end": (
+        *("end_seconds", "end_time", "end_sec", "end_s", "finish_time", "stop_time", "stop"),
+        *("time_end", "t_end", "segment_end", "tmax", "xmax"),
+    ),
 }
 # Names of the label that say the same: none of them goes before another.
 EQUALS = ("category", "class", "sentiment", "mood")
 MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
+MILLISECONDS |= {"start_msec": "start", "end_msec": "end", "begin_ms": "start", "stop_ms": "end"}
 SOUND_SUFFIXES = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".ogg",
-    ".opus",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".aiff",
-    ".au",
-    ".wma",
+    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma"),
+    *(".oga", ".aif", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".3gp", ".amr", ".m4b"),
+    *(".sph", ".nist", ".w64", ".rf64", ".caf", ".snd", ".voc", ".ac3", ".mp2", ".wv", ".tta"),
 )
 LISTED = 30  # columns named in a message
+BETWEEN = "~^:/ \x01\x1f\x1e"  # what may stand between columns and is read by nobody
 
 
 @dataclass
@@ -104,7 +124,20 @@ def recognise(names: list[str], chosen: Mapping[str, str], file: str, *, gold: b
         if found and canonical not in {*taken, *header.canonical.values()}:
             header.canonical[found[0]] = canonical
             header.milliseconds.append(canonical)
+    _take_offset(plain, header)
     return header
+
+
+def _take_offset(plain: Mapping[str, str], header: Header) -> None:
+    """Takes a column `offset` as the end beside an onset, as the start beside a duration."""
+    there = {name: h for h, name in header.canonical.items()}
+    found = _same(plain, "offset", header)
+    if not found:
+        return
+    if "end" not in there and plain.get(there.get("start", "")) == "onset":
+        header.canonical[found[0]] = "end"
+    elif not {"start", "end"} & there.keys() and "seconds" in there:
+        header.canonical[found[0]] = "start"
 
 
 def equal_rivals(header: Header) -> list[str]:
@@ -129,19 +162,26 @@ def refuse_unknown(
             f"{file}: the first line looks like a row, not like names of columns ({found}); write "
             f"a first line above it, such as {','.join(_guesses(names))}"
         )
-    if len(names) == 1 and len(words := names[0].split()) > 1 and recognise(
-        words, {}, file, gold=False
-    ).canonical:  # fmt: skip
-        raise ManifestError(
-            f"{file}: blanks seem to stand between its columns ({', '.join(words)}); save it as "
-            "CSV, with commas or tabs between them"
-        )
+    for mark in BETWEEN if len(names) == 1 else "":
+        words = names[0].split(mark if mark != " " else None)
+        if len(words) > 1 and known_columns(words):
+            what = "blanks seem" if mark == " " else f"'{shown(mark)}' seems"
+            raise ManifestError(
+                f"{file}: {what} to stand between its columns ({', '.join(words)}); save it as "
+                "CSV, with commas or tabs between them"
+            )
     sounds = [n for n in names if first.get(n, "").lower().endswith(SOUND_SUFFIXES)]
     guess = {"audio": sounds[0]} if sounds else {"text": names[-1]}
     raise ManifestError(
         f"{file}: none of its columns is known; {found}. Say what they are, as in "
         f"{setting('data.columns', guess)}; known are {', '.join(COLUMNS)}"
     )
+
+
+def known_columns(names: Collection[str], what: str = "") -> list[str]:
+    """Returns those of some names that are columns of a manifest (the column `what` if given)."""
+    found = recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical
+    return [name for name, canonical in found.items() if what in ("", canonical)]
 
 
 def listed(names: list[str]) -> str:
@@ -165,8 +205,8 @@ def _same(plain: Mapping[str, str], wanted: str, header: Header) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Returns a header as compared: lower case, letters composed, without blanks, '_' and '-'."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+    """Returns a header as compared: lower case, letters composed, without blanks, _ - ( ) [ ]."""
+    return re.sub(r"[\s_()\[\]-]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def _is_number(cell: str) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import missing
+from .alike import synonyms, twins
 from .checks import Problem
 from .config import DataConfig
+from .unlabelled import drop_markers, unlabelled_markers
+from .votes import literal, parse_votes, read_votes
 from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def read_labels(
     import pandas as pd
 
     columns = [name for name in raw.columns if name.lower().startswith("votes_")]
-    votes, problems = _vote_cells(raw, columns, rows, file)
+    votes, problems = read_votes(raw, columns, rows, file)
     rename = {str(k): str(v).strip() for k, v in config.label_map.items()}
-    labels: list[str | None] = table["label"].tolist()
+    labels: list[str | None] = [_unpacked(text) for text in table["label"].tolist()]
+    problems += _objects(labels, votes, rows, file)
     bad, notes = _markers(labels, config, rows, file)
     problems += bad
     parts = {text: _parts(text, rename) for text in set(labels) if text is not None}
@@ -70,7 +71,7 @@ def read_labels(
         for i, shares in enumerate(votes):
             if shares:
                 votes[i] = {k: n for k, n in shares.items() if k in classes} or None
-    notes += _case_notes(classes, config.label_map)
+    notes += _alike(classes, Counter(labels), config.label_map)
     return Labels(
         pd.Series(labels, dtype=object),
         pd.Series(votes, dtype=object),
@@ -92,7 +93,7 @@ def _markers(
     if config.classes:
         return [], []  # what is none of them is refused anyway
     counts = Counter(label for label in labels if label is not None)
-    certain, possible = missing.unlabelled_markers(counts.keys() - config.label_map.keys())
+    certain, possible = unlabelled_markers(counts.keys() - config.label_map.keys())
     problems = []
     for marker in certain:
         keep = setting("data.label_map", {**config.label_map, marker: marker})
@@ -100,7 +101,7 @@ def _markers(
             Problem(
                 *(file, int(rows.iloc[labels.index(marker)]), "label", marker),
                 f"reads like 'no label' ({counted(counts[marker], 'row')})",
-                f"{missing.drop_markers(certain, config.label_map)} makes these rows unlabelled; "
+                f"{drop_markers(certain, config.label_map)} makes these rows unlabelled; "
                 f"{keep} keeps it as a class",
             )
         )
@@ -110,8 +111,8 @@ def _markers(
             f"'{shown(label, 40)}' ({counted(counts[label], 'row')})" for label in possible
         )
         notes.append(
-            f"{listed} count{'s' * (len(possible) == 1)} as a class; if it says 'no label', set "
-            f"{missing.drop_markers(possible, config.label_map)}"
+            f"{WARNING}{listed} count{'s' * (len(possible) == 1)} as a class; if it says "
+            f"'no label', set {drop_markers(possible, config.label_map)}"
         )
     return problems, notes
 
@@ -184,70 +185,6 @@ def _renamed(votes: dict[str, float], rename: dict[str, str]) -> dict[str, float
     return out or None
 
 
-def _vote_cells(
-    raw: pd.DataFrame, columns: list[str], rows: pd.Series, file: str
-) -> tuple[list[dict[str, float] | None], list[Problem]]:
-    votes: list[dict[str, float] | None] = [None] * len(raw)
-    problems: list[Problem] = []
-    cells = raw["votes"].tolist() if "votes" in raw else [None] * len(raw)
-    remedy = 'write {"happy": 3, "sad": 1} or happy;happy;sad, with counts of 0 or more'
-    for i, cell in enumerate(cells):
-        if cell is None or (isinstance(cell, str) and cell.strip() in missing.MISSING):
-            continue
-        votes[i] = _parse_votes(cell)
-        if votes[i] is None:
-            row = int(rows.iloc[i])
-            problems.append(Problem(file, row, "votes", str(cell), "not readable as votes", remedy))
-    for column in columns:
-        name = column[len("votes_") :]
-        for i, cell in enumerate(raw[column].tolist()):
-            if cell is None or str(cell).strip() in missing.MISSING:
-                continue
-            count = _count(cell)
-            if count is None:
-                row = int(rows.iloc[i])
-                remedy_count = "write a count of 0 or more, or leave the cell empty"
-                reason = "not a number of votes"
-                problems.append(Problem(file, row, column, str(cell), reason, remedy_count))
-            elif count > 0:
-                shares = votes[i] or {}
-                shares[name] = shares.get(name, 0.0) + count
-                votes[i] = shares
-    return votes, problems
-
-
-def _parse_votes(cell: object) -> dict[str, float] | None:
-    """Returns {class: count} of a JSON object, a list, or names joined by ';' or '|', else None."""
-    if isinstance(cell, str):
-        text = cell.strip()
-        if text.startswith(("{", "[")):
-            try:
-                cell = json.loads(text)
-            except json.JSONDecodeError:
-                return None
-        else:
-            cell = [part.strip() for part in re.split(r"[;|]", text) if part.strip()]
-    if isinstance(cell, list):
-        out: dict[str, float] = {}
-        for name in cell:
-            out[str(name)] = out.get(str(name), 0.0) + 1.0
-        return out or None
-    if not isinstance(cell, dict):
-        return None
-    counts = {str(k).strip(): _count(v) for k, v in cell.items() if v is not None}
-    if any(v is None for v in counts.values()):
-        return None
-    return {k: v for k, v in counts.items() if v}
-
-
-def _count(value: Any) -> float | None:
-    try:
-        count = float(value)
-    except (TypeError, ValueError):
-        return None
-    return count if math.isfinite(count) and count >= 0 else None
-
-
 def _unknown(
     labels: list[str | None],
     votes: list[dict[str, float] | None],
@@ -276,7 +213,7 @@ def _unknown(
                         name,
                         f"not one of the classes {names}{near[name]}",
                         "correct it, add it to data.classes, or drop it with "
-                        f"{missing.drop_markers([name], label_map)} (a name in place of "
+                        f"{drop_markers([name], label_map)} (a name in place of "
                         '"" renames it)',
                     )
                 )
@@ -288,10 +225,61 @@ def _suggest(name: str, classes: list[str]) -> str:
     return f"; did you mean '{same}'?" if same else nearest(name, classes)
 
 
-def _case_notes(classes: list[str], label_map: dict[str, str]) -> list[str]:
-    return [
-        f"{WARNING}labels '{shown(other, 40)}' and '{shown(name, 40)}' differ only in case, width "
-        "or blanks; if they are one class set "
-        + setting("data.label_map", {**label_map, shown(other, 100): shown(name, 100)})
-        for other, name in missing.twins(classes)
-    ]
+def _unpacked(text: str | None) -> str | None:
+    """Returns a label cell that holds a list, such as "['joy', 'calm']", as 'joy;calm'."""
+    if text is None or text[0] != "[" or text[-1] != "]":
+        return text
+    listed = literal(text)
+    names = listed if isinstance(listed, list) else text[1:-1].split(",")
+    return ";".join(str(name).strip() for name in names if str(name).strip()) or None
+
+
+def _objects(
+    labels: list[str | None], votes: list[dict[str, float] | None], rows: pd.Series, file: str
+) -> list[Problem]:
+    """Takes labels that are objects of numbers as votes, in place; no other object is a label."""
+    problems = []
+    for i, text in enumerate(labels):
+        if text is None or text[0] != "{" or text[-1] != "}":
+            continue
+        shares = parse_votes(text)
+        if shares is None or votes[i] is not None:
+            reason, remedy = "an object in place of a label", "write the name of the class"
+            problems.append(Problem(file, int(rows.iloc[i]), "label", text, reason, remedy))
+        labels[i], votes[i] = None, votes[i] or shares
+    return problems
+
+
+def _alike(classes: list[str], counts: Counter[str | None], label_map: dict[str, str]) -> list[str]:
+    """Returns sentences about labels that may be one class, or several in one, with the setting."""
+    notes = []
+    for pair in twins(classes):
+        keep, other = sorted(pair, key=lambda name: (-counts[name], not name.isascii(), name))
+        named = f"'{shown(min(pair), 40)}' and '{shown(max(pair), 40)}'"
+        notes.append(
+            f"{WARNING}labels {named} differ only in case, width, blanks or signs; if they are one "
+            f"class {_mapped({other: keep}, label_map)}"
+        )
+    for name in classes:
+        parts = [part for part in re.split(r"\s*[,/|+&]\s*", name) if part]
+        if len(parts) > 1 and set(parts) <= set(classes) - {name}:
+            notes.append(
+                f"{WARNING}label '{shown(name, 40)}' ({counted(counts[name], 'row')}) names "
+                "several of the other labels; if these rows have them all "
+                f"{_mapped({name: ';'.join(parts)}, label_map)}"
+            )
+    for group in synonyms(classes):
+        keep, *others = sorted(group, key=lambda name: (-counts[name], name))
+        named = ", ".join(f"'{shown(name, 40)}'" for name in group)
+        notes.append(
+            f"labels {named} may be words for one emotion; if they are one class "
+            f"{_mapped(dict.fromkeys(others, keep), label_map)}"
+        )
+    return notes
+
+
+def _mapped(renamed: dict[str, str], label_map: dict[str, str]) -> str:
+    """Returns the setting that renames labels, if it is short enough to be pasted."""
+    if max(map(len, renamed)) > 100:
+        return "write it otherwise in the table"
+    return f"set {setting('data.label_map', {**label_map, **renamed})}"

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 from ..errors import ManifestError
 from ..formulas import guarded_table
 from . import formats, headers, missing
+from .alike import twins
 from .checks import Problem, check_content, find_audio, listing, normalise_splits, parse_numbers
+from .column_hints import find_split, spelled_out
 from .config import DataConfig
 from .headers import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from .labels import read_labels
 from .reading import Reading, odd_labels
 from .row_ids import make_ids, note_of
 from .tables import Table, read_table
-from .times import mistaken_unit, parse_times
+from .times import end_by_duration, mistaken_unit, parse_times, whole_sounds
 from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
@@ -89,13 +91,13 @@ def load_manifest(
     problems += read.problems
     extra = [name for name in raw.columns if name not in table and name not in read.used]
     table = pd.concat([table[list(COLUMNS)], raw[extra]], axis=1)
-    problems += check_content(table, extra, rows, path.name)
     origin = {name: column for column, name in header.canonical.items()}
+    added = end_by_duration(table, origin)
+    problems += check_content(table, extra, rows, path.name, origin.get("id", ""))
     problems += mistaken_unit(table, origin, config, path.name)
     counts = Counter(read.label.dropna().tolist())
-    odd = _odd(table, counts, origin.get("label", ""))
     made = [] if "id" in raw else note_of(table["id"].tolist(), table)
-    notes = [*source.notes, *read.notes, *made, *(WARNING + note for note in odd)]
+    notes = [*source.notes, *read.notes, *made, *added, *_odd(table, counts, origin, extra)]
     names = {n: header.canonical[n] for n in source.frame.columns if n in header.canonical}
     named = {column: name for column, name in names.items() if name not in ignored}
     ignored = [origin.get(name, name) for name in ignored]
@@ -118,16 +120,21 @@ def _read(path: Path, root: Path) -> tuple[Table, str]:
     return read_table(path, data), hashlib.sha256(data).hexdigest()
 
 
-def _odd(table: pd.DataFrame, counts: Counter[str], origin: str) -> list[str]:
-    """Returns what is odd about labels, and about names that nearly agree.
+def _odd(
+    table: pd.DataFrame, counts: Counter[str], origin: dict[str, str], extra: list[str]
+) -> list[str]:
+    """Returns warnings of what is odd about labels, sounds, and names that nearly agree.
 
     Args:
         table: the checked table.
         counts: label -> its rows.
-        origin: header of the label's column.
+        origin: canonical name -> header it came from.
+        extra: columns that are carried along.
     """
+    label = origin.get("label", "")
     measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
-    return odd_labels(counts, origin, measured) + _twins(table)
+    odd = [WARNING + note for note in odd_labels(counts, label, measured) + _twins(table)]
+    return [*whole_sounds(table, extra), *spelled_out(table, label, extra), *odd]
 
 
 def _error(problems: list[Problem], reading: Reading) -> ManifestError:
@@ -146,6 +153,8 @@ def _named(
     raw.columns = [missing.composed(str(name)) for name in raw.columns]
     names = list(raw.columns)
     header = headers.recognise(names, config.columns, file, gold=gold)
+    if gold and "split" not in config.columns:
+        find_split(raw, header)
     first = {n: str(raw[n].iloc[0]) for n in names} if len(raw) else {}
     unread = [n for n, name in header.canonical.items() if name in GOLD and not gold]
     headers.refuse_unknown(names, first, header, file, unread)
@@ -202,7 +211,7 @@ def _twins(table: pd.DataFrame) -> list[str]:
     """Returns a sentence about speakers and sessions that differ only in how they are written."""
     notes = []
     for column in ("speaker", "session"):
-        pairs = missing.twins(sorted(set(table[column].dropna())))
+        pairs = twins(sorted(set(table[column].dropna())))
         if pairs:
             listed = ", ".join(f"'{shown(a, 40)}' and '{shown(b, 40)}'" for a, b in pairs[:3])
             notes.append(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ManifestError
+from .column_hints import label_hint
 from .config import DataConfig
 from .leaks import MERE_WARNINGS, content_key, leak_report
 from .wording import WARNING, counted, listed, setting, shown
@@ -42,7 +43,7 @@ def check_classes(
         extra = f" ({counted(held, 'labelled row')} held out)" if held else ""
         raise ManifestError(
             f"{where}: no labelled row is left for training{extra}; fill the label column of some "
-            "rows whose split is train or empty"
+            f"rows whose split is train or empty{label_hint(manifest.reading, manifest.table)}"
         )
     if len(classes) < 2:
         raise ManifestError(

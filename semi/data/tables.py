@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError
 from ..formulas import unguarded
 from .delimited import Fault, delimiter_of, read_records, split_lines, squared
+from .encodings import GUESSED, decode
+from .file_kinds import SAVE_AS, refuse_other_kinds, refuse_packed
+from .header_rows import refuse_other_delimiter, refuse_rows_above, repeated
+from .headers import known_columns
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -23,10 +27,8 @@ if TYPE_CHECKING:
 
 DELIMITED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
-GUESSED = {"cp1252": "Windows-1252 (western European)", "cp949": "CP949 (Korean)"}
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
-SWAPPED_END = re.compile("[\u0a00\u0d00]")  # line ends whose bytes are swapped
 
 
 @dataclass
@@ -42,83 +44,22 @@ class Table:
     kind: str = ""  # how the file was read, such as "comma, utf-8"
 
 
-def decode(data: bytes, name: str) -> tuple[str, str]:
-    """Returns the text of `data` and the encoding that decodes it strictly."""
-    for bom, encoding in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if data.startswith(bom):
-            return _strict(data, [encoding], name)
-    head = data[:4096]
-    if b"\x00" in head:  # UTF-16 without a mark: the zero half of every Latin character
-        order = ["utf-16-le", "utf-16-be"]
-        if head[0::2].count(0) > head[1::2].count(0):
-            order.reverse()
-        return _strict(data, order, name)
-    try:
-        return data.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError as error:
-        _refuse_damaged_utf8(data, error.start, name)
-    # CP949 writes its letters as pairs of high bytes, western European code pages as single ones.
-    high = len(re.findall(rb"[\x80-\xff]", data))
-    single = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", data))
-    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
-    words = sum(n > 2 for n in runs) > 0.1 * len(runs)
-    # 'öß' is a pair too, but read as CP949 it gives Chinese signs and hardly any Korean syllable.
-    read = [c for c in data.decode("cp949", "replace") if c > "\x7f" and c != "\ufffd"]
-    korean = sum("\uac00" <= c <= "\ud7a3" for c in read) > 0.5 * len(read)
-    order = ["cp949"] if words or korean else ["cp1252"]
-    if single > 0.5 * high:
-        order = ["cp1252", "cp949"]
-    return _strict(data, order, name)
-
-
-def _refuse_damaged_utf8(data: bytes, at: int, name: str) -> None:
-    """Refuses what is UTF-8 but for a few bytes: as anything else every letter would be wrong."""
-    read = data.decode("utf-8", "replace")
-    broken = read.count("\ufffd")
-    if sum(c > "\x7f" for c in read) - broken > broken:
-        row = len(split_lines(data[:at].decode("utf-8")))
-        raise ManifestError(
-            f"{name} row {row}: the byte {data[at]:#04x} is no UTF-8, as the rest of the file is; "
-            "bring the file back from a copy, or save it as UTF-8"
-        )
-
-
-def _strict(data: bytes, encodings: list[str], name: str) -> tuple[str, str]:
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        swapped = SWAPPED_END.search(text) if encoding.startswith("utf-16") else None
-        if swapped:
-            row = len(split_lines(text[: swapped.start()]))
-            raise ManifestError(
-                f"{name} row {row}: half of a UTF-16 letter is lacking or too much there, so what "
-                "follows cannot be read; bring the file back from a copy, or save it as UTF-8"
-            )
-        return text, encoding
-    raise ManifestError(
-        f"{name}: the text is neither UTF-8, UTF-16 nor CP949 (tried {', '.join(encodings)}); "
-        "save the file as UTF-8"
-    )
-
-
 def read_table(path: Path, data: bytes) -> Table:
     """Returns the table in `data`, the bytes of `path`; the kind follows from the suffix."""
     suffix = path.suffix.lower()
+    refuse_packed(path)
     if suffix not in DELIMITED + PARQUET + JSON_LINES:
         known = ", ".join(DELIMITED + PARQUET + JSON_LINES)
-        hint = "; export the sheet as CSV (UTF-8)" if suffix in (".xlsx", ".xls", ".ods") else ""
-        raise ManifestError(f"{path.name}: cannot read '{suffix}' tables, only {known}{hint}")
+        sheet = suffix in (".xlsx", ".xls", ".ods")
+        hint = "export the sheet as CSV (UTF-8)" if sheet else SAVE_AS
+        raise ManifestError(f"{path.name}: cannot read '{suffix}' tables, only {known}; {hint}")
     if not data.strip(b"\x00\xef\xbb\xbf\xff\xfe \r\n\t"):
         raise ManifestError(f"{path.name}: the file is empty; it needs a header and rows")
+    if suffix not in PARQUET or not data.startswith(b"PAR1"):
+        refuse_other_kinds(path, data)
     if suffix in PARQUET:
         return _read_parquet(data, path.name)
-    text, encoding = decode(data, path.name)
+    text, encoding = decode(data, path)
     table = _read_json(text, path) if suffix in JSON_LINES else _read_delimited(text, path)
     table.kind = ", ".join(filter(None, [table.kind, encoding]))
     if encoding in GUESSED:
@@ -131,13 +72,16 @@ def read_table(path: Path, data: bytes) -> Table:
 def _read_delimited(text: str, path: Path) -> Table:
     import pandas as pd
 
-    lines = split_lines(text.lstrip("\ufeff"))
+    lines = split_lines(text.lstrip("\ufeff").rstrip("\x1a"))  # by which DOS ended a file
     start = next(i for i, line in enumerate(lines) if line.strip())
     stated = re.fullmatch(r'"?sep=([,;\t|])"?[,;\t|]*', lines[start])
     if stated and len(lines) > start + 1:  # Excel's own way to name the delimiter, not a header
         start += 1
     delimiter = stated[1] if stated else delimiter_of(lines[start])
-    records = squared(read_records(lines[start:], delimiter, start + 1), delimiter)
+    records = read_records(lines[start:], delimiter, start + 1)
+    refuse_rows_above(records, path.name)
+    refuse_other_delimiter(records, delimiter, path.name)
+    records = squared(records, delimiter)
     header, *cells = records.cells
     names, faults = _names([unguarded(name) for name in header], start + 1)
     filled = [bool(record[0].strip() or "".join(record).strip()) for record in cells]
@@ -159,7 +103,7 @@ def _read_delimited(text: str, path: Path) -> Table:
         pd.DataFrame(columns, dtype=object),
         rows,
         notes,
-        faults + records.faults,
+        faults + repeated(records) + records.faults,
         decimal_comma=delimiter == ";",
         refused=records.refused,
         kind=DELIMITER_NAMES[delimiter],
@@ -188,9 +132,16 @@ def _read_parquet(data: bytes, name: str) -> Table:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
     except Exception as error:  # pyarrow raises several kinds for a broken file
-        raise ManifestError(f"{name}: not a readable Parquet file: {error}") from None
+        detail = " ".join(str(error).split())[:160]
+        raise ManifestError(
+            f"{name}: not a readable Parquet file ({detail}); export it once more"
+        ) from None
     if any(name is not None for name in frame.index.names):  # ids kept as the index
         frame = frame.reset_index()
+    elif not known_columns(frame.columns.map(str).tolist(), "id") and all(
+        isinstance(name, str) for name in frame.index
+    ):
+        frame.insert(0, "id", frame.index)
     text = _as_text(frame.reset_index(drop=True))
     return Table(text, list(range(2, len(frame) + 2)), kind="Parquet")
 
@@ -205,11 +156,16 @@ def _read_json(text: str, path: Path) -> Table:
     text = text.lstrip("\ufeff")
     if text.lstrip().startswith("["):
         try:
-            listed = json.loads(text)
+            listed = json.loads(text, object_pairs_hook=once)
         except json.JSONDecodeError as error:
             raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
         except RecursionError:
             raise ManifestError(f"{path.name}: JSON nested too deeply for a table") from None
+        except KeyError as error:
+            raise ManifestError(
+                f"{path.name}: '{error.args[0][:80]}' stands twice in one object, so one of the "
+                "two would be lost; keep the one that is right"
+            ) from None
         numbered = list(enumerate(listed, 1))
     else:
         numbered = []
@@ -217,9 +173,13 @@ def _read_json(text: str, path: Path) -> Table:
             if not line.strip():
                 continue
             try:
-                numbered.append((number, json.loads(line)))
-            except (json.JSONDecodeError, RecursionError) as error:
+                numbered.append((number, json.loads(line, object_pairs_hook=once)))
+            except (json.JSONDecodeError, RecursionError, KeyError) as error:
                 detail = getattr(error, "msg", "nested too deeply")
+                if isinstance(error, KeyError):
+                    reason = f"'{error.args[0][:80]}' stands twice in the object"
+                    faults.append((number, "", line[:60], reason, "keep the one that is right"))
+                    continue
                 faults.append((number, "", line[:60], f"not JSON ({detail})", remedy))
     for number, record in numbered:
         if isinstance(record, dict):
@@ -229,6 +189,14 @@ def _read_json(text: str, path: Path) -> Table:
             faults.append((number, "", str(record)[:60], "not a JSON object", remedy))
     frame = _as_text(pd.DataFrame(records, dtype=object))
     return Table(frame, rows, faults=faults, refused=len(faults), kind="JSON")
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object, or raises KeyError of a key that stands twice in it."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(next(k for k in found if sum(k == other for other, _ in pairs) > 1))
+    return found
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .checks import Problem, parse_numbers, problems_at
 from .headers import MILLISECONDS
 from .missing import MISSING
-from .wording import setting
+from .wording import WARNING, counted, setting, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .config import DataConfig
 
 CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:[.,]\d+)?)")  # h:mm:ss.mmm or mm:ss
+TIME_NAMES = re.compile(
+    r"start|begin|onset|offset|from|end|stop|finish|sample|frame|^to$|time|시작|끝"
+)
 REMEDY = "write seconds such as 3.5, a time such as 0:01:30.5, or leave the cell empty"
 
 
@@ -53,6 +57,7 @@ def parse_times(
     numbers, bad = parse_numbers(column, name, rows, file, decimal_comma)
     if column is None:
         return numbers, bad
+    numbers = numbers.where(numbers.abs() < math.inf)
     if bad:
         cells = column.astype(object).where(column.notna(), "").astype(str).str.strip()
         known = {cell: seconds_of(cell) for cell in set(cells.tolist()) - MISSING}
@@ -65,6 +70,34 @@ def parse_times(
         early, rows, file, name, numbers, "a time before 0", "write seconds, 0 or more"
     )
     return numbers, bad
+
+
+def end_by_duration(table: pd.DataFrame, headers: dict[str, str]) -> list[str]:
+    """Fills `end` from start and duration, in place, where the table has no end; returns a note.
+
+    `headers` says which column each canonical name came from.
+    """
+    if "start" not in headers or "seconds" not in headers or "end" in headers:
+        return []
+    table["end"] = table["start"] + table["seconds"]
+    start, seconds = headers["start"], headers["seconds"]
+    return [f"end is {shown(start, 40)} + {shown(seconds, 40)}, as there is no column of it"]
+
+
+def whole_sounds(table: pd.DataFrame, carried: list[str]) -> list[str]:
+    """Returns a warning where several rows hear the same sound, as where times were not read."""
+    cells = zip(*(table[name].tolist() for name in ("audio", "start", "end")), strict=True)
+    spans = Counter((a, str(start), str(end)) for a, start, end in cells if a is not None)
+    twice = sum(count for count in spans.values() if count > 1)
+    if not twice:
+        return []
+    names = [name for name in carried if TIME_NAMES.search(name.casefold())]
+    hint = ""
+    if names:
+        columns = dict(zip(("start", "end"), names, strict=False))
+        hint = f"; if {' and '.join(shown(n, 40) for n in names[:2])} are their times, set "
+        hint += setting("data.columns", columns) + ' (in ms: "start_ms", "end_ms")'
+    return [f"{WARNING}{counted(twice, 'row')} name the same sound as another, whole{hint}"]
 
 
 def mistaken_unit(

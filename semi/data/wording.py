@@ -73,4 +73,11 @@ def _yaml(value: object) -> str:
     text = str(value)
     text = text if len(text) <= MOST else shown(text, MOST)
     plain = text.replace("_", "").isalpha() and text.lower() not in NO_WORDS
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    quoted = text if plain else json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _escaped(c) for c in quoted)
+
+
+def _escaped(char: str) -> str:
+    """Returns a letter that shows nothing as YAML reads it back within quotes."""
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -56,10 +56,12 @@ def read(path: Path, root: Path) -> Table:
     known = {name: _read_one(file, _schemes(path, name)) for name, file in tables.items()}
     main = {name: t for name, t in known.items() if any(c in t.frame for c in LABEL_NAMES)}
     if not main:
+        pickled = [f.name for f in sorted(path.glob("db.*.pkl")) if f.stem[3:] not in tables]
+        hint = f"; pickles are never opened: save {some(pickled)} as CSV or Parquet"
         raise ManifestError(
             f"{path}: no table of this audformat database has a column "
             f"{', '.join(LABEL_NAMES[:3])} (tables: {some(known, 8)}); give the table itself, such "
-            f"as data.manifest='{path / 'db.NAME.csv'}'"
+            f"as data.manifest='{path / 'db.NAME.csv'}'" + hint * bool(pickled)
         )
     splits = _splits(path, list(main))
     chosen = _chosen(path, main, splits)

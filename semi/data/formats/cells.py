@@ -16,7 +16,7 @@ from ..tables import Fault, Table, read_table
 from ..times import seconds_of
 from ..wording import shown
 
-SOUNDS = (*headers.SOUND_SUFFIXES, ".oga", ".aif", ".webm")
+SOUNDS = headers.SOUND_SUFFIXES
 INPUT_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
 HEAD_BYTES = 1 << 16  # bytes that are looked at before a file is read
 

@@ -23,6 +23,9 @@ NOT_A_CLASS = re.compile(
     r"[ _-]*\d+",
     re.IGNORECASE,
 )
+PEOPLE = re.compile(
+    r"(actor|speaker|spkr?|user|subject|subj|participant)[ _-]*\w+|[fm]\d+|\d{1,4}", re.IGNORECASE
+)
 KNOWN_EMOTIONS = {
     *SPELLINGS,
     *("calm", "bored", "boredom", "anxiety", "contempt", "excited", "excitement", "frustrated"),
@@ -49,6 +52,10 @@ def read(path: Path, root: Path) -> Table:
     level, notes = _class_level(path, sounds, parts)
     splits = [_split(sound) for sound in sounds]
     stems = [nfc(sound.with_suffix("").as_posix()) for sound in sounds]
+    beside = [f for folders in parts for i, f in enumerate(folders) if level not in (None, i)]
+    speakers = bool(beside) and all(PEOPLE.fullmatch(f) for f in beside)
+    if speakers:
+        notes.append(f"speakers by folder: {some(dict.fromkeys(beside))}")
     records = []
     ids = distinct(stems, [nfc(sound.as_posix()) for sound in sounds])
     for name, sound, folders, split in zip(ids, sounds, parts, splits, strict=True):
@@ -57,7 +64,10 @@ def read(path: Path, root: Path) -> Table:
         if any(splits):
             record["split"] = split
         if level is not None and len(folders) > 1:
-            record["folder"] = "/".join(f for i, f in enumerate(folders) if i != level)
+            others = [f for i, f in enumerate(folders) if i != level]
+            record["folder"] = "/".join(others)
+            if speakers:
+                record["speaker"] = others[-1]
         records.append(record)
     if any(splits):
         counts = Counter(split or "no split" for split in splits)

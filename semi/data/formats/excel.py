@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ..delimited import Records
+from ..header_rows import refuse_rows_above, repeated
+from ..headers import known_columns
 from ..tables import Fault, Table
 from ..wording import counted
 from .cells import damaged, text
@@ -26,18 +29,46 @@ def read(path: Path, root: Path) -> Table:
     sheets = {name: cells for name, cells in _sheets(path).items() if len(cells) > 1}
     if not sheets:
         raise ManifestError(f"{path.name}: no sheet holds a header and a row beneath it")
-    name = next(iter(sheets))
+    name = next((n for n, cells in sheets.items() if _names_columns(cells)), next(iter(sheets)))
     lines = sheets[name]
     notes = [f"read as an Excel workbook: sheet '{name}', {counted(len(lines) - 1, 'row')}"]
     if len(sheets) > 1:
-        others = ", ".join(f"'{other}'" for other in list(sheets)[1:6])
+        others = ", ".join(f"'{other}'" for other in [n for n in sheets if n != name][:5])
         notes.append(
             f"{counted(len(sheets), 'sheet', 'holds', 'hold')} rows; not read: {others}; move the "
             "one that is meant first"
         )
+    notes += _fill_merged(path, name, lines)
+    records = Records([tuple(_written(c) for c in row) for _, row in lines], [n for n, _ in lines])
+    refuse_rows_above(records, path.name)
     table = _table(lines, notes)
-    table.faults += _formulas(path, name, lines)
+    table.faults += [*repeated(records), *_formulas(path, name, lines)]
     return table
+
+
+def _written(cell: Any) -> str:
+    return str(_cell(cell, "") or "").strip()
+
+
+def _names_columns(lines: list[tuple[int, list[Any]]]) -> bool:
+    """Says whether one of the first lines of a sheet names columns of a manifest."""
+    return any(len(known_columns([_written(c) for c in row])) > 1 for _, row in lines[:30])
+
+
+def _fill_merged(path: Path, sheet: str, lines: list[tuple[int, list[Any]]]) -> list[str]:
+    """Gives each row of a merged cell its value, in place; returns the sentence on it."""
+    import openpyxl  # pyright: ignore[reportMissingModuleSource]
+
+    book = openpyxl.load_workbook(path)
+    rows, filled = dict(lines), 0
+    for area in book[sheet].merged_cells.ranges:
+        value = rows.get(area.min_row, [])[area.min_col - 1 : area.min_col]
+        for number in range(area.min_row + 1, area.max_row + 1):
+            if value and number in rows and area.min_col <= len(rows[number]):
+                rows[number][area.min_col - 1] = value[0]
+                filled += 1
+    book.close()
+    return [f"merged cells: {counted(filled, 'row')} have the value above them"] * bool(filled)
 
 
 def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:

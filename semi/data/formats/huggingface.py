@@ -81,6 +81,8 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
                 out[name] = _sound(value, number, name, rows.faults)
                 kept[name] = kept.get(name, False) or _inside(value)
                 _remember(out, value)
+            elif isinstance(value, (bytes, bytearray)) and (words := _decoded(value)) is not None:
+                out[name] = words
             elif isinstance(value, (bytes, bytearray)) or _has_bytes(value):
                 dropped[name] = None
             else:
@@ -97,6 +99,15 @@ def read_rows(batches: Iterable[list[dict]], features: Mapping[str, Any]) -> Row
     if dropped:
         rows.notes.append(f"columns of bytes that are no sound are left out: {some(dropped)}")
     return rows
+
+
+def _decoded(value: bytes | bytearray) -> str | None:
+    """Returns bytes that are text, as columns without a type of text keep it, else None."""
+    try:
+        words = bytes(value).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if any(c < " " and c not in "\t\r\n" for c in words) else words
 
 
 def give_ids(records: list[dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
 from ..tables import Fault, Table
-from ..wording import counted
+from ..wording import WARNING, counted, setting
 from .cells import damaged, some, to_table, walk
 from .huggingface import BATCH, give_ids, moved, read_rows
 
@@ -70,9 +70,10 @@ def _shards(folder: Path) -> list[Path]:
         return []
     places = sorted({_configuration(file) for file in found})
     if len(places) > 1:
+        within = [place for place in places if place != folder]  # the folder itself is all of them
         raise ManifestError(
             f"{folder}: {len(places)} configurations of a dataset "
-            f"({some(p.name for p in places)}); give one, data.manifest='{places[0]}'"
+            f"({some(p.name for p in places)}); give one, {setting('data.manifest', within[0])}"
         )
     return found
 
@@ -101,8 +102,8 @@ def _missing(shards: list[Path]) -> list[str]:
                 (shard.parent, shard.name.split("-")[0], int(match["of"])), []
             ).append(shard)
     return [
-        f"only {len(found)} of {counted(of, 'shard')} of {name} are here: the rest of its rows is "
-        "missing"
+        f"{WARNING}only {len(found)} of {counted(of, 'shard')} of {name} are here: the rest "
+        "of its rows is missing"
         for (_, name, of), found in promised.items()
         if len(found) < of
     ]

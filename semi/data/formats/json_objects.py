@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
-from ..tables import Fault, Table, decode
+from ..checks import split_named
+from ..encodings import decode
+from ..tables import Fault, Table, once
 from ..wording import counted, shown
-from .cells import damaged, head, some, to_table
+from .cells import damaged, head, is_sound, some, to_table
 
 ROW_KEYS = ("data", "rows", "records", "items", "utterances", "utts", "samples")
 
@@ -52,6 +54,13 @@ def read(path: Path, root: Path) -> Table:
     elif top and all(isinstance(v, list) for v in top.values()) and _even(top):
         listed = [dict(zip(top, row, strict=True)) for row in zip(*top.values(), strict=True)]
         how = f"an object of {counted(len(top), 'column')}, lists of {counted(len(listed), 'cell')}"
+    elif top and all(split_named(name) and _is_rows(rows) for name, rows in top.items()):
+        sides = {name: split_named(name) for name in top}
+        listed = [{"split": sides[name], **row} for name, rows in top.items() for row in rows]
+        how = f"lists of rows under {some(top, 4)}, which are their splits"
+    elif top and all(is_sound(n) and isinstance(v, (str, int)) for n, v in top.items()):
+        listed = [{"audio": name, "label": label} for name, label in top.items()]
+        how = f"an object of {counted(len(top), 'sound')} and their labels"
     else:
         keys = [
             k for k, v in top.items() if isinstance(v, list) and any(isinstance(r, dict) for r in v)
@@ -75,14 +84,18 @@ def read(path: Path, root: Path) -> Table:
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Returns an object, or raises ManifestError where a key stands twice and a row would go."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+    try:
+        return once(pairs)
+    except KeyError as error:
         raise ManifestError(
-            f"{path}: '{twice[:80]}' stands twice in one object, so one of the two would be lost; "
-            "make every id unique"
-        )
-    return found
+            f"{path}: '{error.args[0][:80]}' stands twice in one object, so one of the two would "
+            "be lost; make every id unique"
+        ) from None
+
+
+def _is_rows(value: Any) -> bool:
+    """Says whether a value is a list of objects."""
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _columns(top: dict) -> bool:
@@ -112,7 +125,7 @@ def _top(path: Path) -> dict | None:
 
 @lru_cache(maxsize=1)  # recognised and read, the file is parsed once
 def _parsed(path: Path, time: int, size: int) -> dict | None:
-    content = decode(path.read_bytes(), path.name)[0].lstrip("\ufeff").strip()
+    content = decode(path.read_bytes(), path)[0].lstrip("\ufeff").strip()
     try:
         top = json.loads(content, object_pairs_hook=partial(_once, path))
     except RecursionError:
@@ -123,6 +136,8 @@ def _parsed(path: Path, time: int, size: int) -> dict | None:
             return None  # JSON lines; a damaged one is listed as such
         raise damaged(path, "JSON file", error) from None
     if top and "\n" not in content and not any(isinstance(v, (dict, list)) for v in top.values()):
+        if all(is_sound(name) for name in top):
+            return top
         return None  # JSON lines with one row
     return top
 

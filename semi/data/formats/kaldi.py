@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ..checks import SPLIT_ALIASES
-from ..tables import Fault, Table, decode
+from ..encodings import decode
+from ..tables import Fault, Table
 from ..wording import counted
 from .cells import some, to_table
 
@@ -25,6 +26,7 @@ BY_UTTERANCE = {  # file -> column of the manifest; of several for a column the 
     "utt2dur": "seconds",
     **{name: "session" for name in ("utt2sess", "utt2session")},
 }
+TWICE = "a line above says something else of the same id"
 ARCHIVED = re.compile(r"\.ark(:\d+)?(\[.*\])?$")
 
 
@@ -101,6 +103,8 @@ def _read_folder(
         refused = _refused(value)
         if refused:
             faults.append((number, "wav.scp", value[:120], *refused))
+        if name in sounds and (folder / "segments").is_file():  # else the id is there twice
+            faults.append((number, "wav.scp", name, TWICE, "keep the line that is right"))
         sounds[name] = None if refused else _place(value, places)
     if (folder / "segments").is_file():
         entries = list(_segments(folder / "segments", sounds, faults))
@@ -116,17 +120,31 @@ def _read_folder(
             notes.append(f"{file} is left out: another file gives the {column}")
             continue
         taken.add(column)
-        cells = {name: value for _, name, value in _lines(folder / file)}
+        cells = _cells(folder / file, faults)
         for _, record in found:
             record[column] = cells.get(record["id"])
         extra = [name for name in cells if name not in wanted]
         if extra:
             count = counted(len(extra), "line")
             notes.append(f"left out of {file}, naming no utterance: {count} ({some(extra)})")
+    if "speaker" not in taken and (folder / "spk2utt").is_file():
+        speakers = {u: s for _, s, value in _lines(folder / "spk2utt") for u in value.split()}
+        for _, record in found:
+            record["speaker"] = speakers.get(record["id"])
     if "label" not in taken:
         labels = ", ".join(name for name, column in BY_UTTERANCE.items() if column == "label")
         notes.append(f"{folder.name} holds no labels (looked for {labels})")
     return found
+
+
+def _cells(path: Path, faults: list[Fault]) -> dict[str, str]:
+    """Returns {utterance: value} of a file; two values for one utterance are a fault."""
+    cells: dict[str, str] = {}
+    for number, name, value in _lines(path):
+        if cells.setdefault(name, value) != value:
+            what = f"{name} {value}"[:80]
+            faults.append((number, path.name, what, TWICE, "keep the line that is right"))
+    return cells
 
 
 def _segments(
@@ -170,7 +188,7 @@ def _place(value: str, places: list[Path]) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yields (line number, id, value) of every line that is not blank."""
-    content = decode(path.read_bytes(), path.name)[0]
+    content = decode(path.read_bytes(), path)[0]
     if not content.strip():
         raise ManifestError(f"{path}: the file is empty; it needs one line an utterance")
     for number, line in enumerate(content.split("\n"), 1):

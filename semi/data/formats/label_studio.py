@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..tables import Fault, Table, decode
+from ..encodings import decode
+from ..tables import Fault, Table
 from ..wording import counted
 from .cells import HEAD_BYTES, head, header, some, to_table
 from .label_studio_json import tasks_of_json
@@ -48,7 +49,7 @@ def _kind(path: Path) -> str | None:
     if re.search(r'^\s*\[\s*{("id"\s*:\s*\d+\s*,)?\s*"data"\s*:\s*{', start):
         return "JSON"  # also before anybody annotated
     if '"data"' in start and len(start) > HEAD_BYTES // 2:  # the texts in front may be long
-        start = decode(path.read_bytes(), path.name)[0]
+        start = decode(path.read_bytes(), path)[0]
     if re.search(r'"(annotations|completions)"\s*:\s*\[', start) and re.search(
         r'"data"\s*:\s*{', start
     ):

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..tables import Fault, decode
+from ..encodings import decode
+from ..tables import Fault
 from .cells import damaged
 from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
 
@@ -14,7 +15,7 @@ from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of
 def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
     """Returns the tasks of an export; what is no task becomes a fault."""
     try:
-        content = json.loads(decode(path.read_bytes(), path.name)[0].lstrip("\ufeff"))
+        content = json.loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise damaged(path, "JSON export of Label Studio", error) from None
     tasks, items = [], []

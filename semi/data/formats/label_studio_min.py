@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..tables import Fault, decode
+from ..encodings import decode
+from ..tables import Fault
 from .cells import damaged, plain_table
 from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
 
@@ -43,7 +44,7 @@ def tasks_of_records(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
 
 def _json_records(path: Path, faults: list[Fault]) -> list[tuple[int, dict]]:
     try:
-        content = json.loads(decode(path.read_bytes(), path.name)[0].lstrip("\ufeff"))
+        content = json.loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise damaged(path, "JSON-MIN export of Label Studio", error) from None
     found = []

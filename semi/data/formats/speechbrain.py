@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..tables import Fault, Table, decode
+from ..encodings import decode
+from ..tables import Fault, Table
 from ..wording import counted
 from .cells import header, plain_table, put, rename, to_table
 from .json_objects import objects_by_id
@@ -52,7 +53,7 @@ def read(path: Path, root: Path) -> Table:
         table = to_table(records, range(1, len(records) + 1), faults=faults)
         kind = "JSON"
     table.notes.insert(0, f"read as a SpeechBrain {kind}: {counted(len(table.rows), 'row')}")
-    given = re.findall(r"\{\w+\}|\$\w+", decode(path.read_bytes(), path.name)[0])
+    given = re.findall(r"\{\w+\}|\$\w+", decode(path.read_bytes(), path)[0])
     if given:
         names = ", ".join(sorted(set(given))[:5])
         table.notes.append(f"{names} stands for {root} (data.audio_root, else the table's folder)")
