@@ -22,7 +22,7 @@ from models.fusion import ContrastConfig, FusionConfig
 from pseudo_label import SelectionConfig
 
 from .config.learning import LearningConfig
-from .config.recipes import GAUSSIAN
+from .config.recipes import AUTO
 from .config.training import RoundsConfig, TrainConfig, VoteConfig
 from .data.draws import LabelledRows
 from .data.folds import assign_folds
@@ -159,7 +159,7 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
         seen = select_views(dataset, config)
         dataset, self._views = seen.dataset, seen.views
         selection = select_model(dataset, seen.config)
-        outcome = selection.outcome or run_rounds(dataset, selection.config)
+        outcome = run_rounds(dataset, selection.config)
         self._keep(outcome, dataset, y)
         self.model_ = self._ensemble.config.kind
         if not STUDENTS[self.model_].by_steps:
@@ -215,8 +215,8 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             rule=self.rule, coverage=coverage, precision_target=self.precision_target
         )
         if linear:
-            select.soft_allocation.temperature = GAUSSIAN["select.soft_allocation.temperature"]
-            select.temporal, select.prior = GAUSSIAN["select.temporal"], GAUSSIAN["select.prior"]
+            select.soft_allocation.temperature = AUTO["select.soft_allocation.temperature"]
+            select.temporal, select.prior = AUTO["select.temporal"], AUTO["select.prior"]
         return LearningConfig(
             seed=seed,
             recipe="auto" if self.model == "auto" else "none",
@@ -228,14 +228,14 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             ),
             contrast=contrast,
             train=TrainConfig(folds=self.folds, members=self.members, steps=self.steps, lr=self.lr),
-            vote=VoteConfig(calibration=GAUSSIAN["vote.calibration"] if linear else "auto"),
+            vote=VoteConfig(calibration=AUTO["vote.calibration"] if linear else "auto"),
             select=select,
             rounds=RoundsConfig(
                 max_rounds=self.max_rounds,
                 metric=self.metric,
                 floor=self.model == "auto",
                 accept_se=self.accept_se,
-                min_change=GAUSSIAN["rounds.min_change"] if linear else 0.02,
+                min_change=AUTO["rounds.min_change"] if linear else 0.02,
             ),
         )
 

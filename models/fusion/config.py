@@ -52,6 +52,8 @@ class FusionConfig:
     """Principal components of each view that discriminant and logistic see."""
     shrinkage: float = 0.15
     """discriminant: share of the covariance that is a multiple of the identity."""
+    linear: str = "discriminant"
+    """contrastive_residual: the solution that training starts from, discriminant | logistic."""
     penalty: float = 3.0
     """logistic: half of this times the squared weights is added to the summed loss."""
     quiet: list[str] = field(default_factory=list)
@@ -79,6 +81,8 @@ class FusionConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.linear not in CLOSED_FORM:
+            raise ValueError(f"linear must be one of {', '.join(CLOSED_FORM)}, got '{self.linear}'")
         if self.quiet and self.kind not in ON_AXES:
             raise ValueError(f"quiet is of the kinds {', '.join(ON_AXES)}, not of {self.kind}")
         if self.auxiliary_weight < 0:

@@ -20,8 +20,8 @@ class LearningConfig:
 
     seed: int = 0
     """The one seed; the same config, data and seed give the same ledger."""
-    recipe: str = "none"
-    """none (the settings below as they are) | auto (chosen by the labels)."""
+    recipe: str = "auto"
+    """auto (what is not set below is chosen by evidence and gold) | none (all as set below)."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What is predicted of an utterance: a class, several, valence and arousal, or both."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
@@ -38,6 +38,8 @@ class LearningConfig:
     """Which rows of the pool become pseudo-labelled, with which label and weight."""
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     """The rounds of self-training and the gate that each must pass."""
+    given: list[str] = field(default_factory=list, metadata={"constant": True})
+    """Dotted keys that a file or a command line set: a recipe leaves them, defaults or not."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown recipe or a seed that is none."""

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=LearningConfig)
 R = TypeVar("R", bound="Config")
-GAUSSIAN: dict[str, Any] = {
-    "model.kind": "discriminant",
+AUTO: dict[str, Any] = {
+    "model.kind": "contrastive_residual",
+    "model.hidden": 48,
+    "model.projection": 32,
     "train.members": 1,
+    "train.steps": 12,
+    "train.weight_decay": 0.01,
+    "train.label_smoothing": 0.0,
     "vote.calibration": "temperature",
     "select.rule": "soft_allocation",
     "select.soft_allocation.temperature": 0.7,
@@ -35,16 +40,18 @@ GAUSSIAN: dict[str, Any] = {
 """Expectation-maximisation of Gaussian classes, one gated round an iteration.
 
 The shared covariance is learned from the whole pool: what varies within a class is not emotion.
-Forty labels cannot tell that to any classifier that learns from labelled rows alone.
+Forty labels cannot tell that to any classifier that learns from labelled rows alone. Each round's
+student begins at that solution; its contrastive steps stay where gold knows more by them.
 """
-SETTLED = ("kind", "components", "quiet")
+SETTLED = ("kind", "linear", "components", "quiet")
 """Settings of section model that are decided later, by semi.self_training.model_selection."""
 
 
 def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
     """Returns the settings with the recipe's in place, and a sentence that says what and why.
 
-    A setting that is not at its default is the user's and stays. `recipe: none` changes nothing.
+    A setting that is not at its default, or that was given as what it is by default, is the user's
+    and stays. `recipe: none` changes nothing.
 
     Args:
         config: the settings.
@@ -61,18 +68,28 @@ def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
             "settings stay as they are"
         )
     chosen, plain, kept = copy.deepcopy(config), LearningConfig(), []
-    for key, value in GAUSSIAN.items():
+    for key, value in of_student(config).items():
         section, name = _at(chosen, key)
         mine, usual = getattr(section, name), getattr(_at(plain, key)[0], name)
-        if mine == usual:
+        if mine == usual and key not in config.given:
             setattr(section, name, value)
         elif mine != value:
             kept.append(f"{key}={mine}")
     sentence = (
-        f"{sizes}: to begin with, Gaussian classes of one covariance, learned from labels and pool "
-        f"together ({', '.join(f'{k}={v}' for k, v in GAUSSIAN.items())})"
+        f"{sizes}: the contrastive student, each round from Gaussian classes of one covariance "
+        "that labels and pool teach together, not below logistic regression and linear "
+        "discriminants on labels alone "
+        f"({', '.join(f'{k}={v}' for k, v in AUTO.items())})"
     )
     return chosen, sentence + (f"; kept as given: {', '.join(kept)}" if kept else "")
+
+
+def of_student(config: LearningConfig) -> dict[str, Any]:
+    """Returns the settings of AUTO that suit the student: another kind has steps of its own."""
+    if config.model.kind in (LearningConfig().model.kind, *ON_AXES):
+        return AUTO
+    own = ("model.hidden", "model.projection", "train.")
+    return {key: value for key, value in AUTO.items() if not key.startswith(own)}
 
 
 def with_open_layers(config: R) -> R:
@@ -90,26 +107,6 @@ def with_open_layers(config: R) -> R:
         return config
     encoders = replace(config.encoders, speech=replace(speech, combine="views"))
     return replace(config, encoders=encoders)
-
-
-def overruled(config: LearningConfig, given: Any) -> list[str]:
-    """Returns the `key=value` words that a user gave and the recipe would replace.
-
-    A value that is the default cannot be told from one that was never given, once it is read.
-
-    Args:
-        config: as read.
-        given: dotted keys that a file or the command line names.
-    """
-    if config.recipe == "none":
-        return []
-    plain, found = LearningConfig(), []
-    for key, value in GAUSSIAN.items():
-        section, name = _at(config, key)
-        mine = getattr(section, name)
-        if key in given and mine != value and mine == getattr(_at(plain, key)[0], name):
-            found.append(f"{key}={mine}")
-    return found
 
 
 def _at(config: Any, key: str) -> tuple[Any, str]:

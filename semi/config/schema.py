@@ -6,7 +6,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.encoders.config import PRECISIONS
@@ -21,7 +21,6 @@ from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
 from .learning import LearningConfig
-from .recipes import overruled
 from .task import task_problems
 from .yaml_format import as_dict, hints_of, to_yaml
 
@@ -106,24 +105,12 @@ def load_config(
     for key, sentence in _together(resolved.sections, elsewhere):
         given = resolved.sources.get(key)
         problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
-    if not problems:
-        problems += recipe_problems(resolved)
     if problems:
         of_file = elsewhere and not any("(command line)" in problem for problem in problems)
         where = str(path) if of_file else "the configuration"
         raise ConfigProblems(problems, resolved.sections.get("data"), where)
+    resolved.value.given = sorted(resolved.sources)
     return resolved.value
-
-
-def recipe_problems(resolved: settings.Resolved) -> list[str]:
-    """Returns a sentence where words that a user gave would be replaced by a recipe."""
-    words = overruled(resolved.value, resolved.sources)
-    if not words:
-        return []
-    return [
-        f"recipe: auto chooses {', '.join(words)} itself and would replace what is given; leave "
-        "it out, or set recipe=none"
-    ]
 
 
 class ConfigProblems(ConfigError):
@@ -137,13 +124,17 @@ class ConfigProblems(ConfigError):
         super().__init__("\n  ".join([f"{count} in {where}:", *problems]))
 
 
-def refuse_recipe(config: Config, verb: str) -> None:
-    """Raises ConfigError where a verb would pass over the recipe in silence."""
-    if config.recipe != "none":
+def without_recipe(config: Config, verb: str) -> Config:
+    """Returns the settings as they are; ConfigError where a recipe was asked for by name.
+
+    For verbs that would pass over it.
+    """
+    if config.recipe != "none" and "recipe" in config.given:
         sentence = (
             f"recipe: {verb} takes settings as they are; set recipe=none and name what you want"
         )
         raise ConfigProblems([f"{sentence}, such as model.kind=discriminant"], config.data)
+    return replace(config, recipe="none")
 
 
 def check(config: Config) -> Config:

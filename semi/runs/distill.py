@@ -78,7 +78,7 @@ def _student_config(teacher: str | Path, config: Config) -> Config:
     run = Run.open(teacher)
     result_of(run)
     check_run(teacher)
-    settings.refuse_recipe(config, "semi distill")
+    config = settings.without_recipe(config, "semi distill")
     if not STUDENTS[config.model.kind].by_steps:
         raise RunError(
             f"a student is taught by steps, which model.kind={config.model.kind} has none of; take "

@@ -10,6 +10,7 @@ import torch
 from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
+from ..training.out_of_fold import log_shares, surprise_at
 from ..training.teacher import TeacherOutputs, teacher_outputs
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
@@ -34,26 +35,13 @@ def information(dataset: Dataset, outputs: TeacherOutputs) -> float:
     metric too coarse to notice. Never below 0, which class shares have.
     """
     gold = dataset.target[dataset.gold]
-    at_start = -(gold * _shares(gold)).sum(1).mean()
+    at_start = -(gold * log_shares(gold)).sum(1).mean()
     return max(0.0, float(at_start - surprise(dataset, outputs).mean()))
 
 
 def surprise(dataset: Dataset, outputs: TeacherOutputs) -> torch.Tensor:
-    """Returns the log-loss (n,) of each gold row out-of-fold, at the model's best temperature.
-
-    So a few rows that it is far too sure of do not hide what it knows.
-    """
-    gold = dataset.target[dataset.gold]  # (n, C)
-    share = _shares(gold)
-    log_probs = outputs.oof.clamp(min=1e-6).log()
-    heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
-    mixed = (heat * log_probs + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
-    each = -(gold * mixed).sum(-1)  # (21, n)
-    return each[each.mean(1).argmin()]
-
-
-def _shares(gold: torch.Tensor) -> torch.Tensor:
-    return gold.mean(0).clamp(min=1e-6).log()
+    """Returns the log-loss (n,) of each gold row out-of-fold, at the model's best temperature."""
+    return surprise_at(outputs.oof.clamp(min=1e-6).log(), dataset.target[dataset.gold])
 
 
 def agreement(

@@ -7,15 +7,15 @@ than 50 components hold, and some (tables of measurements, digits) are not Gauss
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from models.fusion import FusionConfig
+from models.fusion.config import CLOSED_FORM
 
 from ..config.learning import LearningConfig
 from ..data.wording import counted
@@ -45,7 +45,17 @@ class ModelSelection(Generic[C]):
 
     config: C
     sentence: str = ""  # what was compared and why this one stays; empty: nothing
-    outcome: Outcome | None = None  # its rounds, if they were run
+
+
+def linear_trial(config: C) -> C:
+    """Returns the settings under which students are compared: solved at once and without a floor.
+
+    The contrastive student begins at the same solution and is at least as good on gold; the floor
+    is one for all.
+    """
+    model, rounds = config.model, replace(config.rounds, floor=False)
+    kind = model.kind if model.kind in CLOSED_FORM else model.linear
+    return replace(config, model=replace(model, kind=kind), rounds=rounds)
 
 
 def select_model(
@@ -62,25 +72,21 @@ def select_model(
         config: settings that `semi.config.recipes.resolved` has been through.
         live: runs all rounds of a configuration; without it they are run here, in memory.
     """
-    usual = FusionConfig(kind="discriminant")
-    own = all(getattr(config.model, k) == getattr(usual, k) for k in LINEAR_SETTINGS)
+    usual, trial = FusionConfig(kind="discriminant"), linear_trial(config)
+    own = all(getattr(trial.model, k) == getattr(usual, k) for k in LINEAR_SETTINGS)
     if config.recipe == "none" or not own or len(dataset.gold) < MIN_GOLD:
         return ModelSelection(config)
     if not len(dataset.pool) or not config.rounds.max_rounds:
         return ModelSelection(config)
     live = live or _in_memory(dataset)
     columns = max(dataset.dims.values())
-    tried = {f"Gaussian classes on {min(usual.components, columns)} components": config}
+    tried = {f"Gaussian classes on {min(usual.components, columns)} components": trial}
     for name, words in CANDIDATES.items():
         if "components" in words and columns <= usual.components:
             continue
         name = name.format(width=min(words.get("components", 0), columns))
-        tried[name] = copy.deepcopy(config)
-        tried[name].rounds.floor = False  # of one dataset it is one: that of the recipe's own
-        for key, value in words.items():
-            setattr(tried[name].model, key, value)
-    outcomes = {name: live(each) for name, each in tried.items()}
-    losses = {k: surprise(dataset, o.final.outputs) for k, o in outcomes.items()}
+        tried[name] = replace(trial, model=replace(trial.model, **words))
+    losses = {k: surprise(dataset, live(c).final.outputs) for k, c in tried.items()}
     first = next(iter(tried))
     gains = {k: gain_of(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
     able = {k: gain for k, (gain, error) in gains.items() if gain > error}
@@ -90,12 +96,15 @@ def select_model(
         f"compared on {counted(len(dataset.gold), 'gold row')} out-of-fold after all rounds, nats "
         f"of information over {first}: {gained}; {best} it is"
     )
-    if best == first:
-        return ModelSelection(config, sentence, outcomes[first])
-    if config.rounds.floor:
-        tried[best].rounds.floor = True
-        outcomes[best] = live(tried[best])
-    return ModelSelection(tried[best], sentence, outcomes[best])
+    return ModelSelection(_student_of(config, tried[best].model), sentence)
+
+
+def _student_of(config: C, chosen: FusionConfig) -> C:
+    """Returns the settings with the student that was chosen, by steps where the recipe's is."""
+    words = {"kind": chosen.kind, "components": chosen.components}
+    if config.model.kind not in CLOSED_FORM:
+        words = {"linear": chosen.kind, "components": chosen.components}
+    return replace(config, model=replace(config.model, **words))
 
 
 def _in_memory(dataset: Dataset) -> Callable[[LearningConfig], Outcome]:

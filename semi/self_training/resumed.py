@@ -10,7 +10,7 @@ from typing import Any
 from models.fusion.config import FusionConfig
 
 from ..config.paths import absolute
-from ..config.recipes import GAUSSIAN, SETTLED
+from ..config.recipes import AUTO, SETTLED
 from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
@@ -31,17 +31,16 @@ def taken_over(path: Path, config: Config) -> Config:
     if config.features.standardize == "auto":
         mode = begun.features.standardize
         config = replace(config, features=replace(config.features, standardize=mode))
-    usual = FusionConfig(kind=GAUSSIAN["model.kind"])
+    if config.encoders.speech.layers is None:  # left open: as they were when the run began
+        about = begun.encoders.speech
+        speech = replace(config.encoders.speech, layers=about.layers, combine=about.combine)
+        config = replace(config, encoders=replace(config.encoders, speech=speech))
+    usual = FusionConfig(kind=AUTO["model.kind"])
     own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
     if config.recipe == "none" or own or not (path / RECIPE).is_file():
         return config
     taken = {name: getattr(begun.model, name) for name in SETTLED}
-    config = replace(config, model=replace(config.model, **taken))
-    if config.encoders.speech.layers is not None:
-        return config
-    about = begun.encoders.speech
-    speech = replace(config.encoders.speech, layers=about.layers, combine=about.combine)
-    return replace(config, encoders=replace(config.encoders, speech=speech))
+    return replace(config, model=replace(config.model, **taken))
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:

@@ -20,6 +20,7 @@ from ..evaluation.names import METRIC_NAMES
 from ..training.dataset import Dataset
 from ..training.views import Views, layers_by_encoder, viewed
 from .floor import standing
+from .model_selection import linear_trial
 from .rounds import Outcome, run_rounds
 
 APART = 4  # layers from which on some are left out
@@ -54,7 +55,7 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
         return ViewSelection(viewed(dataset, tried[0]), config, tried[0])
     live = live or (lambda part, about: run_rounds(part, about))
     found = {}
-    trial = replace(config, rounds=replace(config.rounds, floor=False))
+    trial = linear_trial(config)
     for views in tried:
         part, about = viewed(dataset, views), heard_as(trial, views)
         found[str(views)] = standing(part, live(part, about).final), views

@@ -57,7 +57,7 @@ def rounds_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> Ar
     begun = time.process_time()
     dataset, learning = _settled(dataset, learning, starts)
     live = partial(_live, starts, dataset)
-    outcome = select_model(dataset, learning, live).outcome or live(learning)
+    outcome = live(select_model(dataset, learning, live).config)
     return predictions_of(dataset, outcome, begun)
 
 

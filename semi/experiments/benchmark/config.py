@@ -13,7 +13,7 @@ from pseudo_label.pool import unknown
 
 from ...config import loading as settings
 from ...config.learning import LearningConfig
-from ...config.schema import ConfigProblems, recipe_problems, signature
+from ...config.schema import ConfigProblems, signature
 from ...config.training import GATE_METRICS
 from ...features.config import STANDARDIZE
 
@@ -65,6 +65,8 @@ class DatasetConfig:
 class BenchConfig(LearningConfig):
     """A benchmark; the sections of learning are those of a run and hold for every arm."""
 
+    recipe: str = "none"
+    """none | auto: of all arms; a variant may have a recipe of its own."""
     output: str = "bench"
     """Folder of the results; a benchmark that is started again goes on there."""
     device: str = "cpu"
@@ -140,16 +142,14 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     if not problems and not resolved.value.datasets:
         problems.append("datasets: required, but not set")
     if not problems:
-        problems += recipe_problems(resolved)
+        resolved.value.given = sorted(resolved.sources)
         if resolved.value.recipe != "none" and resolved.value.rules:
             problems.append(
                 "recipe: auto chooses the rule, so rules must be []; or set recipe=none and add "
                 "the arm variants={auto: [recipe=auto]}"
             )
         for name, overrides in resolved.value.variants.items():
-            overrides = [f"recipe={resolved.value.recipe}", *overrides]
-            variant = settings.resolve(LearningConfig, None, overrides)
-            found = variant.problems or recipe_problems(variant)
+            found = settings.resolve(LearningConfig, None, overrides).problems
             problems += [f"variants.{name}: {problem}" for problem in found]
     if problems:
         raise ConfigProblems(problems)
@@ -167,4 +167,5 @@ def learning_of(config: LearningConfig, seed: int, overrides: Sequence[str] = ()
     resolved = settings.resolve(LearningConfig, None, [*kept, f"seed={seed}", *overrides])
     if resolved.problems:
         raise ConfigProblems(resolved.problems)
+    resolved.value.given = config.given + [word.partition("=")[0] for word in overrides]
     return resolved.value

@@ -119,8 +119,7 @@ def search(
         raise SemiError(f"trials must be at least 2, got {trials}")
     if batch < 1:
         raise SemiError(f"batch must be at least 1, got {batch}")
-    base = settings.load_config(path, overrides)
-    settings.refuse_recipe(base, "semi search")
+    base = settings.without_recipe(settings.load_config(path, overrides), "semi search")
     parameters = read_space(space, all_keys(settings.Config))
     refuse_idle(parameters, base.model.kind, space)
     folder = Path(f"{base.path}-search")

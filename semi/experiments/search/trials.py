@@ -26,7 +26,8 @@ class Trials:
 
     def config(self, words: Sequence[str]) -> settings.Config:
         """Returns the recipe with a trial's settings."""
-        return settings.load_config(self.path, [*self.overrides, *words])
+        config = settings.load_config(self.path, [*self.overrides, *words])
+        return settings.without_recipe(config, "semi search")
 
     def dataset(self, config: settings.Config) -> Dataset:
         """Returns the tensors of a trial."""

@@ -52,12 +52,13 @@ class Student(Protocol):
         ...
 
 
+SOLVERS = {"discriminant": fit_discriminant, "logistic": fit_logistic}
+"""The solvers of linear students, by `model.kind` and `model.linear`."""
 STUDENTS: dict[str, Student] = {
     **{kind: Stepped() for kind in KINDS},
     "contrastive": ContrastiveStudent(),
-    "contrastive_residual": ContrastiveResidualStudent(fit_discriminant),
-    "discriminant": ClosedForm(fit_discriminant),
-    "logistic": ClosedForm(fit_logistic),
+    "contrastive_residual": ContrastiveResidualStudent(SOLVERS),
+    **{kind: ClosedForm(solve) for kind, solve in SOLVERS.items()},
 }
 
 
