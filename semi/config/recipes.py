@@ -86,7 +86,7 @@ def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
 
 def of_student(config: LearningConfig) -> dict[str, Any]:
     """Returns the settings of AUTO that suit the student: another kind has steps of its own."""
-    if config.model.kind in (LearningConfig().model.kind, *ON_AXES):
+    if _is_ours(config):
         return AUTO
     own = ("model.hidden", "model.projection", "train.")
     return {key: value for key, value in AUTO.items() if not key.startswith(own)}
@@ -98,8 +98,8 @@ def with_open_layers(config: R) -> R:
     Only where the layers are still to be chosen by gold: see semi.self_training.view_selection. One
     pass of the encoder gives all of them. Other settings come back as they are.
     """
-    speech, kinds = config.encoders.speech, (LearningConfig().model.kind, *ON_AXES)
-    chosen = config.recipe != "none" and config.task.kind == "single" and config.model.kind in kinds
+    speech = config.encoders.speech
+    chosen = config.recipe != "none" and config.task.kind == "single" and _is_ours(config)
     layered = speech.model not in BUILT_IN["speech"] and speech.pooling != "frames"
     if not chosen or not layered or speech.layers is not None:
         return config
@@ -107,6 +107,13 @@ def with_open_layers(config: R) -> R:
         return config
     encoders = replace(config.encoders, speech=replace(speech, combine="views"))
     return replace(config, encoders=encoders)
+
+
+def _is_ours(config: LearningConfig) -> bool:
+    """Says whether the student is the recipe's or one like it, and not a kind named by the user."""
+    if config.model.kind in ON_AXES:
+        return True
+    return config.model.kind == LearningConfig().model.kind and "model.kind" not in config.given
 
 
 def _at(config: Any, key: str) -> tuple[Any, str]:

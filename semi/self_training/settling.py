@@ -40,13 +40,14 @@ def _with_views(frame: RunFrame) -> tuple[Config, list[str]]:
     """Returns the settings with the views that stay, and what was compared; reads these views."""
     config = frame.run.config
     open_ = with_open_layers(config)
-    if open_ is config and config.encoders.speech.combine == "views":
+    undecided = open_ is not config
+    if not undecided and config.encoders.speech.combine == "views":
         return config, []  # layers apart, as they were asked for
     found = select_views(frame.ready.dataset, config)
     config = found.config
     if found.views is None:
         return config, []
-    if open_ is not config and "speech" in found.views.parts:
+    if undecided and "speech" in found.views.parts:
         config = with_layers(config, found.views)
         whole, part = (_speech(about) for about in (open_, config))
         keep_layers(FeatureStore(config.features.store), whole, part)
