@@ -190,8 +190,9 @@ def test_what_ships_is_never_below_the_warm_start_on_gold(keep, number):
         rounds.RoundState(i, None, None, None, 0.3, metric, 0.1, accepted=accepted)
         for i, (metric, accepted) in enumerate(metrics)
     ]
-    assert rounds.ships(states, keep).number == number
-    assert rounds.ships([*states[:1], *states[-1:]], keep).number == 0
+    dataset, config = tiny_dataset(), tiny_config(rounds=RoundsConfig(keep=keep))
+    assert rounds.ships(dataset, states, config).number == number
+    assert rounds.ships(dataset, [*states[:1], *states[-1:]], config).number == 0
 
 
 def judged(metric, information):

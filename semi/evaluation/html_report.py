@@ -15,7 +15,7 @@ from ..files import write_text
 from ..formulas import unguarded
 from . import figures
 from .run_json import read_result, shown_records
-from .text import SCORE_TITLES, SPLIT_TITLES, over, percent, scored, verdict
+from .text import SCORE_TITLES, SPLIT_TITLES, floor_sentence, over, percent, scored, verdict
 
 TEMPLATE = "report.html.j2"
 QUARANTINE_SHOWN = 200  # quarantined files listed; the rest is counted
@@ -71,6 +71,7 @@ def facts(run: str | Path) -> dict[str, Any]:
         "cards": _cards(records, best),
         "rounds": [_round(r) for r in records],
         "round_key": SPLIT_TITLES[_key(records)],
+        "floor": floor_sentence(records),
         "round_over": over(best.get(_key(records))),
         "rounds_figure": _rounds_figure(records),
         "best": best,

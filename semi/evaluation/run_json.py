@@ -62,6 +62,19 @@ ROUND_SHAPE = {
     "pseudo?": (PSEUDO, None),
     "confidence?": ({"as_seen": NUMBER, "calibrated": NUMBER, "gap": float}, None),
     "notes?": ([str], None),
+    "floor?": (
+        [
+            {
+                "model": str,
+                "strength": str,
+                "metric": NUMBER,
+                "se": NUMBER,
+                "standing": NUMBER,
+                "starts": bool,
+            }
+        ],
+        None,
+    ),
 }
 PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
 SHOWN_SHAPE = {f"{name.removesuffix('?')}?": shape for name, shape in ROUND_SHAPE.items()}

@@ -95,11 +95,35 @@ def columns(metrics: dict) -> dict[str, str]:
     return names | (AFFECT_NAMES if "ccc" in metrics else {})
 
 
+def floor_sentence(records: Sequence[dict[str, Any]]) -> str:
+    """Returns what plain models of the labels alone reach, which no run goes below; '' if unasked.
+
+    Args:
+        records: of the rounds; the first holds `floor`.
+    """
+    floor = (records[0].get("floor") if records else None) or []
+    if not floor:
+        return ""
+    names = SINGLE_NAMES | MULTI_NAMES
+    metric = (records[0].get("gate") or {}).get("metric", "macro_f1")
+    scores = ", ".join(
+        f"{row['model']} {100 * row['metric']:.1f} ({row['strength']})" for row in floor
+    )
+    best = next(row["model"] for row in floor if row["starts"])
+    return (
+        f"Floor, of gold labels alone, {names.get(metric, metric)} out-of-fold: {scores}. Round 0 "
+        f"is the {best}, best by it and log-loss; it ships unless a round is clearly above it."
+    )
+
+
 def run_words(run: str | Path) -> str:
     """Returns what a finished run says: its rounds, what came of them, what to type next."""
     run = Path(run)
     result = read_result(run) or {}
-    lines = ["", rounds_table(shown_records(run)), ""]
+    records = shown_records(run)
+    lines = ["", rounds_table(records), ""]
+    if floor := floor_sentence(records):
+        lines += [floor, ""]
     if result.get("sentence"):
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")

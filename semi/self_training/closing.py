@@ -7,18 +7,15 @@ were held out, the gain on those stands in the same sentence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-from torch import Tensor
 
 from ..config.learning import LearningConfig
 from ..data.wording import counted
-from ..evaluation.intervals import Interval, intervals
-from ..evaluation.multitask import Sums, affect_sums, multi_sums, of_sums
+from ..evaluation.intervals import Interval
 from ..evaluation.names import METRIC_NAMES
 from ..training.dataset import Dataset
-from ..training.teacher import Prediction, TeacherOutputs
+from .measuring import measure, out_of_fold
 from .record import gold_among, shipped_prediction
 from .rounds import Outcome
 from .state import RoundState
@@ -55,7 +52,7 @@ def gains_of(
     dataset: Dataset, config: LearningConfig, start: RoundState, final: RoundState
 ) -> Gains:
     """Returns the gains of `final` over `start` in the metric of the rounds."""
-    parts = {"oof": (dataset.gold, _out_of_fold(start.outputs), _out_of_fold(final.outputs))}
+    parts = {"oof": (dataset.gold, out_of_fold(start.outputs), out_of_fold(final.outputs))}
     test = gold_among(dataset, dataset.test)
     one, other = (shipped_prediction(dataset, state, test) for state in (start, final))
     if one is not None and other is not None:
@@ -69,30 +66,6 @@ def gains_of(
         )
         for part, (rows, before, after) in parts.items()
     }
-
-
-def measure(dataset: Dataset, name: str, rows: Tensor, answers: list[Prediction]) -> Interval:
-    """Returns a metric of one model on R rows, or the difference of two, with its interval."""
-    at = rows.cpu().numpy()
-    group = dataset.group[at]
-    probs = [a.probs.cpu().numpy() for a in answers]
-    sums: list[Sums] = []
-    if name == "ccc" and dataset.affect is not None:
-        truth = dataset.affect[rows].cpu().numpy()
-        sums = [affect_sums(a.affect.cpu(), truth) for a in answers if a.affect is not None]
-    elif dataset.multi is not None:
-        truth = dataset.multi[rows].cpu().numpy()
-        sums = [multi_sums(p, truth) for p in probs]
-    if sums:
-        found = of_sums(sums[0], sums[1] if len(sums) > 1 else None, group)[name]
-    else:
-        found = intervals(probs, dataset.label[rows].cpu().numpy(), group)[name]
-    return replace(found, kind=dataset.group_kind)
-
-
-def _out_of_fold(outputs: TeacherOutputs) -> Prediction:
-    affect = None if outputs.affect is None else outputs.affect.oof
-    return Prediction(outputs.oof, outputs.oof[None], affect)
 
 
 def gains_in_words(gains: Gains) -> str:

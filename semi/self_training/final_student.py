@@ -69,7 +69,7 @@ def last_student(
         student = _student(dataset, config, outcome, recorder, on_step, number)
         recorder.save(student)
     on_round(student)
-    final = ships([*outcome.states, student], config.rounds.keep)
+    final = ships(dataset, [*outcome.states, student], config)
     return replace(outcome, final=final), _sentence(dataset, config, teacher, student, final)
 
 
@@ -99,7 +99,8 @@ def _student(
     student.alone = True
     start = outcome.states[0].outputs
     student.agreement = agreement(dataset, start, student.pseudo_labels, config)
-    gate(student, ships(outcome.states, "best"), config)
+    highest = replace(config, rounds=replace(config.rounds, keep="best"))
+    gate(student, ships(dataset, outcome.states, highest), config)
     if not student.accepted:
         student.ensemble = None
     return student

@@ -12,6 +12,7 @@ from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.out_of_fold import log_shares, surprise_at
 from ..training.teacher import TeacherOutputs, teacher_outputs
+from .measuring import measure, out_of_fold
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
 
@@ -123,12 +124,35 @@ def _astray(state: RoundState, least: float) -> str:
     )
 
 
-def ships(states: list[RoundState], keep: str) -> RoundState:
+MARGIN = 0.5
+"""Paired standard errors by which a round must be above the floor to ship.
+
+On six corpora with 20 to 1,100 labels 2 % of the shipped rounds were below the floor on test rows,
+by 1.7 points in mean, of natural ones 9 %; at 0 it was 5 and 20 %, at 1 the same as here, but 0.5
+points of gain in mean over all were lost.
+"""
+
+
+def ships(dataset: Dataset, states: list[RoundState], config: LearningConfig) -> RoundState:
     """Returns the round whose model ships; never one below the warm start on gold out-of-fold.
 
     Rounds differ by less than the noise of a few dozen gold rows, so the highest of them is mostly
-    luck, while later rounds have learned from more: `latest` takes the last accepted one that is
-    not below the warm start, `best` the highest.
+    luck, while later rounds have learned from more: `rounds.keep` latest takes the last accepted
+    one that is not below the warm start, best the highest. A floor (`rounds.floor`) must be beaten
+    by MARGIN standard errors of the difference.
     """
-    fit = [s for s in states if s.accepted and s.metric >= states[0].metric]
-    return fit[-1] if keep == "latest" else max(fit, key=lambda s: (s.metric, s.number))
+    start, margin = states[0], MARGIN if config.rounds.floor else 0.0
+
+    def fits(state: RoundState) -> bool:
+        if state is start or not state.accepted or state.metric < start.metric:
+            return state is start
+        if not margin:
+            return True
+        pair = [out_of_fold(state.outputs), out_of_fold(start.outputs)]
+        error = measure(dataset, config.rounds.metric, dataset.gold, pair).se
+        return state.metric - start.metric >= margin * error
+
+    fit = [s for s in states if fits(s)]
+    if config.rounds.keep == "latest":
+        return fit[-1]
+    return max(fit, key=lambda s: (s.metric, s.number))

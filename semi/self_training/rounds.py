@@ -217,4 +217,4 @@ def run_rounds(
             stopped = "gate"
             break
         refused = state
-    return Outcome(states, ships(states, config.rounds.keep), stopped)
+    return Outcome(states, ships(dataset, states, config), stopped)

@@ -51,7 +51,7 @@ def _with_views(frame: RunFrame) -> tuple[Config, list[str]]:
         config = with_layers(config, found.views)
         whole, part = (_speech(about) for about in (open_, config))
         keep_layers(FeatureStore(config.features.store), whole, part)
-    if config is not frame.run.config:
+    if config != frame.run.config:
         frame.read_again(config)
     return config, [found.sentence] if found.sentence else []
 
