@@ -16,7 +16,7 @@ from .errors import RunError
 from .files import ANEW, read_json
 
 NUMBER = (float, None)  # NaN is written as null
-WORDS = {
+TYPE_NAMES = {
     int: "a whole number", float: "a number", str: "a text", bool: "true or false",
     list: "a list", dict: "a JSON object", None: "null",
 }  # fmt: skip
@@ -95,4 +95,4 @@ def _not(value: Any, kind: Any, at: str) -> str:
     given = repr(value)
     given = given if len(given) <= SHOWN else f"{given[:SHOWN]}..."
     where = f"has in its entry {at} {given}" if at else f"holds {given}"
-    return f"{where} where {WORDS.get(kind, 'something else')} belongs"
+    return f"{where} where {TYPE_NAMES.get(kind, 'something else')} belongs"

@@ -54,6 +54,7 @@ def tiny_run_config(**sections):
 
 def _small():
     return {
+        "recipe": "none",
         "model": FusionConfig(hidden=16, projection=8, dropout=0.1),
         "train": TrainConfig(steps=10, batch=16, members=2, folds=3),
         "contrast": ContrastConfig(pretrain_steps=4, pretrain_batch=32),

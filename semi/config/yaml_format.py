@@ -87,8 +87,8 @@ def plain(node: yaml.Node, hint: Any) -> Any:
         return {str(plain(k, str)): plain(v, Any) for k, v in node.value}
     if kind is str and not is_null(node):
         return node.value
-    if is_optional(hint) and typing.get_origin(kind) is list and node.value == "auto":
-        return None  # such a list is one that is found out
+    if node.value == "auto" and is_optional(hint) and typing.get_origin(kind) is list:
+        return None
     value = Loader("").construct_object(node, deep=True)
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and abs(value) >= 2**63:

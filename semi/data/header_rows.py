@@ -7,7 +7,7 @@ from .delimited import DELIMITERS, Fault, Records
 from .headers import known_columns, listed
 
 LINES_ABOVE = 30  # lines among which a header is looked for
-WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+BETWEEN_COLUMNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def refuse_rows_above(records: Records, file: str) -> None:
@@ -31,8 +31,8 @@ def refuse_other_delimiter(records: Records, delimiter: str, file: str) -> None:
     for other in DELIMITERS.replace(delimiter, ""):
         if all(record[0].count(other) >= len(header) - 1 for record in rows):
             raise ManifestError(
-                f"{file}: {WORDS[delimiter]} stand between the columns of the header, "
-                f"{WORDS[other]} between those of the rows; write one of the two throughout"
+                f"{file}: {BETWEEN_COLUMNS[delimiter]} stand between the columns of the header, "
+                f"{BETWEEN_COLUMNS[other]} between those of the rows; write one of the two throughout"
             )
 
 

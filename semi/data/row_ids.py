@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 IDENTIFYING = ("text", "speaker", "session", "dialogue", "language", "start", "end")
 ARRAYS = (".npy", ".npz", ".safetensors", ".pt")
-WORDS = 24  # letters of a text that its id begins with
+ID_LETTERS = 24  # letters of a text that its id begins with
 
 
 def make_ids(given: Sequence[str | None], table: pd.DataFrame, raw: pd.DataFrame) -> list[str]:
@@ -104,9 +104,9 @@ def content_id(text: object, cells: Iterable[Any]) -> str:
     """Returns the first words of a text and a hash of all cells, such as I-feel-fine-28c2c269."""
     known = [None if cell != cell else cell for cell in cells]
     digest = hashlib.blake2b(repr(known).encode("utf-8", "surrogatepass"), digest_size=4)
-    start = (text if isinstance(text, str) else "")[: 4 * WORDS]
+    start = (text if isinstance(text, str) else "")[: 4 * ID_LETTERS]
     kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in start]
-    words = "-".join("".join(kept).split())[:WORDS].strip("-") or "row"
+    words = "-".join("".join(kept).split())[:ID_LETTERS].strip("-") or "row"
     return f"{words}-{digest.hexdigest()}"
 
 

@@ -17,7 +17,7 @@ from models.fusion.linear import coordinates, on_axes
 
 from ..shapes import misfit
 
-SPEC_SHAPE = {"config": {str: (float, bool, str)}, "dims": {str: int}, "classes": int}
+SPEC_SHAPE = {"config": {str: (float, bool, str, [str])}, "dims": {str: int}, "classes": int}
 GONE = ("param.task_scale",)  # of earlier versions: read by nothing in the model
 
 

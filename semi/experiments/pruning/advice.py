@@ -6,6 +6,7 @@ Letters: N utterances, S settings.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -22,7 +23,6 @@ COSINE, COSINE_LOW, OVERLAP, CKA, AGREEMENT, SPEED = 0.98, 0.95, 0.8, 0.98, 0.97
 MIN_UTTERANCES = 500  # utterances that the limits above are meant for
 LEAST_UTTERANCES = 30  # with fewer nothing is advised
 WIDE = 5.0  # points of macro-F1: an interval that reaches further down excludes little
-nan = float("nan")
 
 
 @dataclass
