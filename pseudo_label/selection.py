@@ -29,6 +29,8 @@ from .rules.agreement import with_agreement
 
 __all__ = ["REASONS", "Gold", "Pool", "Selection", "SelectionConfig", "cap_mass", "select"]
 
+NAME_LENGTH = 60  # letters of a class that a note shows
+
 
 def select(pool: Pool, config: SelectionConfig) -> Selection:
     """Returns which pool rows to learn from; pure, deterministic, on the pool's device.
@@ -119,6 +121,7 @@ def _estimate_prior(pool: Pool, kind: str, notes: list[str]) -> Pool:
     )
     prior = shrink_prior(estimate, pool.prior, len(gold.label))
     names = pool.classes or [str(c) for c in range(len(prior))]
+    names = [n if len(n) <= NAME_LENGTH else f"{n[:NAME_LENGTH]}..." for n in names]
     shown = ", ".join(f"{n} {v:.3f}" for n, v in zip(names, prior.tolist(), strict=True))
     notes.append(f"class shares of the pool estimated by {kind}: {shown}")
     return replace(pool, prior=prior)

@@ -2,7 +2,8 @@
 
 A guarded JSON's bytes follow from its contents alone, and its entry `sha256` is the SHA-256 of the
 same JSON without that entry: no bit of it can change unseen. A guarded CSV has a last column `crc`,
-the CRC-32 of the rest of its line. Files of earlier versions have neither, and are read unchecked.
+the CRC-32 of its head and the rest of its line. Files of earlier versions have neither, and are
+read unchecked.
 """
 
 from __future__ import annotations
@@ -65,9 +66,12 @@ def read_guarded(path: str | Path, shape: Any, remedy: str = ANEW) -> dict[str, 
     return {k: v for k, v in value.items() if k not in (OWN_SHA256, "format")}
 
 
-def with_crc(line: str) -> str:
-    """Returns a line of a CSV with its CRC-32 as the last cell."""
-    return f"{line},{zlib.crc32(line.encode()):08x}"
+def with_crc(line: str, head: str) -> str:
+    """Returns a line of a CSV with the CRC-32 of its head and it as the last cell.
+
+    The head, without its line end, so that no bit of it changes unseen either.
+    """
+    return f"{line},{zlib.crc32(f'{head}{line}'.encode()):08x}"
 
 
 def changed_lines(path: str | Path) -> list[int]:
@@ -81,8 +85,9 @@ def changed_lines(path: str | Path) -> list[int]:
             return []
         last = [] if not lines[-1:] or not lines[-1] else [len(lines) + 1]  # cut off
         whole = lines[:-1]
-        raw = [line.encode("utf-8", "surrogateescape") for line in whole]
+        first, *raw = (line.encode("utf-8", "surrogateescape") for line in [head, *whole])
     return [
         k for k, line in enumerate(raw, 2)
-        if f"{zlib.crc32(line.rpartition(b',')[0]):08x}".encode() != line.rpartition(b",")[2]
+        if f"{zlib.crc32(first + line.rpartition(b',')[0]):08x}".encode()
+        != line.rpartition(b",")[2]
     ] + last  # fmt: skip

@@ -32,7 +32,7 @@ BOTH = [*OFFLINE, "encoders.text.model=char-ngram", "encoders.text.pooling=mean"
 
 # name: (YAML, table, settings)
 RUNS = {
-    "demo": ("demo", "emodb", [*SHORT, "rounds.max_rounds=2"]),
+    "demo": ("demo", "emodb", ["recipe=none", *SHORT, "rounds.max_rounds=2"]),
     "demo_auto": ("demo", "emodb", ["threads=1", "tracking=false", "data.workers=1", "recipe=auto",
                                     "data.labeled_fraction=0.3", "rounds.max_rounds=2"]),
     "etri": ("etri_concat_total", "small", [*TINY, *BOTH, "data.test_fold=2",

@@ -11,9 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from models.fusion import FusionConfig
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
-from semi.config.schema import load_config
+from semi.config.schema import load_config, save
 from semi.config.training import RoundsConfig, TrainConfig
-from semi.errors import ConfigError
 from semi.self_training.rounds import run_rounds
 from semi.training.dataset import Dataset
 from semi.training.ensemble import Ensemble
@@ -302,20 +301,31 @@ def test_rounds_learn_from_the_pool_what_few_labels_cannot_say():
 
 def test_the_recipe_keeps_what_the_user_set_and_says_so():
     config, told = resolved(LearningConfig(recipe="auto", rounds=RoundsConfig(max_rounds=2)), 9, 90)
-    assert config.rounds.max_rounds == 2 and config.model.kind == "discriminant"
+    assert config.rounds.max_rounds == 2 and config.model.kind == "contrastive_residual"
     assert "kept as given: rounds.max_rounds=2" in told
     again, _ = resolved(config, 9, 90)
     assert again == config  # a saved configuration is read back as it is
-    plain = LearningConfig()
+    plain = LearningConfig(recipe="none")
     assert resolved(plain, 9, 90) == (plain, "")
     with pytest.raises(ValueError, match="recipe must be one of none, auto, got 'best'"):
         LearningConfig(recipe="best")
 
 
-def test_a_given_word_that_the_recipe_would_replace_is_named(tmp_path):
+def test_a_given_word_is_kept_though_it_is_the_default(tmp_path):
     (tmp_path / "m.csv").write_text("id,text,label\na,hm,joy\n")
-    words = [f"data.manifest={tmp_path}/m.csv", "recipe=auto"]
-    with pytest.raises(ConfigError, match=r"auto chooses select\.rule=class_topk itself"):
-        load_config(None, [*words, "select.rule=class_topk"])
-    kept = load_config(None, [*words, "select.rule=margin"])
-    assert resolved(kept, 9, 90)[0].select.rule == "margin"
+    words = [f"data.manifest={tmp_path}/m.csv"]
+    kept = load_config(None, [*words, "select.rule=class_topk"])
+    config, told = resolved(kept, 9, 90)
+    assert config.select.rule == "class_topk" and "kept as given: select.rule=class_topk" in told
+    assert resolved(load_config(None, words), 9, 90)[0].select.rule == "soft_allocation"
+    save(load_config(None, words), tmp_path / "all.yaml")  # lists every default: none is meant
+    config, told = resolved(load_config(tmp_path / "all.yaml"), 9, 90)
+    assert config.select.rule == "soft_allocation" and "kept as given" not in told
+
+
+def test_a_kind_that_the_user_names_has_steps_of_its_own(tmp_path):
+    (tmp_path / "m.csv").write_text("id,text,label\na,hm,joy\n")
+    for kind in ("concat", "contrastive"):
+        words = [f"data.manifest={tmp_path}/m.csv", f"model.kind={kind}"]
+        config, _ = resolved(load_config(None, words), 9, 90)
+        assert (config.model.kind, config.train.steps, config.model.hidden) == (kind, 150, 128)

@@ -46,7 +46,7 @@ def test_lists_and_objects_as_labels_are_ties_votes_or_refused(tmp_path):
     shares = parquet(tmp_path, label=[{"joy": 0.7, "anger": 0.3}, {"joy": 0.2, "anger": 0.8}] * 6)
     assert shares.table["label"].tolist()[:2] == ["joy", "anger"]
     assert shares.table["votes"].tolist()[0] == {"joy": 0.7, "anger": 0.3}
-    with pytest.raises(ManifestError, match=r"row 2, label .*: an object in place of a label"):
+    with pytest.raises(ManifestError, match=r"rows 2, .*label .*: an object in place of a label"):
         parquet(tmp_path, label=[{"name": "joy"}, {"name": "anger"}] * 6)
 
 

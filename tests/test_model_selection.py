@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,7 @@ import torch
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
 from semi.config.training import RoundsConfig
-from semi.self_training.model_selection import MIN_GOLD, select_model, widest
-from semi.self_training.rounds import run_rounds
+from semi.self_training.model_selection import MIN_GOLD, for_trials, select_model, widest
 from semi.training.dataset import Dataset
 
 ROWS, DIMS = 400, 160
@@ -62,18 +62,18 @@ def test_a_class_that_hides_beyond_fifty_components_is_found_by_more_of_them():
 def test_the_usual_student_stays_where_others_are_not_clearly_better():
     data = dataset(200, informative=0)
     found = select_model(data, auto(data))
-    assert (found.config.model.kind, found.config.model.components) == ("discriminant", 50)
+    assert (found.config.model.kind, found.config.model.components) == ("contrastive_residual", 50)
     assert found.sentence.endswith("Gaussian classes on 50 components it is")
 
 
-def test_the_outcome_it_brings_is_that_of_a_run_with_the_settings_it_chose():
+def test_the_student_by_steps_begins_at_the_solution_that_was_chosen():
     data = dataset(200, informative=DIMS - 1)
-    found = select_model(data, auto(data))
-    again = run_rounds(data, found.config)
-    assert found.outcome is not None
-    torch.testing.assert_close(
-        found.outcome.final.outputs.oof, again.final.outputs.oof, rtol=1e-4, atol=1e-5
-    )
+    config = auto(data)
+    found = select_model(data, config).config.model
+    assert (found.kind, found.linear) == ("contrastive_residual", "discriminant")
+    linear = replace(config, model=replace(config.model, kind="discriminant"))
+    same = select_model(data, linear).config.model
+    assert (same.kind, same.components) == ("discriminant", found.components)
 
 
 def test_labels_of_the_pool_play_no_part():
@@ -86,7 +86,7 @@ def test_few_labels_compare_nothing():
     data = dataset(MIN_GOLD - 10, informative=DIMS - 1)
     config = auto(data)
     found = select_model(data, config)
-    assert (found.config, found.sentence, found.outcome) == (config, "", None)
+    assert (found.config, found.sentence) == (config, "")
     assert widest(config, MIN_GOLD - 1) == 50 and widest(config, MIN_GOLD) == 200
 
 
@@ -111,3 +111,13 @@ def test_one_group_of_gold_rows_proves_nothing():
     data = dataset(200, informative=DIMS - 1)
     data.group = np.full(ROWS, "only")
     assert select_model(data, auto(data)).config.model.components == 50
+
+
+def test_students_are_compared_on_some_of_a_large_pool_whatever_its_order(monkeypatch):
+    monkeypatch.setattr("semi.self_training.model_selection.MOST", 50)
+    data = dataset(200, informative=0)
+    few = for_trials(data)
+    assert len(few.pool) == 50 and len(few.gold) == 200
+    other = replace(data, pool=data.pool.flip(0))
+    assert set(for_trials(other).pool.tolist()) == set(few.pool.tolist())
+    assert len(data.pool) > 50

@@ -58,6 +58,7 @@ def settings(folder, name, *words):
     return semi.load_config(
         None,
         [
+            "recipe=none",
             f"name={name}",
             f"runs_dir={folder / 'runs'}",
             f"data.manifest={folder / 'manifest.csv'}",
@@ -112,9 +113,9 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
     done = semi.self_train(semi.load_config(None, [*paths, *told, *words]))
     result = json.loads((done.path / "result.json").read_text())
     rows = f"{result['gold_rows']} labelled and {result['pool_rows']} unlabelled rows"
-    sentence = f"recipe auto, {rows}: to begin with, Gaussian classes"
+    sentence = f"recipe auto, {rows}: the contrastive student, each round from Gaussian classes"
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(sentence)]
-    assert len(said) == 1 and "model.kind=discriminant" in said[0]
+    assert len(said) == 1 and "model.kind=contrastive_residual" in said[0]
     assert said[0] in result["notes"]
     assert sentence in (done.path / "report.html").read_text(encoding="utf-8")
 
@@ -122,18 +123,18 @@ def test_what_a_recipe_picked_and_why_is_said_at_once_and_kept(speech, capsys):
 def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, monkeypatch):
     home = "semi.self_training.model_selection"
     monkeypatch.setattr(f"{home}.MIN_GOLD", 10)
-    monkeypatch.setattr(f"{home}.CANDIDATES", {"5 components": {"components": 5}})  # wins here
+    monkeypatch.setattr(f"{home}.CANDIDATES", {"3 components": {"components": 3}})  # wins here
     words = [w for w in SMALL if not w.startswith(("train.members", "rounds."))]
     paths = [f"runs_dir={speech / 'runs'}", f"data.manifest={speech / 'manifest.csv'}"]
     told = ["name=heard", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
     config = semi.load_config(None, [*paths, *told, *words])
     done = semi.self_train(config, progress=False)
     kept = semi.load_config(done.path / "config.yaml")
-    assert kept.model.components == 5 and kept.recipe == "auto"
+    assert kept.model.components == 3 and kept.recipe == "auto"
     (note,) = (
         n for n in json.loads((done.path / "result.json").read_text())["notes"] if "nats" in n
     )
-    assert note.endswith("5 components it is")
+    assert note.endswith("3 components it is")
     before = files_of(done.path)
     mark_begun(done.path)
     (done.path / "result.json").unlink()
@@ -143,7 +144,7 @@ def test_a_student_that_gold_prefers_is_settled_in_the_run_and_resumed(speech, m
     assert files_of(semi.self_train(config, resume=True, progress=False).path) == before
     config.model.components = 20
     with pytest.raises(
-        semi.SemiError, match=r"begun with another conf.*model\.components was 5, now 20"
+        semi.SemiError, match=r"begun with another conf.*model\.components was 3, now 20"
     ):
         semi.self_train(config, resume=True, progress=False)
 
@@ -154,7 +155,7 @@ def test_a_student_named_on_resume_is_compared_with_that_of_the_run(speech):
     told = ["name=mixed", "recipe=auto", f"features.store={speech / 'store'}", "tracking=false"]
     semi.self_train(semi.load_config(None, [*paths, *told, *words]), progress=False)
     other = semi.load_config(None, [*paths, *told, *words, "model.kind=logistic"])
-    with pytest.raises(semi.SemiError, match=r"model\.kind was 'discriminant', now 'logistic'"):
+    with pytest.raises(semi.SemiError, match="kind was 'contrastive_residual', now 'logistic'"):
         semi.self_train(other, resume=True, progress=False)
 
 

@@ -44,6 +44,7 @@ def tiny_dataset(*, gold=24, pool=60, test=30, views=("speech", "text"), seed=0,
 def tiny_learning(*, steps=5, members=2, max_rounds=1, **select):
     """Returns settings small enough for a test."""
     learning = LearningConfig(
+        recipe="none",
         model=FusionConfig(hidden=8, projection=4),
         contrast=ContrastConfig(weight=0.0, weight_end=0.0, pretrain_steps=0),
         train=TrainConfig(folds=2, members=members, steps=steps, batch=16),

@@ -26,6 +26,7 @@ def settings(folder, name, *words):
     return semi.load_config(
         None,
         [
+            "recipe=none",
             f"name={name}", f"runs_dir={folder}/runs", f"data.manifest={folder}/m.csv",
             "data.labeled_fraction=0.5", "data.test_fraction=0.3", f"features.store={folder}/store",
             "encoders.speech.model=none", "model.hidden=8", "model.projection=4",

@@ -38,7 +38,7 @@ class LearningConfig:
     """Which rows of the pool become pseudo-labelled, with which label and weight."""
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     """The rounds of self-training and the gate that each must pass."""
-    given: list[str] = field(default_factory=list, metadata={"constant": True})
+    given: list[str] = field(default_factory=list, metadata={"constant": True}, compare=False)
     """Dotted keys that a file or a command line set: a recipe leaves them, defaults or not."""
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
 from .learning import LearningConfig
+from .recipes import AUTO
 from .task import task_problems
 from .yaml_format import as_dict, hints_of, to_yaml
 
@@ -109,8 +110,15 @@ def load_config(
         of_file = elsewhere and not any("(command line)" in problem for problem in problems)
         where = str(path) if of_file else "the configuration"
         raise ConfigProblems(problems, resolved.sections.get("data"), where)
-    resolved.value.given = sorted(resolved.sources)
+    resolved.value.given = given_keys(resolved)
     return resolved.value
+
+
+def given_keys(resolved: settings.Resolved) -> list[str]:
+    """Returns the keys that a user set; of a file that lists every setting, as they are, none."""
+    words = {k for k, source in resolved.sources.items() if source == settings.COMMAND_LINE}
+    in_file = resolved.sources.keys() - words
+    return sorted(words if in_file.issuperset(AUTO) else resolved.sources)
 
 
 class ConfigProblems(ConfigError):

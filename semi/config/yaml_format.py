@@ -79,19 +79,18 @@ def is_optional(hint: Any) -> bool:
 
 def plain(node: yaml.Node, hint: Any) -> Any:
     """Returns a node as a Python value; a text setting keeps its text as written (03 is '03')."""
-    kind, inner = base_type(hint), typing.get_args(base_type(hint))
+    kind = base_type(hint)
     if isinstance(node, yaml.SequenceNode):
-        item = inner[0] if typing.get_origin(kind) is list else Any
+        item = typing.get_args(kind)[0] if typing.get_origin(kind) is list else Any
         return [plain(child, item) for child in node.value]
     if isinstance(node, yaml.MappingNode):
         return {str(plain(k, str)): plain(v, Any) for k, v in node.value}
     if kind is str and not is_null(node):
         return node.value
-    if node.value == "auto" and is_optional(hint) and typing.get_origin(kind) is list:
+    if node.value == "auto" and typing.get_origin(kind) is list:  # refused where null is
         return None
     value = Loader("").construct_object(node, deep=True)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and abs(value) >= 2**63:
+    if (whole := isinstance(value, int) and not isinstance(value, bool)) and abs(value) >= 2**63:
         raise ValueError("a whole number must be below 2^63")
     return float(value) if kind is float and whole else value
 

@@ -32,7 +32,8 @@ def refuse_other_delimiter(records: Records, delimiter: str, file: str) -> None:
         if all(record[0].count(other) >= len(header) - 1 for record in rows):
             raise ManifestError(
                 f"{file}: {BETWEEN_COLUMNS[delimiter]} stand between the columns of the header, "
-                f"{BETWEEN_COLUMNS[other]} between those of the rows; write one of the two throughout"
+                f"{BETWEEN_COLUMNS[other]} between those of the rows; write one of the two "
+                "throughout"
             )
 
 

@@ -167,7 +167,7 @@ class Standardizer:
                 raise ValueError(f"it lacks means or deviations of {name}")
             profile = Profile(**parts, scale=scale)
             if len(profile.speaker_mean) != len(new.speakers):
-                raise ValueError(f"{len(new.speakers)} speakers for {len(profile.speaker_mean)}")
+                raise ValueError(f"{name} has other speakers than the model")
             new.profiles[name] = profile
         return new
 

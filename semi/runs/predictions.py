@@ -226,7 +226,7 @@ def refuse_other_rows(first: Predictions, other: Predictions, splits: tuple[str,
     if not np.array_equal(first.ids, other.ids):
         raise RunError(
             f"{other.name} does not answer the same rows as {first.name} in the same order "
-            f"({len(other.ids)} and {len(first.ids)} rows); make the older of them anew"
+            f"(rows: {len(other.ids)} and {len(first.ids)}); make the older of them anew"
         )
     for split in splits:
         difference = _difference(first, other, split)

@@ -65,7 +65,7 @@ def read_ledger(path: Path, ids: np.ndarray, number: int) -> pd.DataFrame:
         raise RunError(f"{path} has other values than semi writes in column {wrong[0]}; {ANEW}")
     own = sorted(table["id"]) == sorted(ids.tolist()) and set(table["round"]) <= {number}
     if not own:
-        raise RunError(f"{path} is not of round {number} and these {len(ids)} pool rows; {ANEW}")
+        raise RunError(f"{path} is not of round {number} and this pool of {len(ids)}; {ANEW}")
     return table
 
 

@@ -25,6 +25,7 @@ from .rounds import Outcome, run_rounds
 from .state import RoundState
 
 MIN_GOLD = 100  # gold rows; with fewer, chance picked another student in one draw of ten, and lost
+MOST = 4000  # pool rows that students are compared on
 C = TypeVar("C", bound=LearningConfig)
 CANDIDATES: dict[str, dict[str, Any]] = {
     "{width} components": {"components": 200},
@@ -47,6 +48,17 @@ class ModelSelection(Generic[C]):
     sentence: str = ""  # what was compared and why this one stays; empty: nothing
 
 
+def for_trials(dataset: Dataset) -> Dataset:
+    """Returns the dataset with MOST rows of its pool at most, those of the smallest hashes.
+
+    What is compared on it is a handful of students, each through all rounds.
+    """
+    if len(dataset.pool) <= MOST:
+        return dataset
+    some = dataset.hashed(dataset.pool).argsort()[:MOST].sort().values
+    return replace(dataset, pool=dataset.pool[some])
+
+
 def linear_trial(config: C) -> C:
     """Returns the settings under which students are compared: solved at once and without a floor.
 
@@ -59,7 +71,7 @@ def linear_trial(config: C) -> C:
 
 
 def select_model(
-    dataset: Dataset, config: C, live: Callable[[C], Outcome] | None = None
+    dataset: Dataset, config: C, live: Callable[[Dataset, C], Outcome] | None = None
 ) -> ModelSelection[C]:
     """Returns the settings of the student that knows most of gold out-of-fold after all rounds.
 
@@ -78,7 +90,8 @@ def select_model(
         return ModelSelection(config)
     if not len(dataset.pool) or not config.rounds.max_rounds:
         return ModelSelection(config)
-    live = live or _in_memory(dataset)
+    dataset = for_trials(dataset)
+    live = live or _in_memory()
     columns = max(dataset.dims.values())
     tried = {f"Gaussian classes on {min(usual.components, columns)} components": trial}
     for name, words in CANDIDATES.items():
@@ -86,7 +99,7 @@ def select_model(
             continue
         name = name.format(width=min(words.get("components", 0), columns))
         tried[name] = replace(trial, model=replace(trial.model, **words))
-    losses = {k: surprise(dataset, live(c).final.outputs) for k, c in tried.items()}
+    losses = {k: surprise(dataset, live(dataset, c).final.outputs) for k, c in tried.items()}
     first = next(iter(tried))
     gains = {k: gain_of(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
     able = {k: gain for k, (gain, error) in gains.items() if gain > error}
@@ -107,11 +120,11 @@ def _student_of(config: C, chosen: FusionConfig) -> C:
     return replace(config, model=replace(config.model, **words))
 
 
-def _in_memory(dataset: Dataset) -> Callable[[LearningConfig], Outcome]:
+def _in_memory() -> Callable[[Dataset, LearningConfig], Outcome]:
     """Returns what runs all rounds of a student; students on as many components share axes."""
     axes: dict[int, dict[str, Tensor] | None] = {}
 
-    def live(config: LearningConfig) -> Outcome:
+    def live(dataset: Dataset, config: LearningConfig) -> Outcome:
         recorder = SharedStart(axes.get(config.model.components))
         outcome = run_rounds(dataset, config, recorder=recorder)
         axes[config.model.components] = recorder.learned

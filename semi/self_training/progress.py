@@ -6,6 +6,8 @@ from ..config.learning import LearningConfig
 from ..features.progress import Progress
 from .state import RoundState
 
+FEW_STEPS = 25  # of a round: they are over before a bar says anything
+
 
 class RoundProgress:
     """One bar per round; plain lines where there is no terminal."""
@@ -25,7 +27,7 @@ class RoundProgress:
             title = "contrastive pre-training" if pre else (
                 f"round {number}: training" if number else "round 0: warm start"
             )  # fmt: skip
-            self.bar = Progress(title, total, "steps", show=self.show)
+            self.bar = Progress(title, total, "steps", show=self.show and total > FEW_STEPS)
             self.bar.__enter__()
             self.number = number
         if self.bar is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.fusion.config import CLOSED_FORM
+from models.fusion.config import ON_AXES
 
 from ..config.learning import LearningConfig
 from ..errors import RunError, reading
@@ -161,7 +161,7 @@ def read_learned(path: Path, dataset: Dataset, config: LearningConfig) -> dict[s
         config: the settings of the run.
     """
     learned = read_tensors(path)
-    if config.model.kind in CLOSED_FORM:
+    if config.model.kind in ON_AXES:
         wanted = {}
         for i, dims in enumerate(dataset.dims.values()):
             wanted[f"views.{i}.center"] = (1, dims)

@@ -16,11 +16,12 @@ from typing import Generic, TypeVar
 from models.fusion.config import ON_AXES
 
 from ..config.learning import LearningConfig
+from ..data.wording import counted
 from ..evaluation.names import METRIC_NAMES
 from ..training.dataset import Dataset
 from ..training.views import Views, layers_by_encoder, viewed
 from .floor import standing
-from .model_selection import linear_trial
+from .model_selection import for_trials, linear_trial
 from .rounds import Outcome, run_rounds
 
 APART = 4  # layers from which on some are left out
@@ -55,14 +56,14 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
         return ViewSelection(viewed(dataset, tried[0]), config, tried[0])
     live = live or (lambda part, about: run_rounds(part, about))
     found = {}
-    trial = linear_trial(config)
+    trial, some = linear_trial(config), for_trials(dataset)
     for views in tried:
-        part, about = viewed(dataset, views), heard_as(trial, views)
+        part, about = viewed(some, views), heard_as(trial, views)
         found[str(views)] = standing(part, live(part, about).final), views
     best = max(found, key=lambda name: found[name][0])
     shown = ", ".join(f"{name} {value:+.3f}" for name, (value, _) in found.items())
     sentence = (
-        f"compared on {len(dataset.gold)} gold rows out-of-fold after all rounds, "
+        f"compared on {counted(len(dataset.gold), 'gold row')} out-of-fold after all rounds, "
         f"{METRIC_NAMES[config.rounds.metric]} less half the log-loss: {shown}; {best} it is"
     )
     views = found[best][1]

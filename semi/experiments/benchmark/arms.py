@@ -46,8 +46,8 @@ class Starts:
 
     def of(self, dataset: Dataset, learning: LearningConfig) -> SharedStart:
         """Returns the start of these settings on these views of the problem's dataset."""
-        kept = {k: v for k, v in asdict(learning).items() if k not in ("select", "rounds")}
-        views, rounds = [list(dataset.dims), dataset.blocks], learning.rounds
+        kept = {k: v for k, v in asdict(learning).items() if k not in ("select", "rounds", "given")}
+        views, rounds = [list(dataset.dims), dataset.blocks, len(dataset.pool)], learning.rounds
         key = json.dumps([kept, views, rounds.metric, rounds.floor], sort_keys=True)
         return self.known.setdefault(key, SharedStart())
 
@@ -56,8 +56,8 @@ def rounds_arm(dataset: Dataset, learning: LearningConfig, starts: Starts) -> Ar
     """Returns the answers of gated self-training."""
     begun = time.process_time()
     dataset, learning = _settled(dataset, learning, starts)
-    live = partial(_live, starts, dataset)
-    outcome = live(select_model(dataset, learning, live).config)
+    live = partial(_live, starts)
+    outcome = live(dataset, select_model(dataset, learning, live).config)
     return predictions_of(dataset, outcome, begun)
 
 

@@ -232,7 +232,8 @@ class RunLog:
         writer = csv.DictWriter(text, RUN_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writerow(row)
         line = text.getvalue()
-        line = with_crc(line.rstrip("\n")) + "\n" if self.guarded else line
+        if self.guarded:
+            line = with_crc(line.rstrip("\n"), ",".join([*RUN_COLUMNS, CRC])) + "\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(handle, line.encode())

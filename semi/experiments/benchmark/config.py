@@ -13,7 +13,7 @@ from pseudo_label.pool import unknown
 
 from ...config import loading as settings
 from ...config.learning import LearningConfig
-from ...config.schema import ConfigProblems, signature
+from ...config.schema import ConfigProblems, given_keys, signature
 from ...config.training import GATE_METRICS
 from ...features.config import STANDARDIZE
 
@@ -142,7 +142,7 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     if not problems and not resolved.value.datasets:
         problems.append("datasets: required, but not set")
     if not problems:
-        resolved.value.given = sorted(resolved.sources)
+        resolved.value.given = given_keys(resolved)
         if resolved.value.recipe != "none" and resolved.value.rules:
             problems.append(
                 "recipe: auto chooses the rule, so rules must be []; or set recipe=none and add "

@@ -1,7 +1,4 @@
-"""From measurements to a table, and from the table to advice: prune so, stop earlier, or do not.
-
-Letters: N utterances, S settings.
-"""
+"""From measurements to advice: prune so, stop earlier, or do not. N utterances, S settings."""
 
 from __future__ import annotations
 
@@ -52,8 +49,8 @@ class Row:
 
     def change_words(self) -> str:
         """Returns '-0.4 points [-2.1, +1.3] over 10 groups'."""
-        ends = f"[{self.change_low:+.1f}, {self.change_high:+.1f}]"
-        return f"{self.change:+.1f} points {ends} over {self.change_over}"
+        low, high = self.change_low, self.change_high
+        return f"{self.change:+.1f} points [{low:+.1f}, {high:+.1f}] over {self.change_over}"
 
 
 @dataclass
