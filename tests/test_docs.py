@@ -11,6 +11,7 @@ import models.fusion.config as fusion_settings
 from models.fusion import FUSIONS
 from pseudo_label import RULES, SelectionConfig
 from semi.cli import VERBS, parse_arguments
+from semi.config.recipes import resolved
 from semi.config.schema import Config, ConfigProblems, load_config
 from semi.config.yaml_format import all_keys, hint_at, hints_of
 from semi.data.corpora import CORPORA, bundled_emodb, corpus_options
@@ -94,7 +95,8 @@ def test_the_demo_is_shown_alike_and_with_the_rows_that_it_draws():
     assert shown.startswith(head)
     assert f"over {speakers[1]} speakers: " in shown and f"over {speakers[0]} speakers: " in shown
     rows = re.findall(r"^(\d)  +(warm start|accepted) +(-|\d+)  ", shown, flags=re.M)
-    assert [int(number) for number, _, _ in rows] == list(range(config.rounds.max_rounds + 1))
+    settled, _ = resolved(config, *((splits.role == role).sum() for role in ("labeled", "pool")))
+    assert [int(number) for number, _, _ in rows] == list(range(settled.rounds.max_rounds + 1))
     assert f"a rule picked {rows[1][2]} of the" in source(DOCS / "quickstart.md")
 
 

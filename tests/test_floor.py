@@ -10,7 +10,7 @@ from models.fusion import FusionConfig, build_fusion
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
 from semi.evaluation.text import floor_sentence
-from semi.self_training.floor import OWN, floor_of, plain_models, standing
+from semi.self_training.floor import LUCK, OWN, floor_of, plain_models, standing
 from semi.self_training.gate import ships
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, trained, warm_start
@@ -33,10 +33,12 @@ def test_the_warm_start_is_the_best_of_the_student_and_plain_models():
     state, table = floor_of(data, config, own)
     kinds = {plain.name for plain in plain_models(config)}
     assert {row["model"] for row in table} == {OWN} | kinds and len(table) == 3
-    best = max(table, key=lambda row: row["standing"])
-    assert best["starts"] and sum(row["starts"] for row in table) == 1
-    assert standing(data, state) == pytest.approx(best["standing"])
-    assert best["standing"] >= standing(data, own)
+    (start,) = (row for row in table if row["starts"])
+    assert standing(data, state) == pytest.approx(start["standing"])
+    most = max(row["standing"] for row in table)
+    clear = most > standing(data, own) + LUCK / len(data.gold) ** 0.5
+    assert start["standing"] == (most if clear else pytest.approx(standing(data, own)))
+    assert (start["model"] == OWN) is not clear
     assert state.ensemble is not None and state.ensemble.dims == data.dims
     assert state.outputs.pool_logits.shape[2] == len(data.pool)
 

@@ -112,7 +112,7 @@ def floor_sentence(records: Sequence[dict[str, Any]]) -> str:
     best = next(row["model"] for row in floor if row["starts"])
     return (
         f"Floor, of gold labels alone, {names.get(metric, metric)} out-of-fold: {scores}. Round 0 "
-        f"is the {best}, best by it and log-loss; it ships unless a round is clearly above it."
+        f"is the {best}; it ships unless a round is clearly above it."
     )
 
 

@@ -21,6 +21,13 @@ from .state import RoundState
 from .targets import targets_of
 
 OWN = "own student"
+LUCK = 0.6
+"""By this over the root of the number of gold rows must a plain model stand above the own student.
+
+Of nine models tried on a few dozen rows one is best by chance. On six corpora with 20 to 1,100
+labels (78 problems) starts picked without it were 0.7 points of macro-F1 below those of the own
+student on test rows in mean, with it 0.1; logistic regressions alone were 5.9 below.
+"""
 NATS = 0.5  # what a nat of information about gold counts beside the gate's metric (0 to 1)
 FLOOR_COMPONENTS = 200  # components that the floor's models see
 PENALTIES = (1.0, 10.0, 100.0)
@@ -97,7 +104,9 @@ def floor_of(
         found = _Judged(state, plain.strength, seen, about, learned)
         if plain.name not in best or found.standing > best[plain.name].standing:
             best[plain.name] = found
-    winner = max(best, key=lambda name: best[name].standing)
+    least = best[OWN].standing + LUCK / len(dataset.gold) ** 0.5
+    rival = max(best.keys() - {OWN}, key=lambda name: best[name].standing)
+    winner = rival if best[rival].standing > least else OWN
     table = [
         {"model": name, "strength": each.strength, "metric": each.state.metric,
          "se": each.state.se, "standing": each.standing, "starts": name == winner}
