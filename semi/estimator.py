@@ -52,9 +52,9 @@ class SelfTrainingEstimator(ClassifierMixin, BaseEstimator):
             stepped kind: contrastive, concat, gated ... (models.fusion.config.KINDS), or auto:
             discriminant, unless 100 labelled rows or more say out-of-fold that more components or
             logistic regression are better. They are asked only where rows are unlabelled,
-            a round is allowed and `components` is left at its default. It starts with the best of
-            itself, logistic regression and linear discriminants on labelled rows, and of several
-            `views` they say which are heard.
+            a round is allowed and `components` is left at its default. It starts with
+            logistic regression or linear discriminants where these stand clearly above it on
+            labelled rows, which also say which of several `views` are heard.
         coverage: share of the unlabelled rows asked for in rounds 1, 2, ...; the last repeats.
         max_rounds: rounds after the supervised start; 0 = supervised training only.
         precision_target: take only what labelled rows certify to be this precise; None = no cap.
