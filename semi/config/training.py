@@ -100,7 +100,7 @@ class RoundsConfig:
     min_agreement: float = 0.15
     """Kappa that the labels a round learned must reach with the warm start's answers."""
     floor: bool = False
-    """Begin with the best of the student, logistic regression and linear discriminants on gold.
+    """Begin with logistic regression or linear discriminants where gold clearly prefers them.
 
     Each with its strength chosen by gold out-of-fold; nothing below it ships.
     """
