@@ -101,7 +101,7 @@ def with_open_layers(config: R) -> R:
     speech = config.encoders.speech
     chosen = config.recipe != "none" and config.task.kind == "single" and _is_ours(config)
     layered = speech.model not in BUILT_IN["speech"] and speech.pooling != "frames"
-    if not chosen or not layered or speech.layers is not None:
+    if not chosen or not layered or speech.layers is not None or config.model.quiet:
         return config
     if speech.combine not in ("mean", "joined"):
         return config

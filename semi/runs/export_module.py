@@ -28,6 +28,7 @@ class Shipped(nn.Module):
         ensemble, task = model.ensemble, model.config.task
         self.names = list(ensemble.dims)
         self.heads, self.calibrations = model.voter.heads, model.voter.calibrations
+        self.quiet = model.voter.quiet
         self.multi, self.classify, self.affect = task.multi, task.kind != "affect", task.affect
         self.scales = model.standardizer.mode != "speaker"
         self.clamp = model.standardizer.clamp if model.standardizer.mode == "global" else 0.0
@@ -81,7 +82,7 @@ class Shipped(nn.Module):
             log = mean.clamp(min=1e-30).log()
             parts = [self.calibrations[h].apply(log[i]) for i, h in enumerate(self.heads)]
             probs = torch.stack(parts)
-        can = can_speak(self.heads, present)
+        can = can_speak(self.heads, present, self.quiet)
         share = self.weights * can.to(probs.dtype)  # (B, H)
         mixed = torch.einsum("bh,hbc->bc", share, probs)
         total = share.sum(1, keepdim=True) if self.multi else mixed.sum(-1, keepdim=True)

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from models.fusion.config import ON_AXES
+
 from ..config.schema import Config
 from ..config.task import TaughtTask
 from ..data.wording import counted
@@ -21,7 +23,6 @@ from ..training.dataset import Dataset
 from ..training.fit import OnStep, fit
 from ..training.initialisation import fresh_ensemble
 from ..training.steps import FitConfig
-from ..training.students import STUDENTS
 from .checkpoints import RunRecorder
 from .distillation import distillation_targets
 from .gate import agreement, gate, judged, ships
@@ -81,9 +82,8 @@ def _student(
     teacher = outcome.final
     if teacher.ensemble is None:
         raise RuntimeError("the round that ships has no model")
-    if not STUDENTS[
-        config.model.kind
-    ].by_steps:  # solved, not trained: nothing of it is left to chance
+    if config.model.kind in ON_AXES:  # solved, not trained: nothing of it is left to chance
+        on_step(number)
         verdict = (
             f"accepted: the chain that learns from all labels takes over from {dataset.folds + 1}; "
             f"out-of-fold scores, which are of single chains, stay at {teacher.metric:.3f}"
@@ -119,7 +119,7 @@ def _sentence(
             f"Its {counted(many, 'model', 'stays', 'stay')}: a student of theirs is behind "
             f"({scores})."
         )
-    if not STUDENTS[config.model.kind].by_steps:
+    if config.model.kind in ON_AXES:
         return (
             f"Of its {counted(many, 'model')} the {many // chains} that learned from all labels "
             "ship alone."

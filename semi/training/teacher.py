@@ -10,7 +10,7 @@ log-probabilities, and is calibrated and voted as R x C yes-no questions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ class Voter:
     calibrations: dict[str, Calibration]
     weights: Tensor  # (H,) on the simplex
     multi: bool = False  # several labels a row: every class by itself
+    quiet: list[str] = field(default_factory=list)  # heads that vote where no other modality is
 
     def by_head(self, logits: Tensor) -> Tensor:
         """Returns calibrated probabilities (H, R, C) of raw log-probabilities (H, R, C)."""
@@ -52,7 +53,7 @@ class Voter:
 
     def vote(self, probs: Tensor, present: Tensor) -> Tensor:
         """Returns (R, C): the weighted mean over the heads whose modality is present."""
-        here = can_speak(self.heads, present)
+        here = can_speak(self.heads, present, self.quiet)
         if self.multi:
             pairs = torch.stack([1 - probs, probs], -1).flatten(1, 2)  # (H, R C, 2)
             voted = soft_vote(pairs, self.weights, here.repeat_interleave(probs.shape[2], 0))
@@ -63,6 +64,7 @@ class Voter:
         """Returns the JSON-able state."""
         return {
             **({"multi": True} if self.multi else {}),
+            **({"quiet": self.quiet} if self.quiet else {}),
             "heads": self.heads,
             "weights": [float(w) for w in self.weights],
             "calibrations": {h: c.state_dict() for h, c in self.calibrations.items()},
@@ -95,12 +97,21 @@ class Voter:
             {h: Calibration.from_state(c) for h, c in state["calibrations"].items()},
             torch.tensor(state["weights"]),
             state.get("multi", False),
+            [str(name) for name in state.get("quiet", [])],
         )
 
 
-def can_speak(heads: list[str], present: Tensor) -> Tensor:
-    """Returns (R, H) bool: which heads have a say on rows where `present` (R, M) modalities are."""
-    return torch.cat([present.any(1, keepdim=True), present], 1)[:, : len(heads)]
+def can_speak(heads: list[str], present: Tensor, quiet: list[str] | None = None) -> Tensor:
+    """Returns (R, H) bool: which heads have a say on rows where `present` (R, M) modalities are.
+
+    Those of `quiet` have none beside a modality that is not quiet.
+    """
+    here = torch.cat([present.any(1, keepdim=True), present], 1)[:, : len(heads)]
+    if not quiet or len(heads) < 2:
+        return here
+    loud = torch.tensor([name not in quiet for name in heads[1:]], device=here.device)
+    heard = loud | ~(present & loud).any(1, keepdim=True)  # (R, M)
+    return torch.cat([here[:, :1], here[:, 1:] & heard], 1)
 
 
 def yes_no(log_odds: Tensor) -> Tensor:
@@ -177,8 +188,9 @@ class TeacherOutputs:
 
 
 def fit_voter(
-    heads: list[str], logits: Tensor, label: Tensor, present: Tensor, config: VoteConfig
-) -> Voter:
+    heads: list[str], logits: Tensor, label: Tensor, present: Tensor, config: VoteConfig,
+    quiet: list[str] | None = None,
+) -> Voter:  # fmt: skip
     """Returns the voter fitted on out-of-fold gold logits (H, n, C) and labels (n,).
 
     Labels (n, C) of 0 and 1 make it a voter for several labels a row.
@@ -193,6 +205,9 @@ def fit_voter(
         seen = here[:, i]
         calibrations[head] = fit_calibration(logits[i][seen], label[seen], config.calibration)
     voter = Voter(heads, calibrations, torch.full((len(heads),), 1 / len(heads)))
+    voter.quiet = list(quiet or [])
+    here = can_speak(heads, present, voter.quiet)
+    here[:, 0] = True
     voter.weights = _weights(voter, voter.by_head(logits), label, here, config)
     voter.multi = multi
     return voter
@@ -238,7 +253,7 @@ def teacher_outputs(
     pick = dataset.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
     oof = on_gold.gather(0, pick)[0]  # (H, n, C)
     truth = (dataset.target[gold] > 0.5).long() if task.multi else dataset.label[gold]
-    voter = fit_voter(heads, oof, truth, dataset.present[gold], config)
+    voter = fit_voter(heads, oof, truth, dataset.present[gold], config, ensemble.config.quiet)
     outputs = outputs_of_logits(dataset, voter, oof, ask(pool))
     if task.affect:
         outputs.affect = _affect_outputs(dataset, ensemble)
