@@ -15,6 +15,7 @@ from semi.self_training.state import of_held_out_groups
 from semi.self_training.view_selection import candidates, select_views
 from semi.training.projection import joined_axes, principal_start
 from semi.training.students import learned_start
+from semi.training.teacher import Voter, can_speak
 from semi.training.views import Views, layers_by_encoder, viewed
 
 
@@ -160,3 +161,22 @@ def test_the_rounds_of_a_recipe_run_on_what_was_chosen():
     outcome = run_rounds(found.dataset, found.config)
     assert outcome.final.ensemble is not None
     assert outcome.final.ensemble.dims == found.dataset.dims
+
+
+def test_a_quiet_modality_has_no_vote_beside_others_and_one_alone():
+    data = tiny_dataset()
+    data.present[40, 0] = False  # a pool row of text alone
+    config = auto(data, model=FusionConfig(kind="discriminant", quiet=["text"]))
+    config = replace(config, rounds=replace(config.rounds, floor=False))
+    state = warm_start(data, config, learned_start(data, config))
+    voter = state.outputs.voter
+    assert voter.quiet == ["text"] and Voter.from_state(voter.state_dict()).quiet == ["text"]
+    here = torch.tensor([[True, True], [True, False], [False, True]])
+    can = can_speak(voter.heads, here, voter.quiet)
+    assert can.tolist() == [[True, True, False], [True, True, False], [True, False, True]]
+    probs = voter.by_head(state.outputs.pool_logits[-1])
+    other = probs.clone()
+    other[2] = other[2].flip(1)  # the text says something else
+    before, after = (voter.vote(p, data.present[data.pool]) for p in (probs, other))
+    torch.testing.assert_close(before[5:], after[5:])
+    assert not torch.allclose(before[4], probs[1, 4])  # heard where alone
