@@ -12,7 +12,7 @@ from semi.features.table import load_features
 from semi.runs.utterances import utterances
 from semi.self_training.model_dir import Model, save_model
 from semi.training.ensemble import Ensemble
-from semi.training.teacher import Voter
+from semi.training.voter import Voter
 
 CLASSES = ["anger", "joy", "sadness"]
 

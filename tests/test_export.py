@@ -18,7 +18,8 @@ from semi.runs.export import export
 from semi.runs.export_module import Shipped
 from semi.self_training.model_dir import Model, load_model, save_model
 from semi.training.ensemble import Ensemble
-from semi.training.teacher import Voter, answer
+from semi.training.teacher import answer
+from semi.training.voter import Voter
 
 EVERY = (*KINDS, *CLOSED_FORM)
 

@@ -24,7 +24,7 @@ from semi.runs.prediction_table import lines
 from semi.runs.utterances import utterances
 from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
 from semi.training.ensemble import Ensemble
-from semi.training.teacher import Voter
+from semi.training.voter import Voter
 
 CLASSES = ["기쁨", "sad", "calm"]
 

@@ -20,7 +20,8 @@ from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.stopping import STOPPED
 from semi.self_training.targets import targets_of
 from semi.self_training.tasks import TASKS
-from semi.training.teacher import TeacherOutputs, Voter
+from semi.training.teacher import TeacherOutputs
+from semi.training.voter import Voter
 
 
 def test_zero_rounds_equals_supervised_training():

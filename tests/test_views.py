@@ -15,8 +15,8 @@ from semi.self_training.state import of_held_out_groups
 from semi.self_training.view_selection import candidates, select_views
 from semi.training.projection import joined_axes, principal_start
 from semi.training.students import learned_start
-from semi.training.teacher import Voter, can_speak
 from semi.training.views import Views, layers_by_encoder, viewed
+from semi.training.voter import Voter, can_speak
 
 
 def auto(dataset, **sections):

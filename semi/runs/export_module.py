@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.fusion import FusionOutput, build_fusion
 
 from ..self_training.model_dir import Model
-from ..training.teacher import FUSED, can_speak
+from ..training.voter import FUSED, can_speak
 
 
 class Shipped(nn.Module):

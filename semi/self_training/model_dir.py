@@ -21,7 +21,7 @@ from ..features.standardize import STANDARDIZER_SHAPE, Standardizer
 from ..files import ANEW, read_tensors, write_dir, write_json, write_tensors
 from ..shapes import misfit, read_shaped
 from ..training.ensemble import Ensemble
-from ..training.teacher import FUSED, Voter
+from ..training.voter import FUSED, Voter
 from .integrity import check_model
 
 if TYPE_CHECKING:

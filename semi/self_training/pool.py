@@ -18,7 +18,7 @@ from ..features.principal import principal
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
-from ..training.teacher import Voter
+from ..training.voter import Voter
 from .state import RoundState
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other

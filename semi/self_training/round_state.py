@@ -22,7 +22,8 @@ from ..shapes import NUMBER, read_shaped
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.initialisation import untrained
-from ..training.teacher import AffectOutputs, Voter
+from ..training.teacher import AffectOutputs
+from ..training.voter import Voter
 from .state import PseudoLabels
 
 STATE, VOTER = "state.safetensors", "voter.json"

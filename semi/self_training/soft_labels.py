@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from ..training.teacher import Voter, answer, chain_affect, chain_logits
+from ..training.teacher import answer, chain_affect, chain_logits
+from ..training.voter import Voter
 from .state import RoundState, shipped
 
 
