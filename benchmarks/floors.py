@@ -7,7 +7,8 @@ benchmarks/corpora.yaml). Three outer folds over groups. For each corpus and bud
 test rows of scikit-learn's logistic regression on all columns (its strength and class weights
 chosen out-of-fold), of the floor that a run begins with, and of what ships; out-of-fold gains
 beside those on test; and how often what shipped is below the floor on test. The student is the
-linear one (model.kind=discriminant): the default's keeps its contrastive steps only where gold asks.
+linear one (model.kind=discriminant): that of the default keeps its contrastive steps only where
+gold asks.
 """
 
 from __future__ import annotations
