@@ -5,7 +5,7 @@ Letters: N rows, D columns, k components of a view.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,14 @@ class ColumnScaling:
     ) -> ColumnScaling:
         """Returns what (N, D) numbers teach; `components` of each view, None = all columns."""
         count, dims = X.shape
+        if views is not None and not isinstance(views, Mapping):
+            raise ValueError(f"views must be a dict of name: number of columns, got {views!r}")
         widths = {"x": dims} if views is None else dict(views)
-        if sum(widths.values()) != dims or min(widths.values()) < 1:
+        whole = all(
+            isinstance(w, (int, np.integer)) and not isinstance(w, bool) and w > 0
+            for w in widths.values()
+        )
+        if not whole or sum(widths.values()) != dims:
             given = ", ".join(f"{name}: {width}" for name, width in widths.items())
             raise ValueError(
                 f"views must be widths that add up to the {counted(dims, 'column')} of X, got "

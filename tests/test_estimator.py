@@ -140,6 +140,11 @@ def test_views_are_modalities_and_must_add_up():
     assert model.fit(x, y).predict(x).shape == (90,)
     with pytest.raises(ValueError, match=r"views must be widths that add up to the 6 columns of X"):
         SelfTrainingEstimator(**QUICK, views={"speech": 2, "text": 5}).fit(x, y)
+    for wrong in ({"speech": range(2), "text": range(2, 6)}, {"speech": 2.5, "text": 3.5}, {}):
+        with pytest.raises(ValueError, match="views must be widths that add up"):
+            SelfTrainingEstimator(**QUICK, views=wrong).fit(x, y)
+    with pytest.raises(ValueError, match="views must be a dict of name: number of columns"):
+        SelfTrainingEstimator(**QUICK, views=[2, 4]).fit(x, y)
 
 
 def test_more_folds_than_rows_are_as_many_folds_as_rows():

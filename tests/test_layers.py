@@ -1,6 +1,8 @@
 """From every layer of one pass to those a run keeps: extracted once, settled, resumed, used."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from semi.features.narrow import keep_layers
 from semi.features.read import read_features
 from semi.features.sources import Limits
 from semi.features.store import FeatureStore
+from semi.self_training.run_dir import Run
 from semi.self_training.settling import with_layers
 from semi.self_training.train import self_train
 from semi.training.views import Views
@@ -106,6 +109,30 @@ def test_a_run_settles_its_layers_goes_on_with_them_and_predicts(small_corpus, e
     assert len(model.predict([first])) == 1
     encoder_said = json.loads((result.path / "model/model.json").read_text())["encoders"]["speech"]
     assert encoder_said["layers"] == speech.layers
+
+
+def test_a_run_killed_before_it_told_what_it_settled_goes_on_the_same(
+    small_corpus, encoder, tmp_path
+):
+    said = words(small_corpus, encoder, tmp_path)
+    whole = self_train(load_config(None, said), progress=False)
+    ledger = (whole.path / "ledger.csv").read_bytes()
+    settings = (whole.path / "config.yaml").read_bytes()
+    told, untold = tmp_path / "told", load_config(None, said)
+    shutil.move(whole.path, told)
+    whole.path.mkdir()
+    for name in ("config.yaml", "manifest.sha256"):
+        shutil.copy(told / name, whole.path / name)
+    (whole.path / "recipe.txt").mkdir()  # the sentence cannot be written; the settings are by then
+    run = Run.open(whole.path)
+    with pytest.raises(Exception, match=r"recipe\.txt"):
+        run.settle(replace(run.config, seed=7), "a sentence")
+    assert load_config(whole.path / "config.yaml").seed == 7
+    (whole.path / "recipe.txt").rmdir()
+    (whole.path / "config.yaml").write_bytes(settings)
+    again = self_train(untold, resume=True, progress=False)
+    assert (again.path / "ledger.csv").read_bytes() == ledger
+    assert load_config(again.path / "config.yaml") == load_config(told / "config.yaml")
 
 
 def notes(run):

@@ -160,8 +160,9 @@ class Run:
 
     def settle(self, config: Config, sentence: str, file: str = RECIPE) -> None:
         """Writes down what an auto decided from the data, and why; before any round."""
-        write_text(self.path / file, sentence + "\n")
+        # the sentence last: whoever finds it may go on with these settings, also after a kill
         save(config, self.path / "config.yaml")
+        write_text(self.path / file, sentence + "\n")
         self.config = config
 
     def settled(self, file: str = RECIPE) -> str:
