@@ -92,16 +92,16 @@ def problem(dataset: Dataset) -> dict[str, float]:
     seen = views.dataset
     outcome = run_rounds(seen, select_model(seen, views.config).config)
     for name, state in (("floor", outcome.states[0]), ("auto", outcome.final)):
-        told = shipped_prediction(seen, state, seen.test)
-        assert told is not None
-        found[name] = macro_f1(told.probs.numpy(), label[seen.test], seen.classes)
+        answer = shipped_prediction(seen, state, seen.test)
+        assert answer is not None
+        found[name] = macro_f1(answer.probs.numpy(), label[seen.test], seen.classes)
         found[f"oof_{name}"] = macro_f1(state.outputs.oof.numpy(), label[seen.gold], seen.classes)
     return found | {"shipped": outcome.final.number, "cpu": time.process_time() - begun}
 
 
 def main() -> None:
     """Runs every problem and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, nargs="+", default=[5])
     parser.add_argument("--budgets", type=float, nargs="+", default=[20, 50, 100, 0.1])

@@ -38,8 +38,8 @@ def taken_over(path: Path, config: Config) -> Config:
     usual = FusionConfig(kind=AUTO["model.kind"])
     own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
     # killed between the settings and the sentence about them, a run has no round and no sentence
-    told = (path / RECIPE).is_file() or not (path / "round-00").is_dir()
-    if config.recipe == "none" or own or not told:
+    decided = (path / RECIPE).is_file() or not (path / "round-00").is_dir()
+    if config.recipe == "none" or own or not decided:
         return config
     taken = {name: getattr(begun.model, name) for name in SETTLED}
     return replace(config, model=replace(config.model, **taken))
