@@ -30,7 +30,7 @@ def test_the_warm_start_is_the_best_of_the_student_and_plain_models():
     data = tiny_dataset(spread=0.6)
     config = auto(data)
     own = begun(data, config)
-    state, table = floor_of(data, config, own)
+    state, table = floor_of(data, config, own, learned_start(data, config))
     kinds = {plain.name for plain in plain_models(config)}
     assert {row["model"] for row in table} == {OWN} | kinds and len(table) == 3
     (start,) = (row for row in table if row["starts"])

@@ -1,9 +1,8 @@
 """TensorBoard files: what is written can be read back, once, and after an interruption too."""
 
-import struct
-
 import numpy as np
 import pytest
+from event_files import event_values
 from two_runs import settings, write_manifest
 
 import semi
@@ -13,18 +12,10 @@ from semi.files import read_json
 
 def read_events(folder):
     """Returns {tag: [(step, kind)]} of the event files directly in a folder."""
-    from tensorboard.compat.proto.event_pb2 import Event
-
     found = {}
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data, at = path.read_bytes(), 0
-        while at < len(data):
-            (size,) = struct.unpack("<Q", data[at : at + 8])
-            event = Event.FromString(data[at + 12 : at + 12 + size])
-            at += 12 + size + 4
-            for value in event.summary.value:
-                kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value")
-                found.setdefault(value.tag, []).append((event.step, kind))
+    for step, value in event_values(folder):
+        kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value")
+        found.setdefault(value.tag, []).append((step, kind))
     return found
 
 

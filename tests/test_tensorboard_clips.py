@@ -1,11 +1,11 @@
 """What TensorBoard plays of a pick is what the model heard: the segment, not its whole file."""
 
 import io
-import struct
 
 import numpy as np
 import pandas as pd
 import soundfile
+from event_files import event_values
 from golden_runs import BOTH, TINY, write_small
 
 import semi
@@ -13,18 +13,10 @@ import semi
 
 def clips(folder):
     """Returns the seconds of each sound in the event files of a folder."""
-    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-
     found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data, at = path.read_bytes(), 0
-        while at < len(data):
-            (size,) = struct.unpack("<Q", data[at : at + 8])
-            event = Event.FromString(data[at + 12 : at + 12 + size])
-            at += 12 + size + 4
-            for value in event.summary.value:
-                if value.WhichOneof("value") == "audio":
-                    found.append(soundfile.info(io.BytesIO(value.audio.encoded_audio_string)))
+    for _, value in event_values(folder):
+        if value.WhichOneof("value") == "audio":
+            found.append(soundfile.info(io.BytesIO(value.audio.encoded_audio_string)))
     return [info.duration for info in found]
 
 

@@ -33,15 +33,18 @@ FUSIONS: dict[str, type[Fusion]] = {
     "topn_attention": TopN,
 }
 
+ON_PRINCIPAL_AXES: dict[str, type[Linear]] = {
+    **dict.fromkeys(CLOSED_FORM, Linear),
+    "contrastive_residual": ContrastiveResidual,
+}
+
 
 def build_fusion(config: FusionConfig, dims: dict[str, int], classes: int) -> Fusion | Linear:
     """Returns a new model of `config.kind` for `dims` name -> D (in column order) and `classes`.
 
     These three rebuild the same parameters, under the same names, for a checkpoint to fill.
     """
-    if config.kind == "contrastive_residual":
-        return ContrastiveResidual(config, dims, classes)
     config.__post_init__()  # a field may have been set after the config was made
-    if config.kind in CLOSED_FORM:
-        return Linear(config, dims, classes)
+    if config.kind in ON_PRINCIPAL_AXES:
+        return ON_PRINCIPAL_AXES[config.kind](config, dims, classes)
     return FUSIONS[config.kind](config, dims, classes)

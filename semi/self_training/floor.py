@@ -1,8 +1,8 @@
 """The floor: what labels alone are worth to plain linear models. No run ships less.
 
-Round 0 of the recipe is the best of its own student and these, each with its strength chosen by
-gold out-of-fold. Self-training that does not beat logistic regression on the same vectors has not
-helped anybody, whatever it gained over a start of its own.
+Round 0 of the recipe is its own student, or the best of these where it stands clearly above that,
+each with its strength chosen by gold out-of-fold. Self-training that does not beat logistic
+regression on the same vectors has not helped anybody, whatever it gained over a start of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from torch import Tensor
+
+from models.fusion.config import ON_AXES
 
 from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
@@ -79,7 +81,7 @@ def standing(dataset: Dataset, state: RoundState) -> float:
 
 
 def floor_of(
-    dataset: Dataset, config: LearningConfig, own: RoundState
+    dataset: Dataset, config: LearningConfig, own: RoundState, learned: dict[str, Tensor]
 ) -> tuple[RoundState, list[dict[str, Any]]]:
     """Returns the best round on gold alone, and one entry of each kind of model for people.
 
@@ -87,21 +89,27 @@ def floor_of(
         dataset: the data.
         config: the settings of the run.
         own: the warm start of the run's own student.
+        learned: what that learned without labels; models on as many axes share them.
     """
     best = {OWN: _Judged(own, "as in the rounds", dataset)}
-    seen_by: dict[int, tuple[Dataset, dict[str, Tensor]]] = {}
+    axes: dict[int, dict[str, Tensor]] = {}
+    if config.model.kind in ON_AXES:
+        axes[config.model.components] = learned
+    views: dict[int, Dataset] = {}
+    plainly = replace(dataset, seen=None)  # others may see it on more axes
     for plain in plain_models(config):
         about = replace(config, model=replace(config.model, **plain.model))
         if plain.imbalance is not None:
             about = replace(about, train=replace(about.train, imbalance=plain.imbalance))
         student, width = STUDENTS[about.model.kind], about.model.components
-        if width not in seen_by:
-            learned = student.start(replace(dataset, seen=None), about)
-            seen_by[width] = student.view(replace(dataset, seen=None), learned), learned
-        seen, learned = seen_by[width]
-        ensemble = student.fit(seen, targets_of(seen, None, None), about, learned)
+        if width not in axes:
+            axes[width] = student.start(plainly, about)
+        if width not in views:
+            views[width] = student.view(plainly, axes[width])
+        seen = views[width]
+        ensemble = student.fit(seen, targets_of(seen, None, None), about, axes[width])
         state = judged(replace(seen, pool=seen.pool[:0]), ensemble, about)
-        found = _Judged(state, plain.strength, seen, about, learned)
+        found = _Judged(state, plain.strength, seen, about, axes[width])
         if plain.name not in best or found.standing > best[plain.name].standing:
             best[plain.name] = found
     least = best[OWN].standing + LUCK / len(dataset.gold) ** 0.5

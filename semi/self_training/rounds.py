@@ -146,7 +146,7 @@ def warm_start(
     state = trained(dataset, config, learned, 0, on_step)
     state.verdict = "warm start on gold only"
     if config.rounds.floor and TASKS[config.task.kind].one_class:
-        state, state.floor = floor_of(dataset, config, state)
+        state, state.floor = floor_of(dataset, config, state, learned)
     return state
 
 

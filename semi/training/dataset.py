@@ -40,6 +40,9 @@ class Dataset:
     # modality -> (N, k), every row on the axes of linear models, once they are learned
     seen: dict[str, Tensor] | None = None
 
+    _codes: tuple[np.ndarray, Tensor] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -79,8 +82,10 @@ class Dataset:
 
     def group_code(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 codes of the groups of `rows`."""
-        codes = np.unique(self.group, return_inverse=True)[1]
-        return torch.from_numpy(codes.astype(np.int64)).to(self.device)[rows]
+        if self._codes is None or self._codes[0] is not self.group:
+            codes = np.unique(self.group, return_inverse=True)[1]
+            self._codes = (self.group, torch.from_numpy(codes.astype(np.int64)).to(self.device))
+        return self._codes[1][rows]
 
 
 def build_dataset(ids, features, splits, classes: list[str], device: str) -> Dataset:
