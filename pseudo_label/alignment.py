@@ -66,6 +66,29 @@ def shrink_prior(estimate: Tensor, source: Tensor, rows: int, pull: float = 200.
     return normalise(keep * estimate + (1 - keep) * normalise(source))
 
 
+FARTHEST = 3.0
+"""At most so many times as common, or as rare, as among labels may an estimate make a class."""
+
+
+def near(estimate: Tensor, source: Tensor, farthest: float = FARTHEST) -> Tensor:
+    """Returns class shares (C,) between source / farthest and source * farthest, sum 1.
+
+    EM follows what models say, and they may say one class of everything: unbounded it once gave a
+    class of 3 % of the labels 63 % of a pool of dialogue, 4 of 1,361 rows of it rightly.
+    """
+    source = normalise(source.double())
+    low, high = source / farthest, source * farthest
+    share = normalise(estimate.double())
+    if bool(((share >= low) & (share <= high)).all()):
+        return estimate
+    share = share.clamp(low, high)
+    few, many = 1 / farthest**2, farthest**2  # a scale between them brings the sum to 1
+    for _ in range(60):
+        scale = (few + many) / 2
+        few, many = (scale, many) if (share * scale).clamp(low, high).sum() < 1 else (few, scale)
+    return (share * many).clamp(low, high).to(estimate.dtype)
+
+
 def running(
     state: dict[str, Tensor], key: str, x: Tensor, beta: float, start: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -40,7 +40,10 @@ class SelectionConfig:
     temporal: float = 0.5
     """Weight of the averaged probabilities of earlier rounds (0 = forget them)."""
     prior: str = "labelled"
-    """Class shares of the pool: labelled | uniform | em | bbse (estimated on the pool)."""
+    """Class shares of the pool: labelled | uniform | em | bbse (estimated on the pool).
+
+    An estimate is drawn towards the labelled shares, and makes no class more than three times as
+    common or as rare as they do."""
     align_gamma: float | None = None
     """Distribution alignment to prior ** gamma (0.5 = a compromise with uniform); null = none."""
     agreement: AgreementConfig = field(default_factory=AgreementConfig)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .alignment import alignment_ratio, bbse_prior, em_prior, normalise, shrink_prior
+from .alignment import alignment_ratio, bbse_prior, em_prior, near, normalise, shrink_prior
 from .bounds import precision_thresholds
 from .config import SelectionConfig
 from .pool import (
@@ -119,7 +119,7 @@ def _estimate_prior(pool: Pool, kind: str, notes: list[str]) -> Pool:
         if kind == "em"
         else bbse_prior(pool.probs, gold.probs, gold.label)
     )
-    prior = shrink_prior(estimate, pool.prior, len(gold.label))
+    prior = near(shrink_prior(estimate, pool.prior, len(gold.label)), pool.prior)
     names = pool.classes or [str(c) for c in range(len(prior))]
     names = [n if len(n) <= NAME_LENGTH else f"{n[:NAME_LENGTH]}..." for n in names]
     shown = ", ".join(f"{n} {v:.3f}" for n, v in zip(names, prior.tolist(), strict=True))

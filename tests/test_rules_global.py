@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pseudo_label import SelectionConfig, select
-from pseudo_label.alignment import align, bbse_prior, em_prior, shrink_prior
+from pseudo_label.alignment import FARTHEST, align, bbse_prior, em_prior, near, shrink_prior
+from pseudo_label.pool import Gold
 from pseudo_label.rules.label_propagation import PropagationConfig, center, graph, propagate
 from pseudo_label.rules.soft_allocation import certainty, sinkhorn
 from tests.test_selection import make_pool
@@ -151,6 +152,29 @@ def test_estimated_prior_reaches_the_quotas_and_the_notes(kind):
     assert f"estimated by {kind}" in selection.notes[0]
     half = shrink_prior(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), 200)
     assert half.tolist() == pytest.approx([0.75, 0.25])
+
+
+def test_an_estimate_stays_near_the_labelled_shares():
+    labelled = torch.tensor([0.47, 0.3, 0.17, 0.03, 0.03])
+    inside = torch.tensor([0.4, 0.25, 0.2, 0.08, 0.07])
+    assert torch.allclose(near(inside, labelled), inside, atol=1e-6)
+    astray = near(torch.tensor([0.2, 0.1, 0.05, 0.63, 0.02]), labelled)
+    assert float(astray[3]) == pytest.approx(0.09, abs=1e-6)
+    assert float(astray.sum()) == pytest.approx(1)
+    ratio = astray / labelled
+    assert float(ratio.max()) <= FARTHEST + 1e-5 and float(ratio.min()) >= 1 / FARTHEST - 1e-5
+
+
+def test_models_that_say_one_class_of_everything_do_not_make_it_common():
+    pool = make_pool(1000)
+    pool.prior = torch.tensor([0.55, 0.32, 0.10, 0.03])
+    certain = torch.tensor([0.05, 0.05, 0.05, 0.85])
+    pool.probs = certain.expand(1000, 4).clone()
+    rows = 20_000  # gold enough for the estimate to count nearly alone
+    pool.gold = Gold(pool.probs[:1].expand(rows, 4), torch.zeros(rows).long())
+    selection = select(pool, SelectionConfig(prior="em"))
+    assert selection.prior is not None
+    assert float(selection.prior[3]) == pytest.approx(0.09, abs=1e-4)
 
 
 def test_align_brings_the_expected_prediction_to_the_target():
