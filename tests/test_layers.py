@@ -121,7 +121,7 @@ def test_a_run_killed_before_it_told_what_it_settled_goes_on_the_same(
     told, untold = tmp_path / "told", load_config(None, said)
     shutil.move(whole.path, told)
     whole.path.mkdir()
-    for name in ("config.yaml", "manifest.sha256"):
+    for name in ("config.yaml", "manifest.sha256", "committee.safetensors"):
         shutil.copy(told / name, whole.path / name)
     (whole.path / "recipe.txt").mkdir()  # the sentence cannot be written; the settings are by then
     run = Run.open(whole.path)

@@ -18,6 +18,7 @@ from ..errors import RunError
 # What every round rests on and what never changes after the first one.
 BESIDE = (
     *("config.yaml", "manifest.sha256", "recipe.txt", "standardize.txt", "splits.csv"),
+    "committee.safetensors",
     "pretrained/checksums.json",
 )
 FEATURES_ENTRY = "features"  # entry beside these that is no file: the SHA-256 of all features

@@ -54,8 +54,11 @@ class Pools:
         views = len(dataset.dims)
         many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
         here = dataset.present[rows]
+        probs = outputs.voter.vote(by_head, here)
+        if dataset.committee is not None and self.number == 1:
+            probs = dataset.committee.over(probs, rows, chain)
         return Pool(
-            probs=outputs.voter.vote(by_head, here),
+            probs=probs,
             prior=dataset.prior(),
             assumed=self.assumed,
             tie=dataset.tie(),

@@ -19,6 +19,7 @@ from ..errors import RunError
 from ..files import read_table
 
 RECIPE = "recipe.txt"  # what recipe auto compared, and what it chose
+COMMITTEE = "committee.safetensors"  # what those compared say of the pool, for the first round
 SCALING = "standardize.txt"  # what features.standardize=auto compared, and what it chose
 
 

@@ -26,7 +26,7 @@ from .checksum_chain import (
 )
 from .integrity import check_run
 from .lock import lock_of, unlock
-from .resumed import RECIPE, SCALING, refuse_other_settings, taken_over
+from .resumed import COMMITTEE, RECIPE, SCALING, refuse_other_settings, taken_over
 
 
 class Run:
@@ -153,7 +153,15 @@ class Run:
         """Removes a run that failed before anything was trained, so that its name is free again."""
         if self.resumed or self.rounds():
             return
-        for name in ("config.yaml", "manifest.sha256", RECIPE, SCALING, CHECKSUMS, ".lock"):
+        for name in (
+            "config.yaml",
+            "manifest.sha256",
+            COMMITTEE,
+            RECIPE,
+            SCALING,
+            CHECKSUMS,
+            ".lock",
+        ):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is left alone
             self.path.rmdir()

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from ..config.recipes import with_open_layers
 from ..config.schema import Config
+from ..errors import RunError
 from ..features.extract import open_encoders
 from ..features.narrow import Layered, keep_layers
 from ..features.store import FeatureStore
+from ..files import ANEW, read_tensors, write_tensors
+from ..training.committee import Committee
+from ..training.dataset import Dataset
 from ..training.views import Views
 from .frame import RunFrame
 from .model_selection import select_model
+from .resumed import COMMITTEE
 from .view_selection import select_views
 
 
@@ -24,11 +32,18 @@ def settled(frame: RunFrame) -> Config:
     """Returns the settings with the views and the student that gold prefers; tells what it did."""
     run = frame.run
     if not run.rounds() and not run.settled():  # what began with one student goes on with it
+        kept = _kept_committee(run.path, frame.ready.dataset)  # of a process killed just after
         config, sentences = _with_views(frame)
+        if kept is not None:
+            frame.ready.dataset.committee = kept
         found = select_model(frame.ready.dataset, config)
         sentences += [found.sentence] if found.sentence else []
+        if frame.ready.dataset.committee is not None:
+            write_tensors(run.path / COMMITTEE, vars(frame.ready.dataset.committee))
         if sentences:
             run.settle(found.config, "\n".join(sentences))
+    else:
+        frame.ready.dataset.committee = _kept_committee(run.path, frame.ready.dataset)
     for sentence in run.settled().splitlines():
         frame.ready.notes.append(sentence)
         if frame.progress:
@@ -53,7 +68,21 @@ def _with_views(frame: RunFrame) -> tuple[Config, list[str]]:
         keep_layers(FeatureStore(config.features.store), whole, part)
     if config != frame.run.config:
         frame.read_again(config)
+    frame.ready.dataset.committee = found.dataset.committee
     return config, [found.sentence] if found.sentence else []
+
+
+def _kept_committee(path: Path, dataset: Dataset) -> Committee | None:
+    """Returns what models that were compared say of the pool, None where none were."""
+    source = path / COMMITTEE
+    if not source.is_file():
+        return None
+    held = read_tensors(source)
+    rows, probs = held.get("rows"), held.get("probs")
+    wanted = (dataset.folds + 1, 0 if rows is None else len(rows), len(dataset.classes))
+    if rows is None or probs is None or rows.dtype != torch.int64 or probs.shape != wanted:
+        raise RunError(f"{source} does not hold what models say of these data; {ANEW}")
+    return Committee(rows.to(dataset.device), probs.to(dataset.device))
 
 
 def _speech(config: Config) -> Layered:

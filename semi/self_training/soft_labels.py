@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from ..training.teacher import answer, chain_affect, chain_logits
+from ..training.teacher import answer, chain_affect, chain_logits, pool_probabilities
 from ..training.voter import Voter
 from .state import RoundState, shipped
 
@@ -65,7 +65,7 @@ def soft_labels_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     gold = chain_probabilities(ensemble, voter, *of(dataset.gold), chains)
     gold[-1] = outputs.oof
     here = dataset.present[dataset.pool]
-    pool = [voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits[:-1]]
+    pool = list(pool_probabilities(dataset, outputs))[:-1]
     prediction = answer(models, voter, *of(dataset.pool), count)
     silent = ~here.any(1)[None, :, None]
     probs = torch.stack([*pool, prediction.probs]).double().masked_fill(silent, float("nan"))

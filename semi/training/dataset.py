@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .committee import Committee
+
 
 @dataclass
 class Dataset:
@@ -35,6 +37,7 @@ class Dataset:
     multi: Tensor | None = (
         None  # (N, C) 0 or 1 for several labels a row, NaN unknown. Reports only.
     )
+    committee: Committee | None = None  # teaches the first round, where models were compared
     # modality -> parts of equal width that lie side by side in it (layers); one where not named
     blocks: dict[str, int] = field(default_factory=dict)
     # modality -> (N, k), every row on the axes of linear models, once they are learned

@@ -133,6 +133,13 @@ def outputs_of_logits(
     return TeacherOutputs(voter, oof_logits, by_head, voted, pool_logits)
 
 
+def pool_probabilities(dataset: Dataset, outputs: TeacherOutputs) -> Tensor:
+    """Returns what each chain says of the pool (G, P, C), calibrated and voted."""
+    here = dataset.present[dataset.pool]
+    voter = outputs.voter
+    return torch.stack([voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits])
+
+
 @dataclass
 class Prediction:
     """What a finished model says about R rows."""

@@ -20,7 +20,7 @@ from ...data.manifest import Manifest
 from ...data.wording import counted
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
-from ...training.teacher import TeacherOutputs
+from ...training.teacher import TeacherOutputs, pool_probabilities
 from ..state import PseudoLabels, RoundState, capped
 from .single import class_columns, head_columns, hidden_facts, rounded, threshold_of
 from .spread import top, trust
@@ -55,11 +55,7 @@ class MultiLabel:
         Their target is the decision, their weight falls with the spread of the members.
         """
         tau = thresholds(dataset, config.select)
-        here = dataset.present[dataset.pool]
-        voter = state.outputs.voter
-        probs = torch.stack(
-            [voter.vote(voter.by_head(heads), here) for heads in state.outputs.pool_logits]
-        )  # (G, P, C)
+        probs = pool_probabilities(dataset, state.outputs)  # (G, P, C)
         sure = torch.maximum(probs, 1 - probs)
         passed = (sure >= tau).all(2) & (probs >= YES).any(2)
         chosen = passed & top(sure.amin(2), passed, rate, dataset.tie())
