@@ -51,6 +51,18 @@ def test_a_selection_that_is_the_last_one_again_ends_the_run_as_converged():
     )
 
 
+def test_without_held_out_rows_a_run_says_what_new_speakers_may_see_of_its_gain():
+    dataset, config = tiny_dataset(spread=0.7), settings()
+    dataset = dataclasses.replace(dataset, test=dataset.test[:0])
+    outcome = run_rounds(dataset, config, pick=fixed(right))
+    gains = gains_of(dataset, config, *outcome.states)
+    gain = gains["oof"].difference.value
+    assert gain > 0 and "test" not in gains
+    assert f"such gains, so expect {100 * gain / 2:+.1f}." in sentence_of(
+        outcome, "macro_f1", gains
+    )
+
+
 def test_a_refused_round_is_not_tried_again_as_it_was():
     """Half the coverage of a rule that takes the whole pool is the whole pool."""
     outcome = run_rounds(tiny_dataset(spread=2.0), settings(), pick=fixed(wrong))
