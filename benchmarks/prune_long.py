@@ -138,13 +138,19 @@ class Line:
     setting: Setting
     predicted: list[np.ndarray] = field(default_factory=list)  # per corpus (N_c,), of all lengths
 
-    def cost(self, passes: Passes, backbone: Backbone, samples: int) -> tuple[float, float]:
-        """Returns FLOPs and CPU-seconds as shares of the whole encoder un-pruned."""
+    def cost(self, found: dict[float, Passes], backbone: Backbone) -> tuple[float, float]:
+        """Returns FLOPs and CPU-seconds as shares of the whole encoder un-pruned, by lengths."""
         (method, at, rate), last, depth = self.setting, max(self.layers), backbone.depth
         pruning = None if method == "stop" else PruningConfig(method, rate, layer=at)
-        flops = operations(backbone, samples, last=last, pruning=pruning)
-        flops /= operations(backbone, samples, last=depth)
-        return flops, passes.took[self.setting, last] / passes.took[WHOLE, depth]
+        mine, whole = np.zeros(2), np.zeros(2)
+        for seconds, passes in found.items():
+            samples, rows = int(seconds * RATE), len(passes.vectors[WHOLE, 1])
+            flops = operations(backbone, samples, last=last, pruning=pruning)
+            mine += rows * flops, passes.took[self.setting, last]
+            flops = operations(backbone, samples, last=depth)
+            whole += rows * flops, passes.took[WHOLE, depth]
+        flops, cpu = mine / whole
+        return float(flops), float(cpu)
 
 
 def settings(depth: int, chains: dict[Setting, int]) -> list[Line]:
@@ -179,17 +185,17 @@ def out_of_fold(x: np.ndarray, gold: Gold) -> np.ndarray:
     return predicted
 
 
-def report(table: list[Line], costs: list[tuple[float, float]], golds: list[Gold], here) -> int:
-    """Prints the table of one length as Markdown; returns how often pruning is ahead of a stop.
+def report(table: list[Line], costs: list[tuple[float, float]], golds: list[Gold], here):
+    """Prints a table as Markdown; returns how often pruning is ahead of the best stop and behind.
 
-    `here` (N,) bool: the rows of that length.
+    `here` (N,) bool: the rows it is of.
     """
     cpu = {id(line): cost[1] for line, cost in zip(table, costs, strict=True)}
     stops = [line for line in table if line.setting == WHOLE]
     names = "".join(f" {g.name} | to un-pruned | best stop | to it |" for g in golds)
     print(f"| reading | method | at layer | keep | FLOPs | CPU | saved |{names}")
     print("|---" * (7 + 4 * len(golds)) + "|")
-    ahead = 0
+    ahead = np.zeros(2, int)
     for line, (flops, own_cpu) in zip(table, costs, strict=True):
         method, at, rate = line.setting
         plain = next(s for s in stops if s.reading == line.reading)
@@ -217,7 +223,7 @@ def report(table: list[Line], costs: list[tuple[float, float]], golds: list[Gold
                 *(100 * v for v in (gap.value, gap.low, gap.high))) for gap in gaps]  # fmt: skip
             stop = f"{best.reading}: {score[id(best)]:.1f} at {cpu[id(best)]:.2f}"
             cells += [words[0], stop, words[1]]
-            ahead += gaps[1].low > 0
+            ahead += gaps[1].low > 0, gaps[1].high < 0
         print("|", " | ".join(cells), "|", flush=True)
     return ahead
 
@@ -239,19 +245,17 @@ def evaluate(backbone: Backbone, frame: pd.DataFrame, found: dict[float, Passes]
     for line in table:
         x = np.concatenate([p.read(line.setting, line.layers) for p in found.values()])
         line.predicted = [out_of_fold(x, gold) for gold in golds]
-    ahead = compared = 0
-    for seconds, passes in found.items():
-        here = (frame.seconds == seconds).to_numpy()
+    ahead, compared = np.zeros(2, int), 0
+    every = {"all lengths": found} if len(found) > 1 else {}
+    for name, some in {**{f"{s:g} s": {s: passes} for s, passes in found.items()}, **every}.items():
+        here = frame.seconds.isin(list(some)).to_numpy()
         counts = ", ".join(f"{g.name} {np.count_nonzero(here[g.rows])}" for g in golds)
-        print(f"\n## {seconds:g} s: {counts} utterances, median of distinct sound "
+        print(f"\n## {name}: {counts} utterances, median of distinct sound "
               f"{frame.distinct[here].median():.0f} s\n")  # fmt: skip
-        samples = int(seconds * RATE)
-        ahead += report(
-            table, [line.cost(passes, backbone, samples) for line in table], golds, here
-        )
+        ahead += report(table, [line.cost(some, backbone) for line in table], golds, here)
         compared += len(golds) * sum(line.setting != WHOLE for line in table)
-    print(f"\nPruning ahead of the best stop of no more CPU-seconds, the interval above 0: {ahead} "
-          f"of {compared} comparisons")  # fmt: skip
+    print(f"\nPruning against the best stop of no more CPU-seconds, {compared} comparisons: "
+          f"{ahead[0]} intervals are above 0, {ahead[1]} below")  # fmt: skip
 
 
 def main() -> None:
