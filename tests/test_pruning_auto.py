@@ -16,6 +16,7 @@ from semi.config.schema import load_config
 from semi.data.corpora import bundled_emodb
 from semi.errors import ConfigError
 from semi.evaluation.text import extraction_words
+from semi.experiments.pruning.report import prune_report
 from semi.experiments.pruning.settings import settings
 from semi.features.extract import extract
 from semi.runs.check import check
@@ -108,3 +109,5 @@ def test_finetuning_drops_nothing_and_the_report_compares_as_without_it():
     plain = settings(SpeechConfig(), 6, **base)
     assert [s.name for s in auto] == [s.name for s in plain]
     assert [s.config for s in auto] == [s.config for s in plain]
+    with pytest.raises(ConfigError, match=r"^methods may be merge, .*, got 'auto'"):
+        prune_report(load_config(None, ["data.manifest=m.csv"]), methods=["auto"])
