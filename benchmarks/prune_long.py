@@ -35,7 +35,7 @@ from models.encoders.backbone import Backbone
 from models.encoders.config import resolve_layers
 from models.encoders.cost import operations
 from models.encoders.padding import normalized
-from models.encoders.pruning import PruningConfig, TokenPruner, Tokens
+from models.encoders.pruning import PruningConfig, TokenPruner, Tokens, supports_pruning
 from models.encoders.speech_models import make_backbone, speech_model
 from semi.evaluation.intervals import paired_interval
 
@@ -271,16 +271,20 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     sounds = read_manifests(args.manifests, 0)
-    corpus = sounds["corpus"] if "corpus" in sounds else pd.Series(np.nan, sounds.index)
-    sounds["corpus"] = corpus.fillna(sounds.source)
+    sounds["corpus"] = sounds.reindex(columns=["corpus"]).corpus.fillna(sounds.source)
     if args.corpora:
         sounds = sounds.loc[sounds.corpus.isin(args.corpora)]
     model = speech_model(args.model)
+    problem = supports_pruning(model.model_type)[1]
+    if len(args.seconds) != len(args.a_cell):
+        problem = f"--a-cell needs a number for each of {len(args.seconds)} lengths"
+    if problem:
+        parser.error(problem)
     backbone = make_backbone(model.load()).float().eval()
     chains: dict[Setting, int] = {}
     for last in sorted({max(layers) for layers in readings(backbone.depth).values()}):
-        for method, at, rate in itertools.product(args.methods, places(last), args.keep):
-            chains[method, at, rate] = last
+        every = itertools.product(args.methods, places(last), args.keep)
+        chains.update(dict.fromkeys(every, last))
     frames, found = [], {}
     for seconds, a_cell in zip(args.seconds, args.a_cell, strict=True):
         if seconds * RATE > backbone.longest:
@@ -289,9 +293,7 @@ def main() -> None:
         rows, waves = join(sounds, seconds, a_cell)
         frames.append(rows)
         found[seconds] = passes_of(model, backbone, waves, chains)
-        print(f"{seconds:g} s: {time.process_time():.0f} CPU-s so far", file=sys.stderr, flush=True)
     evaluate(backbone, pd.concat(frames, ignore_index=True), found, chains)
-    print(f"{time.process_time():.0f} CPU-seconds in all", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ from semi.data.corpora import bundled_emodb
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(program: str, *words: str) -> list[str]:
-    """Returns the lines that a program prints; it must end well."""
+def run(program: str, *words: str, code: int = 0) -> list[str]:
+    """Returns the lines that a program prints, of errors where it must not end well."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / program), *words],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert done.returncode == code, done.stderr
+    return (done.stderr if code else done.stdout).splitlines()
 
 
 def test_both_sides_of_the_selection_benchmark_select_as_many_rows():
@@ -77,6 +77,13 @@ def test_pruning_of_joined_speech_stands_beside_stopping_early(tmp_path):
     assert all(float(r[4]) < 1 and "layer" in r[9] for r in pruned)
     assert all(0 <= float(r[7]) <= 100 for r in rows)
     assert ", 4 comparisons: " in lines[-1]
+    tiny("wavlm-base").save_pretrained(tmp_path / "wavlm")
+    for model, more, reason in (
+        ("model", ["--a-cell", "1"], "--a-cell needs a number for each of 2 lengths"),
+        ("wavlm", ["--a-cell", "1", "1"], "model type 'wavlm' cannot be pruned"),
+    ):
+        refused = run("prune_long.py", str(tmp_path / model), *words[1:], *more, code=2)
+        assert reason in refused[-1]
 
 
 def test_costs_of_pruning_and_stopping_are_shares_of_the_whole_encoder():
