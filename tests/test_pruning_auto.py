@@ -20,6 +20,7 @@ from semi.experiments.pruning.report import prune_report
 from semi.experiments.pruning.settings import settings
 from semi.features.extract import extract
 from semi.runs.check import check
+from semi.self_training.prepare import load_dataset
 from semi.training.finetune.learner import pruner_at
 
 AUTO = PruningConfig(method="auto")
@@ -65,7 +66,7 @@ def test_reversed_speech_tells_it_too(tmp_path):
     assert TOLD.match(note)
 
 
-def test_the_store_of_none_is_that_of_auto_and_extraction_and_check_tell_it(tmp_path):
+def test_the_store_of_none_is_that_of_auto_and_each_command_tells_it_once(tmp_path, capsys):
     tiny("whisper").save_pretrained(tmp_path / "model")
     table = pd.read_csv(bundled_emodb(), dtype=str).iloc[:6]
     table["audio"] = [str(bundled_emodb().parent / file) for file in table["audio"]]
@@ -83,8 +84,15 @@ def test_the_store_of_none_is_that_of_auto_and_extraction_and_check_tell_it(tmp_
     assert sum(bool(TOLD.match(line)) for line in others) == 1
     assert said(method + "merge", "encoders.speech.pruning.k_min=4")[0].startswith("speech: 6 enc")
     assert not any(TOLD.match(line) for line in said())
-    checked = check(None, [*words, method + "auto", "data.allow_leaks=[speaker]"])
+    given = [*words, method + "auto", "data.allow_leaks=[speaker]", "train.folds=2"]
+    checked = check(None, given)
     assert sum(bool(TOLD.match(note)) for note in checked.notes) == 1
+    capsys.readouterr()
+    for shown in (True, False):  # what `semi train` prints as it reads, and puts into its report
+        ready = load_dataset(load_config(None, given), progress=shown)
+        lines = capsys.readouterr().err.splitlines()
+        assert sum(bool(TOLD.match(line)) for line in lines) == shown
+        assert sum(bool(TOLD.match(note)) for note in ready.notes) == 1
 
 
 @pytest.mark.parametrize("word", ["aut", "Auto", "automatic", "best", "", "AUTO", "none,auto"])
