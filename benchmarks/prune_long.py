@@ -46,20 +46,22 @@ WHOLE: Setting = ("stop", 0, 1.0)  # the un-pruned pass, which gives every layer
 class Passes:
     """What all passes over the utterances of one length gave; a pass is named by its setting."""
 
-    vectors: dict[tuple[Setting, int], list[np.ndarray]] = field(default_factory=dict)
+    rows: int
+    done: int = 0
+    vectors: dict[tuple[Setting, int], np.ndarray] = field(default_factory=dict)  # (rows, D)
     took: dict[tuple[Setting, int], float] = field(default_factory=dict)  # to a layer, CPU-seconds
 
     def add(self, setting: Setting, layer: int, vector: torch.Tensor, took: float) -> None:
         """Takes one utterance's vector (D,) after `layer` layers."""
-        self.vectors.setdefault((setting, layer), []).append(vector.numpy())
+        if (setting, layer) not in self.vectors:  # small blocks, one by one, would tear the memory
+            self.vectors[setting, layer] = np.zeros((self.rows, len(vector)), np.float32)
+        self.vectors[setting, layer][self.done] = vector.numpy()
         self.took[setting, layer] = self.took.get((setting, layer), 0.0) + took
 
     def read(self, setting: Setting, layers: list[int]) -> np.ndarray:
         """Returns (N, layers x D) of a reading, the layers side by side."""
-        method, at, _ = setting
-        pick = [WHOLE if method == "stop" or k <= at else setting for k in layers]
-        parts = [np.stack(self.vectors[s, k]) for s, k in zip(pick, layers, strict=True)]
-        return np.concatenate(parts, 1)
+        pick = [WHOLE if setting == WHOLE or k <= setting[1] else setting for k in layers]
+        return np.hstack([self.vectors[s, k] for s, k in zip(pick, layers, strict=True)])
 
 
 class Clock:
@@ -144,13 +146,12 @@ class Line:
         pruning = None if method == "stop" else PruningConfig(method, rate, layer=at)
         mine, whole = np.zeros(2), np.zeros(2)
         for seconds, passes in found.items():
-            samples, rows = int(seconds * RATE), len(passes.vectors[WHOLE, 1])
+            samples, rows = int(seconds * RATE), passes.rows
             flops = operations(backbone, samples, last=last, pruning=pruning)
             mine += rows * flops, passes.took[self.setting, last]
             flops = operations(backbone, samples, last=depth)
             whole += rows * flops, passes.took[WHOLE, depth]
-        flops, cpu = mine / whole
-        return float(flops), float(cpu)
+        return float(mine[0] / whole[0]), float(mine[1] / whole[1])
 
 
 def settings(depth: int, chains: dict[Setting, int]) -> list[Line]:
@@ -230,9 +231,9 @@ def report(table: list[Line], costs: list[tuple[float, float]], golds: list[Gold
 
 def passes_of(model, backbone: Backbone, waves: list[np.ndarray], chains) -> Passes:
     """Returns what all passes over utterances of one length give."""
-    passes = Passes()
+    passes = Passes(len(waves))
     with torch.inference_mode():
-        for wave in waves:
+        for passes.done, wave in enumerate(waves):
             ready = normalized(wave, model.epsilon) if model.normalize else wave
             run(backbone, torch.from_numpy(ready), chains, passes)
     return passes
@@ -283,8 +284,7 @@ def main() -> None:
     backbone = make_backbone(model.load()).float().eval()
     chains: dict[Setting, int] = {}
     for last in sorted({max(layers) for layers in readings(backbone.depth).values()}):
-        every = itertools.product(args.methods, places(last), args.keep)
-        chains.update(dict.fromkeys(every, last))
+        chains |= dict.fromkeys(itertools.product(args.methods, places(last), args.keep), last)
     frames, found = [], {}
     for seconds, a_cell in zip(args.seconds, args.a_cell, strict=True):
         if seconds * RATE > backbone.longest:
