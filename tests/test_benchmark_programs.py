@@ -6,19 +6,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from semi.data.corpora import bundled_emodb
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(program: str, *words: str) -> list[str]:
-    """Returns the lines that a program prints; it must end well."""
+def run(program: str, *words: str, code: int = 0) -> list[str]:
+    """Returns the lines that a program prints, of errors where it must not end well."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / program), *words],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert done.returncode == code, done.stderr
+    return (done.stderr if code else done.stdout).splitlines()
 
 
 def test_both_sides_of_the_selection_benchmark_select_as_many_rows():
@@ -48,3 +51,48 @@ def test_coverage_is_printed_for_what_is_in_the_folder(tmp_path):
     rows = [line.split() for line in lines if line.startswith("macro_f1")]
     assert [row[1:3] for row in rows] == [["2", "5"], ["5", "5"]]
     assert all(float(row[3]) >= 60 for row in rows)
+
+
+def test_pruning_of_joined_speech_stands_beside_stopping_early(tmp_path):
+    from tiny_speech import tiny
+
+    tiny("whisper").save_pretrained(tmp_path / "model")
+    table = pd.read_csv(bundled_emodb(), dtype=str)
+    table = table[table.label.isin(["anger", "neutral"])].rename(columns={"audio": "path"})
+    table = table.groupby(["speaker", "label"]).head(1).copy()
+    table["path"] = [str(bundled_emodb().parent / file) for file in table.path]
+    table.to_csv(tmp_path / "m.csv", index=False)
+    words = [str(tmp_path / "model"), str(tmp_path / "m.csv"), "--seconds", "1", "31"]
+    lines = run("prune_long.py", *words, "--a-cell", "1", "1", "--methods", "merge", "stride")
+    assert "31 s: positions end at 30 s, left out" in lines
+    assert f"## 1 s: {tmp_path.name} {len(table)} utterances, median of distinct sound 1 s" in lines
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| -" in line
+            or "| merge" in line or "| stride" in line]  # fmt: skip
+    assert [r[:4] for r in rows if r[1] != "-"] == [
+        ["layer 3", method, "1", keep] for method in ("merge", "stride") for keep in ("0.7", "0.5")
+    ]
+    whole = next(r for r in rows if r[:2] == ["layer 3", "-"])
+    assert whole[4:7] == ["1.00", "1.00", ""]
+    pruned = [r for r in rows if r[1] != "-"]
+    assert all(float(r[4]) < 1 and "layer" in r[9] for r in pruned)
+    assert all(0 <= float(r[7]) <= 100 for r in rows)
+    assert ", 4 comparisons: " in lines[-1]
+    tiny("wavlm-base").save_pretrained(tmp_path / "wavlm")
+    for model, more, reason in (
+        ("model", ["--a-cell", "1"], "--a-cell needs a number for each of 2 lengths"),
+        ("wavlm", ["--a-cell", "1", "1"], "model type 'wavlm' cannot be pruned"),
+    ):
+        refused = run("prune_long.py", str(tmp_path / model), *words[1:], *more, code=2)
+        assert reason in refused[-1]
+
+
+def test_costs_of_pruning_and_stopping_are_shares_of_the_whole_encoder():
+    words = ["--sizes", "base", "--seconds", "0.5", "1", "--rounds", "1", "--after", "1"]
+    lines = run("prune_speed.py", *words)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
+    assert {r[0] for r in rows[2:]} == {"6", "9", "12"}
+    (whole,) = [r for r in rows[2:] if r[:2] == ["12", "-"]]
+    assert whole[3:] == ["1.00", "1.00", "", "1.00", "1.00", ""]
+    pruned = [r for r in rows[2:] if r[1] != "-"]
+    assert len(pruned) == 3 * 3 * 2 and all(float(r[3]) < 1 and float(r[5]) > 0 for r in pruned)
+    assert lines[-1].startswith("CPU-seconds a second of sound, un-pruned, 0.5 s = 1: 0.5 s 1.00, ")

@@ -18,6 +18,7 @@ from tiny_speech import tiny, waves
 from models.encoders import SpeechConfig, TextConfig, build_speech_encoder, build_text_encoder
 from models.encoders.base import EncoderUnavailable
 from models.encoders.layer_decay import layer_decay_groups
+from models.encoders.pruning_auto import SENTENCE
 from models.encoders.trainable import TrainableSpeech, TrainableText
 from models.losses.gather import gather_with_grad
 from semi.config.finetune import FinetuneConfig
@@ -253,6 +254,8 @@ def test_pruning_is_on_while_it_learns_and_bf16_runs(configure):
         progress=False,
     )
     assert np.isfinite([now["loss"] for now in done.history]).all()
+    auto = configure("encoders.speech.pruning.method=auto", "finetune.steps=1", name="auto")
+    assert SENTENCE in finetune(auto, progress=False).notes and SENTENCE not in done.notes
 
 
 def test_speech_and_text_learn_together_and_rows_may_lack_either(configure, manifest, tmp_path):

@@ -35,7 +35,7 @@ class PruningConfig:
     """
 
     method: str = "none"
-    """none | merge (similar neighbours) | topk_merge | topk | fuse | stride."""
+    """none | auto (as measured: none) | merge (neighbours) | topk_merge | topk | fuse | stride."""
     keep_rate: float = 0.7
     """Share of the tokens kept, in (0, 1]; a keep rate, never a pruning rate."""
     layer: int | None = None
@@ -55,7 +55,7 @@ class PruningConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, each in one sentence that names the field."""
-        _check_name("method", self.method, ["none", *METHODS])
+        _check_name("method", self.method, ["none", "auto", *METHODS])
         _check_name("schedule", self.schedule, SCHEDULES)
         _check_name("score", self.score, SCORES)
         if not 0 < self.keep_rate <= 1:
@@ -80,7 +80,7 @@ class PruningConfig:
     def active(self) -> bool:
         """True when some token may be dropped."""
         lowest = self.min_keep_rate if self.schedule == "linear" else self.keep_rate
-        return self.method != "none" and lowest is not None and lowest < 1
+        return self.method in METHODS and lowest is not None and lowest < 1
 
 
 def keep_counts(lengths: list[int], keep_rate: float, k_min: int = 16) -> list[int]:

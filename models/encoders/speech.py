@@ -20,6 +20,7 @@ from .config import SpeechConfig, resolve_layers, stored_as
 from .numerics import DTYPES, exact_float32, fold_weight_norm
 from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
+from .pruning_auto import auto_note
 from .speech_models import SpeechModel, make_backbone, speech_model
 from .transport import Piece, cut, upload
 from .wav2vec import Wav2VecBackbone
@@ -77,8 +78,8 @@ class SpeechEncoder:
 
     @property
     def notes(self) -> list[str]:
-        """What was taken for granted where the model's files say nothing; sentences."""
-        return self.model.notes
+        """What was taken for granted where the model's files say nothing, and what auto came to."""
+        return [*self.model.notes, *auto_note(self.config.pruning)]
 
     @property
     def takes_pcm(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..data.roles import Splits
 from ..data.wording import WARNING, counted
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
+from ..features.notes import encoder_notes
 from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
@@ -60,6 +62,8 @@ def prepare(
     """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
     drawn = replace(splits, role=splits.role.copy(), fold=splits.fold.copy())
     encoders = open_encoders(with_open_layers(config))
+    for note in encoder_notes(encoders) if progress else []:
+        print(note, file=sys.stderr, flush=True)
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,

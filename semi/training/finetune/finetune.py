@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.encoders.pruning_auto import auto_note
+
 from ...checksums import seal
 from ...config import schema as settings
 from ...config.schema import Config
@@ -70,6 +72,7 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
     parts = {m: p for m, p in (("speech", about.speech), ("text", about.text)) if p != "none"}
     _check(config, parts)
     rows = gold_rows(config, list(parts))
+    rows.notes += auto_note(config.encoders.speech.pruning) if "speech" in parts else []
     target = Path(config.runs_dir, f"{config.name}-finetune")
     checkpoint = target / checkpoints.CHECKPOINT
     _check_target(target, checkpoint, list(parts), resume)
