@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import FusionConfig, build_fusion
-from models.fusion.config import ON_AXES
-from models.fusion.linear import coordinates, on_axes
+from models.fusion.config import CLOSED_FORM, ON_AXES
+from models.fusion.linear import Linear, coordinates, member_scores, on_axes
 
 from ..shapes import misfit
 
@@ -66,10 +66,10 @@ class Ensemble:
         device: torch.device | str = "cpu",
     ) -> Ensemble:
         """Returns `count` members, member e freshly initialised from seed and e alone."""
-        states = []
+        states, draws = [], torch.default_generator  # of the CPU, where modules are made
         with torch.random.fork_rng(devices=[]):
             for e in range(count):
-                torch.manual_seed(seed * 100_003 + e)
+                draws.manual_seed(seed * 100_003 + e)
                 module = build_fusion(config, dims, classes)
                 states.append((dict(module.named_parameters()), dict(module.named_buffers())))
         params = {
@@ -107,6 +107,8 @@ class Ensemble:
         if self._wide_axes():  # of all members alike: the full width is gone through once
             seen = coordinates({m: values[m] for m in self.dims}, present, self.params)
             return self.on_axes().predict_logits(seen, present, chunk=chunk)
+        if self.config.kind in CLOSED_FORM and isinstance(self.template, Linear):
+            return Logits(*member_scores(self.template, self.params, values, present))
         template = self.template.eval()
         frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
         chunk = max(1, chunk // frames)

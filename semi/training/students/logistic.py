@@ -17,7 +17,7 @@ from .closed_form import LinearTargets
 ITERATIONS = 200  # of the solver; 20 to 50 are usual
 ANEW = (10, 20, 40, 80, 140)  # iterations before which the preconditioner is made anew
 HISTORY = 8
-TOLERANCE = 1e-4  # of the steepest slope at the start
+CONVERGED = 1e-4  # of the steepest slope at the start
 
 
 def fit_logistic(given: LinearTargets) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ def solve_logistic(
 
     w = x.new_zeros(len(aim), aim.shape[1], x.shape[1])
     loss, g, probs = problem.slope(w)
-    enough = TOLERANCE * g.abs().amax((1, 2)).clamp(min=1e-6)
+    enough = CONVERGED * g.abs().amax((1, 2)).clamp(min=1e-6)
     inverse = problem.inverse(0.5 * problem.mass.amax(0))
     past: list[tuple[Tensor, Tensor, Tensor]] = []
     for i in range(ITERATIONS):

@@ -1,0 +1,86 @@
+"""What is computed by a shortcut is what the plain way gives."""
+
+import math
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from models.fusion import FusionConfig
+from models.fusion.linear import Linear, member_scores
+from pseudo_label.calibration import fit_temperature
+from semi.training.ensemble import Ensemble
+from semi.training.out_of_fold import log_shares, surprise_at
+from semi.training.teacher import log_probs
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("quiet", [[], ["text"]])
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_all_members_at_once_say_what_each_says_alone(quiet, rows):
+    config = FusionConfig(kind="logistic", components=6, quiet=quiet)
+    model = Ensemble.create(config, {"speech": 9, "text": 7, "face": 5}, 4, count=3, seed=0)
+    model.params = {k: drawn(*v.shape, seed=i) for i, (k, v) in enumerate(model.params.items())}
+    inputs = {"speech": drawn(rows, 9), "text": drawn(rows, 3, 7), "face": drawn(rows, 5)}
+    present = drawn(rows, 3, seed=8) > -0.5
+    inputs["face"][~present[:, 2]] = torch.nan  # what stands in for a missing value
+    assert isinstance(model.template, Linear)
+    scores, alone = member_scores(model.template, model.params, inputs, present)
+    assert scores.shape == (3, rows, 4)
+    for e in range(3):
+        own = {k: v[e] for k, v in model.params.items()}
+        out = functional_call(model.template, own, (inputs, present))
+        assert torch.allclose(scores[e], out.logits, atol=1e-4)
+        for name, said in out.modality_logits.items():
+            assert torch.allclose(alone[name][e], said, atol=1e-4), name
+
+
+def test_members_answer_for_a_row_alike_whatever_stands_beside_it():
+    config = FusionConfig(kind="discriminant", components=6)
+    model = Ensemble.create(config, {"speech": 6}, 4, count=3, seed=0)
+    model.params = {k: drawn(*v.shape, seed=i).double()
+                    for i, (k, v) in enumerate(model.params.items())}  # fmt: skip
+    x, here = drawn(30, 6).double(), torch.ones(30, 1, dtype=torch.bool)
+    together = model.predict_logits({"speech": x}, here).fused
+    for row in (0, 17, 29):
+        alone = model.predict_logits({"speech": x[row : row + 1]}, here[:1]).fused
+        assert torch.allclose(alone[:, 0], together[:, row], rtol=0, atol=1e-12)
+
+
+def test_log_probabilities_are_the_same_however_logits_lie_in_memory():
+    logits = drawn(3, 50, 6)
+    turned = logits.mT.contiguous().mT
+    assert turned.stride(-1) != 1
+    assert torch.allclose(log_probs(turned), logits.log_softmax(-1), atol=1e-6)
+    assert torch.equal(log_probs(logits), logits.log_softmax(-1))
+
+
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.5, 1.0, 4.0, 30.0, 1000.0])
+@pytest.mark.parametrize("rows", [3, 400])
+def test_the_temperature_is_that_of_the_whole_grid(size, rows):
+    logits = size * drawn(rows, 5, seed=rows).double()
+    y = (logits + 2 * drawn(rows, 5, seed=1)).argmax(1)
+    low, high = math.log(0.1), math.log(10.0)
+    centre, half = (low + high) / 2, (high - low) / 2
+    for _ in range(4):
+        grid = torch.linspace(centre - half, centre + half, 21, dtype=torch.float64).tolist()
+        losses = [torch.nn.functional.cross_entropy(logits * math.exp(-t), y).item() for t in grid]
+        centre, half = grid[min(range(21), key=losses.__getitem__)], half / 8
+    expected = math.exp(min(max(centre, low), high) * rows / (rows + 50))
+    assert float(fit_temperature(logits, y)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 6, 9])
+def test_surprise_is_the_log_loss_at_the_best_of_its_temperatures(classes):
+    gold = torch.nn.functional.one_hot(torch.arange(200) % classes, classes).float()
+    log_probs_ = (4 * drawn(200, classes) + gold).log_softmax(-1)
+    share = log_shares(gold)
+    tried = []
+    for heat in torch.logspace(-1, 0, 21):
+        mixed = (heat * log_probs_ + (1 - heat) * share).log_softmax(-1)
+        tried.append(-(gold * mixed).sum(-1))
+    best = min(tried, key=lambda each: float(each.mean()))
+    assert torch.allclose(surprise_at(log_probs_, gold), best, atol=1e-5)
