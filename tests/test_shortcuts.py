@@ -1,6 +1,7 @@
 """What is computed by a shortcut is what the plain way gives."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.func import functional_call
 from models.fusion import FusionConfig
 from models.fusion.linear import Linear, member_scores
 from pseudo_label.calibration import fit_temperature
+from semi.data.headers import ALIASES, COLUMNS, MILLISECONDS, known_columns, recognise
 from semi.training.ensemble import Ensemble
 from semi.training.out_of_fold import log_shares, surprise_at
 from semi.training.teacher import log_probs
@@ -84,3 +86,15 @@ def test_surprise_is_the_log_loss_at_the_best_of_its_temperatures(classes):
         tried.append(-(gold * mixed).sum(-1))
     best = min(tried, key=lambda each: float(each.mean()))
     assert torch.allclose(surprise_at(log_probs_, gold), best, atol=1e-5)
+
+
+def test_the_columns_known_among_cells_are_those_that_a_header_of_them_would_have():
+    known = [*COLUMNS, *MILLISECONDS, *(a for names in ALIASES.values() for a in names)]
+    odd = ["offset", "onset", "Start (ms)", "UTTERANCE-ID", "감정-라벨", "u00001", "", "3", "a.wav"]
+    draw = random.Random(0)
+    for _ in range(400):
+        names = draw.choices([*known, *odd], k=draw.randint(0, 6))
+        found = recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical
+        assert known_columns(names) == list(found)
+        assert known_columns(names, "start") == [n for n, c in found.items() if c == "start"]
+    assert known_columns(odd[5:]) == [] and known_columns(["감정 라벨"]) == ["감정 라벨"]
