@@ -67,11 +67,13 @@ class Ensemble:
     ) -> Ensemble:
         """Returns `count` members, member e freshly initialised from seed and e alone."""
         states, draws = [], torch.default_generator  # of the CPU, where modules are made
+        made = 1 if config.kind in CLOSED_FORM else count  # of those nothing is drawn
         with torch.random.fork_rng(devices=[]):
-            for e in range(count):
+            for e in range(made):
                 draws.manual_seed(seed * 100_003 + e)
                 module = build_fusion(config, dims, classes)
                 states.append((dict(module.named_parameters()), dict(module.named_buffers())))
+        states *= count // made
         params = {
             k: torch.stack([s[0][k].detach() for s in states]).to(device) for k in states[0][0]
         }

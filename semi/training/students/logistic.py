@@ -15,8 +15,8 @@ from ..imbalance import class_balance
 from .closed_form import LinearTargets
 
 ITERATIONS = 200  # of the solver; 20 to 50 are usual
-ANEW = (10, 20, 40, 80, 140)  # iterations before which the preconditioner is made anew
-HISTORY = 8
+ANEW = (6, 12, 24, 48, 96)  # iterations before which the preconditioner is made anew
+HISTORY = 5
 CONVERGED = 1e-4  # of the steepest slope at the start
 
 
