@@ -11,6 +11,7 @@ from models.fusion import FusionConfig
 from models.fusion.linear import Linear, member_scores
 from pseudo_label.calibration import fit_temperature
 from semi.data.headers import ALIASES, COLUMNS, MILLISECONDS, known_columns, recognise
+from semi.features.principal import is_sketched, principal_axes
 from semi.training.ensemble import Ensemble
 from semi.training.out_of_fold import log_shares, surprise_at
 from semi.training.teacher import log_probs
@@ -18,6 +19,21 @@ from semi.training.teacher import log_probs
 
 def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("rows, dims", [(1300, 1100), (1100, 1300)])
+def test_sketched_axes_are_the_principal_ones(rows, dims):
+    size = 1 / (1 + torch.arange(dims)).sqrt()
+    x = drawn(rows, dims) * size  # a spectrum that falls as slowly as those of encoders
+    assert is_sketched(rows, dims, 30) and not is_sketched(rows, 900, 30)
+    axes, power = principal_axes(x, 30)
+    exact = torch.linalg.svd(x.double(), full_matrices=False)
+    assert torch.allclose(axes.T @ axes, torch.eye(30), atol=1e-4)
+    share = (x.double() @ axes.double()).square().sum() / exact.S[:30].square().sum()
+    assert float(share) > 0.995
+    assert torch.allclose(power.sqrt()[:10], exact.S[:10], rtol=5e-3)
+    turned = (axes[:, :5].double() * exact.Vh[:5].T).sum(0).abs()
+    assert float(turned.min()) > 0.99
 
 
 @pytest.mark.parametrize("quiet", [[], ["text"]])
