@@ -70,6 +70,11 @@ def made_up(rows: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return x.astype(np.float32), label
 
 
+def now() -> tuple[float, float]:
+    """Returns the CPU second of the process and the wall second."""
+    return time.process_time(), time.perf_counter()
+
+
 def spent(run, repeats: int, given=lambda: None) -> tuple[float, float, Any]:
     """Returns the least CPU seconds of some calls, their wall seconds, and the last result.
 
@@ -78,9 +83,10 @@ def spent(run, repeats: int, given=lambda: None) -> tuple[float, float, Any]:
     costs, result = [], None
     for _ in range(repeats):
         words = given()
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, wall = now()
         result = run() if words is None else run(words)
-        costs.append((time.process_time() - cpu, time.perf_counter() - wall))
+        end = now()
+        costs.append((end[0] - cpu, end[1] - wall))
     return *min(costs), result
 
 
@@ -111,11 +117,11 @@ def hidden(label: np.ndarray, labeled: int) -> np.ndarray:
 
 def our_round(
     x: np.ndarray, label: np.ndarray, labeled: int, config: LearningConfig, pca: int = 0,
-    ends: list[float] | None = None,
+    ends: list[tuple[float, float]] | None = None,
 ):  # fmt: skip
     """Returns the pool's classes after the warm start and gated rounds; x is written over.
 
-    The CPU second at which each round ended is added to `ends`.
+    CPU and wall second at which each round ended are added to `ends`.
     """
     rows = len(x)
     features = Features({"x": torch.from_numpy(x)}, torch.ones(rows, 1, dtype=torch.bool))
@@ -142,7 +148,7 @@ def our_round(
         classes=[str(c) for c in range(CLASSES)],
     )
     at = [] if ends is None else ends
-    outcome = run_rounds(dataset, config, on_round=lambda state: at.append(time.process_time()))
+    outcome = run_rounds(dataset, config, on_round=lambda state: at.append(now()))
     last = outcome.final.outputs
     by_head = last.voter.by_head(last.pool_logits[-1])
     return last.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1).numpy()
@@ -195,10 +201,10 @@ def further_round(x, label, labeled: int, args: argparse.Namespace) -> tuple[flo
     config = settings_of(args, labeled, len(x) - labeled, "discriminant", rounds=2)
     costs, said = [], None
     for _ in range(args.repeats):
-        ends: list[float] = []
+        ends: list[tuple[float, float]] = []
         said = our_round(x.copy(), label, labeled, config, args.pca, ends)
-        costs.append(ends[2] - ends[1])
-    return min(costs), min(costs), said
+        costs.append(tuple(after - before for before, after in zip(*ends[1:3], strict=True)))
+    return *min(costs), said
 
 
 def estimator_line(
