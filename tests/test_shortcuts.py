@@ -3,14 +3,18 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
 
+from models.encoders.array_files import ArrayError
+from models.encoders.arrays import pool_array
 from models.fusion import FusionConfig
 from models.fusion.linear import Linear, member_scores
 from pseudo_label.calibration import fit_temperature
 from semi.data.headers import ALIASES, COLUMNS, MILLISECONDS, known_columns, recognise
+from semi.features.encode import at_once
 from semi.features.principal import is_sketched, principal_axes
 from semi.training.ensemble import Ensemble
 from semi.training.out_of_fold import log_shares, surprise_at
@@ -102,6 +106,31 @@ def test_surprise_is_the_log_loss_at_the_best_of_its_temperatures(classes):
         tried.append(-(gold * mixed).sum(-1))
     best = min(tried, key=lambda each: float(each.mean()))
     assert torch.allclose(surprise_at(log_probs_, gold), best, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape, layers", [((9,), []), ((1, 9), []), ((4, 9), [1, -1])])
+def test_an_array_of_one_frame_is_its_own_mean(shape, layers):
+    array = drawn(*shape).numpy()
+    array.flat[0] = -0.0
+    found = pool_array(array, layers=layers, combine="mean", pooling="mean")
+    frames = np.stack([array, array], -2) if len(shape) == 1 or layers else np.repeat(array, 2, 0)
+    twice = pool_array(frames, layers=layers, combine="mean", pooling="mean")
+    assert found.dtype == np.float32 and found.shape == twice.shape == (9,)
+    assert np.array_equal(found, twice)
+    with pytest.raises(ArrayError, match="no frames to take a standard deviation over"):
+        pool_array(array, layers=layers, combine="mean", pooling="mean_std")
+
+
+def test_a_row_that_cannot_be_loaded_is_met_where_its_turn_comes():
+    def load(row):
+        if row == 2:
+            raise ValueError("row 2 is damaged")
+        return f"u{row}"
+
+    first, bad = at_once(load, 1), at_once(load, 2)
+    assert first.done() and first.result() == "u1"
+    with pytest.raises(ValueError, match="row 2 is damaged"):
+        bad.result()
 
 
 def test_the_columns_known_among_cells_are_those_that_a_header_of_them_would_have():
