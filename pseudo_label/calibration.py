@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,10 +109,32 @@ def fit_temperature(
     centre, half = (math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2
     for _ in range(4):
         grid = torch.linspace(centre - half, centre + half, 21, dtype=torch.float64).tolist()
-        losses = torch.stack([_log_sum(other * math.exp(-t)).mean() for t in grid])
-        centre, half = grid[int(losses.argmin())], half / 8
+        at = _lowest(lambda i: float(_log_sum(other * math.exp(-grid[i])).mean()), len(grid))  # noqa: B023
+        centre, half = grid[at], half / 8
     centre = min(max(centre, math.log(low)), math.log(high))
     return torch.tensor(math.exp(centre * n / (n + n_shrink)), device=logits.device)
+
+
+def _lowest(loss: Callable[[int], float], count: int) -> int:
+    """Returns the first of `count` points where a loss that falls and then rises is least.
+
+    The NLL is convex in 1 / T, so it does; a third of the points has to be asked.
+    """
+    known: dict[int, float] = {}
+
+    def at(i: int) -> float:
+        if i not in known:
+            known[i] = loss(i)
+        return known[i]
+
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        if at(middle) <= at(middle + 1):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _log_sum(x: Tensor) -> Tensor:

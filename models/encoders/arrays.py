@@ -20,7 +20,10 @@ def pool_array(array: np.ndarray, *, layers: list[int], combine: str, pooling: s
     values = torch.from_numpy(np.ascontiguousarray(stack, dtype=np.float32))
     if pooling == "mean_std" and values.shape[1] == 1:
         raise ArrayError("has no frames to take a standard deviation over; set pooling to mean")
-    pooled = vector(masked_moments(values, variance=pooling == "mean_std"), pooling)  # (L, D)
+    if values.shape[1] == 1:  # one frame is its own mean
+        pooled = values[:, 0]  # (L, D)
+    else:
+        pooled = vector(masked_moments(values, variance=pooling == "mean_std"), pooling)
     return (combine_layers(pooled[None], combine) if layers else pooled)[0].numpy()
 
 

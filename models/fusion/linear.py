@@ -67,6 +67,33 @@ class Linear(nn.Module):
         return present & torch.stack(loud, 1)
 
 
+@torch.no_grad()
+def member_scores(
+    model: Linear, params: dict[str, Tensor], inputs: dict[str, Tensor], present: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns what E members say of B rows: scores (E, B, C) and those of each view alone.
+
+    The same as `model` run once a member with its part of the stacked `params`, by one product for
+    all of them. In memory rows lie last: few classes are slow to sum over where they do.
+    """
+    classes, heard = model.classes, model.heard(present)
+    prior = params["prior"][..., None]  # (E, C, 1)
+    scores, alone = prior.expand(-1, -1, len(present)), {}
+    for i, name in enumerate(model.names):
+        own = {k: params[f"views.{i}.{k}"] for k in ("center", "basis", "joint", "own")}
+        both = own["basis"] @ torch.cat([own["joint"], own["own"]], 2)  # (E, D, 2 C)
+        shift = [params[f"views.{i}.{k}"] for k in ("joint_bias", "own_bias")]
+        shift = torch.cat(shift, 1) - (own["center"][:, None] @ both)[:, 0]  # (E, 2 C)
+        x = framewise_mean(name, inputs, None)
+        found = both.transpose(1, 2).flatten(0, 1) @ x.T  # (E 2 C, B)
+        found = found.view(len(both), 2 * classes, len(x)) + shift[..., None]
+        # what stands in for a missing value may be NaN: it stays in its row and is taken out
+        found = torch.where(present[:, i], found, 0.0)
+        scores = scores + torch.where(heard[:, i], found[:, :classes], 0.0)
+        alone[name] = (prior + found[:, classes:]).mT
+    return scores.mT, alone
+
+
 def loud_views(names: list[str], quiet: list[str]) -> list[int]:
     """Returns the numbers of the views that are not quiet; ValueError where there is none."""
     unknown = sorted(set(quiet) - set(names))

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from ..errors import ManifestError
 from .wording import counted, nearest, setting, shown
@@ -180,7 +181,10 @@ def refuse_unknown(
 
 def known_columns(names: Collection[str], what: str = "") -> list[str]:
     """Returns those of some names that are columns of a manifest (the column `what` if given)."""
-    found = recognise(list(dict.fromkeys(names)), {}, "", gold=False).canonical
+    names = [name for name in dict.fromkeys(names) if _plain(name) in _spellings()]
+    if not names:  # as nearly all rows of a table, which are looked at one by one
+        return []
+    found = recognise(names, {}, "", gold=False).canonical
     return [name for name, canonical in found.items() if what in ("", canonical)]
 
 
@@ -202,6 +206,13 @@ def _same(plain: Mapping[str, str], wanted: str, header: Header) -> list[str]:
     """Returns the free headers that say `wanted`; the one written just so first."""
     same = [n for n, p in plain.items() if p == _plain(wanted) and n not in header.canonical]
     return sorted(same, key=lambda n: n != wanted)
+
+
+@cache
+def _spellings() -> frozenset[str]:
+    """Returns every header that is known, as `_plain` has it."""
+    names = [*COLUMNS, *(alias for aliases in ALIASES.values() for alias in aliases)]
+    return frozenset(map(_plain, [*names, *MILLISECONDS, "offset"]))
 
 
 def _plain(name: str) -> str:

@@ -289,6 +289,8 @@ def _named(speakers: Sequence[str | None] | None, n: int) -> list[str]:
 
 def _numbers(names: Sequence[str], order: Sequence[str]) -> Tensor:
     """Returns each name's place in `order` (n,) int64, -1 where it has none."""
+    if not order:
+        return torch.full((len(names),), -1)
     place = {name: i for i, name in enumerate(order)}
     return torch.tensor([place.get(name, -1) for name in names], dtype=torch.long)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from models.fusion import FusionConfig, build_fusion
-from models.fusion.config import ON_AXES
-from models.fusion.linear import coordinates, on_axes
+from models.fusion.config import CLOSED_FORM, ON_AXES
+from models.fusion.linear import Linear, coordinates, member_scores, on_axes
 
 from ..shapes import misfit
 
@@ -66,12 +66,14 @@ class Ensemble:
         device: torch.device | str = "cpu",
     ) -> Ensemble:
         """Returns `count` members, member e freshly initialised from seed and e alone."""
-        states = []
+        states, draws = [], torch.default_generator  # of the CPU, where modules are made
+        made = 1 if config.kind in CLOSED_FORM else count  # of those nothing is drawn
         with torch.random.fork_rng(devices=[]):
-            for e in range(count):
-                torch.manual_seed(seed * 100_003 + e)
+            for e in range(made):
+                draws.manual_seed(seed * 100_003 + e)
                 module = build_fusion(config, dims, classes)
                 states.append((dict(module.named_parameters()), dict(module.named_buffers())))
+        states *= count // made
         params = {
             k: torch.stack([s[0][k].detach() for s in states]).to(device) for k in states[0][0]
         }
@@ -107,6 +109,8 @@ class Ensemble:
         if self._wide_axes():  # of all members alike: the full width is gone through once
             seen = coordinates({m: values[m] for m in self.dims}, present, self.params)
             return self.on_axes().predict_logits(seen, present, chunk=chunk)
+        if self.config.kind in CLOSED_FORM and isinstance(self.template, Linear):
+            return Logits(*member_scores(self.template, self.params, values, present))
         template = self.template.eval()
         frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
         chunk = max(1, chunk // frames)

@@ -25,8 +25,9 @@ def surprise_at(log_probs: Tensor, gold: Tensor) -> Tensor:
     """
     share = log_shares(gold)
     heat = torch.logspace(-1, 0, 21, device=gold.device)[:, None, None]  # 1 / T; 0 = class shares
-    mixed = (heat * log_probs + (1 - heat) * share).log_softmax(-1)  # (21, n, C)
-    each = -(gold * mixed).sum(-1)  # (21, n)
+    by_class = log_probs.T.contiguous()  # (C, n): few classes that lie last are slow to sum
+    mixed = (heat * by_class + (1 - heat) * share[:, None]).log_softmax(1)  # (21, C, n)
+    each = -(gold.T * mixed).sum(1)  # (21, n)
     return each[each.mean(1).argmin()]
 
 

@@ -44,11 +44,26 @@ def chain_logits(
             if multi:
                 heads.append(mean_odds(logits.unflatten(0, (chains, -1)), 1))
                 continue
-            member = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-            member = member.unflatten(0, (chains, ensemble.count // chains))  # (G, E/G, r, C)
-            heads.append(member.logsumexp(1) - torch.tensor(float(member.shape[1])).log())
+            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            member = log_probs(exact).unflatten(0, (chains, -1))  # (G, E/G, r, C)
+            heads.append(_log_mean(member))
         parts.append(torch.stack(heads, 1))
     return torch.cat(parts, 2)
+
+
+def _log_mean(log_probs: Tensor) -> Tensor:
+    """Returns the log of the mean probability of members (G, E/G, r, C), over the members."""
+    count = log_probs.shape[1]
+    if count == 1:
+        return log_probs[:, 0]
+    return log_probs.logsumexp(1) - torch.tensor(float(count)).log()
+
+
+def log_probs(logits: Tensor) -> Tensor:
+    """Returns the log_softmax over the last dimension, in memory as `logits` lie."""
+    if logits.stride(-1) == 1:
+        return logits.log_softmax(-1)
+    return logits.mT.log_softmax(-2).mT
 
 
 @torch.no_grad()

