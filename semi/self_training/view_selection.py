@@ -20,6 +20,7 @@ from ..data.wording import counted
 from ..evaluation.names import METRIC_NAMES
 from ..training.dataset import Dataset
 from ..training.views import Views, layers_by_encoder, viewed
+from .axes_selection import select_axes
 from .floor import standing
 from .model_selection import for_trials, linear_trial
 from .rounds import Outcome, run_rounds
@@ -68,8 +69,8 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
     )
     views = found[best][1]
     standings = {name: value for name, (value, _) in found.items()}
-    settled = heard_as(config, views)
-    return ViewSelection(viewed(dataset, views), settled, views, sentence, standings)
+    settled, axes = select_axes(viewed(some, views), heard_as(config, views), live, standings[best])
+    return ViewSelection(viewed(dataset, views), settled, views, sentence + axes, standings)
 
 
 def heard_as(config: C, views: Views) -> C:
