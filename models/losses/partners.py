@@ -35,15 +35,14 @@ def partner_loss(
         own_view: candidates are the other rows of the same view too (NT-Xent), not only those of
             the other one (CLIP).
     """
-    rows = a.shape[-2]
-    eye = torch.eye(rows, dtype=torch.bool, device=a.device)
-    across = torch.zeros_like(eye) if same is None else same & ~eye
-    if own_view:
-        out = torch.cat([eye if same is None else same | eye, across], -1)[..., None, :, :]
-    else:  # seen from the other view, the rows are the candidates
-        out = torch.stack([across, across.transpose(-1, -2)], -3)
-    pairs = torch.where(out, CLOSED, 0.0).to(a.dtype)  # (..., 1 or 2, B, K)
-    return _PartnerLoss.apply(a, b, scale.to(a.dtype), present, pairs)[0]  # pyright: ignore
+    if same is None:
+        same = torch.zeros((), dtype=torch.bool, device=a.device).expand(a.shape[-2], a.shape[-2])
+    pairs = same.to(a.dtype) * CLOSED  # (..., B, B)
+    pairs.diagonal(dim1=-2, dim2=-1).zero_()
+    # within a view `same` is read as it is; across, the other view's rows are the candidates
+    turned = pairs if own_view else pairs.transpose(-1, -2)
+    pairs = torch.stack([pairs, turned], -3)[..., None, :]  # (..., 2, B, 1, B)
+    return _PartnerLoss.apply(a, b, scale.to(a.dtype), present, pairs, own_view)[0]  # pyright: ignore
 
 
 class _PartnerLoss(torch.autograd.Function):
@@ -51,7 +50,7 @@ class _PartnerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        a: Tensor, b: Tensor, scale: Tensor, present: Tensor, pairs: Tensor
+        a: Tensor, b: Tensor, scale: Tensor, present: Tensor, pairs: Tensor, own_view: bool
     ) -> tuple[Tensor, ...]:
         here = present[..., None, :, None]
         z = torch.where(here, torch.stack([a, b], -3), 0.0)  # (..., 2, B, D)
@@ -59,15 +58,15 @@ class _PartnerLoss(torch.autograd.Function):
         shrink = torch.where(here, shrink, 0.0)  # absent rows have no gradient
         z *= shrink
         anchor = z * scale[..., None, None, None]
-        out = torch.where(present, 0.0, CLOSED).to(z.dtype)[..., None, None, :]  # (..., 1, 1, B)
-        candidates = _candidates(z, pairs.shape[-1])
-        if candidates.shape[-2] > z.shape[-2]:
-            out = torch.cat([out, out], -1)
+        absent = torch.where(present, 0.0, CLOSED).to(z.dtype)[..., None, None, None, :]
         # float32 also under autocast: at a scale of 100, bf16's 3 digits are an error of 0.4 nats
         with torch.autocast(device_type=z.device.type, enabled=False):
-            share = (anchor @ candidates.transpose(-1, -2)).add_(pairs).add_(out)
-        highest = share.amax(-1)
-        share = share.softmax(-1)  # (..., 2, B, K)
+            score = anchor @ _candidates(z, own_view).transpose(-1, -2)  # (..., 2, B, K)
+        blocks = score.unflatten(-1, (-1, z.shape[-2])).add_(pairs).add_(absent)
+        if own_view:  # within a view the row itself is never scored
+            blocks[..., 0, :].diagonal(dim1=-2, dim2=-1).fill_(CLOSED)
+        highest = score.amax(-1)
+        share = score.softmax(-1)
         # the largest share is that of the highest score, and never too small for a float
         total = (highest - share.amax(-1).log()).mean(-2)
         partner = (anchor[..., 0, :, :] * z[..., 1, :, :]).sum(-1)
@@ -82,35 +81,42 @@ class _PartnerLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore
         if grads[0] is None:
-            return None, None, None, None, None
+            return (None,) * 6
         z, shrink, share, scale = ctx.saved_tensors
         slope = grads[0][..., None, :, None]  # (..., 1, B, 1)
         spread = scale[..., None, None, None]
-        candidates = _candidates(z, share.shape[-1])
+        own_view = share.shape[-1] > z.shape[-2]
+        candidates = _candidates(z, own_view)
         to_anchor = (share @ candidates).mul_(0.5).sub_(z.flip(-3), alpha=0.5).mul_(slope)
         to_scale = (to_anchor * z).sum((-3, -2, -1))
         back = share.transpose(-1, -2) @ (z * (0.5 * slope * spread))  # (..., 2, K, D)
-        own, other = back.split(z.shape[-2], -2) if back.shape != z.shape else (None, back)
-        to_z = (to_anchor - 0.5 * slope * z.flip(-3)) * spread + other.flip(-3)
-        if own is not None:
-            to_z += own
+        own, other = back.chunk(2, -2) if own_view else (0.0, back)
+        to_z = (to_anchor - 0.5 * slope * z.flip(-3)) * spread + other.flip(-3) + own
         to_z = (to_z - z * (z * to_z).sum(-1, keepdim=True)) * shrink
-        return to_z[..., 0, :, :], to_z[..., 1, :, :], to_scale.sum_to_size(scale.shape), None, None
+        return (
+            to_z[..., 0, :, :],
+            to_z[..., 1, :, :],
+            to_scale.sum_to_size(scale.shape),
+            None,
+            None,
+            None,
+        )
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple, *inputs: Tensor) -> tuple[tuple, tuple]:
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple[tuple, tuple]:
         """Returns the same of stacked inputs: the batch is one more leading dimension."""
-        own = (2, 2, 0, 1, 3)  # dimensions of each input behind its leading ones
-        given = list(zip(inputs, in_dims, own, strict=True))
+        *tensors, own_view = inputs
+        own = (2, 2, 0, 1, 4)  # dimensions of each tensor behind its leading ones
+        given = list(zip(tensors, in_dims[:-1], own, strict=True))
         most = max(x.dim() - (d is not None) - n for x, d, n in given)
-        stacked = [_leading(x, d, most + n) for x, d, n in given]
-        a, b = (x.expand(info.batch_size, *x.shape[1:]) for x in stacked[:2])
-        return _PartnerLoss.apply(a, b, *stacked[2:]), (0, 0, 0, 0)  # pyright: ignore
+        a, b, *others = (_leading(x, d, most + n) for x, d, n in given)
+        a, b = (x.expand(info.batch_size, *x.shape[1:]) for x in (a, b))
+        return _PartnerLoss.apply(a, b, *others, own_view), (0, 0, 0, 0)  # pyright: ignore
 
 
-def _candidates(z: Tensor, many: int) -> Tensor:
+def _candidates(z: Tensor, own_view: bool) -> Tensor:
     """Returns what each view (..., 2, B, D) is compared with (..., 2, K, D)."""
-    return z.flip(-3) if many == z.shape[-2] else torch.cat([z, z.flip(-3)], -2)
+    return torch.cat([z, z.flip(-3)], -2) if own_view else z.flip(-3)
 
 
 def _leading(x: Tensor, batch: int | None, dims: int) -> Tensor:
