@@ -12,8 +12,8 @@ views. Four students learn from the same rows:
   axes      linear on axes stretched along what modalities share (contrast.axes): no steps
   gold      axes where gold out-of-fold is for it, else linear: what recipe auto does
 
-Each is tested on rows as they are, with one modality alone, and with noise on the sound (its
-vectors plus Gaussian noise as large as they are); then the same after training on rows of which
+Each is tested on rows as they are, with one modality alone, and with noise on the sound (Gaussian,
+on its vectors, `--noise` times as large as they are); then the same after training on rows of which
 one in ten has both modalities, the others one of them. The table has linear's macro-F1 in % and
 what others add to it, with a 95 % t interval over (fold x draw).
 """
@@ -61,7 +61,6 @@ CORPORA: dict[str, tuple[Views, dict]] = {
 }
 ARMS = ("control", "steps", "axes", "gold")
 PAIRED = 0.1  # share of training rows that have both modalities where few have
-NOISE = 1.0  # deviation of the noise on sound, in those of its columns
 Found = dict[str, dict[str, float]]  # case -> arm -> macro-F1 in %
 
 
@@ -93,7 +92,7 @@ def macro_f1(dataset: Dataset, state: RoundState) -> float:
     return 100 * score(answer.probs.numpy(), dataset.label[dataset.test], dataset.classes).macro_f1
 
 
-def cases(dataset: Dataset) -> dict[str, Dataset]:
+def cases(dataset: Dataset, noise: float) -> dict[str, Dataset]:
     """Returns the dataset as it is, with one modality alone, and with noise on its sound."""
     found = {"as it is": dataset}
     if len(dataset.dims) > 1:
@@ -103,7 +102,7 @@ def cases(dataset: Dataset) -> dict[str, Dataset]:
     if "speech" in dataset.values:
         x = dataset.values["speech"]
         drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-        noisy = x + NOISE * x[dataset.pool].std(0) * drawn
+        noisy = x + noise * x[dataset.pool].std(0) * drawn
         found["noisy sound"] = replace(dataset, values=dataset.values | {"speech": noisy})
     return found
 
@@ -118,7 +117,7 @@ def with_few_pairs(dataset: Dataset, seed: int) -> Dataset:
     return replace(dataset, present=dataset.present & keep)
 
 
-def problem(dataset: Dataset, words: str, cpu: dict[str, list[float]]) -> Found:
+def problem(dataset: Dataset, noise: float, words: str, cpu: dict[str, list[float]]) -> Found:
     """Returns what every student scores in every case; `words` come before the case's name."""
     found: Found = defaultdict(dict)
     worth = {}
@@ -129,7 +128,7 @@ def problem(dataset: Dataset, words: str, cpu: dict[str, list[float]]) -> Found:
         state = lived(dataset, config)
         cpu[arm].append(time.process_time() - begun)
         worth[arm] = standing(dataset, state)
-        for name, seen in cases(dataset).items():
+        for name, seen in cases(dataset, noise).items():
             found[words + name][arm] = macro_f1(seen, state)
     if "axes" in worth:
         chosen = "axes" if worth["axes"] - worth["linear"] > LEAST_GAIN else "linear"
@@ -173,6 +172,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 4])
     parser.add_argument("--budgets", type=float, nargs="+", default=[20, 50, 0.1])
+    parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -193,10 +193,10 @@ def main() -> None:
                     if data is None:
                         continue
                     data = for_trials(viewed(data, views))
-                    some = problem(data, "", cpu)
+                    some = problem(data, args.noise, "", cpu)
                     if len(data.dims) > 1:
                         few = with_few_pairs(data, 1000 * draw + part)
-                        some |= problem(few, "few pairs, ", cpu)
+                        some |= problem(few, args.noise, "few pairs, ", cpu)
                     for case, by_arm in some.items():
                         found[name, budget, case].append(by_arm)
     shown(dict(sorted(found.items(), key=lambda item: item[0][:2])))
