@@ -118,6 +118,7 @@ def over_members(objective: Objective, parts: int) -> Callable:
     def together(
         params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, taught: MemberRows
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        objective.train()  # who asked the members between two steps has set them to eval()
         where = (0, 0, None, taught.each(lambda _: 0))  # what is None in `taught` is not stacked
         run = vmap(member, in_dims=where, randomness="different")
         if parts == 1:
