@@ -70,7 +70,7 @@ class Ensemble:
         states = []
         with torch.random.fork_rng(devices=[]):
             for e in range(count):
-                seed_global(seed * 100_003 + e)
+                torch.manual_seed(seed * 100_003 + e)
                 module = build_fusion(config, dims, classes)
                 states.append((dict(module.named_parameters()), dict(module.named_buffers())))
         params = {
