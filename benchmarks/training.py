@@ -79,7 +79,8 @@ def plain(
             known = target.argmax(1)
             batch = Batch(inputs, both, torch.tensor(contrast.weight), adjust)
             smooth = target * 0.95 + 0.05 / CLASSES
-            loss, _ = objective(batch, MemberRows(smooth, weight, known))
+            loss, parts, projections = objective(batch, MemberRows(smooth, weight, known))
+            loss, _ = objective.with_contrast(loss, parts, projections, batch, known)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip)
@@ -113,7 +114,7 @@ def measured(programs: dict, repeats: int) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     """Prints both comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=4024)
     parser.add_argument("--dims", default="1024,768,5120")
     parser.add_argument("--batch", type=int, default=32)

@@ -96,3 +96,24 @@ def test_costs_of_pruning_and_stopping_are_shares_of_the_whole_encoder():
     pruned = [r for r in rows[2:] if r[1] != "-"]
     assert len(pruned) == 3 * 3 * 2 and all(float(r[3]) < 1 and float(r[5]) > 0 for r in pruned)
     assert lines[-1].startswith("CPU-seconds a second of sound, un-pruned, 0.5 s = 1: 0.5 s 1.00, ")
+
+
+def test_contrast_is_shown_with_and_without_in_every_case(tmp_path):
+    rng = np.random.default_rng(0)
+    label = np.arange(120) % 3
+    speech, text = np.eye(3)[label].repeat(4, 1) + rng.normal(0, 0.5, (2, 120, 12))
+    speakers = (np.arange(120) // 10).astype(str)
+    arrays = {"label": label.astype(str), "speaker": speakers, "speech": speech, "text": text}
+    np.savez(tmp_path / "mosi.npz", **arrays)
+    words = ["--corpora", "mosi", "--budgets", "20", "--draws", "0"]
+    lines = run("contrast.py", str(tmp_path), *words)
+    for case in ("as it is", "speech alone", "text alone", "noisy sound"):
+        for start in (f"| mosi, 20, {case} |", f"| mosi, 20, few pairs, {case} |"):
+            (row,) = [line for line in lines if line.startswith(start)]
+            assert row.count("|") == 8 and float(row.split("|")[2]) > 40
+    assert lines[-1].startswith("CPU seconds")
+
+
+def test_fused_contrastive_terms_are_those_of_the_usual_way():
+    lines = run("contrast_cost.py", "--repeats", "1")
+    assert len(lines) == 4 and all(float(line.split()[-4]) < 1e-5 for line in lines[1:])

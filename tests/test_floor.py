@@ -15,6 +15,7 @@ from semi.self_training.gate import ships
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, trained, warm_start
 from semi.training.students import learned_start
+from semi.training.students.contrastive_residual import CHECK_EVERY
 
 
 def auto(dataset, **sections):
@@ -95,9 +96,18 @@ def contrastive(data, **train):
     return replace(config, train=replace(config.train, **train))
 
 
+def crooked():
+    """Two classes that no line parts: where two columns have one sign, and where they have not."""
+    data = tiny_dataset(gold=240, pool=60, classes=2, views=1, spread=0.0)
+    first, second = data.values["speech"][:, :2].mul_(2).T
+    data.label[:] = (first * second > 0).long()
+    data.target[data.gold] = torch.nn.functional.one_hot(data.label[data.gold], 2).float()
+    return data
+
+
 def test_steps_leave_the_axes_and_move_the_rest_where_gold_says_so():
-    data = tiny_dataset(gold=120, pool=100, spread=0.6)
-    config = contrastive(data, steps=60, lr=0.01)
+    data = crooked()
+    config = contrastive(data, steps=60, lr=0.02)
     learned = learned_start(data, config)
     state = trained(data, config, learned, 0, None)
     assert state.ensemble is not None
@@ -113,6 +123,19 @@ def test_steps_that_gold_does_not_like_are_taken_back():
     linear = begun(data, replace(config, model=replace(config.model, kind="discriminant")))
     assert state.ensemble is not None and state.ensemble.params["views.0.outer"].abs().sum() == 0
     torch.testing.assert_close(state.outputs.oof, linear.outputs.oof, rtol=1e-4, atol=1e-5)
+
+
+def test_training_ends_at_the_first_look_at_which_gold_is_no_less_surprised():
+    data, done = tiny_dataset(spread=1.0), []
+    config = contrastive(data, steps=40, lr=3.0)
+    learned = learned_start(data, config)
+    trained(data, config, learned, 0, lambda step, values: done.append(step))
+    assert done == [0, CHECK_EVERY - 1]
+    data = crooked()
+    config = contrastive(data, steps=9, lr=0.02)
+    done.clear()
+    trained(data, config, learned_start(data, config), 0, lambda step, values: done.append(step))
+    assert done == [0, 8]
 
 
 def test_the_solution_it_starts_from_is_a_setting():

@@ -162,6 +162,29 @@ def test_the_same_seed_gives_the_same_bits_and_the_start_stays_untouched():
     assert all(torch.equal(v, start.params[k]) for k, v in kept.items())
 
 
+@pytest.mark.parametrize("kind", ["contrastive", "contrastive_residual"])
+def test_asking_the_members_between_steps_changes_nothing_of_the_training(kind):
+    dataset, asked = tiny_dataset(), []
+    config = tiny_config(model=FusionConfig(kind=kind, hidden=16, dropout=0.4))
+    fresh, targets = fresh_ensemble(dataset, config, {}), targets_of(dataset, None, None)
+
+    def ask(step, params):
+        asked.append(step)
+        fresh.with_params(params).predict_logits(dataset.values, dataset.present)
+        return step == 6
+
+    def done(steps, stop):
+        train = dataclasses.replace(config.train, steps=steps, warmup=0.0, clip=0.0)
+        settings = FitConfig.of(config, train=[train])
+        return fit(fresh, targets, settings, seed=3, stop=stop)
+
+    plain, watched = done(10, lambda step, params: step == 6), done(10, ask)
+    assert asked == [1, 2, 3, 4, 5, 6]
+    for name, value in plain.params.items():
+        torch.testing.assert_close(watched.params[name], value, rtol=0, atol=0)
+    assert any(not torch.equal(v, done(10, None).params[k]) for k, v in plain.params.items())
+
+
 def test_training_leaves_the_global_generator_where_it_was():
     before = torch.random.get_rng_state()
     trained(tiny_dataset(), tiny_config())

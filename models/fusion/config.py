@@ -121,13 +121,18 @@ class ContrastConfig:
     """Steps of contrastive training on labelled and unlabelled rows before any label is used."""
     pretrain_batch: int = 128
     """Rows a step of contrastive pre-training compares."""
+    axes: float = 0.0
+    """Kinds on axes: how far these are stretched along what modalities share; 0 = principal axes.
+
+    Without steps. Recipe auto lets gold choose between 0 and 3 where there are several modalities.
+    """
     intra: float = 0.0
     """Weight of the contrast by class within each modality, on given labels only; 0 = off."""
     inter: float = 0.0
     """Weight of the contrast by class between modalities, on given labels only; 0 = off."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "weight_end", "pretrain_steps", "intra", "inter"):
+        for name in ("weight", "weight_end", "pretrain_steps", "axes", "intra", "inter"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0.01 < self.tau < 1:

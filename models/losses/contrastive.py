@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from .partners import partner_loss
 from .reduce import exact, keep_rows, row_weight, unit, weighted_mean
 
 MAX_LOG_SCALE = math.log(100)
@@ -33,23 +34,10 @@ def nt_xent(
     (https://arxiv.org/abs/2002.05709).
     """
     w = row_weight(a[..., 0], weight, valid)  # (..., B)
-    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
-    scale = _per_problem(tau.reciprocal() if isinstance(tau, Tensor) else 1.0 / tau, a)
-    rows = a.shape[-2]
-    z = torch.cat([a, b], -2)  # (..., 2B, D)
-    score = _similarity(z, z) * scale  # (..., 2B, 2B)
-    eye = _eye(rows, a)
-    column = (w > 0)[..., None, :]  # (..., 1, B)
-    allowed = column if same is None else column & ~same
+    scale = tau.reciprocal() if isinstance(tau, Tensor) else w.new_tensor(1.0 / tau)
     # within a view the row itself is never scored; across views its partner always is
-    within, across = allowed & ~eye, allowed | eye
-    open_ = torch.cat(
-        [torch.cat([within, across], -1), torch.cat([across, within], -1)], -2
-    )  # (..., 2B, 2B)
-    partner = (a * b).sum(-1) * scale[..., 0]  # (..., B)
-    per = torch.logsumexp(score.masked_fill(~open_, -torch.inf), -1)  # (..., 2B)
-    per = per - torch.cat([partner, partner], -1)
-    return weighted_mean(per, torch.cat([w, w], -1))
+    per = partner_loss(exact(a), exact(b), exact(scale), w > 0, same, own_view=True)
+    return weighted_mean(per, w)
 
 
 def clip_loss(
@@ -66,17 +54,11 @@ def clip_loss(
     S = exp(s) a b^T, (CE(S, I) + CE(S^T, I)) / 2 with s clamped to ln 100
     (https://arxiv.org/abs/2103.00020).
     """
-    w = row_weight(a[..., 0], weight, valid)
-    a, b = unit(keep_rows(exact(a), w)), unit(keep_rows(exact(b), w))
-    scale = _scale(log_scale, a)
-    score = _similarity(a, b) * scale  # (..., B, B)
-    open_ = _open(w, same, _eye(a.shape[-2], a))
-    partner = (a * b).sum(-1) * scale[..., 0]
-    forth = torch.logsumexp(score.masked_fill(~open_, -torch.inf), -1) - partner
-    # `open_` names columns; seen from the other view, the rows are the candidates
-    back_open = _open(w, None if same is None else same.transpose(-1, -2), _eye(a.shape[-2], a))
-    back = score.transpose(-1, -2).masked_fill(~back_open, -torch.inf)
-    return weighted_mean(0.5 * (forth + torch.logsumexp(back, -1) - partner), w)
+    w = row_weight(a[..., 0], weight, valid)  # (..., B)
+    scale = log_scale if isinstance(log_scale, Tensor) else w.new_tensor(log_scale)
+    scale = exact(scale).clamp(max=MAX_LOG_SCALE).exp()
+    per = partner_loss(exact(a), exact(b), scale, w > 0, same, own_view=False)
+    return weighted_mean(per, w)
 
 
 def supcon(
@@ -140,21 +122,3 @@ def _similarity(a: Tensor, b: Tensor) -> Tensor:
 
 def _eye(rows: int, like: Tensor) -> Tensor:
     return torch.eye(rows, dtype=torch.bool, device=like.device)
-
-
-def _open(w: Tensor, same: Tensor | None, eye: Tensor) -> Tensor:
-    """Which columns each row is compared with (..., B, B): its partner always."""
-    column = (w > 0)[..., None, :]
-    return (column if same is None else column & ~same) | eye
-
-
-def _per_problem(scale: float | Tensor, like: Tensor) -> Tensor:
-    if not isinstance(scale, Tensor):
-        return like.new_full((1, 1), scale)
-    return exact(scale)[..., None, None]
-
-
-def _scale(log_scale: float | Tensor, like: Tensor) -> Tensor:
-    if not isinstance(log_scale, Tensor):
-        return like.new_full((1, 1), math.exp(min(log_scale, MAX_LOG_SCALE)))
-    return exact(log_scale).clamp(max=MAX_LOG_SCALE).exp()[..., None, None]

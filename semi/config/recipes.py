@@ -24,8 +24,10 @@ AUTO: dict[str, Any] = {
     "model.kind": "contrastive_residual",
     "model.hidden": 48,
     "model.projection": 32,
+    "model.dropout": 0.0,
     "train.members": 1,
     "train.steps": 12,
+    "train.batch": 32,
     "train.weight_decay": 0.01,
     "train.label_smoothing": 0.0,
     "vote.calibration": "temperature",
@@ -88,7 +90,7 @@ def of_student(config: LearningConfig) -> dict[str, Any]:
     """Returns the settings of AUTO that suit the student: another kind has steps of its own."""
     if _is_ours(config):
         return AUTO
-    own = ("model.hidden", "model.projection", "train.")
+    own = ("model.hidden", "model.projection", "model.dropout", "train.")
     return {key: value for key, value in AUTO.items() if not key.startswith(own)}
 
 

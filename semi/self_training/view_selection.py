@@ -27,6 +27,7 @@ from ..training.committee import committee_of
 from ..training.dataset import Dataset
 from ..training.teacher import pool_probabilities
 from ..training.views import Views, layers_by_encoder, viewed
+from .axes_selection import select_axes
 from .floor import standing
 from .gate import surprise
 from .model_selection import MIN_GOLD, for_trials, linear_trial
@@ -83,7 +84,8 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
         seen.committee = committee_of(some.pool, answers, losses)
         sentence += ", and its first round learns what all of them say of the pool"
     standings = {name: value for name, (value, _) in found.items()}
-    return ViewSelection(seen, heard_as(config, views), views, sentence, standings)
+    settled, axes = select_axes(viewed(some, views), heard_as(config, views), live, standings[best])
+    return ViewSelection(seen, settled, views, sentence + axes, standings)
 
 
 def heard_as(config: C, views: Views) -> C:

@@ -5,6 +5,7 @@ Letters: E members, N rows, B rows of a chunk, C classes, M modalities.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 
 import torch
@@ -94,6 +95,12 @@ class Ensemble:
             {k: v[members].clone() for k, v in self.params.items()},
             {k: v[members].clone() for k, v in self.buffers.items()},
         )
+
+    def with_params(self, params: dict[str, Tensor]) -> Ensemble:
+        """Returns the ensemble with other numbers of the same shapes."""
+        other = copy.copy(self)  # the template is shared: it only lends its forward
+        other.params = params
+        return other
 
     @torch.no_grad()
     def predict_logits(
@@ -211,6 +218,16 @@ class Ensemble:
             like = self.params["prior"]
             row = {name: like.new_zeros(1, width) for name, width in self.dims.items()}
             self.predict_logits(row, like.new_ones(1, len(row), dtype=torch.bool))
+
+
+def seed_global(seed: int, device: torch.device | None = None) -> None:
+    """Seeds the generators that torch draws from by itself: the CPU's, and that of `device`.
+
+    `torch.manual_seed` writes down the whole call stack where CUDA is not in use: 1 ms a call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device is not None and device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _fusion_config(saved: dict) -> FusionConfig:

@@ -19,7 +19,7 @@ from models.fusion import ContrastConfig
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
-from .ensemble import Ensemble
+from .ensemble import Ensemble, seed_global
 from .losses import LossContext
 from .objective import Batch, MemberRows, Objective, ObjectiveConfig
 from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
@@ -28,6 +28,7 @@ from .targets import TrainingTargets
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
+Stop = Callable[[int, dict[str, Tensor]], bool]  # (steps done, stacked parameters)
 LOG_EVERY = 25
 OWN_SETTINGS = ("lr", "warmup", "weight_decay", "label_smoothing")  # may differ from part to part
 
@@ -40,12 +41,14 @@ def fit(
     seed: int,
     on_step: OnStep | None = None,
     probe: Probe | None = None,
+    stop: Stop | None = None,
 ) -> Ensemble:
     """Returns the ensemble trained on the targets; the one given is left as it was.
 
     Member e belongs to chain e // (E / G). At every logged step `on_step` gets the losses and what
-    `probe` says of the stacked parameters. Several `config.train` train as many equal parts of the
-    chains, in their order; they may differ in what OWN_SETTINGS names.
+    `probe` says of the stacked parameters; `stop`, asked after every step, may end the training.
+    Several `config.train` train as many equal parts of the chains, in their order; they may differ
+    in what OWN_SETTINGS names.
     """
     first, chains = alike(config.train, targets), len(targets.target)
     fixed = {k for k, p in ensemble.template.named_parameters() if not p.requires_grad}
@@ -60,7 +63,7 @@ def fit(
         keep_heap()
     generator = torch.Generator(device=device).manual_seed(seed)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # dropout draws from the global generator under vmap
+        seed_global(seed, device)  # dropout draws from the global generator under vmap
         for step, (batch, taught) in enumerate(steps(teaching, generator)):
             loss, parts = run(params, ensemble.buffers, batch, taught)
             optimizer.zero_grad()
@@ -68,10 +71,14 @@ def fit(
             if first.clip > 0:
                 clip_members([p.grad for p in params.values() if p.grad is not None], first.clip)
             optimizer.step(step, first.steps)
-            if on_step is not None and (step % LOG_EVERY == 0 or step == first.steps - 1):
+            now = {k: v.detach() for k, v in params.items()}
+            last = (stop is not None and stop(step + 1, now)) or step == first.steps - 1
+            if on_step is not None and (step % LOG_EVERY == 0 or last):
                 values = {k: float(v.detach().mean()) for k, v in parts.items()}
-                values |= probe({k: v.detach() for k, v in params.items()}) if probe else {}
+                values |= probe(now) if probe else {}
                 on_step(step, {"lr": learning_rate(step, first.steps, first)} | values)
+            if last:
+                break
     done = {k: v.detach() for k, v in params.items()}
     if teaching.scale is not None:
         done = unscale_affect(done, teaching.scale, ensemble.count // chains)
@@ -101,7 +108,7 @@ def over_members(objective: Objective, parts: int) -> Callable:
     alone.
     """
 
-    def member(p: dict, b: dict, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict]:
+    def member(p: dict, b: dict, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict, dict]:
         state = {f"model.{k}": v for k, v in p.items()} | {f"model.{k}": v for k, v in b.items()}
         return functional_call(objective, state, (batch, taught))
 
@@ -111,15 +118,21 @@ def over_members(objective: Objective, parts: int) -> Callable:
     def together(
         params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, taught: MemberRows
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        objective.train()  # who asked the members between two steps has set them to eval()
         where = (0, 0, None, taught.each(lambda _: 0))  # what is None in `taught` is not stacked
         run = vmap(member, in_dims=where, randomness="different")
         if parts == 1:
-            return run(params, buffers, batch, taught)
-        loss, by_name = vmap(run, in_dims=where, randomness="same")(
-            {k: split(v) for k, v in params.items()}, {k: split(v) for k, v in buffers.items()},
-            batch, taught.each(split),
-        )  # fmt: skip
-        return loss.flatten(), {k: v.flatten(0, 1) for k, v in by_name.items()}
+            loss, by_name, projections = run(params, buffers, batch, taught)
+        else:
+            loss, by_name, projections = vmap(run, in_dims=where, randomness="same")(
+                {k: split(v) for k, v in params.items()},
+                {k: split(v) for k, v in buffers.items()}, batch, taught.each(split),
+            )  # fmt: skip
+            loss = loss.flatten()
+            by_name, projections = (
+                {k: v.flatten(0, 1) for k, v in values.items()} for values in (by_name, projections)
+            )
+        return objective.with_contrast(loss, by_name, projections, batch, taught.known)
 
     return together
 

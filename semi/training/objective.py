@@ -1,5 +1,8 @@
 """The loss of one member on one batch; written for one model, run for all by vmap.
 
+The contrastive terms compare rows with rows and read no parameter: they are taken of all members'
+projections at once, behind the vmap.
+
 Letters: B rows of a batch, C classes, M modalities. The batch is given twice, clean and noisy, in
 one forward pass of 2B rows; once where nothing is learned from noisy rows. No boolean indexing and
 no host reads in here.
@@ -14,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.fusion import ContrastConfig, FusionOutput, contrastive_terms, group_means
+from models.fusion import ContrastConfig, FusionOutput, group_means
+from models.fusion.contrastive import paired_terms, pairs_of
 from models.fusion.supervised import supervised_terms
 from models.losses.distillation import kl, mse_on_logits
 from models.losses.regression import ccc_mse
@@ -79,8 +83,10 @@ class Objective(nn.Module):
         self.contrast = contrast
         self.config = config
 
-    def forward(self, batch: Batch, taught: MemberRows) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the scalar loss and its parts by name.
+    def forward(
+        self, batch: Batch, taught: MemberRows
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Returns the scalar loss, its parts by name, and what `with_contrast` adds to it compares.
 
         Args:
             batch: the rows, which all members share.
@@ -108,12 +114,45 @@ class Objective(nn.Module):
             for name, value in self._by_class(out, batch, taught.gold, taught.weight).items():
                 parts[f"contrast/{name}"] = value
                 loss = loss + getattr(self.contrast, name) * value
-        terms = self._contrast(out, batch, taught.known)
+        return loss, parts, out.projections if self._contrasts(batch) else {}
+
+    def with_contrast(
+        self, loss: Tensor, parts: dict[str, Tensor], projections: dict[str, Tensor],
+        batch: Batch, known: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        """Returns the whole loss and its parts, of one member () or of all of them (E,).
+
+        Rows known to share a class are no negatives.
+
+        Args:
+            loss: () or (E,), and so each of `parts`.
+            parts: by name.
+            projections: of the 2B rows, (E,) in front where there are several members.
+            batch: the rows.
+            known: (B,) or (E, B); see `MemberRows`.
+        """
+        if not projections:
+            return loss, {"loss": loss, **parts}
+        half = len(batch.present) // 2
+        clean, noisy = (
+            {
+                k: v if k == "log_scale" else v.narrow(loss.dim(), at, half)
+                for k, v in projections.items()
+            }
+            for at in (0, half)
+        )
+        here = batch.present[:half] & batch.present[half:]
+        names = list(batch.inputs)
+        same = (known[..., :, None] == known[..., None, :]) & (known >= 0)[..., None]
+        pairs = pairs_of(names, clean, noisy, here, self.contrast)
+        terms = paired_terms(pairs, projections["log_scale"], self.contrast, same)
+        parts = parts | {f"contrast/{k}": v for k, v in terms.items()}
         if terms:
-            total = torch.stack(list(group_means(terms).values())).sum()
-            parts |= {f"contrast/{k}": v for k, v in terms.items()}
-            loss = loss + batch.contrast * total
+            loss = loss + batch.contrast * torch.stack(list(group_means(terms).values())).sum(0)
         return loss, {"loss": loss, **parts}
+
+    def _contrasts(self, batch: Batch) -> bool:
+        return self.contrast.any and batch.contrasting and batch.twins
 
     def _rows(self, weight: Tensor, batch: Batch) -> Tensor:
         """Returns the weights (2B, ...) of the clean and the noisy rows, from (B, ...)."""
@@ -165,17 +204,6 @@ class Objective(nn.Module):
             tau=self.contrast.tau,
         )  # fmt: skip
         return {k: v for k, v in terms.items() if getattr(self.contrast, k) > 0}
-
-    def _contrast(self, out: FusionOutput, batch: Batch, known: Tensor) -> dict[str, Tensor]:
-        """Losses of the switched-on pairs; rows known to share a class are no negatives."""
-        if not (self.contrast.any and batch.contrasting and batch.twins):
-            return {}
-        rows = len(batch.present)
-        half = rows // 2
-        same = (known[:, None] == known[None]) & (known >= 0)[:, None]
-        clean, noisy = out.rows(0, half), out.rows(half, rows)
-        here = batch.present[:half] & batch.present[half:]
-        return contrastive_terms(None, clean, noisy, here, same=same, config=self.contrast)
 
 
 def _halves(rows: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:

@@ -36,10 +36,10 @@ def log_shares(gold: Tensor) -> Tensor:
     return gold.mean(0).clamp(min=1e-6).log()
 
 
-def loss_out_of_fold(dataset: Dataset, ensemble: Ensemble) -> float:
-    """Returns the mean of `surprise_at` of the fused head on all gold rows."""
+def losses_out_of_fold(dataset: Dataset, ensemble: Ensemble) -> Tensor:
+    """Returns `surprise_at` (n,) of the fused head on all gold rows."""
     rows, chains = dataset.gold, dataset.folds + 1
     values = {m: v[rows] for m, v in dataset.values.items()}
     logits = chain_logits(ensemble, values, dataset.present[rows], chains)[:, 0]  # (G, n, C)
     own = logits[dataset.fold, torch.arange(len(rows), device=rows.device)]
-    return float(surprise_at(own.clamp(min=-14), dataset.target[rows]).mean())
+    return surprise_at(own.clamp(min=-14), dataset.target[rows])

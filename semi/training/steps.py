@@ -84,17 +84,17 @@ def steps(plan: FitPlan, generator: torch.Generator) -> Iterator[tuple[Batch, Me
     spread = 2 if whole.task.multi else classes
     by_class = whole.classify and contrast.intra + contrast.inter > 0
     repeat = plan.members // chains
+    fall = contrast.weight_end - contrast.weight
+    shares = [contrast.weight + fall * step / config.steps for step in range(config.steps)]
+    shares = shares if whole.classify else [1.0] * config.steps
+    weights = adjust.new_tensor(shares)  # at once: each upload would wait for the device
     for step in range(config.steps):
         ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * config.steps))
         inputs, present = noisy_batch(targets, rows[step], corrupt, noise, generator, plan.twins)
         known, drawn = _drawn(plan, rows[step], size, factor, ramp, (inputs, present))
         if noise.mixup_alpha > 0 and whole.classify:
             drawn = mixed(drawn, noise.mixup_alpha, generator)
-        share = contrast.weight + (contrast.weight_end - contrast.weight) * step / config.steps
-        share = share if whole.classify else 1.0
-        batch = Batch(
-            drawn.inputs, present, adjust.new_tensor(share), adjust, share > 0, plan.twins
-        )
+        batch = Batch(drawn.inputs, present, weights[step], adjust, shares[step] > 0, plan.twins)
         taught = MemberRows(
             target=drawn.target * (1 - smooth) + smooth / spread,
             weight=drawn.weight,

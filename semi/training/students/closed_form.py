@@ -22,6 +22,7 @@ from ..ensemble import Ensemble
 from ..fit import OnStep
 from ..initialisation import fresh_ensemble
 from ..projection import on_axes, principal_start
+from ..shared_axes import shared_axes
 from ..targets import TrainingTargets
 
 
@@ -50,13 +51,16 @@ class ClosedForm:
     def start(
         self, dataset: Dataset, config: LearningConfig, on_step: OnStep | None = None
     ) -> dict[str, Tensor]:
-        """Returns the principal axes of each view."""
+        """Returns the axes of each view: principal, or stretched along what views share."""
         rows = torch.cat([dataset.gold, dataset.pool])
         if any(is_sketched(len(rows), d, 1) for d in dataset.dims.values()):  # by a part of them
             rows = rows[dataset.hashed(rows).argsort()]
-        return principal_start(
+        axes = principal_start(
             dataset.values, dataset.present, rows, config.model.components, dataset.blocks
         )
+        if config.contrast.axes > 0 and len(dataset.dims) > 1:
+            return shared_axes(dataset.values, dataset.present, rows, axes, config.contrast.axes)
+        return axes
 
     def view(self, dataset: Dataset, learned: dict[str, Tensor]) -> Dataset:
         """Returns the dataset with rows on the axes in place of their values."""
