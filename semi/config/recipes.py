@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.encoders.names import BUILT_IN
-from models.fusion.config import ON_AXES
+from models.fusion.config import ON_AXES, FusionConfig
 
 from ..data.wording import counted
 from .learning import LearningConfig
@@ -158,6 +158,12 @@ def of_student(config: LearningConfig) -> dict[str, Any]:
         return recipe
     own = ("model.hidden", "model.projection", "model.components", "train.", "distill.")
     return {key: value for key, value in recipe.items() if not key.startswith(own)}
+
+
+def usual_student(kind: str) -> FusionConfig:
+    """Returns the section model of the recipe for a kind of task."""
+    words = {k.partition(".")[2]: v for k, v in RECIPES[kind].items() if k.startswith("model.")}
+    return FusionConfig(**words)
 
 
 def with_open_layers(config: R) -> R:
