@@ -23,6 +23,7 @@ from ..training.views import Views, layers_by_encoder, viewed
 from .floor import standing
 from .model_selection import for_trials, linear_trial
 from .rounds import Outcome, run_rounds
+from .tasks import TASKS
 
 APART = 4  # layers from which on some are left out
 C = TypeVar("C", bound=LearningConfig)
@@ -62,9 +63,10 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
         found[str(views)] = standing(part, live(part, about).final), views
     best = max(found, key=lambda name: found[name][0])
     shown = ", ".join(f"{name} {value:+.3f}" for name, (value, _) in found.items())
+    less = " less half the log-loss" if TASKS[config.task.kind].one_class else ""
     sentence = (
         f"compared on {counted(len(dataset.gold), 'gold row')} out-of-fold after all rounds, "
-        f"{METRIC_NAMES[config.rounds.metric]} less half the log-loss: {shown}; {best} it is"
+        f"{METRIC_NAMES[config.rounds.metric]}{less}: {shown}; {best} it is"
     )
     views = found[best][1]
     standings = {name: value for name, (value, _) in found.items()}
