@@ -14,6 +14,7 @@ from models.fusion.config import ON_AXES, FusionConfig
 
 from ..data.wording import counted
 from .learning import LearningConfig
+from .training import RoundsConfig
 
 if TYPE_CHECKING:
     from .schema import Config
@@ -154,6 +155,8 @@ def suiting(sections: dict[str, Any], given: list[str]) -> dict[str, Any]:
 def of_student(config: LearningConfig) -> dict[str, Any]:
     """Returns the recipe's settings that suit the student: another kind has steps of its own."""
     recipe = RECIPES[config.task.kind]
+    if config.task.kind == "affect" and _asks_for_rounds(config):  # they go by several members
+        recipe = {key: value for key, value in recipe.items() if key != "train.members"}
     if _is_ours(config):
         return recipe
     own = ("model.hidden", "model.projection", "model.components", "train.", "distill.")
@@ -181,6 +184,12 @@ def with_open_layers(config: R) -> R:
         return config
     encoders = replace(config.encoders, speech=replace(speech, combine="views"))
     return replace(config, encoders=encoders)
+
+
+def _asks_for_rounds(config: LearningConfig) -> bool:
+    """Says whether the user set a number of rounds above 0."""
+    rounds, usual = config.rounds.max_rounds, RoundsConfig().max_rounds
+    return rounds > 0 and (rounds != usual or "rounds.max_rounds" in config.given)
 
 
 def _is_ours(config: LearningConfig) -> bool:
