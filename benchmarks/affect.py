@@ -244,10 +244,9 @@ def row(kind: str, name: str, budget: float, found: list[dict]) -> str:
         arms = [arm for arm in ("old", "sklearn", "start", "auto") if arm in found[0]]
         means = [f"{statistics.mean(f[arm][metric] for f in found):5.1f}" for arm in arms]
         cells.append(f"{metric}: " + " ".join(f"{a} {m}" for a, m in zip(arms, means, strict=True)))
-    cpu = statistics.mean(f["facts"]["cpu"] for f in found)
-    old = [f["facts"]["cpu_old"] for f in found if "cpu_old" in f["facts"]]
-    spent = f"CPU s {cpu:.1f}" + (f" (old {statistics.mean(old):.1f})" if old else "")
-    return "  ".join([*cells, spent])
+    for word in [word for word in ("cpu", "cpu_old") if word in found[0]["facts"]]:
+        cells.append(f"{word} {statistics.mean(f['facts'][word] for f in found):.1f} s")
+    return "  ".join(cells)
 
 
 def summary(kind: str, found: list[dict]) -> str:

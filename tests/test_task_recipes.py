@@ -111,16 +111,28 @@ def test_its_model_predicts_new_recordings(run, home):
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_end(run, home, tmp_path):
     kind, done = run
-    cut = Path(shutil.copytree(done.path, tmp_path / kind))
+    again = resumed(done, tmp_path, settings(home, kind, f"runs_dir={tmp_path}"))
+    assert json.dumps(again.metrics) == json.dumps(done.metrics)
+    assert again.sentence == done.sentence
+
+
+def test_a_run_of_a_student_by_name_goes_on_with_the_modalities_it_chose(home, tmp_path):
+    words = ["model.kind=discriminant", "rounds.max_rounds=1"]
+    done = semi.self_train(settings(home, "single", *words), progress=False)
+    assert semi.load_config(done.path / "config.yaml").model.quiet == ["text"]
+    again = resumed(done, tmp_path, settings(home, "single", *words, f"runs_dir={tmp_path}"))
+    assert json.dumps(again.metrics) == json.dumps(done.metrics)
+
+
+def resumed(done, folder, config):
+    """Returns the result of a copy of a run that was killed after its first round and resumed."""
+    cut = Path(shutil.copytree(done.path, folder / config.name))
     mark_begun(cut)
     for folder in sorted(cut.glob("round-*"))[1:]:
         shutil.rmtree(folder)
     shutil.rmtree(cut / "model")
     (cut / "result.json").unlink()
-    config = settings(home, kind, f"runs_dir={tmp_path}")
-    again = semi.self_train(config, resume=True, progress=False)
-    assert json.dumps(again.metrics) == json.dumps(done.metrics)
-    assert again.sentence == done.sentence
+    return semi.self_train(config, resume=True, progress=False)
 
 
 def test_values_ship_as_one_chain_and_rounds_come_only_when_asked_for(home):
