@@ -71,7 +71,7 @@ def refitted(x, y, weight, part, penalty):
     return answers
 
 
-@pytest.mark.parametrize("rows", [60, 15])
+@pytest.mark.parametrize("rows", [400, 60, 15])  # parts of more rows than columns, and of fewer
 def test_strength_and_spread_are_those_of_refits_without_each_part(rows):
     x, y, part = numbers(rows, seed=1)
     weight = torch.ones(rows)

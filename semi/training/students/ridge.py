@@ -141,6 +141,15 @@ def _scored(answers: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     return found, torch.where(found > 0, wide, 1.0)
 
 
+def _without(a: Tensor, error: Tensor) -> Tensor:
+    """Returns (I - a a')^-1 error of (n, m) and (n, T), by the smaller of two systems."""
+    rows, width = a.shape
+    eye = (1 + 1e-9) * torch.eye(min(rows, width)).to(a)  # a part that decides all: not quite I
+    if rows <= width:
+        return torch.linalg.solve(eye - a @ a.T, error)
+    return error + a @ torch.linalg.solve(eye - a.T @ a, a.T @ error)
+
+
 @dataclass
 class _Fits:
     """One weighted regression at L strengths, by one decomposition."""
@@ -169,20 +178,22 @@ class _Fits:
     def left_out(self, part: Tensor) -> Tensor:
         """Returns (L, n, T): the answers to the first n rows, each fitted without its part (n,).
 
-        A linear smoother with a free mean: the error without a part is (I - H_pp)^-1 of the error.
+        A linear smoother with a free mean: the error without a part is (I - H_pp)^-1 of the error,
+        where H = A D A' of the directions and the mean.
         """
         n, total = len(part), self.root.square().sum()
-        root, left = self.root[:n], self.left[:n]
-        fitted = torch.einsum("nm,lm,mt->lnt", left, self.kept, self.turned)
+        root = self.root[:n]
+        a = torch.cat([self.left[:n], (root / total.sqrt())[:, None]], 1)  # (n, m + 1)
+        kept = torch.cat([self.kept, torch.ones_like(self.kept[:, :1])], 1)  # (L, m + 1)
+        fitted = self.left[:n] @ (self.kept[..., None] * self.turned)
         error = root[:, None] * (self.value[:n] - self.mean) - fitted  # (L, n, T)
         answers = torch.empty_like(error)
         for p in part.unique():
             at = (part == p).nonzero()[:, 0]
-            u, r = left[at], root[at]
-            hat = torch.einsum("am,lm,bm->lab", u, self.kept, u) + r[:, None] * r / total
-            rest = (1 + 1e-9) * torch.eye(len(at)).to(hat) - hat
-            without = torch.linalg.solve(rest, error[:, at]) / r[:, None]
-            answers[:, at] = self.value[at] - without
+            without = torch.stack(
+                [_without(a[at] * k.sqrt(), e) for k, e in zip(kept, error[:, at], strict=True)]
+            )
+            answers[:, at] = self.value[at] - without / root[at, None]
         return answers
 
     def at(self, best: list[int], factor: Tensor) -> tuple[Tensor, Tensor]:
