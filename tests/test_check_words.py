@@ -56,7 +56,7 @@ def test_a_table_of_valence_alone_points_to_its_task(capsys, tmp_path, word):
     words = (f"data.manifest={path}", "encoders.speech.model=none", f"runs_dir={tmp_path}")
     status, _, err = say(capsys, word, *words)
     assert status == 2 and err.startswith(f"read {path} (comma, utf-8): 40 of 40 rows\n")
-    told = "no row has a label, but 40 have valence or arousal: add task.kind=affect "
+    told = "no row has a label, but 40 have valence or arousal: add task.kind=affect\n"
     assert told in err
     if word == "check":
         remedy = err.split("valence or arousal: add ")[1].split("\n")[0]
@@ -72,3 +72,13 @@ def test_decimal_labels_are_learned_with_what_the_warning_says(capsys, tmp_path)
     remedy = (out + err).split("learn them as valence: add ")[1].split("\n")[0]
     status, out, _ = say(capsys, "check", *words, *shlex.split(remedy))
     assert status == 0 and "label -> valence" in out
+
+
+def test_a_table_of_several_labels_is_not_told_to_learn_its_values(capsys, tmp_path):
+    path = tmp_path / "m.csv"
+    rows = [f"u{i},t {i},{'a;b' if i % 2 else 'b;c'},{i % 5}\n" for i in range(40)]
+    path.write_text("id,text,label,valence\n" + "".join(rows))
+    words = (f"data.manifest={path}", "encoders.speech.model=none", f"runs_dir={tmp_path}")
+    status, out, err = say(capsys, "check", *words, "task.kind=multi_label")
+    assert status == 0 and "no row has a label" not in out + err
+    assert "40 rows with tied labels carry their votes (data.ties=votes)" in out + err

@@ -121,7 +121,7 @@ def test_an_error_after_reading_still_carries_what_was_understood(tmp_path):
     config = load_config(None, [f"data.manifest={path}", "encoders.speech.model=none"])
     with pytest.raises(ManifestError, match="no labelled row is left") as caught:
         read_rows(config)
-    assert "no row has a label, but 2 have valence or arousal: add task.kind=affect " in str(
+    assert "no row has a label, but 2 have valence or arousal: add task.kind=affect" in str(
         caught.value.reading
     )
 

@@ -19,10 +19,8 @@ KINDS = (
     "cross_attention",
     "topn_attention",
 )
-CLOSED_FORM = (
-    "discriminant",
-    "logistic",
-)  # linear, solved and not stepped
+CLASSIFIERS = ("discriminant", "logistic")  # linear, of classes
+CLOSED_FORM = (*CLASSIFIERS, "ridge")  # linear, solved and not stepped
 ON_AXES = (*CLOSED_FORM, "contrastive_residual")  # see rows on the principal axes of each view
 
 
@@ -49,13 +47,18 @@ class FusionConfig:
     top: int = 3
     """Modalities that topn_attention lets through per utterance."""
     components: int = 50
-    """Principal components of each view that discriminant and logistic see."""
+    """Principal components of each view that discriminant, logistic and ridge see."""
     shrinkage: float = 0.15
     """discriminant: share of the covariance that is a multiple of the identity."""
     linear: str = "discriminant"
     """contrastive_residual: the solution that training starts from, discriminant | logistic."""
     penalty: float = 3.0
     """logistic: half of this times the squared weights is added to the summed loss."""
+    widen: bool = True
+    """Valence and arousal of linear kinds: spread as widely as the truths, which CCC asks for.
+
+    The factor comes from answers out-of-fold. false: least squared error, which is more modest.
+    """
     quiet: list[str] = field(default_factory=list)
     """Linear kinds and contrastive_residual: modalities heard only where no other one is there."""
     auxiliary_weight: float = 0.1
@@ -81,8 +84,8 @@ class FusionConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.linear not in CLOSED_FORM:
-            raise ValueError(f"linear must be one of {', '.join(CLOSED_FORM)}, got '{self.linear}'")
+        if self.linear not in CLASSIFIERS:
+            raise ValueError(f"linear must be one of {', '.join(CLASSIFIERS)}, got '{self.linear}'")
         if self.quiet and self.kind not in ON_AXES:
             raise ValueError(f"quiet is of the kinds {', '.join(ON_AXES)}, not of {self.kind}")
         if self.auxiliary_weight < 0:

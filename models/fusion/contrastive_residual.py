@@ -29,6 +29,7 @@ class ContrastiveResidual(Linear):
     """
 
     contrasts = True
+    knows_affect = False
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
         super().__init__(config, dims, classes)

@@ -19,27 +19,34 @@ class Linear(nn.Module):
     """logits = prior + sum over present views of (x - center) basis W + b; each view's own too.
 
     A missing view adds nothing, so a row's result depends on what it has; a view of `config.quiet`
-    adds nothing either where another one is there. The kinds `discriminant` and `logistic` are this
-    model and differ in how semi.training.students finds the numbers.
+    adds nothing either where another one is there. The kinds `discriminant`, `logistic` and `ridge`
+    are this model and differ in how semi.training.students finds the numbers; `ridge` says nothing
+    of classes. Valence and arousal are such a sum too, within the range of what was learned from.
     """
+
+    knows_affect = True  # False where a kind's own parts would have to learn it and do not
 
     def __init__(self, config: FusionConfig, dims: dict[str, int], classes: int) -> None:
         super().__init__()
         check_sizes(dims, classes)
-        if config.affect:
+        if config.affect and not self.knows_affect:
             raise ValueError(
                 f"kind {config.kind} knows classes only and has no head for valence and arousal; "
-                "choose another kind, such as concat"
+                "choose another kind, such as discriminant"
             )
         self.config, self.names, self.classes = config, list(dims), classes
         self.dims = dict(dims)
         self.loud = loud_views(self.names, config.quiet)
         self.prior = nn.Parameter(torch.zeros(classes))
         self.views = nn.ModuleList(self.view_of(d) for d in dims.values())
+        if config.affect:
+            self.affect_prior = nn.Parameter(torch.zeros(2))
+            limits = torch.tensor([[-torch.inf] * 2, [torch.inf] * 2])
+            self.affect_range = nn.Parameter(limits)  # (2, 2) lowest and highest
 
     def view_of(self, width: int) -> View:
         """Returns the numbers of a view of so many columns."""
-        return View(width, min(self.config.components, width), self.classes)
+        return View(width, min(self.config.components, width), self.classes, self.config.affect)
 
     def forward(
         self,
@@ -49,14 +56,21 @@ class Linear(nn.Module):
     ) -> FusionOutput:
         """Returns scores of `inputs` name -> (B, D) or (B, T, D) frames, under `present` (B, M)."""
         logits = self.prior.expand(present.shape[0], -1)  # len() would freeze it
-        alone, heard = {}, self.heard(present)
+        alone, heard, classes = {}, self.heard(present), self.classes
+        affect = self.affect_prior.expand(logits.shape[0], -1) if self.config.affect else None
         for i, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
             # what stands in for a missing value may be NaN: it stays in its row and is taken out
             both = view(framewise_mean(name, inputs, masks))
             both = torch.where(present[:, i, None], both, 0.0)
-            logits = logits + torch.where(heard[:, i, None], both[:, : self.classes], 0.0)
-            alone[name] = self.prior + both[:, self.classes :]
-        return FusionOutput(logits, alone, embeddings=dict(alone), fused=logits)
+            add = torch.where(heard[:, i, None], both, 0.0)
+            logits = logits + add[:, :classes]
+            alone[name] = self.prior + both[:, classes : 2 * classes]
+            affect = None if affect is None else affect + add[:, 2 * classes :]
+        if affect is not None:
+            affect = torch.maximum(
+                torch.minimum(affect, self.affect_range[1]), self.affect_range[0]
+            )
+        return FusionOutput(logits, alone, embeddings=dict(alone), fused=logits, affect=affect)
 
     def heard(self, present: Tensor) -> Tensor:
         """Returns (B, M): which of the views present in a row add to its scores."""
@@ -108,7 +122,7 @@ def loud_views(names: list[str], quiet: list[str]) -> list[int]:
 class View(nn.Module):
     """The numbers of one view: principal axes, and a linear map for it alone and beside others."""
 
-    def __init__(self, width: int, components: int, classes: int) -> None:
+    def __init__(self, width: int, components: int, classes: int, affect: bool = False) -> None:
         super().__init__()
         self.center = nn.Parameter(torch.zeros(width))
         self.basis = nn.Parameter(torch.eye(width, components))
@@ -116,11 +130,19 @@ class View(nn.Module):
         self.own_bias = nn.Parameter(torch.zeros(classes))
         self.joint = nn.Parameter(torch.zeros(components, classes))
         self.joint_bias = nn.Parameter(torch.zeros(classes))
+        self.affect = nn.Parameter(torch.zeros(components, 2)) if affect else None
+        self.affect_bias = nn.Parameter(torch.zeros(2)) if affect else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, 2 C) of rows (B, D): scores beside other views, then alone; one product."""
-        both = self.basis @ torch.cat([self.joint, self.own], 1)
-        return (x - self.center) @ both + torch.cat([self.joint_bias, self.own_bias])
+        """Returns (B, 2 C) of rows (B, D): scores beside other views, then alone; one product.
+
+        And what it adds to valence and arousal, (B, 2 C + 2), where the model knows them.
+        """
+        maps: list[Tensor] = [self.joint, self.own]
+        biases: list[Tensor] = [self.joint_bias, self.own_bias]
+        if self.affect is not None and self.affect_bias is not None:
+            maps, biases = [*maps, self.affect], [*biases, self.affect_bias]
+        return (x - self.center) @ (self.basis @ torch.cat(maps, 1)) + torch.cat(biases)
 
 
 @torch.no_grad()

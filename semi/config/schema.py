@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.encoders.config import PRECISIONS
-from models.fusion.config import CLOSED_FORM
 
 from ..data.config import DataConfig
 from ..data.wording import counted
@@ -21,8 +20,8 @@ from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
 from .learning import LearningConfig
-from .recipes import AUTO
-from .task import task_problems
+from .recipes import AUTO, suited, suiting
+from .task import KNOWN, TASK_KINDS, task_problems
 from .yaml_format import as_dict, hints_of, to_yaml
 
 __all__ = ["Config", "EncodersConfig", "load_config", "save", "signature", "to_yaml"]
@@ -102,16 +101,16 @@ def load_config(
     resolved = settings.resolve(Config, path, overrides, of_run=elsewhere)
     for note in resolved.notes:
         print(note, file=sys.stderr)
-    problems = resolved.problems
-    for key, sentence in _together(resolved.sections, elsewhere):
+    problems, sections, given_here = resolved.problems, resolved.sections, given_keys(resolved)
+    for key, sentence in _together(sections | suiting(sections, given_here), elsewhere):
         given = resolved.sources.get(key)
         problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
     if problems:
         of_file = elsewhere and not any("(command line)" in problem for problem in problems)
         where = str(path) if of_file else "the configuration"
         raise ConfigProblems(problems, resolved.sections.get("data"), where)
-    resolved.value.given = given_keys(resolved)
-    return resolved.value
+    resolved.value.given = given_here
+    return suited(resolved.value)
 
 
 def given_keys(resolved: settings.Resolved) -> list[str]:
@@ -147,6 +146,7 @@ def without_recipe(config: Config, verb: str) -> Config:
 
 def check(config: Config) -> Config:
     """Returns a config built in Python, after the checks that a loaded one has been through."""
+    config = suited(config)
     sections = _sections(config)
     problems = [f"{key}: {sentence}" for key, sentence in _together(sections, False)]
     if problems:
@@ -213,10 +213,14 @@ def _frames_problems(sections: dict) -> list[tuple[str, str]]:
 
 def _closed_form_problems(sections: dict) -> list[tuple[str, str]]:
     model, task = sections.get("model"), sections.get("task")
-    if model is None or task is None or model.kind not in CLOSED_FORM or task.kind == "single":
+    if model is None or task is None or task.kind in KNOWN.get(model.kind, TASK_KINDS):
         return []
-    sentence = f"{model.kind} knows single labels only, task.kind is {task.kind}; take another kind"
-    return [("model.kind", f"{sentence}, such as concat")]
+    other = "ridge" if task.kind == "affect" else "discriminant"
+    return [(
+        "model.kind",
+        f"{model.kind} learns task.kind {' | '.join(KNOWN[model.kind])}, which is {task.kind} "
+        f"here; take another kind, such as {other}",
+    )]  # fmt: skip
 
 
 def _device_problems(device: str) -> list[str]:

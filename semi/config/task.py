@@ -15,6 +15,13 @@ from .training import RoundsConfig, TrainConfig
 TASK_KINDS = ("single", "multi_label", "affect", "joint", "joint_multi_label")
 AFFECT_ROWS = 64  # CCC over fewer rows than this is biased low
 MULTI_METRICS = ("macro_f1", "micro_f1", "sample_f1")
+CLASSES = ("single", "multi_label", "joint", "joint_multi_label")
+KNOWN = {  # tasks of a kind of model; others: all
+    "discriminant": CLASSES,
+    "logistic": CLASSES,
+    "ridge": ("affect",),
+    "contrastive_residual": ("single",),
+}
 METRICS_OF = {  # of the gate, by task; others: all but those of these
     "affect": ("ccc",),
     "multi_label": MULTI_METRICS,

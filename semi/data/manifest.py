@@ -132,7 +132,9 @@ def _odd(
         extra: columns that are carried along.
     """
     label = origin.get("label", "")
-    measured = int(table[["valence", "arousal"]].notna().to_numpy().any(1).sum())
+    several = table["votes"].notna()  # ties carry their labels as votes: these have some
+    measured = table[["valence", "arousal"]].notna().to_numpy().any(1)
+    measured = 0 if several.to_numpy().any() else int(measured.sum())
     odd = [WARNING + note for note in odd_labels(counts, label, measured) + _twins(table)]
     return [*whole_sounds(table, extra), *spelled_out(table, label, extra), *odd]
 

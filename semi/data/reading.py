@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from .headers import LISTED
 from .wording import WARNING, counted, setting, shown
 
-AFFECT_COMMAND = (  # what the task needs beside its kind, as one command takes it
-    "task.kind=affect rounds.metric=ccc select.rule=spread train.imbalance=none train.batch=128"
-)
+AFFECT_COMMAND = "task.kind=affect"  # recipe auto sets what else the task needs
 WIDTH = 8  # labels and spellings told with their counts; the rest is counted
 HINT = f"valence or arousal: add {AFFECT_COMMAND}"
 

@@ -11,7 +11,7 @@ import yaml
 
 from ..data.audio import unusable_lines
 from ..data.wording import counted, shown
-from .names import AFFECT_NAMES, MULTI_NAMES, SINGLE_NAMES
+from .names import AFFECT_NAMES, METRIC_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .run_json import interval_of, read_result, shown_records
 
 SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
@@ -104,15 +104,14 @@ def floor_sentence(records: Sequence[dict[str, Any]]) -> str:
     floor = (records[0].get("floor") if records else None) or []
     if not floor:
         return ""
-    names = SINGLE_NAMES | MULTI_NAMES
     metric = (records[0].get("gate") or {}).get("metric", "macro_f1")
     scores = ", ".join(
         f"{row['model']} {100 * row['metric']:.1f} ({row['strength']})" for row in floor
     )
     best = next(row["model"] for row in floor if row["starts"])
     return (
-        f"Floor, of gold labels alone, {names.get(metric, metric)} out-of-fold: {scores}. Round 0 "
-        f"is the {best}; it ships unless a round is clearly above it."
+        f"Floor, of gold labels alone, {METRIC_NAMES.get(metric, metric)} out-of-fold: {scores}. "
+        f"Round 0 is the {best}; it ships unless a round is clearly above it."
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.fusion import FusionOutput, build_fusion
 
 from ..self_training.model_dir import Model
-from ..training.voter import FUSED, can_speak
+from ..training.voter import FUSED, can_speak, mean_odds, yes_no
 
 
 class Shipped(nn.Module):
@@ -65,21 +65,20 @@ class Shipped(nn.Module):
         return answers
 
     def by_head(self, out: FusionOutput) -> Tensor:
-        """Returns one member's probabilities (H, B, C)."""
+        """Returns one member's probabilities (H, B, C), of several labels the log odds."""
         every = {FUSED: out.logits, **out.modality_logits}
-        return torch.stack([
-            every[h].sigmoid() if self.multi else every[h].softmax(-1) for h in self.heads
-        ])  # fmt: skip
+        return torch.stack([every[h] if self.multi else every[h].softmax(-1) for h in self.heads])
 
     def vote(self, by_member: list[Tensor], present: Tensor) -> Tensor:
         """Returns (B, C): the members' mean, calibrated, voted over the heads that are present."""
-        mean = torch.stack(by_member).mean(0)  # (H, B, C)
+        every = torch.stack(by_member)  # (E, H, B, C)
         if self.multi:
-            pairs = torch.stack([1 - mean, mean], -1).clamp(min=1e-30).log().flatten(1, 2)
+            odds = mean_odds(every, 0)
+            pairs = yes_no(odds)  # (H, B C, 2)
             parts = [self.calibrations[h].apply(pairs[i])[:, 1] for i, h in enumerate(self.heads)]
-            probs = torch.stack(parts).view_as(mean)
+            probs = torch.stack(parts).view_as(odds)
         else:
-            log = mean.clamp(min=1e-30).log()
+            log = every.mean(0).clamp(min=1e-30).log()
             parts = [self.calibrations[h].apply(log[i]) for i, h in enumerate(self.heads)]
             probs = torch.stack(parts)
         can = can_speak(self.heads, present, self.quiet)

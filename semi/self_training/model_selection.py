@@ -86,7 +86,7 @@ def select_model(
     """
     usual, trial = FusionConfig(kind="discriminant"), linear_trial(config)
     own = all(getattr(trial.model, k) == getattr(usual, k) for k in LINEAR_SETTINGS)
-    if config.recipe == "none" or not own or len(dataset.gold) < MIN_GOLD:
+    if config.recipe == "none" or not own or len(dataset.gold) < MIN_GOLD or config.task.multi:
         return ModelSelection(config)
     if not len(dataset.pool) or not config.rounds.max_rounds:
         return ModelSelection(config)

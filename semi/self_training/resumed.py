@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.fusion.config import FusionConfig
-
 from ..config.paths import absolute
-from ..config.recipes import AUTO, SETTLED
+from ..config.recipes import SETTLED, usual_student
 from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
@@ -36,13 +34,17 @@ def taken_over(path: Path, config: Config) -> Config:
         about = begun.encoders.speech
         speech = replace(config.encoders.speech, layers=about.layers, combine=about.combine)
         config = replace(config, encoders=replace(config.encoders, speech=speech))
-    usual = FusionConfig(kind=AUTO["model.kind"])
-    own = any(getattr(config.model, name) != getattr(usual, name) for name in SETTLED)
     # killed between the settings and the sentence about them, a run has no round and no sentence
     decided = (path / RECIPE).is_file() or not (path / "round-00").is_dir()
-    if config.recipe == "none" or own or not decided:
+    if config.recipe == "none" or not decided:
         return config
-    taken = {name: getattr(begun.model, name) for name in SETTLED}
+    usual = usual_student(config.task.kind)
+    taken = {
+        name: getattr(begun.model, name)
+        for name in SETTLED
+        if getattr(config.model, name) == getattr(usual, name)
+        and f"model.{name}" not in config.given
+    }
     return replace(config, model=replace(config.model, **taken))
 
 

@@ -145,7 +145,7 @@ def warm_start(
     """Returns round 0: the supervised model on gold alone; with rounds.floor the best of some."""
     state = trained(dataset, config, learned, 0, on_step)
     state.verdict = "warm start on gold only"
-    if config.rounds.floor and TASKS[config.task.kind].one_class:
+    if config.rounds.floor:
         state, state.floor = floor_of(dataset, config, state, learned)
     return state
 

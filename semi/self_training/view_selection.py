@@ -18,20 +18,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from torch import Tensor
+
 from models.fusion.config import ON_AXES
 
 from ..config.learning import LearningConfig
 from ..data.wording import counted
 from ..evaluation.names import METRIC_NAMES
-from ..training.committee import committee_of
+from ..training.committee import Committee, committee_of
 from ..training.dataset import Dataset
-from ..training.teacher import pool_probabilities
+from ..training.teacher import TeacherOutputs, pool_probabilities
 from ..training.views import Views, layers_by_encoder, viewed
 from .axes_selection import select_axes
 from .floor import standing
 from .gate import surprise
 from .model_selection import MIN_GOLD, for_trials, linear_trial
 from .rounds import Outcome, run_rounds
+from .tasks import TASKS
 
 APART = 4  # layers from which on some are left out
 C = TypeVar("C", bound=LearningConfig)
@@ -64,28 +67,38 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
     if len(tried) < 2:
         return ViewSelection(viewed(dataset, tried[0]), config, tried[0])
     live = live or (lambda part, about: run_rounds(part, about))
-    found, answers, losses = {}, [], []
+    found, finals = {}, []
     trial, some = linear_trial(config), for_trials(dataset)
     for views in tried:
         part, about = viewed(some, views), heard_as(trial, views)
         final = live(part, about).final
         found[str(views)] = standing(part, final), views
-        answers.append(pool_probabilities(part, final.outputs))
-        losses.append(surprise(part, final.outputs))
+        finals.append((part, final.outputs))
     best = max(found, key=lambda name: found[name][0])
     shown = ", ".join(f"{name} {value:+.3f}" for name, (value, _) in found.items())
+    one_class = TASKS[config.task.kind].one_class
+    less = " less half the log-loss" if one_class else ""
     sentence = (
         f"compared on {counted(len(dataset.gold), 'gold row')} out-of-fold after all rounds, "
-        f"{METRIC_NAMES[config.rounds.metric]} less half the log-loss: {shown}; {best} it is"
+        f"{METRIC_NAMES[config.rounds.metric]}{less}: {shown}; {best} it is"
     )
     views = found[best][1]
     seen = viewed(dataset, views)
-    if len(dataset.gold) < MIN_GOLD:
-        seen.committee = committee_of(some.pool, answers, losses)
+    if one_class and len(dataset.gold) < MIN_GOLD:
+        seen.committee = _committee(some.pool, finals)
         sentence += ", and its first round learns what all of them say of the pool"
     standings = {name: value for name, (value, _) in found.items()}
-    settled, axes = select_axes(viewed(some, views), heard_as(config, views), live, standings[best])
-    return ViewSelection(seen, settled, views, sentence + axes, standings)
+    settled = heard_as(config, views)
+    if one_class:
+        settled, axes = select_axes(viewed(some, views), settled, live, standings[best])
+        sentence += axes
+    return ViewSelection(seen, settled, views, sentence, standings)
+
+
+def _committee(pool: Tensor, finals: list[tuple[Dataset, TeacherOutputs]]) -> Committee:
+    """Returns what all that were compared say of the pool rows (r,)."""
+    answers = [pool_probabilities(part, outputs) for part, outputs in finals]
+    return committee_of(pool, answers, [surprise(part, outputs) for part, outputs in finals])
 
 
 def heard_as(config: C, views: Views) -> C:

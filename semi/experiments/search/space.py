@@ -17,7 +17,9 @@ RANGE = ("low", "high", "log")
 STEPPED = ("train.", "noise.", "contrast.", "model.")  # what most settings of are for steps
 READ_ALWAYS = {"model.kind", "model.components", "train.imbalance", "train.imbalance_power",
                "train.members"}  # fmt: skip
-READ_BY = {"discriminant": {"model.shrinkage"}, "logistic": {"model.penalty"}}  # solved, no steps
+READ_BY = {  # solved, no steps
+    "discriminant": {"model.shrinkage"}, "logistic": {"model.penalty"}, "ridge": {"model.widen"},
+}  # fmt: skip
 
 
 @dataclass

@@ -22,6 +22,8 @@ from .closed_form import ClosedForm
 from .contrastive_residual import ContrastiveResidualStudent
 from .discriminant import fit_discriminant
 from .logistic import fit_logistic
+from .ridge import fit_ridge, no_classes
+from .several_labels import label_by_label
 from .stepped import ContrastiveStudent, Stepped
 
 
@@ -53,12 +55,15 @@ class Student(Protocol):
 
 
 SOLVERS = {"discriminant": fit_discriminant, "logistic": fit_logistic}
-"""The solvers of linear students, by `model.kind` and `model.linear`."""
+"""The solvers of linear students of classes, by `model.kind` and `model.linear`."""
 STUDENTS: dict[str, Student] = {
     **{kind: Stepped() for kind in KINDS},
     "contrastive": ContrastiveStudent(),
     "contrastive_residual": ContrastiveResidualStudent(SOLVERS),
-    **{kind: ClosedForm(solve) for kind, solve in SOLVERS.items()},
+    **{
+        kind: ClosedForm(solve, label_by_label(solve), fit_ridge) for kind, solve in SOLVERS.items()
+    },
+    "ridge": ClosedForm(no_classes, no_classes, fit_ridge),
 }
 
 
