@@ -52,6 +52,7 @@ CORPORA: dict[str, dict] = {
     "emodb": {"views": LAYERS},
     "emodb_goemotions": {"views": [*LAYERS, "text"]},
     "etts": {"views": [*LAYERS, "text"]},
+    "etts_speech": {"features": "etts", "views": LAYERS},
     "mosi": {"views": ["speech", "text", "video"]},
     "urdu": {"views": LAYERS, "standardize": "auto"},
     "meld": {"views": ["text", "context"], "standardize": "global", "group": "dialogue"},
@@ -128,7 +129,9 @@ def way(mean: dict[str, float]) -> float:
 def problems(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yields the figures of every problem asked for."""
     for name in args.corpora:
-        about = DatasetConfig(features=str(args.folder / f"{name}.npz"), pca=None, **CORPORA[name])
+        words = {"features": name} | CORPORA[name]
+        words["features"] = str(args.folder / f"{words['features']}.npz")
+        about = DatasetConfig(pca=None, **words)
         corpus = load_corpus(name, about)
         for part, test in enumerate(outer_splits(corpus, 3)):
             split, all_labels = outer(corpus, test, part), {}
