@@ -42,20 +42,24 @@ def test_sketched_axes_are_the_principal_ones(rows, dims):
 
 @pytest.mark.parametrize("quiet", [[], ["text"]])
 @pytest.mark.parametrize("rows", [0, 1, 40])
-def test_all_members_at_once_say_what_each_says_alone(quiet, rows):
-    config = FusionConfig(kind="logistic", components=6, quiet=quiet)
+@pytest.mark.parametrize("affected", [False, True])
+def test_all_members_at_once_say_what_each_says_alone(quiet, rows, affected):
+    config = FusionConfig(kind="logistic", components=6, quiet=quiet, affect=affected)
     model = Ensemble.create(config, {"speech": 9, "text": 7, "face": 5}, 4, count=3, seed=0)
     model.params = {k: drawn(*v.shape, seed=i) for i, (k, v) in enumerate(model.params.items())}
     inputs = {"speech": drawn(rows, 9), "text": drawn(rows, 3, 7), "face": drawn(rows, 5)}
     present = drawn(rows, 3, seed=8) > -0.5
     inputs["face"][~present[:, 2]] = torch.nan  # what stands in for a missing value
     assert isinstance(model.template, Linear)
-    scores, alone = member_scores(model.template, model.params, inputs, present)
+    scores, alone, affect = member_scores(model.template, model.params, inputs, present)
+    assert (affect is not None) == affected
     assert scores.shape == (3, rows, 4)
     for e in range(3):
         own = {k: v[e] for k, v in model.params.items()}
         out = functional_call(model.template, own, (inputs, present))
         assert torch.allclose(scores[e], out.logits, atol=1e-4)
+        if affect is not None and out.affect is not None:
+            assert torch.allclose(affect[e], out.affect, atol=1e-4)
         for name, said in out.modality_logits.items():
             assert torch.allclose(alone[name][e], said, atol=1e-4), name
 

@@ -84,8 +84,10 @@ class Linear(nn.Module):
 @torch.no_grad()
 def member_scores(
     model: Linear, params: dict[str, Tensor], inputs: dict[str, Tensor], present: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
     """Returns what E members say of B rows: scores (E, B, C) and those of each view alone.
+
+    And valence and arousal (E, B, 2), where the model knows them.
 
     The same as `model` run once a member with its part of the stacked `params`, by one product for
     all of them. In memory rows lie last: few classes are slow to sum over where they do.
@@ -93,19 +95,29 @@ def member_scores(
     classes, heard = model.classes, model.heard(present)
     prior = params["prior"][..., None]  # (E, C, 1)
     scores, alone = prior.expand(-1, -1, len(present)), {}
+    heads, affect = ["joint", "own"], None
+    if model.config.affect:
+        heads.append("affect")
+        affect = params["affect_prior"][..., None].expand(-1, -1, len(present))  # (E, 2, B)
     for i, name in enumerate(model.names):
-        own = {k: params[f"views.{i}.{k}"] for k in ("center", "basis", "joint", "own")}
-        both = own["basis"] @ torch.cat([own["joint"], own["own"]], 2)  # (E, D, 2 C)
-        shift = [params[f"views.{i}.{k}"] for k in ("joint_bias", "own_bias")]
-        shift = torch.cat(shift, 1) - (own["center"][:, None] @ both)[:, 0]  # (E, 2 C)
+        own = {k: params[f"views.{i}.{k}"] for k in ("center", "basis", *heads)}
+        # (E, D, 2 C), or 2 C + 2 with valence and arousal
+        both = own["basis"] @ torch.cat([own[k] for k in heads], 2)
+        shift = torch.cat([params[f"views.{i}.{k}_bias"] for k in heads], 1)
+        shift = shift - (own["center"][:, None] @ both)[:, 0]
         x = framewise_mean(name, inputs, None)
         found = both.transpose(1, 2).flatten(0, 1) @ x.T  # (E 2 C, B)
-        found = found.view(len(both), 2 * classes, len(x)) + shift[..., None]
+        found = found.view(len(both), both.shape[2], len(x)) + shift[..., None]
         # what stands in for a missing value may be NaN: it stays in its row and is taken out
         found = torch.where(present[:, i], found, 0.0)
-        scores = scores + torch.where(heard[:, i], found[:, :classes], 0.0)
-        alone[name] = (prior + found[:, classes:]).mT
-    return scores.mT, alone
+        add = torch.where(heard[:, i], found, 0.0)
+        scores = scores + add[:, :classes]
+        alone[name] = (prior + found[:, classes : 2 * classes]).mT
+        affect = None if affect is None else affect + add[:, 2 * classes :]
+    if affect is not None:
+        low, high = params["affect_range"].unbind(1)  # (E, 2)
+        affect = torch.maximum(torch.minimum(affect.mT, high[:, None]), low[:, None])
+    return scores.mT, alone, affect
 
 
 def loud_views(names: list[str], quiet: list[str]) -> list[int]:

@@ -45,7 +45,11 @@ def taken_over(path: Path, config: Config) -> Config:
         if getattr(config.model, name) == getattr(usual, name)
         and f"model.{name}" not in config.given
     }
-    return replace(config, model=replace(config.model, **taken))
+    config = replace(config, model=replace(config.model, **taken))
+    if config.contrast.axes or "contrast.axes" in config.given:
+        return config
+    axes = begun.contrast.axes  # see semi.self_training.axes_selection
+    return replace(config, contrast=replace(config.contrast, axes=axes))
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:
