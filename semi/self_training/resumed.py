@@ -45,6 +45,9 @@ def taken_over(path: Path, config: Config) -> Config:
         if getattr(config.model, name) == getattr(usual, name)
         and f"model.{name}" not in config.given
     }
+    if not config.contrast.axes and "contrast.axes" not in config.given:  # decided with the views
+        contrast = replace(config.contrast, axes=begun.contrast.axes)
+        config = replace(config, contrast=contrast)
     return replace(config, model=replace(config.model, **taken))
 
 
