@@ -116,7 +116,8 @@ class Ensemble:
         if self._wide_axes():  # of all members alike: the full width is gone through once
             seen = coordinates({m: values[m] for m in self.dims}, present, self.params)
             return self.on_axes().predict_logits(seen, present, chunk=chunk)
-        if self.config.kind in CLOSED_FORM and isinstance(self.template, Linear):
+        classes_only = self.config.kind in CLOSED_FORM and not self.config.affect
+        if classes_only and isinstance(self.template, Linear):
             return Logits(*member_scores(self.template, self.params, values, present))
         template = self.template.eval()
         frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
