@@ -15,6 +15,7 @@ from semi.data.splits import make_splits
 from semi.errors import ManifestError
 
 HEAD = "id,text,label,speaker\n"
+GZIP = gzip.compress(HEAD.encode(), mtime=0)  # without the second it was made in
 ROWS = "".join(f"u{k},hello {k},{('joy', 'anger')[k % 2]},s{k % 3}\n" for k in range(12))
 
 
@@ -90,7 +91,11 @@ def zipped(name):
     [
         (zipped("xl/workbook.xml"), "m.csv", "m.csv is an Excel workbook; name it .xlsx"),
         (zipped("m.csv"), "m.csv", "m.csv is packed (zip); unpack it: unzip"),
-        (gzip.compress(HEAD.encode(), mtime=0), "m.txt", "m.txt is packed (gzip); unpack it: gunzip -k"),
+        (
+            gzip.compress(HEAD.encode(), mtime=0),
+            "m.txt",
+            "m.txt is packed (gzip); unpack it: gunzip -k",
+        ),
         (gzip.compress(HEAD.encode(), mtime=0), "m.csv.gz", "unpack it with gunzip -k "),
         (zipped("m.csv"), "m.zip", "unpack it with unzip "),
         (b"version https://git-lfs.github.com/spec/v1\n", "m.csv", "git lfs pull"),

@@ -71,7 +71,7 @@ def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, li
 
 
 def lines(answers: pd.DataFrame) -> list[str]:
-    """Returns one line an utterance: label, confidence, votes of the modalities."""
+    """Returns one line an utterance: label, confidence, values, votes of the modalities."""
     heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
     found = []
     for row in answers.to_dict("records"):
@@ -94,10 +94,10 @@ def lines(answers: pd.DataFrame) -> list[str]:
             for h in heads
             if isinstance(row[f"{h}_label"], str)
         ]
-        votes += affect + ([row["note"]] if row["note"] else [])
+        votes += [row["note"]] if row["note"] else []
         details = f"  ({', '.join(votes)})" if votes else ""
-        label = shown(row["label"])
-        found.append(f"{row['id']}  {label} {row['confidence']:.2f}{details}")
+        said = ", ".join([f"{shown(row['label'])} {row['confidence']:.2f}", *affect])
+        found.append(f"{row['id']}  {said}{details}")
     return found
 
 

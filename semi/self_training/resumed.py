@@ -45,11 +45,10 @@ def taken_over(path: Path, config: Config) -> Config:
         if getattr(config.model, name) == getattr(usual, name)
         and f"model.{name}" not in config.given
     }
-    config = replace(config, model=replace(config.model, **taken))
-    if config.contrast.axes or "contrast.axes" in config.given:
-        return config
-    axes = begun.contrast.axes  # see semi.self_training.axes_selection
-    return replace(config, contrast=replace(config.contrast, axes=axes))
+    if not config.contrast.axes and "contrast.axes" not in config.given:  # decided with the views
+        contrast = replace(config.contrast, axes=begun.contrast.axes)
+        config = replace(config, contrast=contrast)
+    return replace(config, model=replace(config.model, **taken))
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:
