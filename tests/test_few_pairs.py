@@ -60,6 +60,19 @@ def test_where_every_row_has_every_view_class_means_stay_where_they_are():
     torch.testing.assert_close(alone["views.0.joint"][0], theirs, rtol=1e-3, atol=1e-3)
 
 
+def test_a_pull_of_two_rows_is_two_rows_more_at_the_middle():
+    views, _, y, _, _ = clouds(0)
+    ones, weight = torch.ones(len(y), 1), torch.ones(1, len(y))
+    plain, pulled = (
+        discriminant(views[:1], ones, hot(y, 6)[None], weight, 0.4, 1.0, pull)
+        for pull in (0.0, 2.0)
+    )
+    # maps are linear in the means: 3 rows a class and 2 at the middle
+    middle = plain["views.0.joint"].mean(2, keepdim=True)
+    wanted = middle + (plain["views.0.joint"] - middle) * 3 / 5
+    torch.testing.assert_close(pulled["views.0.joint"], wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("far", [1.0, 1000.0])
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_a_view_with_at_most_a_row_of_each_class_is_solved(rows, far):

@@ -50,6 +50,8 @@ class FusionConfig:
     """Principal components of each view that discriminant, logistic and ridge see."""
     shrinkage: float = 0.15
     """discriminant: share of the covariance that is a multiple of the identity."""
+    pull: float = 0.0
+    """discriminant: rows at the middle of a view that pull each class mean; 2 in recipe auto."""
     linear: str = "discriminant"
     """contrastive_residual: the solution that training starts from, discriminant | logistic."""
     penalty: float = 3.0
@@ -92,6 +94,8 @@ class FusionConfig:
             raise ValueError(f"auxiliary_weight must be >= 0, got {self.auxiliary_weight}")
         if not 0 < self.shrinkage <= 1:
             raise ValueError(f"shrinkage must be in (0, 1], got {self.shrinkage}")
+        if self.pull < 0:
+            raise ValueError(f"pull must be >= 0, got {self.pull}")
         if self.penalty <= 0:
             raise ValueError(f"penalty must be positive, got {self.penalty}")
         if not 0 <= self.dropout < 1:

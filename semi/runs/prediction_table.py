@@ -96,8 +96,8 @@ def lines(answers: pd.DataFrame) -> list[str]:
         ]
         votes += [row["note"]] if row["note"] else []
         details = f"  ({', '.join(votes)})" if votes else ""
-        said = ", ".join([f"{shown(row['label'])} {row['confidence']:.2f}", *affect])
-        found.append(f"{row['id']}  {said}{details}")
+        line = ", ".join([f"{shown(row['label'])} {row['confidence']:.2f}", *affect])
+        found.append(f"{row['id']}  {line}{details}")
     return found
 
 

@@ -18,7 +18,9 @@ STEPPED = ("train.", "noise.", "contrast.", "model.")  # what most settings of a
 READ_ALWAYS = {"model.kind", "model.components", "train.imbalance", "train.imbalance_power",
                "train.members"}  # fmt: skip
 READ_BY = {  # solved, no steps
-    "discriminant": {"model.shrinkage"}, "logistic": {"model.penalty"}, "ridge": {"model.widen"},
+    "discriminant": {"model.shrinkage", "model.pull"},
+    "logistic": {"model.penalty"},
+    "ridge": {"model.widen"},
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from .closed_form import LinearTargets
 
 ABSENT_LOG_SHARE = -30.0  # log share of a class without rows
 PULL_ROWS = 2.0
-"""Rows at the middle of a view that pull each class mean, times the share of rows without the view.
+"""As `model.pull`, times the share of rows without the view, where that is more.
 
 A class of which a view has one row has a mean too far out to be near to anybody, and one of which
 it has none stands in the middle, near to all. With 20 labels and both modalities in one row of ten
@@ -26,18 +26,20 @@ def fit_discriminant(given: LinearTargets) -> dict[str, Tensor]:
     """Returns the maps of every member; see `discriminant`."""
     power = 0.0 if given.train.imbalance == "none" else given.train.imbalance_power
     return discriminant(
-        given.views, given.present, given.target, given.weight, given.model.shrinkage, power
+        given.views,
+        given.present,
+        given.target,
+        given.weight,
+        given.model.shrinkage,
+        power,
+        given.model.pull,
     )
 
 
 def discriminant(
-    views: list[Tensor],
-    present: Tensor,
-    target: Tensor,
-    weight: Tensor,
-    shrinkage: float,
-    power: float,
-) -> dict[str, Tensor]:
+    views: list[Tensor], present: Tensor, target: Tensor, weight: Tensor,
+    shrinkage: float, power: float, pull: float = 0.0,
+) -> dict[str, Tensor]:  # fmt: skip
     """Returns Gaussian classes of one shared covariance per view, views independent given class.
 
     One M step of the EM algorithm where targets are soft (Fisher's linear discriminant where they
@@ -50,6 +52,7 @@ def discriminant(
         weight: (E, r).
         shrinkage: s.
         power: class shares enter as share ** (1 - power).
+        pull: rows at the middle of each view that pull every class mean.
     """
     mass = (target * weight[..., None]).sum(1)  # (E, C)
     share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
@@ -70,8 +73,8 @@ def discriminant(
         size = scatter.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-4)  # (E,)
         eye = torch.eye(x.shape[1], device=x.device)
         scatter = (1 - shrinkage) * scatter + (shrinkage * size)[:, None, None] * eye
-        share = w.sum(1) / weight.sum(1).clamp(min=1e-6)
-        mean = mean - _pull(share, count)[..., None] * (mean - middle[:, None])
+        far = _pull(w.sum(1) / weight.sum(1).clamp(min=1e-6), count, pull)
+        mean = mean - far[..., None] * (mean - middle[:, None])
         map_ = solve_positive(scatter, mean.transpose(1, 2))  # (E, k, C)
         rows = count.sum(1)  # a covariance of few rows looks too tight, and its answers too sure
         map_ = map_ * (rows / (rows + x.shape[1]))[:, None, None]
@@ -81,14 +84,15 @@ def discriminant(
     return solved
 
 
-def _pull(share: Tensor, count: Tensor) -> Tensor:
+def _pull(share: Tensor, count: Tensor, least: float) -> Tensor:
     """Returns how far each class mean (E, C) goes to the middle of a view: 0 stays, 1 all the way.
 
     Args:
-        share: (E,) of the rows that have the view; of all, no mean moves.
+        share: (E,) of the rows that have the view.
         count: (E, C) rows of each class that have it.
+        least: rows that pull in any case.
     """
-    rows = PULL_ROWS * (1 - share).clamp(min=0)[:, None]
+    rows = (PULL_ROWS * (1 - share)).clamp(min=least)[:, None]
     return rows / (rows + count)
 
 
