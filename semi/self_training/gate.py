@@ -153,7 +153,8 @@ def ships(dataset: Dataset, states: list[RoundState], config: LearningConfig) ->
             return True
         pair = [out_of_fold(state.outputs), out_of_fold(start.outputs)]
         error = measure(dataset, config.rounds.metric, dataset.gold, pair).se
-        return state.metric - start.metric >= max(LEAST, margin * error)
+        least = 0.0 if state.alone else LEAST  # a last student may be worth what it was taught by
+        return state.metric - start.metric >= max(least, margin * error)
 
     fit = [s for s in states if fits(s)]
     if config.rounds.keep == "latest":

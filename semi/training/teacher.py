@@ -72,7 +72,7 @@ def chain_affect(
 ) -> tuple[Tensor, Tensor]:
     """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members."""
     affect = ensemble.predict_logits(values, present).affect
-    if affect is None:  # no row at all
+    if affect is None or not affect.shape[1]:  # no row at all
         nothing = present.new_zeros(chains, 0, 2, dtype=torch.float32)
         return nothing, nothing
     affect = affect.unflatten(0, (chains, -1))  # (G, E/G, R, 2)
