@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.fusion.config import FusionConfig
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
 from semi.config.training import RoundsConfig
@@ -99,6 +100,15 @@ def test_a_student_that_the_user_chose_is_not_questioned(setting):
     config = auto(data)
     config.recipe = "none"
     assert select_model(data, config).config is config
+
+
+def test_what_the_user_named_as_it_is_anyway_stays_too():
+    data = dataset(200, informative=DIMS - 1)
+    named = auto(data, given=["model.kind"], model=FusionConfig(kind="discriminant"))
+    found = select_model(data, named)
+    assert found.config.model.kind == "discriminant" and "logistic" not in found.sentence
+    both = auto(data, given=["model.kind", "model.components"], model=named.model)
+    assert select_model(data, both).config is both
 
 
 def test_narrow_views_are_not_asked_for_more_components_than_they_have():

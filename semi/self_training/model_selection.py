@@ -97,8 +97,12 @@ def select_model(
     for name, words in CANDIDATES.items():
         if "components" in words and columns <= usual.components:
             continue
+        if any(f"model.{key}" in config.given for key in words):  # what the user named stays
+            continue
         name = name.format(width=min(words.get("components", 0), columns))
         tried[name] = replace(trial, model=replace(trial.model, **words))
+    if len(tried) < 2:
+        return ModelSelection(config)
     losses = {k: surprise(dataset, live(dataset, c).final.outputs) for k, c in tried.items()}
     first = next(iter(tried))
     gains = {k: gain_of(dataset, losses[first], loss) for k, loss in losses.items() if k != first}
