@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.encoders.names import BUILT_IN
-from models.fusion.config import ON_AXES, FusionConfig
+from models.fusion.config import ON_AXES
 
 from ..data.wording import counted
 from .learning import LearningConfig
@@ -100,8 +100,8 @@ WORDS = {
     "labels alone",
 }
 WORDS["joint_multi_label"] = f"{WORDS['multi_label']}, and ridge regression of valence and arousal"
-SETTLED = ("kind", "linear", "components", "quiet")
-"""Settings of section model that are decided later, by semi.self_training.model_selection."""
+SETTLED = ("model.kind", "model.linear", "model.components", "model.quiet", "contrast.axes")
+"""Settings that gold decides when a run begins; see semi.self_training.settling."""
 
 
 def resolved(config: C, gold: int, pool: int) -> tuple[C, str]:
@@ -174,12 +174,6 @@ def of_student(config: LearningConfig) -> dict[str, Any]:
         "distill.",
     )
     return {key: value for key, value in recipe.items() if not key.startswith(own)}
-
-
-def usual_student(kind: str) -> FusionConfig:
-    """Returns the section model of the recipe for a kind of task."""
-    words = {k.partition(".")[2]: v for k, v in RECIPES[kind].items() if k.startswith("model.")}
-    return FusionConfig(**words)
 
 
 def with_open_layers(config: R) -> R:

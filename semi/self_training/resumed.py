@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.paths import absolute
-from ..config.recipes import SETTLED, usual_student
+from ..config.recipes import RECIPES, SETTLED
 from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
 from ..data.roles import Splits
@@ -38,17 +38,14 @@ def taken_over(path: Path, config: Config) -> Config:
     decided = (path / RECIPE).is_file() or not (path / "round-00").is_dir()
     if config.recipe == "none" or not decided:
         return config
-    usual = usual_student(config.task.kind)
-    taken = {
-        name: getattr(begun.model, name)
-        for name in SETTLED
-        if getattr(config.model, name) == getattr(usual, name)
-        and f"model.{name}" not in config.given
-    }
-    if not config.contrast.axes and "contrast.axes" not in config.given:  # decided with the views
-        contrast = replace(config.contrast, axes=begun.contrast.axes)
-        config = replace(config, contrast=contrast)
-    return replace(config, model=replace(config.model, **taken))
+    for key in SETTLED:
+        name, _, word = key.partition(".")
+        section = getattr(config, name)
+        usual = RECIPES[config.task.kind].get(key, getattr(type(section)(), word))
+        if getattr(section, word) == usual and key not in config.given:
+            taken = {word: getattr(getattr(begun, name), word)}
+            config = replace(config, **{name: replace(section, **taken)})
+    return config
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:
