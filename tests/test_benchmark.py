@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from semi.experiments.benchmark.summary import summary_lines
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.self_training.rounds import choose, warm_start
+from semi.training.views import Views, viewed
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -333,6 +335,17 @@ def test_arms_share_the_warm_start_and_only_that(monkeypatch):
     learning.train.steps += 1
     supervised_arm(dataset, learning, starts)
     assert len(calls) == 2
+
+
+def test_joined_layers_of_one_name_share_no_start():
+    data, learning, starts = tiny_dataset(), tiny_learning(max_rounds=0), Starts()
+    learning.model.kind, learning.recipe = "discriminant", "none"
+    layers = {f"speech.{k}": data.values["speech"] * (-1.0) ** k for k in range(3)}
+    whole = replace(data, values=layers, present=data.present[:, :1].expand(-1, 3))
+    for parts in (["speech.0", "speech.1"], ["speech.1", "speech.2"]):  # equal shapes and names
+        seen = viewed(whole, Views({"speech": parts}))
+        alone = supervised_arm(seen, learning, Starts()).predicted
+        assert np.array_equal(supervised_arm(seen, learning, starts).predicted, alone)
 
 
 def test_poison_mislabels_every_chosen_row_and_keeps_everything_else():
