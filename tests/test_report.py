@@ -81,6 +81,15 @@ def test_the_page_says_what_the_files_say(run):
         assert told in page, told
 
 
+def test_the_table_of_rounds_has_the_scores_of_the_task(run):
+    assert '<th class="n">UAR</th>' in render(run)
+    for folder in run.glob("round-*"):
+        value = {k: v for k, v in record(int(folder.name[-1]), 0.6).items() if "metrics" not in k}
+        write_json(folder / "round.json", value | {"metrics_test": {"ccc": 0.4, "rows": 40}})
+    page = render(run)
+    assert '<th class="n">CCC</th>' in page and '<th class="n">UAR</th>' not in page
+
+
 def test_words_of_the_data_cannot_break_the_page(run):
     page = render(run)
     assert "joy <b>" not in page and "joy &lt;b&gt;" in page

@@ -15,7 +15,16 @@ from ..files import write_text
 from ..formulas import unguarded
 from . import figures
 from .run_json import read_result, shown_records
-from .text import SCORE_TITLES, SPLIT_TITLES, floor_sentence, over, percent, scored, verdict
+from .text import (
+    SCORE_TITLES,
+    SPLIT_TITLES,
+    columns,
+    floor_sentence,
+    over,
+    percent,
+    scored,
+    verdict,
+)
 
 TEMPLATE = "report.html.j2"
 QUARANTINE_SHOWN = 200  # quarantined files listed; the rest is counted
@@ -72,6 +81,7 @@ def facts(run: str | Path) -> dict[str, Any]:
         "rounds": [_round(r) for r in records],
         "round_key": SPLIT_TITLES[_key(records)],
         "floor": floor_sentence(records),
+        "score_names": list(columns(best.get(_key(records)) or {}).values()),
         "round_over": over(best.get(_key(records))),
         "rounds_figure": _rounds_figure(records),
         "best": best,
@@ -106,7 +116,7 @@ def _cards(records: Sequence[dict], best: dict) -> list[dict]:
     return [
         {"name": title, "now": scored(now, name), "start": percent(start.get(name)),
          "change": _change(now.get(name), start.get(name))}
-        for name, title in SCORE_TITLES.items()
+        for name, title in columns(now).items()
         if now.get(name) is not None
     ]  # fmt: skip
 
@@ -126,7 +136,7 @@ def _round(record: dict) -> dict:
         "asked": percent(record.get("coverage_asked") or None),
         "added": record.get("added") or "-",
         "precision": percent(pseudo.get("precision")),
-        "scores": [scored(record.get(key), name) for name in SCORE_TITLES],
+        "scores": [scored(record.get(key), name) for name in columns(record.get(key) or {})],
         "gate": percent((record.get("gate") or {}).get("value")),
     }
 

@@ -65,7 +65,9 @@ def verdict(record: dict) -> str:
     """Returns one or two words on what became of a round."""
     if not record.get("round"):
         return "warm start"
-    return "accepted" if record.get("accepted") else "rolled back"
+    if not record.get("accepted"):
+        return "rolled back"
+    return "last student" if record.get("alone") else "accepted"
 
 
 def rounds_table(records: Sequence[dict]) -> str:
