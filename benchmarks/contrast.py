@@ -16,8 +16,8 @@ views. Four students learn from the same rows:
 Each is tested on rows as they are, with one modality alone, and with noise on the sound (Gaussian,
 on its vectors, `--noise` times as large as they are; with --recordings also in the recordings, from
 NAME.npz as benchmarks/noisy_recordings.py makes them); then the same after training on rows of
-which one in ten has both modalities, the others one of them. The table has linear's macro-F1 in % and
-what others add to it, with a 95 % t interval over (fold x draw).
+which one in ten has both modalities, the others one of them. The table has linear's macro-F1 in %
+and what others add to it, with a 95 % t interval over (fold x draw).
 """
 
 from __future__ import annotations
@@ -204,7 +204,9 @@ def main() -> None:
         assert corpus is not None, f"{args.folder} has no {name}.npz"
         for part, test in enumerate(outer_splits(corpus, 3)):
             split = outer(corpus, test, part)
-            recorded = noisy and joined(outer(noisy, test, part).values, views)["speech"]
+            recorded = None
+            if noisy is not None:
+                recorded = joined(outer(noisy, test, part).values, views)["speech"]
             seen = set()
             for budget in args.budgets:
                 for draw in args.draws:
