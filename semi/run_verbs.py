@@ -213,11 +213,11 @@ def _review_arguments(parser: Parser) -> None:
     takes_run(parser)
     takes_places(parser)
     parser.add_argument("--port", type=int, default=8765,
-                        help="on 127.0.0.1; default 8765, another one where it is in use")  # fmt: skip
+                        help="on 127.0.0.1; default 8765, or another that is free")  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     parser.add_argument("--reviewer", default="", metavar="NAME", help="who reviews; else asked")
     parser.add_argument("--static", metavar="FILE",
-                        help="write the page as one file, with sounds, for who has no semi")  # fmt: skip
+                        help="write the page as one file, for who has no semi")  # fmt: skip
 
 
 def _review(args: Arguments) -> None:

@@ -7,8 +7,6 @@ import secrets
 from importlib.resources import files
 from typing import Any
 
-import pandas as pd
-
 from .rows import ReviewTable
 
 SCRIPTS = ("helpers", "server_source", "static_source", "spectrogram", "player", "list", "detail",
@@ -36,10 +34,10 @@ def render_page(
         + ("media-src blob:" if fixed else "media-src 'self'; connect-src 'self'")
     )
     about = _about(table, reviewer) | {"fixed": fixed, "made": made}
-    folder = files(__package__) / "browser"
+    folder = files("semi.review") / "browser"
     read = {name: (folder / name).read_text(encoding="utf-8")
             for name in ("page.css", *(f"{s}.js" for s in SCRIPTS))}  # fmt: skip
-    environment = Environment(loader=PackageLoader(__package__, "browser"), autoescape=True)
+    environment = Environment(loader=PackageLoader("semi.review", "browser"), autoescape=True)
     text = environment.get_template("page.html.j2").render(
         about=about, nonce=nonce, policy=policy, policy_in_page=fixed,
         style=read["page.css"],
@@ -51,8 +49,8 @@ def render_page(
 
 
 def _about(table: ReviewTable, reviewer: str) -> dict[str, Any]:
-    rounds = pd.unique(table.rows["first_round"])
-    speakers = sorted(s for s in pd.unique(table.rows["speaker"]) if isinstance(s, str))
+    rounds = set(table.columns["first_round"].tolist())
+    speakers = sorted(s for s in set(table.columns["speaker"]) if isinstance(s, str))
     return {
         "name": table.name,
         "classes": table.classes,

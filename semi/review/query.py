@@ -69,34 +69,22 @@ class Index:
 
     def __init__(self, table: ReviewTable) -> None:
         """Takes the columns of the table (N rows)."""
-        rows = table.rows
         self.table = table
-        self.columns = {
-            name: np.array([v if isinstance(v, str) else "" for v in rows[name]], dtype=object)
-            for name in ("id", "role", "said", "speaker")
-        }
-        self.columns |= {
-            name: rows[name].to_numpy()
-            for name in ("confidence", "margin", "flips", "contradiction", "first_round", "chosen")
-        }
-        self.columns |= {name: rows[name].to_numpy() for name in table.queues}
+        self.columns = table.columns
         self.order, self.is_random = recommended(table)
-        self.random = {table.rows["id"].iat[n] for n in self.order[self.is_random]}
+        self.random = set(self.columns["id"][self.order[self.is_random]])
         # texts compare fast as numbers
         self._codes = {
-            name: np.unique(self.columns[name].astype(str), return_inverse=True)
+            name: np.unique(_texts(self.columns[name]), return_inverse=True)
             for name in ("role", "said", "speaker")
         }
 
     @cached_property
     def searched(self) -> pa.Array:
         """Ids and texts in small letters."""
-        texts = self.table.rows["text"]
-        joined = [
-            f"{name} {text}" if isinstance(text, str) else name
-            for name, text in zip(self.columns["id"], texts, strict=True)
-        ]
-        return pc.utf8_lower(pa.array(joined, pa.large_string()))
+        both = zip(self.columns["id"], _texts(self.columns["text"]), strict=True)
+        joined = [f"{name} {text}".lower() for name, text in both]
+        return pa.array(joined, pa.large_string())
 
     def select(self, query: Query, own: Mapping[str, Review], drawn: set[str]) -> np.ndarray:
         """Returns the numbers of the rows of a list (n,), in its order.
@@ -121,7 +109,10 @@ class Index:
             if value != "any":
                 keep &= yes == (value == "yes")
         if query.q:
-            keep &= pc.match_substring(self.searched, query.q.lower()).to_numpy(False)
+            found = pc.call_function(
+                "match_substring", [self.searched], pc.MatchSubstringOptions(query.q.lower())
+            )
+            keep &= found.to_numpy(zero_copy_only=False)
         if query.reviewed != "any":
             keep &= self._reviewed(query, own, drawn)
         return self._sorted(keep, query)
@@ -152,7 +143,7 @@ class Index:
 
     def _reviewed(self, query: Query, own: Mapping[str, Review], drawn: set[str]) -> np.ndarray:
         """Returns which rows (N,) whoever asks is done with, or has judged so."""
-        number, kept = self.table.number, np.zeros(len(self.table.rows), dtype=bool)
+        number, kept = self.table.number, np.zeros(len(self.table), dtype=bool)
         if query.reviewed == "todo":
             kept[:] = True
             for name in {*own, *drawn} & number.keys():
@@ -186,6 +177,11 @@ class Index:
         # unknown values stand last, ties in the order of their ids
         key = -key if query.descending == "yes" else key
         return rows[np.argsort(key, kind="stable")]
+
+
+def _texts(cells: np.ndarray) -> np.ndarray:
+    """Returns cells as text, '' for None."""
+    return np.array([cell if isinstance(cell, str) else "" for cell in cells], dtype=str)
 
 
 def progress(index: Index, words: Words, reviewer: str) -> dict[str, int]:

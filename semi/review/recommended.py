@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import pandas as pd
 
-from .rows import ReviewTable
+from .rows import Columns, ReviewTable
 
 EVERY = 5  # one place in so many is a random one
 DRAWN = 200  # random rows at most
@@ -22,12 +21,12 @@ WANTED = 50  # reviews of random rows that a precision is stated from
 
 def recommended(table: ReviewTable) -> tuple[np.ndarray, np.ndarray]:
     """Returns the pool rows in the order to judge them in, and which are random (P,) bool."""
-    rows = table.rows
-    pool = np.flatnonzero((rows["role"] == "pool").to_numpy())
-    drawn = draw(table.name, rows["id"].to_numpy()[pool].tolist())
+    columns = table.columns
+    pool = np.flatnonzero(columns["role"] == "pool")
+    drawn = draw(table.name, columns["id"][pool].tolist())
     random = pool[drawn[: min(DRAWN, len(pool) // EVERY)]]
     rest = np.setdiff1d(pool, random)
-    rest = rest[_worth(rows.iloc[rest])]
+    rest = rest[_worth(columns, rest)]
     order, is_random = np.empty(len(pool), dtype=np.int64), np.zeros(len(pool), dtype=bool)
     is_random[EVERY - 1 :: EVERY][: len(random)] = True
     order[is_random], order[~is_random] = random, rest
@@ -40,9 +39,8 @@ def draw(run: str, ids: list[str]) -> np.ndarray:
     return np.argsort(np.array([int.from_bytes(k, "big") for k in keys], dtype=np.uint64))
 
 
-def _worth(rows: pd.DataFrame) -> np.ndarray:
+def _worth(columns: Columns, rows: np.ndarray) -> np.ndarray:
     """Returns the places of rows, most worth a word first: queue of semi next, then margin."""
-    rank = rows["next"] if "next" in rows else pd.Series(np.nan, rows.index)
-    keys = pd.DataFrame({"rank": rank, "margin": rows["margin"], "id": rows["id"]})
-    order = keys.reset_index(drop=True).sort_values(["rank", "margin", "id"], kind="stable").index
-    return np.asarray(order)
+    margin = columns["margin"][rows]
+    rank = columns["next"][rows] if "next" in columns else np.full(len(rows), np.nan)
+    return np.lexsort((rows, margin, rank))  # unknown ones last

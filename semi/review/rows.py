@@ -1,6 +1,6 @@
-"""Everything the review page shows of a run's utterances: one table, built once from the run.
+"""Everything the review page shows of a run's utterances: columns, built once from the run.
 
-Letters: N utterances, C classes, R rounds in the ledger, M modalities that vote.
+Letters: N utterances, C classes, L lines of the ledger.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from ..checksums import is_current
 from ..data.manifest import load_manifest
 from ..errors import RunError, SemiError
 from ..files import read_table
-from ..formulas import unguarded
 from ..runs.predictions import Predictions
 from ..runs.reopen import PROBS, predictions_of, reopen, result_of, say
 from ..self_training.integrity import check_run
@@ -24,34 +24,40 @@ from ..self_training.run_dir import Run
 
 HELD_OUT = ("dev", "test")
 QUEUES = {"next": "next.csv", "suspects": "suspects.csv"}  # of semi next and semi suspects
-HISTORY = ["round", "label", "confidence", "chosen", "accepted", "reason"]
+HISTORY = ("round", "label", "confidence", "chosen", "accepted", "reason")
+Columns = dict[str, np.ndarray]
 
 
 @dataclass
 class ReviewTable:
     """A finished run's utterances in the order of their ids, and what was said of each.
 
-    `rows` has one line an utterance: id, role, group, speaker, text, audio, start, end, given (its
-    label in the table), said (the machine's label), confidence, margin, flips, contradiction (how
-    surely a modality says something else), chosen, first_round, reason, and of a queue that is
-    there its place and why (next, next_why, suspects, suspects_why; NaN and '' elsewhere).
+    `columns` are arrays (N,): of text (None = missing) id, role, group, speaker, text, audio, given
+    (the label in the table), said (the machine's label) and reason; numbers start, end, confidence,
+    margin, flips, contradiction (how surely a modality says something else), first_round; chosen is
+    bool. A queue that the run has adds its places and why: next, next_why, suspects, suspects_why.
     """
 
     name: str
     path: Path
     kind: str  # task.kind
     classes: list[str]
-    rows: pd.DataFrame  # (N, columns)
+    columns: Columns
     probs: np.ndarray  # (N, C) float32 of the model that ships, NaN where nothing was said
-    raw: np.ndarray  # (N, C) float32 before calibration, NaN outside the pool
+    seen: np.ndarray  # (N, C) float32 that the rule saw in the round that ships; NaN outside it
+    raw: np.ndarray  # (N, C) float32 the same before calibration
     votes: dict[str, tuple[np.ndarray, np.ndarray]]  # modality -> its labels (N,), how sure (N,)
-    history: pd.DataFrame  # the ledger's HISTORY, sorted by utterance
+    history: Columns  # those of the ledger in HISTORY, (L,), sorted by utterance and round
     first: np.ndarray  # (N + 1,) where an utterance's history begins in it
     max_seconds: float = 120.0
     notes: list[str] = field(default_factory=list)  # what could not be had, in sentences
 
     def __post_init__(self) -> None:
-        self.number = {name: n for n, name in enumerate(self.rows["id"].tolist())}
+        self.number = {name: n for n, name in enumerate(self.columns["id"].tolist())}
+
+    def __len__(self) -> int:
+        """Returns the number of utterances."""
+        return len(self.columns["id"])
 
     @property
     def several(self) -> bool:
@@ -61,7 +67,7 @@ class ReviewTable:
     @property
     def queues(self) -> list[str]:
         """The queues that the run has."""
-        return [name for name in QUEUES if name in self.rows]
+        return [name for name in QUEUES if name in self.columns]
 
 
 def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
@@ -72,31 +78,48 @@ def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
         places: where its data are now, such as data.manifest=moved/table.csv.
     """
     run = Run.open(path, places)
-    result = result_of(run)
+    best = int(result_of(run)["best_round"])
     check_run(run.path)
     run.need_manifest()
     manifest = load_manifest(run.config.data.manifest, run.config.data).by_id()
     run.bind_manifest(manifest.sha256)
-    rows = manifest.table[["id", "speaker", "text", "audio", "start", "end"]].copy()
-    splits = read_table(run.path / "splits.csv", ["id", "role", "group"]).set_index("id")
-    rows["role"] = splits["role"].reindex(rows["id"]).fillna("unused").to_numpy()
-    rows["group"] = splits["group"].reindex(rows["id"]).fillna("").to_numpy()
-    # a pool row's label, where the table has one, was hidden from the run: it stays so here
-    rows["given"] = manifest.table["label"].where(~rows["role"].isin(["pool", "unused"]), None)
-    ledger = read_table(run.path / "ledger.parquet", ["id", "round"])
+    kind, n = run.config.task.kind, len(manifest)
+    classes = [] if kind == "affect" else manifest.classes
+    columns = _columns(manifest.table, read_table(run.path / "splits.csv", ["id", "role", "group"]))
+    ledger: Any = read_table(run.path / "ledger.parquet", ["id", "round"])
     answers, notes = _answers(run, places)
-    task = run.config.task
+    probs, seen, raw = np.full((3, n, len(classes)), np.nan, dtype=np.float32)
     table = ReviewTable(
-        run.path.resolve().name, run.path, task.kind,
-        [] if task.kind == "affect" else manifest.classes, rows, *_empty(rows, manifest.classes),
-        *_history(ledger, rows), run.config.data.max_seconds, notes,
+        run.path.resolve().name, run.path, kind, classes, columns, probs, seen, raw, {},
+        *_history(ledger, columns["id"]), run.config.data.max_seconds, notes,
     )  # fmt: skip
     _say_what_was_predicted(table, answers)
-    _say_what_was_learned(table, ledger, int(result["best_round"]))
-    table.rows["margin"] = _margins(table)
+    _say_what_was_learned(table, ledger[ledger["round"] == best])
+    columns["margin"] = _margins(table)
+    columns["contradiction"] = _contradictions(table)
     for name, file in QUEUES.items():
         _add_queue(table, name, run.path / file)
     return table
+
+
+def _columns(manifest: Any, splits: Any) -> Columns:
+    """Returns what is known of the rows before anything was said of them."""
+    n = len(manifest)
+    columns = {name: manifest[name].to_numpy(dtype=object)
+               for name in ("id", "speaker", "text", "audio", "label")}  # fmt: skip
+    columns |= {name: manifest[name].to_numpy(dtype=float) for name in ("start", "end")}
+    at = pd.Index(splits["id"]).get_indexer(list(columns["id"]))
+    for name, missing in (("role", "unused"), ("group", "")):
+        found = splits[name].to_numpy(dtype=object)
+        columns[name] = np.array([found[k] if k >= 0 else missing for k in at], dtype=object)
+    # a pool row's label, where the table has one, was hidden from the run: it stays so here
+    shown = np.isin(columns["role"].astype(str), ("labeled", *HELD_OUT))
+    columns["given"] = np.where(shown, columns.pop("label"), None)
+    return columns | {
+        "said": np.full(n, None, dtype=object), "reason": np.full(n, "", dtype=object),
+        "confidence": np.full(n, np.nan), "flips": np.zeros(n, np.int64),
+        "first_round": np.full(n, -1), "chosen": np.zeros(n, dtype=bool),
+    }  # fmt: skip
 
 
 def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[str]]:
@@ -109,41 +132,66 @@ def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[
         return None, [f"what the model says of rows outside the pool is not known: {error}"]
 
 
-def _empty(rows: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Adds what is said of nobody yet; returns probabilities and votes of nothing."""
-    for name, value in {"said": None, "reason": "", "confidence": np.nan, "margin": np.nan,
-                        "contradiction": 0.0, "flips": 0, "first_round": -1,
-                        "chosen": False}.items():  # fmt: skip
-        rows[name] = pd.Series([value] * len(rows), dtype=object if value is None else None)
-    unknown = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
-    return unknown, unknown.copy(), {}
-
-
-def _history(ledger: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:
     """Returns the ledger sorted by utterance, and where each utterance begins in it (N + 1,)."""
-    number = pd.Index(rows["id"]).get_indexer(ledger["id"])
+    number = pd.Index(ids).get_indexer(list(ledger["id"]))
     if (number < 0).any():
         raise RunError("the ledger names utterances that the table of the run does not have")
     order = np.lexsort((ledger["round"].to_numpy(), number))
-    kept = ledger.iloc[order][[c for c in HISTORY if c in ledger]].reset_index(drop=True)
-    return kept, np.searchsorted(number[order], np.arange(len(rows) + 1))
+    kept = {name: ledger[name].to_numpy()[order] for name in HISTORY if name in ledger}
+    return kept, np.searchsorted(number[order], np.arange(len(ids) + 1))
 
 
 def _say_what_was_predicted(table: ReviewTable, answers: Predictions | None) -> None:
     """Fills in what the model that ships says of every row."""
     if answers is None or not answers.classes:
         return
-    rows, at = table.rows, pd.Index(answers.ids).get_indexer(table.rows["id"])
+    columns, at = table.columns, pd.Index(answers.ids).get_indexer(list(table.columns["id"]))
     table.probs[at >= 0] = answers.probs[at[at >= 0]]
     known = np.flatnonzero(np.isfinite(table.probs).all(1))
     probs, names = table.probs[known], np.array(table.classes, dtype=object)
     if table.several:
-        labels = [";".join(names[row >= 0.5]) for row in probs]
-        rows.loc[known, "said"] = np.array(labels, dtype=object)
-        rows.loc[known, "confidence"] = np.maximum(probs, 1 - probs).min(1)
+        columns["said"][known] = [";".join(names[row >= 0.5]) or None for row in probs]
+        columns["confidence"][known] = np.maximum(probs, 1 - probs).min(1)
+    else:
+        columns["said"][known] = names[probs.argmax(1)]
+        columns["confidence"][known] = probs.max(1)
+
+
+def _say_what_was_learned(table: ReviewTable, own: Any) -> None:
+    """Fills in what the round that ships learned of each pool row, and who voted how.
+
+    Args:
+        table: the rows.
+        own: the ledger's rows of that round; none where the warm start ships.
+    """
+    columns = table.columns
+    at = pd.Index(columns["id"]).get_indexer(list(own["id"]))
+    if not len(own):
         return
-    rows.loc[known, "said"] = names[probs.argmax(1)]
-    rows.loc[known, "confidence"] = probs.max(1)
+    for name, column in (("reason", "reason"), ("flips", "flips"), ("first_round", "first_round"),
+                         ("chosen", "accepted"), ("said", "label"),
+                         ("confidence", "confidence")):  # fmt: skip
+        if column in own:  # of valence and arousal there is no label
+            columns[name][at] = own[column].to_numpy()
+    table.raw[at] = _classes_of(own, "raw_", table.classes)
+    table.seen[at] = _classes_of(own, "p_", table.classes)
+    # where the model's own answers are not at hand: what the rule saw
+    bare = ~np.isfinite(table.probs).all(1)
+    table.probs[bare] = table.seen[bare]
+    heads = [c.removeprefix("vote_") for c in own if c.startswith("vote_") and c != "vote_fused"]
+    for modality in heads:
+        labels, sure = np.full(len(table), None, dtype=object), np.full(len(table), np.nan)
+        labels[at] = [v if isinstance(v, str) else None for v in own[f"vote_{modality}"]]
+        sure[at] = own[f"confidence_{modality}"].to_numpy()
+        table.votes[modality] = labels, sure
+
+
+def _classes_of(own: Any, prefix: str, classes: list[str]) -> np.ndarray:
+    names = [f"{prefix}{c}" for c in classes]
+    if any(name not in own for name in names):
+        return np.full((len(own), len(classes)), np.nan, dtype=np.float32)
+    return own[names].to_numpy(dtype=np.float32)
 
 
 def _margins(table: ReviewTable) -> np.ndarray:
@@ -151,76 +199,47 @@ def _margins(table: ReviewTable) -> np.ndarray:
 
     Of several labels it is how far the least sure one is from one half.
     """
-    probs, margins = table.probs, np.full(len(table.rows), np.nan)
-    known = np.flatnonzero(np.isfinite(probs).all(1)) if probs.shape[1] > 1 else []
+    probs, margins = table.probs, np.full(len(table), np.nan)
+    if probs.shape[1] < 2:
+        return margins
+    finite = np.isfinite(probs).all(1)
     if table.several:
-        margins[known] = 2 * np.abs(probs[known] - 0.5).min(1)
+        margins[finite] = 2 * np.abs(probs[finite] - 0.5).min(1)
         return margins
     number = {c: k for k, c in enumerate(table.classes)}
-    label = table.rows["said"].map(number)
-    known = np.flatnonzero(label.notna() & np.isfinite(probs).all(1)) if number else known
-    own = label.to_numpy()[known].astype(int)
+    label = np.array([number.get(c, -1) for c in table.columns["said"]])
+    known = np.flatnonzero(finite & (label >= 0))
+    own = probs[known, label[known]]
     others = probs[known].copy()
-    others[np.arange(len(known)), own] = -1
-    if probs.shape[1] > 1:
-        margins[known] = probs[known, own] - others.max(1)
+    others[np.arange(len(known)), label[known]] = -1
+    margins[known] = own - others.max(1)
     return margins
 
 
-def _say_what_was_learned(table: ReviewTable, ledger: pd.DataFrame, best: int) -> None:
-    """Fills in what the round that ships learned of each pool row, and who voted how."""
-    rows, own = table.rows, ledger[ledger["round"] == best]
-    at = pd.Index(rows["id"]).get_indexer(own["id"])
-    if not len(own):  # the warm start ships: nothing was learned
-        return
-    for name in ("reason", "flips", "first_round"):
-        rows.loc[at, name] = own[name].to_numpy()
-    rows.loc[at, "chosen"] = own["accepted"].to_numpy()
-    table.raw[at] = _classes_of(own, "raw_", table.classes)
-    if "label" in own:  # what was, or would have been, learned; the model may have moved on since
-        rows.loc[at, "said"] = own["label"].to_numpy(dtype=object)
-    if "confidence" in own:
-        rows.loc[at, "confidence"] = own["confidence"].to_numpy()
-    bare = ~np.isfinite(table.probs).all(1)
-    if bare[at].any():  # the answers of the model are not at hand: what the rule saw
-        seen = _classes_of(own, "p_", table.classes)
-        table.probs[at[bare[at]]] = seen[bare[at]]
-    for column in (c for c in own if c.startswith("vote_") and c != "vote_fused"):
-        modality = column.removeprefix("vote_")
-        said_by, sure = np.full(len(rows), None, dtype=object), np.full(len(rows), np.nan)
-        said_by[at] = own[column].where(own[column].notna(), None).to_numpy(dtype=object)
-        if f"confidence_{modality}" in own:
-            sure[at] = own[f"confidence_{modality}"].to_numpy()
-        table.votes[modality] = (said_by, sure)
-        against = [
-            s if v is not None and v != label and s == s else 0.0
-            for v, s, label in zip(said_by[at], sure[at], rows["said"].to_numpy()[at], strict=True)
-        ]
-        rows.loc[at, "contradiction"] = np.maximum(rows["contradiction"].to_numpy()[at], against)
-
-
-def _classes_of(own: pd.DataFrame, prefix: str, classes: list[str]) -> np.ndarray:
-    names = [f"{prefix}{c}" for c in classes]
-    if any(name not in own for name in names):
-        return np.full((len(own), len(classes)), np.nan, dtype=np.float32)
-    return own[names].to_numpy(dtype=np.float32)
+def _contradictions(table: ReviewTable) -> np.ndarray:
+    """Returns how sure the surest modality is that says another label (N,), 0 where none does."""
+    found = np.zeros(len(table))
+    for labels, sure in table.votes.values():
+        against = np.array([v is not None for v in labels]) & (labels != table.columns["said"])
+        found[against] = np.fmax(found[against], np.nan_to_num(sure[against]))
+    return found
 
 
 def _add_queue(table: ReviewTable, name: str, path: Path) -> None:
     """Adds the place and the reason of the rows that a queue's file names, where it is there."""
     if not path.is_file():
         return
-    queue = read_table(path, ["id"]).drop_duplicates("id")
-    at = pd.Index(table.rows["id"]).get_indexer(queue["id"].map(unguarded))
-    places = np.full(len(table.rows), np.nan)
-    why = np.full(len(table.rows), "", dtype=object)
-    number = pd.to_numeric(queue["rank"], errors="coerce") if "rank" in queue else None
-    order = np.arange(1, len(queue) + 1) if number is None or number.isna().any() else number
-    places[at[at >= 0]] = np.asarray(order, dtype=float)[at >= 0]
+    queue: Any = read_table(path, ["id"]).drop_duplicates("id")
+    at = pd.Index(table.columns["id"]).get_indexer(list(queue["id"]))
+    places, why = np.full(len(table), np.nan), np.full(len(table), "", dtype=object)
+    order = np.arange(1.0, len(queue) + 1)  # the file's own, where it names no rank
+    if "rank" in queue:
+        given: Any = pd.to_numeric(queue["rank"], errors="coerce")
+        given = given.to_numpy(dtype=float)
+        order = order if np.isnan(given).any() else given
+    places[at[at >= 0]] = order[at >= 0]
     if "reason" in queue:
         why[at[at >= 0]] = queue["reason"].to_numpy(dtype=object)[at >= 0]
-    table.rows[name], table.rows[f"{name}_why"] = places, why
-    if (at < 0).any():
-        table.notes.append(
-            f"{path.name} names {int((at < 0).sum())} utterances that this run does not have"
-        )
+    table.columns |= {name: places, f"{name}_why": why}
+    if missing := int((at < 0).sum()):
+        table.notes.append(f"{path.name} names {missing} utterances that this run does not have")

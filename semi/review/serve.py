@@ -47,7 +47,7 @@ def serve(
         path = table.path / REVIEWS
         for note in table.notes:
             print(f"note: {note}")
-        print(f"review {table.name} ({len(table.rows):,} rows) at\n\n  {address}\n\n"
+        print(f"review {table.name} ({len(table):,} rows) at\n\n  {address}\n\n"
               f"for this machine and whoever has the address. Every review is written to {path}\n"
               "at once. Ctrl-C ends it.", flush=True)  # fmt: skip
         server = uvicorn.Server(

@@ -159,7 +159,7 @@ class Requests:
         given = _json_object(request, body)
         name, who = _text(given, "id"), _reviewer(given)
         number, query = self._numbered(name), Query.parse(_query_of(given))
-        row = self.table.rows.iloc[number]
+        row = {name: column[number] for name, column in self.table.columns.items()}
         if row["role"] in HELD_OUT and query.part != "held-out":
             raise RequestError("this row is held out; judge it in the part 'held-out' only", 409)
         verdict = _text(given, "verdict")

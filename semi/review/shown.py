@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from ..data.reviews import Review
-from .rows import HELD_OUT, HISTORY, QUEUES, ReviewTable
+from .rows import HELD_OUT, ReviewTable
 
 TEXT_IN_LIST = 120  # letters
 
 
 def line(table: ReviewTable, number: int, own: Mapping[str, Review]) -> dict[str, Any]:
     """Returns a row as the list shows it."""
-    row = {name: _plain(table.rows[name].iat[number]) for name in
+    columns = table.columns
+    row = {name: _plain(columns[name][number]) for name in
            ("id", "role", "speaker", "text", "said", "confidence", "flips", "chosen")}  # fmt: skip
     row["text"] = (row["text"] or "")[:TEXT_IN_LIST]
-    row["sound"] = isinstance(table.rows["audio"].iat[number], str)
-    row["disputed"] = bool(table.rows["contradiction"].iat[number] > 0)
+    row["sound"] = isinstance(columns["audio"][number], str)
+    row["disputed"] = bool(columns["contradiction"][number] > 0)
     row["own"] = word(own.get(row["id"]))
     row["todo"] = row["own"] is None
     return row
@@ -31,11 +32,10 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
 
     What a held-out row was labelled in the table is told only after the reviewer's own word.
     """
-    row = table.rows.iloc[number]
+    row = {name: column[number] for name, column in table.columns.items()}
     first, last = table.first[number], table.first[number + 1]
-    rounds = table.history.iloc[first:last]
-    names = [c for c in HISTORY if c in rounds]
     shown = line(table, number, {row["id"]: own} if own else {})
+    seen = bool(np.isfinite(table.seen[number]).all()) and bool(table.classes)
     told = row["role"] not in HELD_OUT or own is not None
     return shown | {
         "text": _plain(row["text"]) or "",
@@ -44,7 +44,9 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
         "margin": _plain(row["margin"]),
         "first_round": _plain(row["first_round"]),
         "reason": _plain(row["reason"]),
-        "probs": [_plain(p) for p in table.probs[number]],
+        "now": _now(table, number),
+        "probs": [_plain(p) for p in (table.seen if seen else table.probs)[number]],
+        "seen": seen,
         "raw": [_plain(p) for p in table.raw[number]],
         "votes": [
             {"modality": m, "label": _plain(labels[number]), "confidence": _plain(sure[number])}
@@ -52,14 +54,22 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
             if labels[number] is not None
         ],
         "history": [
-            {name: _plain(value) for name, value in zip(names, values, strict=True)}
-            for values in rounds[names].itertuples(index=False)
+            {name: _plain(column[n]) for name, column in table.history.items()}
+            for n in range(first, last)
         ],
         "why": {
             name: _plain(row[f"{name}_why"]) or f"place {row[name]:.0f}"
-            for name in QUEUES if name in table.rows and not np.isnan(row[name])
+            for name in table.queues if not np.isnan(row[name])
         },
     }  # fmt: skip
+
+
+def _now(table: ReviewTable, number: int) -> dict[str, Any] | None:
+    """Returns what the model that ships says, where an utterance has one label."""
+    probs = table.probs[number]
+    if table.several or not len(probs) or not np.isfinite(probs).all():
+        return None
+    return {"label": table.classes[int(probs.argmax())], "confidence": _plain(probs.max())}
 
 
 def word(review: Review | None) -> dict[str, str] | None:

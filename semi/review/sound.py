@@ -21,8 +21,8 @@ class Sounds:
 
     def __init__(self, table: ReviewTable) -> None:
         """Takes the places of the sounds from the table."""
-        rows = table.rows
-        self._spans = list(zip(rows["audio"], rows["start"], rows["end"], strict=True))
+        columns = table.columns
+        self._spans = list(zip(columns["audio"], columns["start"], columns["end"], strict=True))
         self._longest = table.max_seconds
         self.wav = lru_cache(maxsize=KEPT)(self._wav)
 

@@ -62,16 +62,18 @@ function showLabels(row) {
       { type: "button", class: "label" + (chosen.has(name) ? " chosen" : "") + (machine ? " machine" : ""),
         "aria-pressed": String(chosen.has(name)), onclick: () => act(() => judgeClass(k)) },
       make("kbd", {}, keyOfClass(k)),
-      make("span", { class: "class" }, name, machine ? make("small", {}, " machine") : null),
+      make("span", { class: "class" }, name, machine ? make("small", {}, row.chosen ? " learned" : " machine") : null),
       bar,
       make("span", { class: "number" }, hidden ? "" : percent(probability)),
     ); // prettier-ignore
   });
   byId("labels").replaceChildren(...buttons);
+  if (!about.classes.length) byId("labels").replaceChildren(make("p", {}, "This run has no classes to choose from: valence and arousal are measured."));
   const anyBefore = !hidden && row.raw.some((value) => value !== null);
   byId("legend").textContent = hidden
     ? "What the machine says is hidden until you have said something."
-    : "Bar: probability, calibrated." + (anyBefore ? " Tick: before calibration." : "");
+    : (row.seen ? "Bar: probability that the rule saw, calibrated." : "Bar: probability, calibrated.") +
+      (anyBefore ? " Tick: before calibration." : "");
   byId("save-marked").hidden = !about.several;
   for (const verdict of ["unsure", "bad_audio"]) {
     byId(verdict).setAttribute("aria-pressed", String(Boolean(row.own && row.own.verdict === verdict)));
@@ -95,16 +97,19 @@ function showWhy(row) {
   byId("why").hidden = hidden;
   if (hidden) return;
   const parts = [];
-  if (row.said) parts.push(make("strong", {}, row.said), ` says the machine, ${percent(row.confidence)} sure`);
-  else parts.push("The machine said nothing of this row");
-  if (row.margin !== null && row.margin < 0) {
-    parts.push("; the model that ships would now say something else");
+  const strong = (text) => make("strong", {}, text);
+  if (row.role === "pool" && row.said && row.history.length) {
+    parts.push(row.chosen ? "Learned as " : "Would be ", strong(row.said), `, ${percent(row.confidence)} sure`);
+    if (!row.chosen) parts.push(`; not learned from: ${REASONS[row.reason] || row.reason || "no round shipped"}`);
+  } else if (row.said) {
+    parts.push("The machine says ", strong(row.said), `, ${percent(row.confidence)} sure`);
+    if (row.role === "labeled") parts.push("; its models did not see this label");
+  } else parts.push("The machine said nothing of this row");
+  if (row.now && row.now.label !== row.said) {
+    parts.push(". The model that ships says ", strong(row.now.label), `, ${percent(row.now.confidence)}`);
   } else if (row.margin !== null && !about.several) {
     parts.push(`; ${Math.round(100 * row.margin)} points before the next class`);
   }
-  if (row.role === "pool") {
-    parts.push(row.chosen ? "; learned from" : `; not learned from (${REASONS[row.reason] || row.reason || "no round"})`);
-  } else if (row.role === "labeled") parts.push("; said by models that did not see its label");
   byId("sentence").replaceChildren(...parts, ".");
 }
 

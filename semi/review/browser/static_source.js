@@ -29,6 +29,14 @@ function staticSource() {
   });
   const shown = (row, words) => ({ ...row, own: words.get(row.id) || null, todo: !words.has(row.id) });
 
+  function isReviewed(row, how) {
+    if (how === "any") return true;
+    if (how === "todo") return row.todo;
+    if (!row.own) return false;
+    if (how === "changed") return row.own.verdict === "label" && row.own.label !== row.said;
+    return how === "done" || row.own.verdict === how;
+  }
+
   function kept(query) {
     const words = own();
     const wanted = query.q.toLowerCase();
@@ -38,7 +46,7 @@ function staticSource() {
         (row) =>
           (!query.said || row.said === query.said) &&
           (!query.speaker || row.speaker === query.speaker) &&
-          (query.reviewed === "any" || (query.reviewed === "todo") === row.todo) &&
+          isReviewed(row, query.reviewed) &&
           (!wanted || `${row.id} ${row.text}`.toLowerCase().includes(wanted)),
       );
   }
@@ -81,9 +89,11 @@ function staticSource() {
     soundBytes: async (id) => bytes(id).buffer,
     async save({ id, verdict, label }) {
       const row = rows[place.get(id)];
+      const gold = row.role === "labeled"; // what the machine says of it counts nowhere
       return add({
         id, verdict, label: label || "", reviewer: state.reviewer, time: new Date().toISOString(),
-        run: about.name, machine_label: row.said || "", machine_confidence: row.confidence ?? "",
+        run: about.name, machine_label: gold ? "" : row.said || "",
+        machine_confidence: gold ? "" : (row.confidence ?? ""),
         pick: row.pick, format: "1",
       }); // prettier-ignore
     },
