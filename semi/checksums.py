@@ -30,6 +30,7 @@ ADDED = "was added: semi wrote no such file there"
 LEFT_OUT = {
     ".lock": "holds the number of the last process that wrote here",
     DERIVED: "guards itself",
+    "reviews.csv": "is what people said since, line by line: it grows",
 }
 
 
