@@ -30,7 +30,9 @@ ADDED = "was added: semi wrote no such file there"
 LEFT_OUT = {
     ".lock": "holds the number of the last process that wrote here",
     DERIVED: "guards itself",
-    "reviews.csv": "is what people said since, line by line: it grows",
+    "reviews.csv": "grows by a line with every review",
+    "next.csv": "can be made again with semi next",
+    "suspects.csv": "can be made again with semi suspects",
 }
 
 

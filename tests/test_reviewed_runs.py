@@ -103,7 +103,7 @@ def test_reviews_that_come_later_leave_it_as_it_was_written(project, tmp_path):
     append_reviews(run / "reviews.csv", [Review("u1", "unsure", "", "x")])
     found = verify(run)
     assert not found.problems
-    assert any(note.endswith("it grows") for note in found.notes)
+    assert any(note.endswith("grows by a line with every review") for note in found.notes)
     (run / "gold_reviews.csv").write_text((run / "gold_reviews.csv").read_text() + "\n")
     assert any("gold_reviews.csv is not as it was written" in p for p in verify(run).problems)
 
