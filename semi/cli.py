@@ -100,12 +100,15 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
                         help="gold rows to score on: held-out test (default), dev, or out-of-fold "
                              "training rows")  # fmt: skip
+    parser.add_argument("--reviews", action="append", default=[], metavar="FILE",
+                        help="score the held-out rows that people labelled in this file of semi "
+                             "review, by their words")  # fmt: skip
 
 
 def _evaluate(args: Arguments) -> None:
     from .runs.evaluate import evaluate
 
-    _say(str(evaluate(args.run, split=args.split, places=args.words)))
+    _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
 
 
 def _predict_arguments(parser: Parser) -> None:
