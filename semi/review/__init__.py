@@ -1,0 +1,1 @@
+"""What a person is asked about a finished run, and what becomes of the answers."""
