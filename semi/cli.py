@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
+from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .verbs import (
     Arguments,
@@ -211,6 +212,7 @@ VERBS: dict[str, Verb] = {
                     _convert_arguments, _convert),
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
+    **REVIEW_VERBS,
     **RUN_VERBS,
 }  # fmt: skip
 
