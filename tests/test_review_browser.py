@@ -92,7 +92,7 @@ def test_a_clip_plays_and_is_drawn(browser, run):
             const found = new Set();
             for (let n = 0; n < data.length; n += 4) found.add(data[n] * 65536 + data[n + 1] * 256 + data[n + 2]);
             return found.size;
-        }""")  # noqa: E501
+        }""")
         assert colours > 50
         page.keyboard.press(" ")
         until(page, "() => document.getElementById('audio').paused")
@@ -153,10 +153,8 @@ def test_filters_search_and_keys_do_what_they_say(browser, run):
         page.locator("summary").click()
         page.locator("#machine").select_option(index=1)
         wanted = page.locator("#machine").input_value()
-        until(
-            page,
-            f"() => [...document.querySelectorAll('#list .said')].every(e => e.textContent.startsWith('{wanted}'))",
-        )  # noqa: E501
+        labels = "[...document.querySelectorAll('#list .said')].map(e => e.textContent)"
+        until(page, f"() => {labels}.every(text => text.startsWith('{wanted}'))")
         page.locator("#reset").click()
         text(page, "#count", "20 utterances")
         page.locator("#part").select_option("held-out")
