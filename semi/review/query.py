@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +29,7 @@ class Query:
     order: str = "recommended"  # one of ORDERS
     descending: str = "no"
     part: str = "pool"  # one of PARTS: held-out rows are never among others
-    said: str = ""  # a class of the machine
+    machine: str = ""  # label that it gave
     speaker: str = ""
     round: str = ""  # that first learned from it; 'never'
     chosen: str = "any"
@@ -78,13 +77,9 @@ class Index:
             name: np.unique(_texts(self.columns[name]), return_inverse=True)
             for name in ("role", "said", "speaker")
         }
-
-    @cached_property
-    def searched(self) -> pa.Array:
-        """Ids and texts in small letters."""
         both = zip(self.columns["id"], _texts(self.columns["text"]), strict=True)
         joined = [f"{name} {text}".lower() for name, text in both]
-        return pa.array(joined, pa.large_string())
+        self.searched = pa.array(joined, pa.large_string())
 
     def select(self, query: Query, own: Mapping[str, Review], drawn: set[str]) -> np.ndarray:
         """Returns the numbers of the rows of a list (n,), in its order.
@@ -95,8 +90,8 @@ class Index:
             drawn: ids judged as a random pick, by anybody.
         """
         keep = self._is("role", PARTS[query.part])
-        for name in ("said", "speaker"):
-            if value := getattr(query, name):
+        for name, value in (("said", query.machine), ("speaker", query.speaker)):
+            if value:
                 keep &= self._is(name, (value,))
         if query.round:
             wanted = -1 if query.round == "never" else int(query.round)
@@ -150,9 +145,9 @@ class Index:
                 kept[number[name]] = self.to_do(name, query, own, drawn)
             return kept
         for name in own.keys() & number.keys():
-            review, said_of = own[name], self.columns["said"][number[name]]
+            review, machine_label = own[name], self.columns["said"][number[name]]
             kept[number[name]] = {
-                "changed": review.verdict == "label" and review.label != said_of,
+                "changed": review.verdict == "label" and review.label != machine_label,
                 "done": True,
             }.get(query.reviewed, review.verdict == query.reviewed)
         return kept

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..checksums import is_current
 from ..data.manifest import load_manifest
+from ..data.wording import shown
 from ..errors import RunError, SemiError
 from ..files import read_table
 from ..runs.predictions import Predictions
-from ..runs.reopen import PROBS, predictions_of, reopen, result_of, say
+from ..runs.reopen import predictions_of, result_of
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 
@@ -81,7 +81,7 @@ def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
     best = int(result_of(run)["best_round"])
     check_run(run.path)
     run.need_manifest()
-    manifest = load_manifest(run.config.data.manifest, run.config.data).by_id()
+    manifest = load_manifest(run.config.data.manifest, run.config.data, sounds=False).by_id()
     run.bind_manifest(manifest.sha256)
     kind, n = run.config.task.kind, len(manifest)
     classes = [] if kind == "affect" else manifest.classes
@@ -113,8 +113,8 @@ def _columns(manifest: Any, splits: Any) -> Columns:
         found = splits[name].to_numpy(dtype=object)
         columns[name] = np.array([found[k] if k >= 0 else missing for k in at], dtype=object)
     # a pool row's label, where the table has one, was hidden from the run: it stays so here
-    shown = np.isin(columns["role"].astype(str), ("labeled", *HELD_OUT))
-    columns["given"] = np.where(shown, columns.pop("label"), None)
+    known = np.isin(columns["role"].astype(str), ("labeled", *HELD_OUT))
+    columns["given"] = np.where(known, columns.pop("label"), None)
     return columns | {
         "said": np.full(n, None, dtype=object), "reason": np.full(n, "", dtype=object),
         "confidence": np.full(n, np.nan), "flips": np.zeros(n, np.int64),
@@ -125,11 +125,10 @@ def _columns(manifest: Any, splits: Any) -> Columns:
 def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[str]]:
     """Returns what the model says of every row, or why that cannot be had."""
     try:
-        if places and not is_current(run.path / PROBS):
-            return say(reopen(run.path, places)), []
-        return predictions_of(run.path), []
+        return predictions_of(run.path, places), []
     except SemiError as error:  # sounds have gone: the ledger knows of the pool all the same
-        return None, [f"what the model says of rows outside the pool is not known: {error}"]
+        why = shown(" ".join(str(error).split()), 300)
+        return None, [f"what the model says of rows outside the pool is not known: {why}"]
 
 
 def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:

@@ -36,11 +36,11 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
     first, last = table.first[number], table.first[number + 1]
     shown = line(table, number, {row["id"]: own} if own else {})
     seen = bool(np.isfinite(table.seen[number]).all()) and bool(table.classes)
-    told = row["role"] not in HELD_OUT or own is not None
+    shown_given = row["role"] not in HELD_OUT or own is not None
     return shown | {
         "text": _plain(row["text"]) or "",
         "group": _plain(row["group"]),
-        "given": _plain(row["given"]) if told else None,
+        "given": _plain(row["given"]) if shown_given else None,
         "margin": _plain(row["margin"]),
         "first_round": _plain(row["first_round"]),
         "reason": _plain(row["reason"]),

@@ -30,7 +30,12 @@ function act(action) {
   return line;
 }
 
-async function show(query) {
+// A list, too, waits for what was pressed before, and keys wait for the list.
+function show(query) {
+  line = line.then(() => showList(query));
+}
+
+async function showList(query) {
   try {
     const answer = await list.show(query);
     if (!answer) return;
