@@ -37,11 +37,12 @@ def core_set(pool: QueryPool, count: int, generator: Generator) -> Values:
     Sener and Savarese 2018, https://arxiv.org/abs/1708.00489.
     """
     x = pool.features
-    distance = nearest_distance(x, pool.gold_features)
+    size, distance = x.square().sum(1), nearest_distance(x, pool.gold_features)
 
     def values(last: int | None) -> Tensor:
         if last is not None:
-            torch.minimum(distance, (x - x[last]).norm(dim=1), out=distance)
+            square = size + size[last] - 2 * (x @ x[last])
+            torch.minimum(distance, square.clamp(min=0).sqrt(), out=distance)
         return distance
 
     return values
