@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
+from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .verbs import (
     Arguments,
@@ -100,12 +101,15 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
                         help="gold rows to score on: held-out test (default), dev, or out-of-fold "
                              "training rows")  # fmt: skip
+    parser.add_argument("--reviews", action="append", default=[], metavar="FILE",
+                        help="score the held-out rows that people labelled in this file of semi "
+                             "review, by their words")  # fmt: skip
 
 
 def _evaluate(args: Arguments) -> None:
     from .runs.evaluate import evaluate
 
-    _say(str(evaluate(args.run, split=args.split, places=args.words)))
+    _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
 
 
 def _predict_arguments(parser: Parser) -> None:
@@ -216,6 +220,7 @@ VERBS: dict[str, Verb] = {
                     _convert_arguments, _convert),
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
+    **REVIEW_VERBS,
     **RUN_VERBS,
 }  # fmt: skip
 

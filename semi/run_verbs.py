@@ -209,6 +209,29 @@ def _demo(args: Arguments) -> None:
     say(run_words(config.path))
 
 
+def _review_arguments(parser: Parser) -> None:
+    takes_run(parser)
+    takes_places(parser)
+    parser.add_argument("--port", type=int, default=8765,
+                        help="on 127.0.0.1; default 8765, or another that is free")  # fmt: skip
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    parser.add_argument("--reviewer", default="", metavar="NAME", help="who reviews; else asked")
+    parser.add_argument("--static", metavar="FILE",
+                        help="write the page as one file, for who has no semi")  # fmt: skip
+
+
+def _review(args: Arguments) -> None:
+    if args.static:
+        from .review.static_page import write_static
+
+        say(str(write_static(args.run, args.static, reviewer=args.reviewer, places=args.words)))
+        return
+    from .review.serve import serve
+
+    say(serve(args.run, port=args.port, browser=not args.no_browser, reviewer=args.reviewer,
+              places=args.words))  # fmt: skip
+
+
 RUN_VERBS: dict[str, Verb] = {
     "ensemble": Verb("mix finished runs into one vote, with weights given or fitted",
                      _ensemble_arguments, _ensemble),
@@ -230,6 +253,8 @@ RUN_VERBS: dict[str, Verb] = {
                          _prune_report_arguments, _prune_report),
     "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
                    _export_arguments, _export),
+    "review": Verb("listen to what a run learned and correct it, on a page of this machine",
+                   _review_arguments, _review),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",
                  _demo_arguments, _demo, "start again with: {line}"),
 }  # fmt: skip

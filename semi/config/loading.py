@@ -99,7 +99,10 @@ class _Reader:
         self.mapping(schema, self.config, node, "", str(path))
 
     def read_word(self, schema: type, word: str) -> None:
-        """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it."""
+        """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it.
+
+        One name for a list of texts is a list of it.
+        """
         key, equals, text = word.partition("=")
         if not equals or not key:
             self.problem(yt.shown(word), "must be written key=value", COMMAND_LINE)
@@ -111,6 +114,8 @@ class _Reader:
             node = yt.text_node(text)
         if yt.base_type(hint) is str and (yt.is_plain_text(node) or not text.strip()):
             node = yt.text_node(text)
+        elif _is_one_name(node, hint):
+            node = yaml.SequenceNode("tag:yaml.org,2002:seq", [yt.text_node(text)])
         for part in reversed(parts[1:]):
             node = yt.map_node(part, node)
         self.mapping(schema, self.config, yt.map_node(parts[0], node), "", COMMAND_LINE)
@@ -278,6 +283,16 @@ class _Builder:
         key = prefix + field
         given = [s for k, s in self.reader.sources.items() if k == key or k.startswith(key + ".")]
         return prefix + sentence + (f" ({given[-1]})" if given else "")
+
+
+def _is_one_name(node: yaml.Node, hint: Any) -> bool:
+    """Says whether a word of the command line is one text where a list of them is asked for.
+
+    Not one with a comma, which may be meant as several; nor auto, which is a choice of its own.
+    """
+    if yt.base_type(hint) != list[str] or not isinstance(node, yaml.ScalarNode):
+        return False
+    return yt.is_plain_text(node) and "," not in node.value and node.value not in ("", "auto")
 
 
 _BROKEN = object()

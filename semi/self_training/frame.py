@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.schema import Config, signature
 from ..config.training import GATE_METRICS, TASK_METRICS
+from ..data.gold import GOLD, gold_table
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError, writing
@@ -90,6 +91,8 @@ class RunFrame:
         run, ready = self.run, self.ready
         self._write_splits()
         ready.extraction.write_quarantine(run.path / "quarantine.csv")
+        if ready.manifest.reviewed is not None:
+            write_table(run.path / GOLD, gold_table(ready.manifest, ready.splits))
         self.config = config
         self.tracker = open_tracker(self.shown, enabled=config.tracking)
         self.bars = RoundProgress(config, show=self.progress)
@@ -232,6 +235,7 @@ def run_frame(
                 raise
             refuse_other_features(run.path, ready.sha256)
             run.go_on()
+            run.keep_reviews(manifest.reviewed)
             _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:
