@@ -147,10 +147,7 @@ def _report_arguments(parser: Parser) -> None:
 def _report(args: Arguments) -> None:
     from .self_training.report import report
 
-    path, note = report(args.run, args.words)
-    if note:
-        print(f"note: {note}", file=sys.stderr)
-    _say(str(path))
+    _say(str(report(args.run, args.words)))
 
 
 def _convert_arguments(parser: Parser) -> None:

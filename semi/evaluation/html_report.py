@@ -21,7 +21,7 @@ from ..files import write_text
 from ..formulas import unguarded
 from . import report_figures, report_scores
 from .report_picks import picks
-from .report_rows import mistakes, read_answers, suspects
+from .report_rows import MISTAKES_LISTED, mistakes, read_answers, suspects
 from .report_sounds import MOST_CLIPS, Utterances
 from .run_json import read_result, shown_records
 from .text import SPLIT_TITLES, columns, floor_sentence, over
@@ -54,13 +54,13 @@ def render(run: str | Path, table: pd.DataFrame | None = None) -> str:
     """Returns the page; whatever a run has not written is left out."""
     script = own_file(SCRIPT)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = facts(run, Utterances(table, MOST_CLIPS))
+    page = facts(run, Utterances(table, MOST_CLIPS), MISTAKES_LISTED)
     return template(TEMPLATE).render(**page, style=own_file(STYLE), script=script, digest=digest)
 
 
 def render_fragment(run: str | Path, table: pd.DataFrame | None = None) -> str:
     """Returns the first screen of the page, rounds, classes and a few players, for a notebook."""
-    shown = facts(run, Utterances(table, FRAGMENT_CLIPS))
+    shown = facts(run, Utterances(table, FRAGMENT_CLIPS), FRAGMENT_CLIPS)
     return template(FRAGMENT).render(**shown, style=own_file(STYLE))
 
 
@@ -78,8 +78,14 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def facts(run: str | Path, utterances: Utterances) -> dict[str, Any]:
-    """Returns everything the page shows, as plain values and SVG texts."""
+def facts(run: str | Path, utterances: Utterances, listed: int) -> dict[str, Any]:
+    """Returns everything the page shows, as plain values and SVG texts.
+
+    Args:
+        run: the run's folder.
+        utterances: what there is to hear and to read.
+        listed: mistakes that are listed, at the most.
+    """
     run = Path(run)
     if not (run / "config.yaml").is_file():
         raise RunError(f"{run} is not a run (it has no config.yaml)")
@@ -110,20 +116,20 @@ def facts(run: str | Path, utterances: Utterances) -> dict[str, Any]:
         "leaks": leaks,
         "notes": [n for n in notes if not any(leak in n for leak in leaks or [])],
         "config": _settings(run / "config.yaml"),
-        **_utterances(run, best, answers, utterances),
+        **_utterances(run, best, answers, utterances, listed),
         **_data(run, result),
     }
 
 
 def _utterances(
-    run: Path, best: dict, answers: Sequence[dict], utterances: Utterances
+    run: Path, best: dict, answers: Sequence[dict], utterances: Utterances, listed: int
 ) -> dict[str, Any]:
     """Returns the tables of single utterances; each takes its clips in turn."""
     roles = {row["role"] for row in answers}
     role = next((r for r in ("test", "dev") if r in roles), "oof" if roles else "")
     asked = [row | {"role": "oof"} for row in answers] if role == "oof" else answers
     classes = (best.get(f"metrics_{role}") or {}).get("classes") or []
-    wrong = mistakes(asked, role, classes, utterances)
+    wrong = mistakes(asked, role, classes, utterances, listed)
     doubted = suspects(run, answers if role != "oof" else [], utterances)
     learned = picks(run, best.get("round") or 0, utterances)
     return {

@@ -120,16 +120,24 @@ def is_wrong(row: dict[str, Any]) -> bool:
 
 
 def mistakes(
-    answers: Sequence[dict], role: str, classes: Sequence[str], utterances: Utterances
-) -> RowTable:
+    answers: Sequence[dict], role: str, classes: Sequence[str], utterances: Utterances,
+    most: int = MISTAKES_LISTED,
+) -> RowTable:  # fmt: skip
     """Returns the gold rows of a role that the model gets wrong, the surest first.
 
     Of each class the right answer follows that the model is least sure of. Of valence and arousal
     the answers that are farthest off come first.
+
+    Args:
+        answers: rows of answers.csv.
+        role: of the rows that are asked for.
+        classes: in the order of the confusion matrix.
+        utterances: what there is to hear and to read.
+        most: wrong answers that are listed.
     """
     own = [row for row in answers if row["role"] == role]
     wrong = sorted(filter(is_wrong, own), key=_rank)
-    shown, right = wrong[:MISTAKES_LISTED], {}
+    shown, right = wrong[:most], {}
     if own and "label" in own[0]:
         doubtful = sorted(own, key=lambda r: (r["confidence"], r["id"]))
         for row in (r for r in doubtful if not is_wrong(r)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def report(path: str | Path, places: Sequence[str] = ()) -> tuple[Path, str]:
-    """Returns the report.html that it writes, and why it lets nothing hear or read; '' if it does.
+def report(path: str | Path, places: Sequence[str] = ()) -> Path:
+    """Returns the report.html that it writes; says on stderr why there is nothing to hear or read.
 
     Args:
         path: the run's folder.
@@ -24,7 +25,9 @@ def report(path: str | Path, places: Sequence[str] = ()) -> tuple[Path, str]:
     """
     run = Run.open(path, places)
     table, note = manifest_table(run)
-    return write_report(run.path, table), note
+    if note:
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    return write_report(run.path, table)
 
 
 def run_fragment(path: str | Path) -> str:
