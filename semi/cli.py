@@ -139,10 +139,15 @@ def _predict(args: Arguments) -> None:
                  output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
 
 
-def _report(args: Arguments) -> None:
-    from .evaluation.html_report import write_report
+def _report_arguments(parser: Parser) -> None:
+    _takes_run(parser)
+    _takes_places(parser)
 
-    _say(str(write_report(args.run)))
+
+def _report(args: Arguments) -> None:
+    from .self_training.report import report
+
+    _say(str(report(args.run, args.words)))
 
 
 def _convert_arguments(parser: Parser) -> None:
@@ -207,7 +212,7 @@ VERBS: dict[str, Verb] = {
                    _select_arguments, _select),
     "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
                       _takes_settings, _benchmark, "go on with: {line}"),
-    "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
+    "report": Verb("rebuild a run's report.html from its files", _report_arguments, _report),
     "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
                     _convert_arguments, _convert),
     "finetune": Verb("adapt the encoders to the gold training rows",

@@ -47,6 +47,12 @@ class Suspects:
     table: pd.DataFrame  # see docs/formats.md
     notes: list[str] = field(default_factory=list)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns the first rows as a table for people."""
         what = counted(self.gold, "labelled row")

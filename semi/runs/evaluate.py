@@ -72,6 +72,12 @@ class Evaluation:
             parts += ["", table(head, body)]
         return "\n".join(parts)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import scores_html
+
+        return scores_html(self.run, f"metrics_{self.split}", self.metrics)
+
 
 def evaluate(
     run: str | Path, split: str = "test", *, places: Sequence[str] = (),

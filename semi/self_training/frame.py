@@ -19,6 +19,7 @@ from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError, writing
 from ..evaluation.html_report import write_report
+from ..evaluation.report_rows import GOLD_ANSWERS
 from ..evaluation.run_json import RESULT, read_round_record
 from ..evaluation.tensorboard import Tracker, open_tracker
 from ..files import write_json, write_table
@@ -27,6 +28,7 @@ from ..training.fit import OnStep
 from .checkpoints import RunRecorder
 from .checksum_chain import mark_finished, refuse_other_features
 from .closing import Gains
+from .gold_answers import answers_of
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
@@ -51,6 +53,12 @@ class RunResult:
     best_round: int  # the round whose model ships; 0 = the warm start
     metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
     sentence: str  # what the run has to say for itself
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: what ships, rounds, classes, some mistakes to hear."""
+        from .report import run_fragment
+
+        return run_fragment(self.path)
 
 
 @dataclass
@@ -170,10 +178,11 @@ class RunFrame:
             "final": final.metric,
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
         }
+        write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)
         with writing(self.shown):
             self.tracker.hparams(signature(self.config), _scores(metrics))
-        write_report(run.path)
+        write_report(run.path, ready.manifest.table)
         mark_finished(run.path)
         return RunResult(
             run.path, ending.stopped, ending.rounds, final.number, metrics, ending.sentence
