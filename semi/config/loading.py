@@ -192,6 +192,8 @@ class _Reader:
         except (ValueError, yaml.YAMLError) as error:
             self.problem(key, f"cannot be read: {yt.error_cause(error)}", where)
             return
+        if isinstance(value, str) and _takes_one(section, name):
+            value = [value]
         for text in yt.texts_in(value):
             if "${" in text or text == "???":
                 sentence = f"'{yt.shown(text)}' is not filled in here; write the value itself"
@@ -278,6 +280,12 @@ class _Builder:
         key = prefix + field
         given = [s for k, s in self.reader.sources.items() if k == key or k.startswith(key + ".")]
         return prefix + sentence + (f" ({given[-1]})" if given else "")
+
+
+def _takes_one(section: Any, name: str) -> bool:
+    """Says whether a list may be written as its one item, without brackets."""
+    fields = dataclasses.fields(section) if dataclasses.is_dataclass(section) else ()
+    return any(f.name == name and f.metadata.get("one_or_more") for f in fields)
 
 
 _BROKEN = object()
