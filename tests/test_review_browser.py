@@ -88,9 +88,11 @@ def test_a_clip_plays_and_is_drawn(browser, run):
         until(page, "() => !document.getElementById('picture').classList.contains('loading')")
         colours = page.evaluate("""() => {
             const canvas = document.getElementById("picture");
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
             const found = new Set();
-            for (let n = 0; n < data.length; n += 4) found.add(data[n] * 65536 + data[n + 1] * 256 + data[n + 2]);
+            for (let n = 0; n < data.length; n += 4)
+                found.add(data[n] * 65536 + data[n + 1] * 256 + data[n + 2]);
             return found.size;
         }""")
         assert colours > 50
