@@ -26,7 +26,8 @@ def spoken_settings(folder, store, name, *words):
         [
             f"name={name}", f"runs_dir={folder}/runs", f"data.manifest={folder}/m.csv",
             f"features.store={store}", "encoders.speech.model=acoustic",
-            "encoders.text.model=none", "data.labeled_count=16", "data.test_fraction=0.3",
+            "encoders.text.model=none", "features.standardize=speaker", "data.labeled_count=12",
+            "data.test_fraction=0.3",
             "data.allow_leaks=[text]", "recipe=none", "model.kind=discriminant", "train.folds=2",
             "train.members=1", "rounds.max_rounds=1", "select.coverage=[1.0]",
             "tracking=false", "threads=1", *words,
