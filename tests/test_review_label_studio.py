@@ -14,8 +14,9 @@ from semi.data.config import DataConfig
 from semi.data.corpora import bundled_emodb
 from semi.data.manifest import load_manifest
 from semi.data.reviews import read_reviews, standing
+from semi.review.batch import BatchRow
 from semi.review.importing import import_reviews
-from semi.review.label_studio import interface
+from semi.review.label_studio import interface, write_tasks
 from semi.review.round_trip import export_reviews
 
 
@@ -96,6 +97,29 @@ def test_strange_classes_survive_the_interface(name):
     (labels, _) = root.iter("Choices")
     assert labels[0].get("value") == name and labels.get("choice") == "multiple"
     assert labels.get("toName") == "text"
+
+
+def test_parts_of_a_sound_say_which_seconds_are_meant(tmp_path):
+    sound = str(tmp_path / "wav" / "long.wav")
+    rows = [BatchRow("a", sound, "", 1.5, 2.25, "joy", 0.5, "next"),
+            BatchRow("b", sound, "", 3.0, None, "joy", 0.5, "next"),
+            BatchRow("c", sound, "", None, None, "", None, "random")]  # fmt: skip
+    write_tasks(tmp_path / "t.json", rows, "run", ["joy"], several=False)
+    tasks = json.loads((tmp_path / "t.json").read_text())
+    assert [t["data"]["part"] for t in tasks] == [
+        "only from 1.5 s to 2.25 s", "only from 3 s to its end", "all of the sound"]  # fmt: skip
+    assert "$part" in (tmp_path / "t.xml").read_text() and "predictions" not in tasks[2]
+
+
+def test_rows_without_a_sound_are_left_to_the_table_and_told(tmp_path):
+    rows = [BatchRow("a", "", "hm", None, None, "joy", 0.5, "next"),
+            BatchRow("b", str(tmp_path / "b.wav"), "", None, None, "joy", 0.5, "next")]  # fmt: skip
+    notes = write_tasks(tmp_path / "t.json", rows, "run", ["joy"], several=False)
+    assert "1 row without a sound left out; --export csv takes them" in notes
+    write_tasks(tmp_path / "t.json", rows[:1], "run", ["joy"], several=False)
+    (task,) = json.loads((tmp_path / "t.json").read_text())
+    assert task["predictions"][0]["result"][0]["to_name"] == "text"
+    assert "<Audio" not in (tmp_path / "t.xml").read_text()
 
 
 def test_what_annotators_said_comes_back_once(run, capsys):

@@ -7,6 +7,7 @@ from semi.config.schema import load_config
 from semi.data.gold import gold_table, left_out
 from semi.data.reviews import Review, append_reviews
 from semi.errors import ConfigError, ManifestError
+from semi.self_training.tasks.multi_label import several_labels
 from semi.training.rows import read_rows
 
 CLASSES = ("anger", "calm", "joy")
@@ -91,6 +92,8 @@ def test_several_labels_are_a_tie_or_several_classes(table):
     assert role(table, "u00", word)[0] == "pool"  # gold of the table, but people say it is tied
     got = role(table, "u48", word, "task.kind=multi_label", "data.ties=votes")
     assert got[0] == "labeled" and got[2] == [0, 0.5, 0.5]
+    manifest, _, place = rows(table, word, "task.kind=multi_label", "data.ties=votes")
+    assert several_labels(manifest)[[place["u48"], place["u00"]]].tolist() == [[0, 1, 1], [1, 0, 1]]
 
 
 @pytest.mark.parametrize("verdict", ["unsure", "bad_audio"])

@@ -46,7 +46,8 @@ def write_tasks(
     tasks = [_task(row, run, root, target) for row in shown]
     write_json(path, tasks)
     config = path.with_suffix(".xml")
-    write_text(config, interface(classes, audio=bool(heard), several=several))
+    parts = any(row.start is not None or row.end is not None for row in heard)
+    write_text(config, interface(classes, audio=bool(heard), several=several, parts=parts))
     notes = [f"{path}: {counted(len(tasks), 'task')}; labelling interface: {config}"]
     if len(shown) < len(rows):
         left = counted(len(rows) - len(shown), "row")
@@ -61,13 +62,17 @@ def write_tasks(
     return [*notes, "export as JSON, then: semi review RUN --import export.json"]
 
 
-def interface(classes: Sequence[str], *, audio: bool, several: bool) -> str:
-    """Returns the labelling interface of our tasks, as Label Studio's XML."""
+def interface(classes: Sequence[str], *, audio: bool, several: bool, parts: bool = False) -> str:
+    """Returns the labelling interface of our tasks, as Label Studio's XML.
+
+    Where utterances are `parts` of their sounds, a line says which seconds are meant.
+    """
     target = "audio" if audio else "text"
     choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in classes)
     out = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in OUT)
     many = "multiple" if several else "single"
-    sound = '  <Audio name="audio" value="$audio"/>\n' if audio else ""
+    sound = '  <Header value="$part"/>\n' if parts else ""
+    sound += '  <Audio name="audio" value="$audio"/>\n' if audio else ""
     return (
         f'<View>\n{sound}  <Text name="text" value="$text"/>\n'
         f'  <Choices name="{LABEL_CONTROL}" toName="{target}" choice="{many}" showInline="true">\n'
@@ -89,6 +94,7 @@ def _task(row: BatchRow, run: str, root: Path, target: str) -> dict[str, Any]:
     if row.audio:
         inside = Path(os.path.abspath(row.audio)).relative_to(root.parent).as_posix()
         data["audio"] = f"/data/local-files/?d={quote(inside)}"
+        data["part"] = _part(row)
     data |= {
         name: value for name in ("start", "end", "machine_label", "machine_confidence", "pick")
         if (value := getattr(row, name)) not in (None, "")
@@ -103,6 +109,14 @@ def _task(row: BatchRow, run: str, root: Path, target: str) -> dict[str, Any]:
     if row.machine_confidence is not None:
         prediction["score"] = row.machine_confidence
     return {"data": data, "predictions": [prediction]}
+
+
+def _part(row: BatchRow) -> str:
+    """Returns which seconds of its sound an utterance is, in words."""
+    if row.start is None and row.end is None:
+        return "all of the sound"
+    end = f"{row.end:g} s" if row.end is not None else "its end"
+    return f"only from {row.start or 0:g} s to {end}"
 
 
 def read_export(path: Path) -> tuple[list[Review], Refused]:
