@@ -85,6 +85,23 @@ def test_any_spreadsheet_may_have_saved_it(run, how):
     assert [r.label for r in read_reviews(run / "reviews.csv")] == ["joy", "calm", "anger"]
 
 
+@pytest.mark.extras("openpyxl")
+def test_an_excel_workbook_comes_in_as_it_is(run):
+    table, _ = sheet(run, count=2)
+    path = run.parent / "fill.xlsx"
+    table.assign(label=["joy", "unsure"], reviewer="x").to_excel(path, index=False)
+    assert import_reviews(run, path).new == 2
+
+
+def test_a_row_that_stands_twice_is_told(run):
+    name = sheet(run, count=1)[0]["id"].tolist()[0]
+    path = run.parent / "twice.csv"
+    path.write_text(f"id,label\n{name},joy\n{name},calm\n")
+    found = import_reviews(run, path, reviewer="x")
+    assert "1 overruled by a later line of the same reviewer" in str(found)
+    assert words(run) == {(name, "x"): ("label", "calm")}
+
+
 def test_who_is_not_named_is_called_by_the_file_and_told(run):
     table, path = sheet(run, count=1)
     found = import_reviews(run, fill(table, path, ["joy"]))
@@ -180,6 +197,7 @@ def test_an_import_without_a_label_says_so(run):
     (["--export", "csv", "f.csv", "-n", "0"], "-n must be 1 or more, got 0"),
     (["--export", "csv", "f.csv", "--rows", "no.csv"], "no.csv: No such file or directory"),
     (["--import", "no.csv"], "no.csv: no such file"),
+    (["--import", "."], ".: is a folder; name the file in it"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_refused(run, tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)

@@ -175,8 +175,8 @@ def test_files_are_joined_by_time_and_lines_in_both_count_once(table):
 
 
 @pytest.mark.parametrize("name, told", [
-    ("none.csv", "no file .*none.csv; semi review RUN writes one"),
-    ("", "is a folder; name the file in it, such as .*reviews.csv"),
+    ("none.csv", "none.csv: no such file of reviews; semi review RUN writes RUN/reviews.csv"),
+    ("", "is a folder; name the file of reviews in it, such as .*reviews.csv"),
     ("other.csv", "none of the 1 reviewed row of .*other.csv is in .*m.csv"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_meant_is_refused(table, name, told):

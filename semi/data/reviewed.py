@@ -99,11 +99,13 @@ def read_all(paths: Sequence[str | Path]) -> list[Review]:
         path = Path(path).expanduser()
         if path.is_dir():
             raise ManifestError(
-                f"data.reviews: {path} is a folder; name the file in it, such as "
+                f"{path} is a folder; name the file of reviews in it, such as "
                 f"{path / 'reviews.csv'}"
             )
         if not path.is_file():
-            raise ManifestError(f"data.reviews: no file {path}; semi review RUN writes one")
+            raise ManifestError(
+                f"{path}: no such file of reviews; semi review RUN writes RUN/reviews.csv"
+            )
         known = set(found)
         found += [review for review in read_reviews(path) if review not in known]
     if len(paths) > 1:

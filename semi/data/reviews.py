@@ -138,7 +138,8 @@ def read_reviews(path: str | Path) -> list[Review]:
     if not {"id", "verdict"} <= set(header):
         raise RunError(
             f"{path} is no list of reviews: its first line must be {', '.join(COLUMNS)}, got "
-            f"{shown(', '.join(header))}"
+            f"{shown(', '.join(header))}; a table filled in by hand comes in with semi review RUN "
+            "--import"
         )
     names = [name if name in COLUMNS else "" for name in header]
     ours = tuple(header) == COLUMNS

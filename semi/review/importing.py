@@ -30,6 +30,7 @@ class Imported:
     new: int  # of them, written now
     known: int  # said before by the same reviewer
     older: int  # than what the same reviewer said of that row since
+    again: int  # words that a later line of the file overrules
     refused: Refused = field(default_factory=list)
     reviewers: list[str] = field(default_factory=list)
     named_by_file: bool = False  # nobody said who it is
@@ -39,6 +40,8 @@ class Imported:
         parts = [f"{self.new:,} new", f"{self.known:,} there already"]
         if self.older:
             parts.append(f"{self.older:,} older than what the same reviewer said since")
+        if self.again:
+            parts.append(f"{self.again:,} overruled by a later line of the same reviewer")
         who = listed([shown(name, 40) or "nobody by name" for name in self.reviewers], 5)
         lines = [
             f"{self.source}: {counted(self.read, 'review')} read" + (f" of {who}" if who else "")
@@ -69,7 +72,8 @@ def import_reviews(run: str | Path, path: str | Path, *, reviewer: str = "") -> 
     if opened.config.task.kind == "affect":
         raise RunError(f"{run} has task.kind=affect: reviews name classes, which it has none of")
     if not path.is_file():
-        raise RunError(f"{path}: no such file")
+        what = "is a folder; name the file in it" if path.is_dir() else "no such file"
+        raise RunError(f"{path}: {what}")
     classes = load_model(opened.path / "model").classes
     given, refused = _read(path, reviewer or path.stem, classes)
     own_name = opened.path.resolve().name
@@ -91,7 +95,11 @@ def import_reviews(run: str | Path, path: str | Path, *, reviewer: str = "") -> 
     who = sorted({review.reviewer for review in fit})
     bare = not reviewer and who == [path.stem]
     total = len(fit) + len(refused)
-    return Imported(str(path), str(target), total, len(new), known, older, refused, who, bare)
+    again = len(new) - len({(r.id, r.reviewer) for r in new if r.verdict != "undo"})
+    again -= sum(review.verdict == "undo" for review in new)
+    return Imported(
+        str(path), str(target), total, len(new), known, older, again, refused, who, bare
+    )
 
 
 def _read(path: Path, reviewer: str, classes: Sequence[str]) -> tuple[list[Review], Refused]:

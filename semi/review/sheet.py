@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data import formats
 from ..data.reviewed import OUT
 from ..data.reviews import PICKS, Review, line_of, read_reviews
 from ..data.tables import read_table
@@ -43,7 +44,7 @@ def read_sheet(path: Path, reviewer: str, classes: Sequence[str]) -> tuple[list[
     """
     remedy = "name a table with columns id and label, as --export csv writes it, or a reviews.csv"
     with reading(path, "a table of reviews", remedy):
-        table = read_table(path, path.read_bytes())
+        table = formats.read(path, path.parent) or read_table(path, path.read_bytes())
     frame = table.frame.rename(columns={name: name.strip().lower() for name in table.frame})
     if "id" in frame and "verdict" in frame:
         return read_reviews(path), []
