@@ -7,6 +7,8 @@ from semi.config.schema import load_config
 from semi.data.gold import gold_table, left_out
 from semi.data.reviews import Review, append_reviews
 from semi.errors import ConfigError, ManifestError
+from semi.experiments.benchmark.config import DatasetConfig
+from semi.experiments.benchmark.corpus import load_corpus
 from semi.self_training.tasks.multi_label import several_labels
 from semi.training.rows import read_rows
 
@@ -219,6 +221,12 @@ def test_who_said_what_is_written_down(table):
         ["manifest", "test", "joy"], ["review", "held_out", "joy"]]  # fmt: skip
     assert found.loc["u01", ["source", "use"]].tolist() == ["manifest", "gold"]
     assert found["role"].tolist().count("labeled") == 40 - 1 + 3
+
+
+def test_a_benchmark_draws_its_labels_itself(table):
+    (table / "run.yaml").write_text(f"data: {{manifest: {table}/m.csv, reviews: [r.csv]}}\n")
+    with pytest.raises(ConfigError, match=r"datasets\.toy: the benchmark draws which labels are"):
+        load_corpus("toy", DatasetConfig(config=str(table / "run.yaml")))
 
 
 def test_one_file_needs_no_brackets():
