@@ -142,6 +142,11 @@ def _from_run(name: str, config: DatasetConfig) -> BenchCorpus:
     from ...features.sources import Limits
 
     run = load_config(config.config, config.settings)
+    if run.data.reviews:
+        raise ConfigError(
+            f"datasets.{name}: the benchmark draws which labels are known and reads no "
+            "data.reviews; leave it out"
+        )
     manifest = load_manifest(run.data.manifest, run.data)
     raw = read_features(
         manifest.table, open_encoders(run), run.features.store,
