@@ -210,6 +210,8 @@ class Requests:
     def _label(self, given: Mapping[str, Any]) -> str:
         """Returns the label of a review; RequestError where the run has no such class."""
         label, classes = _text(given, "label"), self.table.classes
+        if not classes:
+            raise RequestError("this run measures valence and arousal and has no classes")
         parts = label.split(";") if self.table.several else [label]
         if not set(parts) <= set(classes) or len(set(parts)) < len(parts):
             raise RequestError(f"label must be one of {', '.join(classes)}, got {shown(label, 60)}")

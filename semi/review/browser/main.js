@@ -171,5 +171,5 @@ byId("close-help").addEventListener("click", () => byId("help-dialog").close());
 
 byId("who").textContent = state.reviewer || "no name";
 listenToKeys(player, list);
-filters.take();
-if (!state.reviewer) askName().catch(() => {});
+if (state.reviewer) filters.take();
+else askName().catch(() => filters.take()); // who closes the question may listen all the same
