@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import socket
+import threading
 from contextlib import contextmanager
 
 import pytest
+import uvicorn
+
+from semi.review.server import review_app
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium")
@@ -24,6 +29,23 @@ def browser():
         browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=with_sandbox)
         yield browser
         browser.close()
+
+
+@contextmanager
+def served(table):
+    """Serves a table from a thread; yields the address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        config = uvicorn.Config(review_app(table, "t"), log_level="critical", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token=t"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager

@@ -7,13 +7,24 @@ import shutil
 from pathlib import Path
 
 import pytest
-from review_browser import DESKTOP, PHONE, browser, expect, label_by_key, opened, text, until
+from review_browser import (
+    DESKTOP,
+    PHONE,
+    browser,
+    expect,
+    label_by_key,
+    opened,
+    served,
+    text,
+    until,
+)
 from spoken_run import copied, serving
 from two_runs import settings as text_settings
 from two_runs import write_manifest
 
 import semi
 from semi.data.reviews import read_reviews
+from semi.review.rows import review_table
 from semi.review.static_page import write_static
 
 __all__ = ["browser"]  # a fixture
@@ -25,7 +36,7 @@ def run(heard, tmp_path):
 
 
 def test_a_clip_plays_and_is_drawn(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         until(page, "() => document.getElementById('audio').currentTime > 0.2")
         length = page.evaluate("document.getElementById('audio').duration")
         assert 1 < length < 10
@@ -45,7 +56,7 @@ def test_a_clip_plays_and_is_drawn(browser, run):
 
 
 def test_labels_by_key_are_kept_over_a_reload_and_taken_back(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         classes = page.locator("#labels .class").all_inner_texts()
         first = label_by_key(page, "1")
         second = label_by_key(page, "u")
@@ -69,7 +80,7 @@ def test_labels_by_key_are_kept_over_a_reload_and_taken_back(browser, run):
 
 
 def test_quick_keys_count_for_one_row_each(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         for key in "123123":
             page.keyboard.press(key)
         text(page, "#reviewed", "6 reviews")
@@ -82,7 +93,7 @@ def test_quick_keys_count_for_one_row_each(browser, run):
 
 
 def test_filters_search_and_keys_do_what_they_say(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         text(page, "#count", "20 utterances")
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.id") == "q"
@@ -118,7 +129,7 @@ def test_filters_search_and_keys_do_what_they_say(browser, run):
 
 
 def test_two_reviewers_see_each_other_after_their_own_word(browser, run):
-    with serving(run) as (_, address):
+    with served(review_table(run)) as address:
         with opened(browser, address, "Bo") as page:
             name = label_by_key(page, "2")
         with opened(browser, address, "Ada") as page:
@@ -151,7 +162,7 @@ def test_axe_finds_nothing(browser, run, scheme, size):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     phone = size is PHONE
     words = {"viewport": size, "color_scheme": scheme, "is_mobile": phone, "has_touch": phone}
-    with serving(run) as (_, address), opened(browser, address, "", **words) as page:
+    with served(review_table(run)) as address, opened(browser, address, "", **words) as page:
         assert violations(axe, page) == []  # the question for the name
         page.locator("#name").fill("Ada")
         page.locator("#name").press("Enter")
@@ -177,7 +188,7 @@ def violations(axe, page):
 
 def test_a_phone_labels_by_touch(browser, run):
     words = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
-    with serving(run) as (_, address), opened(browser, address, **words) as page:
+    with served(review_table(run)) as address, opened(browser, address, **words) as page:
         name = page.locator("#id").inner_text()
         assert not page.locator("#list").is_visible()
         for box in [
@@ -196,12 +207,15 @@ def test_a_phone_labels_by_touch(browser, run):
 def test_a_sound_that_is_gone_is_told_in_its_row(browser, heard, tmp_path):
     home = Path(shutil.copytree(heard.parents[1], tmp_path / "home"))
     words = [f"data.manifest={home}/m.csv"]
-    with serving(home / "runs" / "heard", *words) as (_, address):
+    with served(review_table(home / "runs" / "heard", words)) as address:
         with opened(browser, address) as page:
             gone = page.locator("#id").inner_text()
             label_by_key(page, "j")
         (home / "audio" / f"{gone}.opus").unlink()
-    with serving(home / "runs" / "heard", *words) as (_, address), opened(browser, address) as page:
+    with (
+        served(review_table(home / "runs" / "heard", words)) as address,
+        opened(browser, address) as page,
+    ):
         text(page, "#id", gone)
         text(page, "#no-sound", "this sound cannot be played: missing: no such file")
         assert not page.locator("#player").is_visible()
@@ -213,7 +227,7 @@ def test_a_run_of_texts_shows_no_player(browser, tmp_path):
     write_manifest(tmp_path)
     config = text_settings(tmp_path, "texts")
     semi.self_train(config, progress=False)
-    with serving(config.path) as (_, address), opened(browser, address) as page:
+    with served(review_table(config.path)) as address, opened(browser, address) as page:
         assert not page.locator("#player").is_visible()
         assert page.locator("#text").is_visible()
         size = page.locator("#text").evaluate("e => parseFloat(getComputedStyle(e).fontSize)")

@@ -1,20 +1,16 @@
 """Many rows in the browser: few elements, a hundred a request; and several labels of a row."""
 
-import socket
-import threading
-from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-import uvicorn
-from review_browser import browser, expect, opened, text, until
+from review_browser import browser, expect, opened, served, text, until
 from test_review_kinds import run_of
 from test_review_orders import table_of
 
 from semi.data.reviews import read_reviews
 from semi.review.rows import review_table
-from semi.review.server import PAGE, review_app
+from semi.review.server import PAGE
 
 __all__ = ["browser"]  # a fixture
 
@@ -24,23 +20,6 @@ SCROLL = """share => {
     list.scrollTop = share * list.scrollHeight;
     return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
-
-
-@contextmanager
-def served(table):
-    """Serves a table from a thread; yields the address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        config = uvicorn.Config(review_app(table, "t"), log_level="critical", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token=t"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.mark.parametrize("n", [100_000, 1_000_000])

@@ -36,8 +36,8 @@ class ReviewTable:
     `columns` are arrays (N,): of text (None = missing) id, role, group, speaker, text, audio, given
     (the label in the table), said (the machine's label) and reason; numbers start, end, confidence,
     margin, flips, contradiction (how surely a modality says something else), first_round; chosen is
-    bool. Where the run says them there are valence and arousal, and of a queue that it has places
-    and reasons: next, next_why, suspects, suspects_why.
+    bool. Where the run says them there are valence and arousal, and of a queue that it has its
+    places, reasons and which rows it drew at random: next, next_why, next_random, suspects ....
     """
 
     name: str
@@ -246,6 +246,9 @@ def _add_queue(table: ReviewTable, name: str, path: Path) -> None:
     places[at[at >= 0]] = order[at >= 0]
     if "reason" in queue:
         why[at[at >= 0]] = queue["reason"].to_numpy(dtype=object)[at >= 0]
-    table.columns |= {name: places, f"{name}_why": why}
+    drawn = np.zeros(len(table), dtype=bool)
+    if "pick" in queue:
+        drawn[at[at >= 0]] = (queue["pick"].to_numpy(dtype=object) == "random")[at >= 0]
+    table.columns |= {name: places, f"{name}_why": why, f"{name}_random": drawn}
     if missing := int((at < 0).sum()):
         table.notes.append(f"{path.name} names {missing} utterances that this run does not have")

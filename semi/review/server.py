@@ -183,7 +183,7 @@ class Requests:
         last = self.words.own(who).get(_text(given, "id")) if "id" in given else None
         last = last or (None if "id" in given else self.words.latest(who))
         if last is None:
-            raise RequestError("there is nothing to undo", 409)
+            raise RequestError("There is nothing to undo", 409)
         return self._written(Review(id=last.id, verdict="undo", reviewer=who, run=self.table.name))
 
     def _written(self, review: Review) -> Response:
