@@ -1,6 +1,7 @@
 """Where contrast earns: with and without it, also with a modality missing, few pairs, noisy sound.
 
     python benchmarks/contrast.py FOLDER [--draws 0 1 4] [--budgets 20 50 0.1] [--corpora ...]
+        [--recordings FOLDER]
 
 FOLDER holds emodb.npz, emodb_goemotions.npz, etts.npz, mosi.npz, urdu.npz and meld.npz (see
 benchmarks/corpora.yaml). Three outer folds over groups, all rounds of recipe auto, no floor, fixed
@@ -13,9 +14,10 @@ views. Four students learn from the same rows:
   gold      axes where gold out-of-fold is for it, else linear: what recipe auto does
 
 Each is tested on rows as they are, with one modality alone, and with noise on the sound (Gaussian,
-on its vectors, `--noise` times as large as they are); then the same after training on rows of which
-one in ten has both modalities, the others one of them. The table has linear's macro-F1 in % and
-what others add to it, with a 95 % t interval over (fold x draw).
+on its vectors, `--noise` times as large as they are; with --recordings also in the recordings, from
+NAME.npz as benchmarks/noisy_recordings.py makes them); then the same after training on rows of
+which one in ten has both modalities, the others one of them. The table has linear's macro-F1 in %
+and what others add to it, with a 95 % t interval over (fold x draw).
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from semi.self_training.record import shipped_prediction
 from semi.self_training.rounds import run_rounds
 from semi.self_training.state import RoundState
 from semi.training.dataset import Dataset
-from semi.training.views import Views, viewed
+from semi.training.views import Views, joined, viewed
 
 SOUND = ["speech.2", "speech.3", "speech.4"]
 CORPORA: dict[str, tuple[Views, dict]] = {
@@ -92,7 +94,7 @@ def macro_f1(dataset: Dataset, state: RoundState) -> float:
     return 100 * score(answer.probs.numpy(), dataset.label[dataset.test], dataset.classes).macro_f1
 
 
-def cases(dataset: Dataset, noise: float) -> dict[str, Dataset]:
+def cases(dataset: Dataset, noise: float, recorded: torch.Tensor | None) -> dict[str, Dataset]:
     """Returns the dataset as it is, with one modality alone, and with noise on its sound."""
     found = {"as it is": dataset}
     if len(dataset.dims) > 1:
@@ -104,6 +106,14 @@ def cases(dataset: Dataset, noise: float) -> dict[str, Dataset]:
         drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         noisy = x + noise * x[dataset.pool].std(0) * drawn
         found["noisy sound"] = replace(dataset, values=dataset.values | {"speech": noisy})
+        if recorded is not None:
+            values = dataset.values | {"speech": recorded}
+            found["noisy recordings"] = replace(dataset, values=values)
+            if len(dataset.dims) > 1:
+                alone = torch.tensor([name == "speech" for name in dataset.dims])
+                found["noisy recordings alone"] = replace(
+                    dataset, values=values, present=dataset.present & alone
+                )
     return found
 
 
@@ -117,7 +127,10 @@ def with_few_pairs(dataset: Dataset, seed: int) -> Dataset:
     return replace(dataset, present=dataset.present & keep)
 
 
-def problem(dataset: Dataset, noise: float, words: str, cpu: dict[str, list[float]]) -> Found:
+def problem(
+    dataset: Dataset, noise: float, recorded: torch.Tensor | None, words: str,
+    cpu: dict[str, list[float]],
+) -> Found:  # fmt: skip
     """Returns what every student scores in every case; `words` come before the case's name."""
     found: Found = defaultdict(dict)
     worth = {}
@@ -128,7 +141,7 @@ def problem(dataset: Dataset, noise: float, words: str, cpu: dict[str, list[floa
         state = lived(dataset, config)
         cpu[arm].append(time.process_time() - begun)
         worth[arm] = standing(dataset, state)
-        for name, seen in cases(dataset, noise).items():
+        for name, seen in cases(dataset, noise, recorded).items():
             found[words + name][arm] = macro_f1(seen, state)
     if "axes" in worth:
         chosen = "axes" if worth["axes"] - worth["linear"] > LEAST_GAIN else "linear"
@@ -174,6 +187,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+", default=[20, 50, 0.1])
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA))
+    parser.add_argument("--recordings", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -181,12 +195,18 @@ def main() -> None:
     cpu: dict[str, list[float]] = defaultdict(list)
     for name in args.corpora:
         views, words = CORPORA[name]
-        about = DatasetConfig(features=str(args.folder / f"{name}.npz"), pca=None, **words)
-        corpus = load_corpus(
-            name, replace(about, views=[p for v in views.parts.values() for p in v])
-        )
+        words |= {"pca": None, "views": [p for v in views.parts.values() for p in v]}
+        corpus, noisy = (
+            load_corpus(name, DatasetConfig(features=str(folder / f"{name}.npz"), **words))
+            if folder and (folder / f"{name}.npz").is_file() else None
+            for folder in (args.folder, args.recordings)
+        )  # fmt: skip
+        assert corpus is not None, f"{args.folder} has no {name}.npz"
         for part, test in enumerate(outer_splits(corpus, 3)):
             split = outer(corpus, test, part)
+            recorded = None
+            if noisy is not None:
+                recorded = joined(outer(noisy, test, part).values, views)["speech"]
             seen = set()
             for budget in args.budgets:
                 for draw in args.draws:
@@ -195,10 +215,10 @@ def main() -> None:
                         continue  # 10 % may be as many as 20
                     seen.add((draw, len(data.gold)))
                     data = for_trials(viewed(data, views))
-                    some = problem(data, args.noise, "", cpu)
+                    some = problem(data, args.noise, recorded, "", cpu)
                     if len(data.dims) > 1:
                         few = with_few_pairs(data, 1000 * draw + part)
-                        some |= problem(few, args.noise, "few pairs, ", cpu)
+                        some |= problem(few, args.noise, recorded, "few pairs, ", cpu)
                     for case, by_arm in some.items():
                         found[name, budget, case].append(by_arm)
     shown(dict(sorted(found.items(), key=lambda item: item[0][:2])))

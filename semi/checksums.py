@@ -31,8 +31,8 @@ LEFT_OUT = {
     ".lock": "holds the number of the last process that wrote here",
     DERIVED: "guards itself",
     "reviews.csv": "grows by a line with every review",
-    "next.csv": "can be made again with semi next",
-    "suspects.csv": "can be made again with semi suspects",
+    "next.csv": "is a list for people, made again by semi next",
+    "suspects.csv": "is a list for people, made again by semi suspects",
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
+from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .verbs import (
     Arguments,
@@ -100,12 +101,15 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--split", default="test", choices=["test", "dev", "oof"],
                         help="gold rows to score on: held-out test (default), dev, or out-of-fold "
                              "training rows")  # fmt: skip
+    parser.add_argument("--reviews", action="append", default=[], metavar="FILE",
+                        help="score the held-out rows that people labelled in this file of semi "
+                             "review, by their words")  # fmt: skip
 
 
 def _evaluate(args: Arguments) -> None:
     from .runs.evaluate import evaluate
 
-    _say(str(evaluate(args.run, split=args.split, places=args.words)))
+    _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
 
 
 def _predict_arguments(parser: Parser) -> None:
@@ -135,10 +139,15 @@ def _predict(args: Arguments) -> None:
                  output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
 
 
-def _report(args: Arguments) -> None:
-    from .evaluation.html_report import write_report
+def _report_arguments(parser: Parser) -> None:
+    _takes_run(parser)
+    _takes_places(parser)
 
-    _say(str(write_report(args.run)))
+
+def _report(args: Arguments) -> None:
+    from .self_training.report import report
+
+    _say(str(report(args.run, args.words)))
 
 
 def _convert_arguments(parser: Parser) -> None:
@@ -203,11 +212,12 @@ VERBS: dict[str, Verb] = {
                    _select_arguments, _select),
     "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
                       _takes_settings, _benchmark, "go on with: {line}"),
-    "report": Verb("rebuild a run's report.html from its files", _takes_run, _report),
+    "report": Verb("rebuild a run's report.html from its files", _report_arguments, _report),
     "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
                     _convert_arguments, _convert),
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
+    **REVIEW_VERBS,
     **RUN_VERBS,
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 from two_runs import settings, write_manifest
 
 import semi
+from semi.evaluation.text import run_words
 from semi.runs.distill import soft_labels
 from semi.self_training import final_student as student
 from semi.self_training.checksum_chain import mark_begun
@@ -71,6 +72,7 @@ def test_ledger_report_and_tensorboard_tell_of_the_student(finished):
     assert set(mine["id"]) == set(splits.loc[splits["role"] == "pool", "id"])
     page = (finished.path / "report.html").read_text(encoding="utf-8")
     assert finished.sentence.split(". ")[-1] in page and "<td>distill</td>" in page
+    assert "last student" in page and "last student" in run_words(finished.path)
     assert len(list((finished.path / "tb").rglob("events.out.tfevents.*"))) >= 3
 
 

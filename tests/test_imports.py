@@ -29,7 +29,7 @@ FLOORS = (
     ("experiments",),
     ("estimator_columns", "estimator_labels"),
     ("estimator", "verbs"),
-    ("run_verbs",),
+    ("review_verbs", "run_verbs"),
     ("cli",),
     ("__main__", "__init__"),
 )

@@ -1,5 +1,7 @@
 """The report is one self-contained page, made from a run's files, true to them, never fragile."""
 
+import base64
+import hashlib
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -65,9 +67,20 @@ def run(tmp_path):
 
 def test_the_page_needs_nothing_from_outside(run):
     page = write_report(run).read_text(encoding="utf-8")
-    for forbidden in ("<script", "src=", "@import", "url(http"):
+    for forbidden in ("<script ", "@import", "url(http"):
         assert forbidden not in page
+    assert not re.findall(r'src="(?!data:)', page)
     assert not re.findall(r'href="(?!#)', page.replace("xlink:href", "href"))
+
+
+def test_the_one_script_of_the_page_is_the_one_that_the_page_allows(run):
+    """It sorts and plays; nothing else may run, whatever a label or a text holds."""
+    page = render(run)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["script-src"] == f"'sha256-{digest}'" and rules["default-src"] == "'none'"
 
 
 def test_the_page_says_what_the_files_say(run):
@@ -81,6 +94,15 @@ def test_the_page_says_what_the_files_say(run):
         assert told in page, told
 
 
+def test_the_table_of_rounds_has_the_scores_of_the_task(run):
+    assert '<th scope="col" class="n">UAR<' in render(run)
+    for folder in run.glob("round-*"):
+        value = {k: v for k, v in record(int(folder.name[-1]), 0.6).items() if "metrics" not in k}
+        write_json(folder / "round.json", value | {"metrics_test": {"ccc": 0.4, "rows": 40}})
+    page = render(run)
+    assert ">CCC</th>" in page and ">UAR<" not in page
+
+
 def test_words_of_the_data_cannot_break_the_page(run):
     page = render(run)
     assert "joy <b>" not in page and "joy &lt;b&gt;" in page
@@ -89,7 +111,7 @@ def test_words_of_the_data_cannot_break_the_page(run):
 
 def test_the_pictures_are_well_formed_svg(run):
     pictures = re.findall(r"<svg.*?</svg>", render(run), flags=re.S)
-    assert len(pictures) == 4
+    assert len(pictures) == 4 + len(CLASSES)  # and a small one of each class
     for picture in pictures:
         ElementTree.fromstring(picture)
 
@@ -159,8 +181,11 @@ def test_a_finished_run_tells_what_it_could_not_use(run):
 def test_the_page_says_what_every_interval_is_over(run):
     page = render(run)
     assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
-    # the cards, the table of rounds, its figure, and the scores of each part of gold
-    assert page.count("held-out test rows, 95 % intervals over 4 groups</span>") == 3
+    # the headline, its cards, the table of rounds, its figure, and the scores of each part of gold
+    assert "95 % interval <b>57.0 to 77.0</b> over <b>4 groups</b>, on 40 rows of gold" in page
+    assert page.count("over 4 groups; warm start 62.0, change +5.0") == 2
+    assert page.count("<small>[95 %, 4 groups]</small>") == 3
+    assert page.count("<span>40 rows, 95 % over 4 groups</span>") == 2
     assert "in %, 95 % intervals over 4 groups shaded" in page
     assert page.count("in %, 95 % intervals over 4 groups") >= 2
 

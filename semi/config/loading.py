@@ -99,7 +99,10 @@ class _Reader:
         self.mapping(schema, self.config, node, "", str(path))
 
     def read_word(self, schema: type, word: str) -> None:
-        """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it."""
+        """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it.
+
+        One name for a list of texts is a list of it.
+        """
         key, equals, text = word.partition("=")
         if not equals or not key:
             self.problem(yt.shown(word), "must be written key=value", COMMAND_LINE)
@@ -192,6 +195,8 @@ class _Reader:
         except (ValueError, yaml.YAMLError) as error:
             self.problem(key, f"cannot be read: {yt.error_cause(error)}", where)
             return
+        if where.startswith(COMMAND_LINE) and _is_one_name(value, hint):
+            value = [value]
         for text in yt.texts_in(value):
             if "${" in text or text == "???":
                 sentence = f"'{yt.shown(text)}' is not filled in here; write the value itself"
@@ -278,6 +283,15 @@ class _Builder:
         key = prefix + field
         given = [s for k, s in self.reader.sources.items() if k == key or k.startswith(key + ".")]
         return prefix + sentence + (f" ({given[-1]})" if given else "")
+
+
+def _is_one_name(value: Any, hint: Any) -> bool:
+    """Says whether a word of the command line is one text where a list is asked for.
+
+    Not one with a comma, which may be meant as several; nor auto, which is a choice of its own.
+    """
+    text = isinstance(value, str) and "," not in value and value not in ("", "auto")
+    return text and yt.base_type(hint) == list[str]
 
 
 _BROKEN = object()

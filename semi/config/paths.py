@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..data.reviewed import GOLD_REVIEWS
 from ..errors import ConfigError
 from .schema import Config
 
@@ -26,6 +27,7 @@ def absolute(config: Config) -> Config:
         manifest=os.path.abspath(data.manifest),
         audio_root=os.path.abspath(os.path.expanduser(data.audio_root)) if data.audio_root else "",
         outside=[_if_there(p) for p in data.outside],
+        reviews=[os.path.abspath(os.path.expanduser(p)) for p in data.reviews],
     )
     speech = replace(encoders.speech, model=_if_there(encoders.speech.model))
     text = replace(encoders.text, model=_if_there(encoders.text.model))
@@ -45,6 +47,9 @@ def found_again(config: Config, home: Path) -> Config:
         config: as the run wrote them, with absolute paths.
         home: the run's folder; it and its data may have been moved or copied together.
     """
+    if (home / GOLD_REVIEWS).is_file():  # the file it was begun with grows, or is gone
+        own = [str((home / GOLD_REVIEWS).absolute())]
+        config = replace(config, data=replace(config.data, reviews=own))
     begun = Path(config.runs_dir, config.name)
     if not begun.is_absolute():  # of an earlier version
         return config

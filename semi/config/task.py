@@ -105,6 +105,12 @@ def task_problems(task: TaskConfig, sections: dict[str, Any]) -> Problems:
 
 
 def _data_problems(task: TaskConfig, data: DataConfig) -> Problems:
+    if task.kind == "affect" and data.reviews:
+        sentence = (
+            "people's reviews name classes, which task.kind affect has not; leave them out, or set "
+            "task.kind=joint"
+        )
+        return [("data.reviews", sentence)]
     if not task.multi or data.ties == "votes":
         return []
     return [(

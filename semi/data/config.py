@@ -65,6 +65,13 @@ class DataConfig:
     .npz (ids, classes, probs) or .csv/.parquet (id, p_<class>). Read by select.rule=external and by
     select.agreement.over=[external]; rows that a file does not name get no vote of it.
     """
+    reviews: list[str] = field(default_factory=list)
+    """What people said of single rows: reviews.csv of `semi review`, one file or several.
+
+    A label is gold from now on, also where the table has another or hides its own; reviewers who
+    differ are votes (see ties). A row that most call unsure or bad audio is left out. Held-out rows
+    stay held out.
+    """
     max_seconds: float = 120.0
     """Longer audio is quarantined."""
     min_seconds: float = 0.1
@@ -93,6 +100,8 @@ class DataConfig:
             raise ValueError(f"test_fold must be in 1..{self.test_folds}, got {self.test_fold}")
         if self.test_fold is not None and self.test_groups:
             raise ValueError("test_fold and test_groups cannot both be set; keep one")
+        if not all(self.reviews):
+            raise ValueError("reviews names a file without a name; write data.reviews=FILE")
         for kind in self.allow_leaks:
             if kind not in LEAK_KINDS:
                 raise ValueError(f"allow_leaks may name {', '.join(LEAK_KINDS)}, got '{kind}'")

@@ -30,6 +30,8 @@ from .wording import WARNING, counted, nearest, setting, shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .reviewed import Reviewed
+
 TIMES = ("seconds", "start", "end")
 GOLD = ("label", "split", "votes", "valence", "arousal")
 
@@ -48,6 +50,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
     reading: Reading = field(default_factory=lambda: Reading(""))  # what was understood, to print
     rows: list[int] = field(default_factory=list)  # (N,) of the file, as messages count them
+    reviewed: Reviewed | None = None  # what people said of its rows since
 
     def __len__(self) -> int:
         """Returns the number of utterances."""

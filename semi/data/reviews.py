@@ -9,17 +9,24 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import astuple, dataclass, fields
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import RunError, reading, writing
 from ..formulas import guarded, unguarded
+from .delimited import delimiter_of, split_lines
+from .encodings import decode
+from .wording import shown
 
+REVIEWS = "reviews.csv"  # in a run's folder
 FORMAT = "1"
 VERDICTS = ("label", "unsure", "bad_audio", "undo")
 PICKS = ("browse", "next", "random", "suspect", "import")
-REMEDY = "mend that line, or take it out: every other line stands for itself"
+ENDS = re.compile(r"[\r\n]+")
+LINE_REMEDY = "mend that line, or take it out: every other line stands for itself"
 
 
 @dataclass(frozen=True)
@@ -57,55 +64,94 @@ COLUMNS = tuple(field.name for field in fields(Review))
 
 
 def append_review(path: str | Path, review: Review) -> Review:
-    """Writes one line, on disk when this returns; returns it with the time it was given.
+    """Writes one line, on disk when this returns; returns it with the time it was given."""
+    return append_reviews(path, [review])[0]
 
-    Several processes may append to one file: a line is one write, under a lock where there is one.
+
+def append_reviews(path: str | Path, reviews: Sequence[Review]) -> list[Review]:
+    """Writes lines, all on disk when this returns; returns them with the time they were given.
+
+    Several processes may append to one file: it is one write, under a lock where there is one.
     """
     path = Path(path)
-    if not review.time:
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        review = Review(**{**vars(review), "time": now})
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    reviews = [review if review.time else replace(review, time=now) for review in reviews]
     with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             _lock(handle)
             size = os.fstat(handle).st_size
-            text = "" if size else _line(COLUMNS)
+            _refuse_other_header(path, os.read(handle, 4096))
+            text = "" if size else line_of(COLUMNS)
             if size and os.lseek(handle, -1, os.SEEK_END) and os.read(handle, 1) != b"\n":
                 text = "\n"  # a kill cut the last line off
-            os.write(handle, (text + _line(guarded(cell) for cell in astuple(review))).encode())
+            left = memoryview((text + text_of(reviews)).encode())
+            while left:
+                left = left[os.write(handle, left) :]
             os.fsync(handle)
         finally:
             os.close(handle)
-    return review
+    return reviews
+
+
+def _refuse_other_header(path: Path, start: bytes) -> None:
+    """Raises RunError where lines of reviews would not fit below the first line of a file."""
+    first = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].rstrip(b"\r")
+    if start and first.decode("utf-8", "replace") != line_of(COLUMNS).rstrip("\n"):
+        raise RunError(
+            f"{path} was saved by another program (its first line is no longer that of a list of "
+            "reviews), so nothing is added to it; move it away, and bring it back with semi review "
+            "RUN --import"
+        )
+
+
+def list_of(reviews: Iterable[Review]) -> str:
+    """Returns the text of a whole list of reviews."""
+    return line_of(COLUMNS) + text_of(reviews)
+
+
+def text_of(reviews: Iterable[Review]) -> str:
+    """Returns the lines of reviews, without the header."""
+    return "".join(line_of(guarded(cell) for cell in astuple(review)) for review in reviews)
 
 
 def read_reviews(path: str | Path) -> list[Review]:
-    """Returns all lines in their order; none where there is no file.
+    """Returns all lines in their order; none where there is no file, or an empty one.
 
-    A line without its end was cut off by a kill before anybody was told that it is kept: it is
+    Also as a spreadsheet saves them: with a mark in front, semicolons or tabs, other line ends. A
+    line without its end was cut off by a kill before anybody was told that it is kept: it is
     passed over. RunError names a line that is no review.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         return []
-    with reading(path, "a list of reviews", REMEDY):
-        text = path.read_text(encoding="utf-8-sig")
-    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
-    rows = list(csv.reader(line.rstrip("\r\n") for line in lines))
-    if not rows or set(rows[0]) < {"id", "verdict"}:
-        head = ", ".join(COLUMNS)
-        raise RunError(f"{path} is no list of reviews: its first line must be {head}; {REMEDY}")
-    found = []
-    for number, row in enumerate(rows[1:], 2):
-        cut_off = len(row) < len(rows[0]) and (number < len(rows) or not text.endswith("\n"))
-        if cut_off:
+    with reading(path, "a list of reviews", LINE_REMEDY):
+        text = decode(path.read_bytes(), path)[0].lstrip("\ufeff")
+    lines = split_lines(text)
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
+        return []
+    delimiter = delimiter_of(numbered[0][1])
+    header = [unguarded(name.strip().lower()) for name in _cells(numbered[0][1], delimiter)]
+    if not {"id", "verdict"} <= set(header):
+        raise RunError(
+            f"{path} is no list of reviews: its first line must be {', '.join(COLUMNS)}, got "
+            f"{shown(', '.join(header))}"
+        )
+    names = [name if name in COLUMNS else "" for name in header]
+    ours = tuple(header) == COLUMNS
+    end, found = numbered[-1][0], []
+    for number, line in numbered[1:]:
+        row = _cells(line, delimiter)
+        # we write whole lines: a short one before others, or without its end, was cut off
+        if ours and len(row) < len(names) and (number < end or number == len(lines)):
             continue
-        cells = dict(zip(rows[0], map(unguarded, row), strict=False))
+        pairs = zip(names, row, strict=False)
+        cells = {name: unguarded(cell) for name, cell in pairs if name}
         try:
-            found.append(Review(**{k: v for k, v in cells.items() if k in COLUMNS}))
-        except (TypeError, ValueError) as error:
-            raise RunError(f"{path}, line {number}: {error}; {REMEDY}") from None
+            found.append(Review(**{"verdict": "", **cells}))
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}: {error}; {LINE_REMEDY}") from None
     return found
 
 
@@ -122,10 +168,18 @@ def standing(reviews: list[Review]) -> dict[str, dict[str, Review]]:
     return {i: by for i, by in last.items() if by}
 
 
-def _line(cells) -> str:
+def line_of(cells: Iterable[object]) -> str:
+    """Returns a line of CSV; what would end it within a cell becomes a blank."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([str(c).replace("\n", " ") for c in cells])
+    csv.writer(out, lineterminator="\n").writerow([ENDS.sub(" ", str(cell)) for cell in cells])
     return out.getvalue()
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Returns the cells of one line: a quote that a kill left open eats no other line."""
+    if '"' not in line:
+        return line.split(delimiter)
+    return next(csv.reader([line], delimiter=delimiter))
 
 
 def _lock(handle: int) -> None:

@@ -18,6 +18,7 @@ from .folds import assign_folds, draw_labels
 from .groups import groups_of, refuse_unknown
 from .held_out import choose_groups
 from .leaks import INPUTS
+from .reviewed import reviewed_notes, settle, with_reviews
 from .roles import Splits
 from .split_checks import check_classes, check_leaks, thin_sides
 from .wording import counted, listed, setting, shown
@@ -29,14 +30,9 @@ if TYPE_CHECKING:
 
 
 def make_splits(
-    manifest: Manifest,
-    config: DataConfig,
-    *,
-    folds: int,
-    seed: int,
-    several: bool = False,
+    manifest: Manifest, config: DataConfig, *, folds: int, seed: int, several: bool = False,
     inputs: Collection[str] = INPUTS,
-) -> Splits:
+) -> Splits:  # fmt: skip
     """Returns the side, gold and fold of every row; the same seed gives the same splits.
 
     Everything is drawn by a hash of seed and id, so the order of the rows plays no part (but for
@@ -48,7 +44,7 @@ def make_splits(
     import numpy as np
 
     table, notes = manifest.table, list(manifest.notes)
-    label, target = _gold(manifest)
+    label, target = gold_of(manifest)
     kind, group, known = groups_of(manifest, config, notes)
     rows = LabelledRows(table["id"].to_numpy().astype(str), label, group.astype(str))
     side = _sides(manifest, config, rows, kind, known, seed, notes)
@@ -56,12 +52,20 @@ def make_splits(
     tied = (label >= 0) & table["label"].isna().to_numpy()  # votes without a single winner
     role = _roles(side, label, tied & (not several), notes)
     _keep_pool_apart(role, side, kind, group, known, config, notes)
+    hidden, draw_notes = _hidden(role, rows, config, seed)
+    if manifest.reviewed is not None:  # after all draws: no review moves a row to another side
+        hidden &= ~settle(manifest.reviewed, rows.ids, role)
+        manifest = with_reviews(manifest)
+        rows.label, target = gold_of(manifest)
+        notes += reviewed_notes(manifest.reviewed, config.ties)
+    label = rows.label
     has = label[:, None] == np.arange(len(manifest.classes))  # (N, C)
     if several:
         has = (target > 0) & (target == target.max(1, keepdims=True))
     notes += check_classes(manifest, has, role, side == "train", config.classes)
 
-    _hide_labels(role, rows, config, seed, notes)
+    role[hidden] = "pool"
+    notes += draw_notes
     fold = np.full(len(table), -1)
     train = np.flatnonzero(role == "labeled")
     fold[train], fold_notes = assign_folds(rows.at(train), folds, seed, kind, config.fold_method)
@@ -75,18 +79,19 @@ def make_splits(
     return splits
 
 
-def _hide_labels(
-    role: np.ndarray, rows: LabelledRows, config: DataConfig, seed: int, notes: list[str]
-) -> None:
-    """Makes pool of the gold rows whose labels data.labeled_fraction or _count leaves out."""
+def _hidden(
+    role: np.ndarray, rows: LabelledRows, config: DataConfig, seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the rows (N,) bool whose labels data.labeled_fraction or _count hides, and notes."""
     import numpy as np
 
-    if config.labeled_fraction is None and config.labeled_count is None:
-        return
+    hidden = np.zeros(len(rows), dtype=bool)
     train = np.flatnonzero(role == "labeled")
+    if (config.labeled_fraction is None and config.labeled_count is None) or not len(train):
+        return hidden, []
     kept, note = draw_labels(rows.at(train), config.labeled_fraction, config.labeled_count, seed)
-    role[train] = np.where(kept, "labeled", "pool")
-    notes.append(note)
+    hidden[train] = ~kept
+    return hidden, [note]
 
 
 def _roles(side: np.ndarray, label: np.ndarray, tied: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -107,7 +112,7 @@ def _roles(side: np.ndarray, label: np.ndarray, tied: np.ndarray, notes: list[st
     return role
 
 
-def _gold(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+def gold_of(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     """Returns label (N,) and target (N, C). A tie of votes gets one of its winners by id hash."""
     import numpy as np
 

@@ -30,6 +30,33 @@ def reliability(confidence: Sequence, accuracy: Sequence, count: Sequence, ece=N
     return figure
 
 
+def calibration(series: Mapping[str, Sequence[tuple[float, float, int]]]) -> Figure:
+    """Draws share that is right (y) over stated confidence (x) with its 95 % interval (Wilson).
+
+    Args:
+        series: name -> bins of (stated confidence, share that is right, rows).
+    """
+    figure, axes = _axes((4.2, 3.6), "stated confidence", "share that is right")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+    for (name, bins), color in zip(series.items(), _cycle(), strict=False):
+        x, y, n = (_floats(column) for column in zip(*bins, strict=True))
+        low, high = _wilson(y, n)
+        whiskers = np.maximum([y - low, high - y], 0)
+        axes.errorbar(x, y, whiskers, color=color, marker="o", markersize=4, linewidth=1.5,
+                      elinewidth=1, capsize=2, label=name)  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _wilson(share: np.ndarray, rows: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ends of the 95 % score interval of shares (B,) of rows (B,) (Wilson 1927)."""
+    wide = 1 + z**2 / rows
+    middle = (share + z**2 / (2 * rows)) / wide
+    half = z / wide * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    return middle - half, middle + half
+
+
 def curve(coverage: Sequence, value: Sequence, *, label: str, base: float | None = None) -> Figure:
     """Draws a quantity (y) over the share of rows kept, the most confident first (x)."""
     figure, axes = _axes((4.2, 3.6), "share of rows kept, most confident first", label)

@@ -1,249 +1,165 @@
-"""report.html: one self-contained page of a run, made from the files in its folder alone."""
+"""report.html: one self-contained page of a run, made from the files in its folder.
+
+The sounds and texts that it lets you hear and read are the manifest's; without it they are left
+out, and the page says so.
+"""
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checksums import derived, refuse_newer
 from ..data.wording import counted
 from ..errors import RunError, reading
 from ..files import write_text
 from ..formulas import unguarded
-from . import figures
+from . import report_figures, report_scores
+from .report_picks import picks
+from .report_rows import MISTAKES_LISTED, mistakes, read_answers, suspects
+from .report_sounds import MOST_CLIPS, Utterances
 from .run_json import read_result, shown_records
-from .text import SCORE_TITLES, SPLIT_TITLES, floor_sentence, over, percent, scored, verdict
+from .text import SPLIT_TITLES, columns, floor_sentence, over
 
-TEMPLATE = "report.html.j2"
+if TYPE_CHECKING:
+    import pandas as pd
+    from jinja2 import Template
+
+TEMPLATE, FRAGMENT = "report.html.j2", "notebook.html.j2"
+STYLE, SCRIPT = "report.css", "report.js"
 QUARANTINE_SHOWN = 200  # quarantined files listed; the rest is counted
-METRICS = {"accuracy": "accuracy", **SCORE_TITLES, "ece": "calibration error", "aurc": "AURC",
-           "sample_f1": "F1 per row", "ccc": "CCC"}  # fmt: skip
+FRAGMENT_CLIPS = 6  # that a notebook holds
 
 
-def write_report(run: str | Path) -> Path:
-    """Writes report.html into a run's folder and returns its path."""
+def write_report(run: str | Path, table: pd.DataFrame | None = None) -> Path:
+    """Writes report.html into a run's folder and returns its path.
+
+    Args:
+        run: the run's folder.
+        table: of its manifest: the sounds, texts and speakers of its rows; None = not there.
+    """
     path = Path(run, "report.html")
-    text = render(run)
+    text = render(run, table)
     with derived(path):
         write_text(path, text)
     return path
 
 
-def render(run: str | Path) -> str:
+def render(run: str | Path, table: pd.DataFrame | None = None) -> str:
     """Returns the page; whatever a run has not written is left out."""
+    script = own_file(SCRIPT)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    page = facts(run, Utterances(table, MOST_CLIPS), MISTAKES_LISTED)
+    return template(TEMPLATE).render(**page, style=own_file(STYLE), script=script, digest=digest)
+
+
+def render_fragment(run: str | Path, table: pd.DataFrame | None = None) -> str:
+    """Returns the first screen of the page, rounds, classes and a few players, for a notebook."""
+    shown = facts(run, Utterances(table, FRAGMENT_CLIPS), FRAGMENT_CLIPS)
+    return template(FRAGMENT).render(**shown, style=own_file(STYLE))
+
+
+def own_file(name: str) -> str:
+    """Returns a style or a script that stands beside this module."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def template(name: str) -> Template:
+    """Returns one of the templates beside this module; what it is given is escaped."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(
-        loader=PackageLoader("semi.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent}
-    return environment.get_template(TEMPLATE).render(**facts(run))
+    loader = PackageLoader("semi.evaluation", ".")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(name)
+
+
+def facts(run: str | Path, utterances: Utterances, listed: int) -> dict[str, Any]:
+    """Returns everything the page shows, as plain values and SVG texts.
+
+    Args:
+        run: the run's folder.
+        utterances: what there is to hear and to read.
+        listed: mistakes that are listed, at the most.
+    """
+    run = Path(run)
+    if not (run / "config.yaml").is_file():
+        raise RunError(f"{run} is not a run (it has no config.yaml)")
+    refuse_newer(run)
+    result, records = read_result(run) or {}, shown_records(run)
+    best, key = report_scores.best_of(records, result), report_scores.key_of(records)
+    notes = _sentences(result.get("notes"))
+    leaks = _sentences(result["leaks"]) if "leaks" in result else None
+    answers = read_answers(run)
+    return {
+        "name": run.name,
+        "finished": bool(result),
+        "sentence": result.get("sentence") or "This run is not finished.",
+        "head": report_scores.headline(records, result),
+        "cautions": report_scores.cautions(notes),
+        "rounds": [report_scores.round_row(r, best) for r in records],
+        "round_key": SPLIT_TITLES[key],
+        "floor": floor_sentence(records),
+        "score_names": list(columns(best.get(key) or {}).values()),
+        "round_over": over(best.get(key)),
+        "round_groups": report_scores.groups(best.get(key)),
+        "rounds_figure": report_figures.rounds_figure(records),
+        "class_curves": report_figures.class_curves(records),
+        "spark": report_figures.SPARK,
+        "best": best,
+        "parts": [report_scores.part(best, k) for k in SPLIT_TITLES if best.get(k)],
+        "figures": report_figures.shipped_curves(best, answers),
+        "leaks": leaks,
+        "notes": [n for n in notes if not any(leak in n for leak in leaks or [])],
+        "config": _settings(run / "config.yaml"),
+        **_utterances(run, best, answers, utterances, listed),
+        **_data(run, result),
+    }
+
+
+def _utterances(
+    run: Path, best: dict, answers: Sequence[dict], utterances: Utterances, listed: int
+) -> dict[str, Any]:
+    """Returns the tables of single utterances; each takes its clips in turn."""
+    roles = {row["role"] for row in answers}
+    role = next((r for r in ("test", "dev") if r in roles), "oof" if roles else "")
+    asked = [row | {"role": "oof"} for row in answers] if role == "oof" else answers
+    classes = (best.get(f"metrics_{role}") or {}).get("classes") or []
+    wrong = mistakes(asked, role, classes, utterances, listed)
+    doubted = suspects(run, answers if role != "oof" else [], utterances)
+    learned = picks(run, best.get("round") or 0, utterances)
+    return {
+        "role": role,
+        "answered": bool(answers),
+        "mistakes": wrong,
+        "places": Counter(row.place for row in wrong.rows if row.place),
+        "suspects": doubted,
+        "picks": learned,
+        "silent": utterances.silent,
+        "heard": utterances.there,
+    }
+
+
+def _data(run: Path, result: dict) -> dict[str, Any]:
+    """Returns the sides of the data and what could not be used."""
+    quarantine = _rows(run / "quarantine.csv")
+    splits = Counter(row.get("role", "") for row in _rows(run / "splits.csv"))
+    return {
+        "quarantine": quarantine[:QUARANTINE_SHOWN],
+        "quarantine_more": max(0, len(quarantine) - QUARANTINE_SHOWN),
+        "splits": {k: v for k, v in splits.items() if k},
+        "read": (run / "quarantine.csv").is_file() or "quarantined" in result,
+    }
 
 
 def _settings(path: Path) -> str:
     """Returns the settings as they are written."""
     with reading(path, "a YAML text in UTF-8", "bring it back from a copy of the run"):
         return path.read_text(encoding="utf-8")
-
-
-def facts(run: str | Path) -> dict[str, Any]:
-    """Returns everything the page shows, as plain values and SVG texts."""
-    run = Path(run)
-    if not (run / "config.yaml").is_file():
-        raise RunError(f"{run} is not a run (it has no config.yaml)")
-    refuse_newer(run)
-    result = read_result(run) or {}
-    records = shown_records(run)
-    best = _best(records, result)
-    quarantine = _rows(run / "quarantine.csv")
-    splits = Counter(row.get("role", "") for row in _rows(run / "splits.csv"))
-    return {
-        "name": run.name,
-        "finished": bool(result),
-        "result": result,
-        "sentence": result.get("sentence") or "This run is not finished.",
-        "cards": _cards(records, best),
-        "rounds": [_round(r) for r in records],
-        "round_key": SPLIT_TITLES[_key(records)],
-        "floor": floor_sentence(records),
-        "round_over": over(best.get(_key(records))),
-        "rounds_figure": _rounds_figure(records),
-        "best": best,
-        "parts": [_part(best, key, title) for key, title in SPLIT_TITLES.items() if best.get(key)],
-        "figures": _figures(best),
-        "added": [_added(r) for r in records if r.get("class_mix")],
-        "quarantine": quarantine[:QUARANTINE_SHOWN],
-        "quarantine_more": max(0, len(quarantine) - QUARANTINE_SHOWN),
-        "splits": {k: v for k, v in splits.items() if k},
-        "notes": _sentences(result.get("notes")),
-        "leaks": _sentences(result["leaks"]) if "leaks" in result else None,
-        "read": (run / "quarantine.csv").is_file() or "quarantined" in result,
-        "config": _settings(run / "config.yaml"),
-    }
-
-
-def _best(records: Sequence[dict], result: dict) -> dict:
-    """Returns the round that ships."""
-    number = result.get("best_round")
-    kept = [r for r in records if r.get("accepted", True)]
-    return next((r for r in records if r.get("round") == number), kept[-1] if kept else {})
-
-
-def _key(records: Sequence[dict]) -> str:
-    return next((k for k in SPLIT_TITLES if any(r.get(k) for r in records)), "metrics_oof")
-
-
-def _cards(records: Sequence[dict], best: dict) -> list[dict]:
-    """Returns the headline's numbers: what ships, and the warm start it is compared with."""
-    key = _key(records)
-    now, start = best.get(key) or {}, (records[0].get(key) if records else None) or {}
-    return [
-        {"name": title, "now": scored(now, name), "start": percent(start.get(name)),
-         "change": _change(now.get(name), start.get(name))}
-        for name, title in SCORE_TITLES.items()
-        if now.get(name) is not None
-    ]  # fmt: skip
-
-
-def _change(now: float | None, before: float | None) -> str:
-    return "" if now is None or before is None else f"{100 * (now - before):+.1f}"
-
-
-def _round(record: dict) -> dict:
-    key = next((k for k in SPLIT_TITLES if record.get(k)), "metrics_oof")
-    pseudo = record.get("pseudo") or {}
-    return {
-        "number": record.get("round"),
-        "verdict": verdict(record),
-        "why": record.get("verdict") or "",
-        "rule": record.get("rule") or "-",
-        "asked": percent(record.get("coverage_asked") or None),
-        "added": record.get("added") or "-",
-        "precision": percent(pseudo.get("precision")),
-        "scores": [scored(record.get(key), name) for name in SCORE_TITLES],
-        "gate": percent((record.get("gate") or {}).get("value")),
-    }
-
-
-def _rounds_figure(records: Sequence[dict]) -> str:
-    key = _key(records)
-    done = [r for r in records if r.get(key)]
-    if len(done) < 2:
-        return ""
-
-    def ends(name: str, end: str) -> list:
-        return [((r[key].get("intervals") or {}).get(name) or {}).get(end) for r in done]
-
-    shown = {
-        title: ([r[key].get(name) for r in done], ends(name, "low"), ends(name, "high"))
-        for name, title in list(SCORE_TITLES.items())[1:]
-    }
-    return figures.svg(figures.rounds([r.get("round", 0) for r in done], shown))
-
-
-def _part(record: dict, key: str, title: str) -> dict:
-    """Returns the scores of one set of gold rows: overall, per class, confusion as shades."""
-    m = record[key]
-    classes, matrix = m.get("classes") or [], m.get("confusion") or []
-    rows = [
-        {"name": c, **{k: percent(_at(m, k, i)) for k in ("precision", "recall", "f1")},
-         "support": _at(m, "support", i)}
-        for i, c in enumerate(classes)
-    ]  # fmt: skip
-    shades = [[n / max(sum(row), 1) for n in row] for row in matrix]
-    cells = [
-        [{"n": n, "share": s} for n, s in zip(row, shade, strict=True)]
-        for row, shade in zip(matrix, shades, strict=True)
-    ]
-    return {
-        "title": title,
-        "rows": m.get("rows"),
-        "over": over(m),
-        "scores": [(name, scored(m, k)) for k, name in METRICS.items() if m.get(k) is not None]
-        + _affect(m),
-        "notes": sorted({i["note"] for i in (m.get("intervals") or {}).values() if i.get("note")}),
-        "classes": classes,
-        "per_class": rows if m.get("f1") else [],
-        "confusion": list(zip(classes, cells, strict=False)),
-    }
-
-
-def _affect(metrics: dict) -> list[tuple[str, str]]:
-    """Returns CCC with its interval, Pearson's r and RMSE of valence and arousal."""
-    scores = []
-    for name, m in (metrics.get("affect") or {}).items():
-        if m.get("rows", 0) >= 2:
-            scores.append((f"{name}: CCC", scored(m, "ccc")))
-            scores.append((f"{name}: Pearson's r", percent(m["pearson"])))
-            scores.append((f"{name}: RMSE", f"{m['rmse']:.3f}"))
-    return scores
-
-
-def _at(metrics: dict, key: str, index: int) -> Any:
-    values = metrics.get(key) or []
-    return values[index] if index < len(values) else None
-
-
-def _figures(record: dict) -> list[dict]:
-    """Returns the curves of the round that ships."""
-    curves = []
-    bins = record.get("reliability") or []
-    if bins:
-        x, y, n = ([b.get(k) for b in bins] for k in ("confidence", "accuracy", "rows"))
-        ece = (record.get("metrics_oof") or {}).get("ece")
-        curves.append(("Calibration on out-of-fold gold", figures.reliability(x, y, n, ece)))
-    for key, title, what in (
-        ("risk_coverage", "Risk and coverage on out-of-fold gold", "error rate"),
-        ("curve", "Pseudo-labels against hidden gold", "share that is right"),
-    ):
-        source = record if key == "risk_coverage" else record.get("pseudo") or {}
-        points = source.get(key) or []
-        if points:
-            y = "risk" if key == "risk_coverage" else "precision"
-            lines = [p.get("coverage") for p in points], [p.get(y) for p in points]
-            curves.append((title, figures.curve(*lines, label=what)))
-    return [{"title": title, "svg": figures.svg(figure)} for title, figure in curves]
-
-
-def _added(record: dict) -> dict:
-    """Returns what one round added: shares per class, and how right it was where that is known."""
-    mix = record["class_mix"] or {}
-    total, pseudo = max(sum(mix.values()), 1), record.get("pseudo") or {}
-    by_class = pseudo.get("by_class") or pseudo.get("per_class") or {}
-    largest = max([*mix.values(), 1])
-    return {
-        "number": record.get("round"),
-        "verdict": verdict(record),
-        "added": record.get("added"),
-        "precision": percent(pseudo.get("precision")) if pseudo else "",
-        "coverage": percent(pseudo.get("coverage")) if pseudo else "",
-        "sure": _sure(record.get("confidence")),
-        "classes": [
-            {"name": c, "count": n, "share": n / total, "width": 100 * n / largest,
-             "precision": percent((by_class.get(c) or {}).get("precision")) if by_class else ""}
-            for c, n in mix.items()
-        ],
-        "notes": record.get("notes") or [],
-    }  # fmt: skip
-
-
-def _sure(confidence: dict | None) -> str:
-    """Returns how sure a round's chosen rows are, and by how much gold has corrected that."""
-    if not confidence:
-        return ""
-    seen, mended = (percent(confidence[k]) for k in ("as_seen", "calibrated"))
-    way = "above" if confidence["gap"] > 0 else "below"
-    return (
-        f"mean confidence {mended} % in the ledger ({seen} % as the rule saw it; on gold "
-        f"out-of-fold the models' confidence is {100 * abs(confidence['gap']):.1f} points {way} "
-        "their accuracy)"
-    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -65,7 +65,9 @@ def verdict(record: dict) -> str:
     """Returns one or two words on what became of a round."""
     if not record.get("round"):
         return "warm start"
-    return "accepted" if record.get("accepted") else "rolled back"
+    if not record.get("accepted"):
+        return "rolled back"
+    return "last student" if record.get("alone") else "accepted"
 
 
 def rounds_table(records: Sequence[dict]) -> str:
@@ -106,7 +108,7 @@ def floor_sentence(records: Sequence[dict[str, Any]]) -> str:
         return ""
     metric = (records[0].get("gate") or {}).get("metric", "macro_f1")
     scores = ", ".join(
-        f"{row['model']} {100 * row['metric']:.1f} ({row['strength']})" for row in floor
+        f"{row['model']} {percent(row['metric'])} ({row['strength']})" for row in floor
     )
     best = next(row["model"] for row in floor if row["starts"])
     return (

@@ -42,6 +42,12 @@ class Folds:
         values = [s.metrics[name] for s in self.scores if name in s.metrics]
         return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns a line per part, their mean and deviation, and the pooled scores."""
         names = names_of(self.kind)

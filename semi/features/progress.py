@@ -1,9 +1,13 @@
-"""How far an extraction is: a bar with the time left, or plain lines where no screen is."""
+"""How far an extraction is: a bar with the time left, or plain lines where no screen is.
+
+A notebook has a bar too, drawn by rich in a widget; without ipywidgets it gets the plain lines.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from typing import TextIO
 
 EVERY_SECONDS = 15.0  # between plain lines, at the least
@@ -26,7 +30,7 @@ class Progress:
         self._bar = None
 
     def __enter__(self) -> Progress:
-        if self.show and self.out.isatty():
+        if self.show and (self.out.isatty() or _draws_widgets()):
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,3 +81,12 @@ class Progress:
 
     def _line(self, words: str) -> None:
         print(words, file=self.out, flush=True)
+
+
+def _draws_widgets() -> bool:
+    """Says whether this is a notebook that rich can draw a bar in; it needs ipywidgets for it."""
+    if "IPython" not in sys.modules or find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter

@@ -27,6 +27,12 @@ class Comparison:
     by: str = ""  # column whose values are scored apart
     parts: list[dict[str, Any]] = field(default_factory=list)  # of each run, by value
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns the tables in words."""
         cautions = self._cautions()

@@ -42,6 +42,12 @@ class Mixed:
     notes: list[str] = field(default_factory=list)
     kind: str = "single"  # task.kind of the members
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns the weights, a table of scores and the recall of every class, by member."""
         lines = [f"{self.path}: {counted(len(self.members), 'member')}, {self.how}", ""]

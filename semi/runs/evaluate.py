@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data.manifest import Manifest
+from ..data.roles import Splits
 from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.multitask import AFFECT
@@ -22,6 +24,7 @@ from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
 from .reopen import result_of
+from .reviewed_rows import reviewed_labels
 
 EVALUATED_SPLITS = ("test", "dev", "oof")
 
@@ -31,20 +34,24 @@ class Evaluation:
     """Scores on gold rows."""
 
     run: str
-    split: str  # test | dev | oof
+    split: str  # test | dev | oof | reviewed
     classes: list[str]
     metrics: dict[str, Any]  # see semi.evaluation.metrics.Metrics; "intervals" beside them
     left_out: int = 0  # gold rows without any modality that can be used, as in the run's report
+    notes: list[str] = field(default_factory=list)  # which rows these are, in sentences
 
     def __str__(self) -> str:
         """Returns the scores with intervals, the classes and the confusion matrix."""
         m, intervals = self.metrics, self.metrics.get("intervals") or {}
-        what = "out-of-fold training" if self.split == "oof" else self.split
+        what = {"oof": "out-of-fold training", "reviewed": "held-out, reviewed"}.get(
+            self.split, self.split
+        )
         if "f1" not in m or "sample_f1" in m:
             return task_words(self.run, what, m)
         parts = [f"{self.run}: {counted(m['rows'], f'gold {what} row')}{over(m)}", ""]
         if self.left_out:
             parts[1:1] = [f"{self.left_out} more cannot be read, left out as in its report"]
+        parts[1:1] = self.notes
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
                            intervals.get(key, {}).get("high"))]
@@ -65,37 +72,64 @@ class Evaluation:
             parts += ["", table(head, body)]
         return "\n".join(parts)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import scores_html
 
-def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()) -> Evaluation:
+        return scores_html(self.run, f"metrics_{self.split}", self.metrics)
+
+
+def evaluate(
+    run: str | Path, split: str = "test", *, places: Sequence[str] = (),
+    reviews: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
     """Returns the scores of a run's model on gold rows of `split`: test, dev or oof.
 
     The out-of-fold scores are the run's own (no single model saw none of those rows); test and dev
     are computed anew from the model directory. `places` says where the data are now, if they have
-    moved: data.manifest=moved/table.csv, data.audio_root=..., features.store=....
+    moved: data.manifest=moved/table.csv, data.audio_root=..., features.store=.... With `reviews`,
+    files of `semi review`, the held-out rows that people labelled there are scored, by their words.
     """
     if split not in EVALUATED_SPLITS:
         raise RunError(f"split must be one of {', '.join(EVALUATED_SPLITS)}, got '{split}'")
     opened = Run.open(run, places)
     check_run(run)
-    if split == "oof" or not TASKS[opened.config.task.kind].one_class:
+    one_class = TASKS[opened.config.task.kind].one_class
+    if reviews and not one_class:
+        raise RunError(
+            f"{run} has task.kind={opened.config.task.kind}; reviews score tasks of one class a row"
+        )
+    if (split == "oof" and not reviews) or not one_class:
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
-    from ..evaluation.metrics import measured, name_groups
-    from .predict import load
-
-    predictor, config = load(run), opened.config
-    predictor.model.config.data = config.data
     opened.need_manifest()
-    manifest, splits = read_rows(config)
+    manifest, splits = read_rows(opened.config)
     opened.bind_manifest(manifest.sha256)
     refuse_other_sides(opened.path, manifest, splits)
-    gold = (splits.role == split) & (splits.label >= 0)
-    if not gold.any():
+    if reviews:
+        label, notes = reviewed_labels(manifest, splits, opened.config.data, reviews)
+        return _scored(opened, manifest, splits, label, "reviewed", notes)
+    label = np.where(splits.role == split, splits.label, -1)
+    if (label < 0).all():
         others = [
             s for s in EVALUATED_SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()
         ]
         alternatives = f"; it has {' and '.join(others)}" if others else ""
         raise RunError(f"{run} has no gold row in the split {split}{alternatives}, and always oof")
+    return _scored(opened, manifest, splits, label, split, [])
+
+
+def _scored(
+    opened: Run, manifest: Manifest, splits: Splits, label: np.ndarray, split: str,
+    notes: list[str],
+) -> Evaluation:  # fmt: skip
+    """Returns the scores of the run's model on the rows whose label (N,) is not -1."""
+    from ..evaluation.metrics import measured, name_groups
+    from .predict import load
+
+    predictor, config, run = load(opened.path), opened.config, opened.path
+    predictor.model.config.data = config.data
+    gold = label >= 0
     # with every row of these speakers, because a new speaker is standardised by all of his rows
     speaker = manifest.table["speaker"]
     mates = speaker.isin([s for s in speaker[gold] if isinstance(s, str)]).to_numpy()
@@ -112,10 +146,10 @@ def evaluate(run: str | Path, split: str = "test", *, places: Sequence[str] = ()
             f"{run}: none of the {counted(lost, 'gold row')} in the split {split} can be read"
         )
     metrics = measured(
-        probs[scored], splits.label[rows][scored], splits.group[rows][scored], manifest.classes
+        probs[scored], label[rows][scored], splits.group[rows][scored], manifest.classes
     )  # fmt: skip
     name_groups(metrics, splits.group_kind)
-    return Evaluation(str(run), split, manifest.classes, metrics, lost)
+    return Evaluation(str(run), split, manifest.classes, metrics, lost, notes)
 
 
 def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:

@@ -10,11 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.wording import listed, shown
 from ..errors import ManifestError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays, read_from
-from .utterances import utterances, with_sounds
+from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +31,9 @@ def load(run: str | Path, *, device: str = "cpu") -> Predictor:
     """Returns the model of a run's folder, or of its folder model/ copied anywhere."""
     from ..self_training.model_dir import load_model
 
-    return Predictor(load_model(run, device=device))
+    predictor = Predictor(load_model(run, device=device))
+    predictor.folder = Path(run)
+    return predictor
 
 
 class Predictor:
@@ -48,6 +49,18 @@ class Predictor:
     def __init__(self, model: Model):
         self.model = model
         self.classes = model.classes
+        self.folder: Path | None = None  # that it was loaded from
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the run, or of a folder model/ alone what it is."""
+        from ..evaluation.notebook import words_html
+
+        if self.folder is not None and (self.folder / "result.json").is_file():
+            from ..self_training.report import run_fragment
+
+            return run_fragment(self.folder)
+        sentence = self.model.facts.get("sentence") or "A model without a run."
+        return words_html(f"{sentence}\nClasses: {', '.join(self.classes)}")
 
     def predict(
         self,
@@ -228,7 +241,7 @@ def predict(
     if windows is not None:
         if texts or manifest is not None or arrays:
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
-        _check_files(audio)
+        check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
         return delivered(answers, output, "window")
     if hop is not None:
@@ -236,7 +249,7 @@ def predict(
     given = parse_arrays(list(arrays))
     if manifest is None:
         table = utterances(audio, texts)
-        _check_files(audio)
+        check_files(audio)
         _check_read(predictor, run, audio, texts)
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
@@ -259,20 +272,6 @@ def _check_read(
                 f"the model of {run} reads {' and '.join(dims)} alone, no {modality}: leave out "
                 f"{what}"
             )
-
-
-def _check_files(audio: Sequence[str]) -> None:
-    """Raises ManifestError for folders and for files that are not there."""
-    missing = [a for a in audio if not os.path.isfile(a)]
-    if folders := [a for a in missing if os.path.isdir(a)]:
-        name = shown(folders[0], 160)
-        raise ManifestError(
-            f"{name} is a folder; give its files, such as {name.rstrip('/')}/*.wav, or the folder "
-            "itself with --manifest"
-        )
-    if missing:
-        names = listed([shown(name, 160) for name in missing], 5)
-        raise ManifestError(f"no such audio file: {names}")
 
 
 def _manifest_table(

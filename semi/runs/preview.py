@@ -40,6 +40,12 @@ class DryRun:
     preview: Preview
     hidden: PseudoReport | None  # None where the pool has no hidden gold
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns the table for people."""
         seen, hidden = self.preview, self.hidden

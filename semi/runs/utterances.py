@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.waveforms import Waveform, as_sounds, is_one_sound
-from ..data.wording import counted
+from ..data.wording import counted, listed, shown
 from ..errors import AudioError, ManifestError
 
 if TYPE_CHECKING:
@@ -64,3 +64,17 @@ def with_sounds(table: pd.DataFrame) -> pd.DataFrame:
         return table
     sounds = pd.Series(_sounds(table["audio"].tolist()), table.index, dtype=object)
     return table.assign(audio=sounds)
+
+
+def check_files(audio: Sequence[str]) -> None:
+    """Raises ManifestError for folders and for files that are not there."""
+    missing = [a for a in audio if not os.path.isfile(a)]
+    if folders := [a for a in missing if os.path.isdir(a)]:
+        name = shown(folders[0], 160)
+        raise ManifestError(
+            f"{name} is a folder; give its files, such as {name.rstrip('/')}/*.wav, or the folder "
+            "itself with --manifest"
+        )
+    if missing:
+        names = listed([shown(name, 160) for name in missing], 5)
+        raise ManifestError(f"no such audio file: {names}")

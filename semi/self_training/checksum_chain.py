@@ -20,6 +20,7 @@ BESIDE = (
     *("config.yaml", "manifest.sha256", "recipe.txt", "standardize.txt", "splits.csv"),
     "committee.safetensors",
     "pretrained/checksums.json",
+    "gold_reviews.csv",
 )
 FEATURES_ENTRY = "features"  # entry beside these that is no file: the SHA-256 of all features
 APPENDED = "metrics.jsonl"  # grows by a line a round: hashed up to where it ended by then

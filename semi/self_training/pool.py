@@ -129,13 +129,16 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
 
 
 def graph_features(dataset: Dataset, config: SelectionConfig) -> Tensor | None:
-    """Returns (N, D) features for rules that compare rows, or None where the rule does not.
+    """Returns (N, D) features for rules that compare rows, or None where the rule does not."""
+    return joined_features(dataset) if config.rule in WITH_FEATURES else None
+
+
+def joined_features(dataset: Dataset) -> Tensor:
+    """Returns (N, D) features by which rows are compared with each other.
 
     Every modality has the same say, whatever its width; beyond GRAPH_DIMS columns the principal
     components of training rows stand for them.
     """
-    if config.rule not in WITH_FEATURES:
-        return None
     views = [averaged(v) for v in dataset.values.values()]
     parts = [v / max(v.shape[1], 1) ** 0.5 for v in views]
     joined = torch.cat(parts, 1)

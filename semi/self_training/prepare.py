@@ -13,6 +13,7 @@ import torch
 from ..config.recipes import with_open_layers
 from ..config.schema import Config
 from ..data.external_votes import outside_notes, outside_votes
+from ..data.gold import left_out
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
@@ -77,6 +78,8 @@ def prepare(
         *_lacking(features),
         *_drop_unusable(features, splits, raw.extraction),
     ]
+    if manifest.reviewed is not None:
+        raw.extraction.quarantine += left_out(manifest)
     scaling = _scaling(config, manifest, splits, raw)
     if scaling is not None:
         config = replace(config, features=replace(config.features, standardize=scaling.mode))

@@ -15,6 +15,9 @@ from .. import files
 from ..checksums import CHECKSUMS, refuse_newer, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
+from ..data.reviewed import GOLD_REVIEWS, Reviewed
+from ..data.reviews import REVIEWS, list_of, read_reviews
+from ..data.wording import counted
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_text
 from .checksum_chain import (
@@ -124,6 +127,11 @@ class Run:
             return
         if not (path / "config.yaml").is_file():
             raise RunError(f"{path} is not a run (it has no config.yaml); it is not deleted")
+        if given := len(read_reviews(path / REVIEWS)):
+            raise RunError(
+                f"{path / REVIEWS} holds {counted(given, 'review')} by people, so {path} is not "
+                "deleted; move that file elsewhere first, or choose another name=..."
+            )
         lock = lock_of(path)
         try:
             shutil.rmtree(path)
@@ -159,6 +167,7 @@ class Run:
             COMMITTEE,
             RECIPE,
             SCALING,
+            GOLD_REVIEWS,
             CHECKSUMS,
             ".lock",
         ):
@@ -205,6 +214,12 @@ class Run:
                 f"the manifest changed since {self.path} began (SHA-256 {before[:12]}..., now "
                 f"{sha256[:12]}...); restore it, or start a new run with another name=..."
             )
+
+    def keep_reviews(self, reviewed: Reviewed | None) -> None:
+        """Writes down the reviews that a new run learns from; a begun run has read its own."""
+        path = self.path / GOLD_REVIEWS
+        if reviewed is not None and not path.is_file():
+            write_text(path, list_of(reviewed.lines))
 
     # --- rounds ---
 

@@ -11,6 +11,7 @@ from ..training.rows import read_rows
 from .closing import gains_of, sentence_of
 from .final_student import last_student
 from .frame import Ending, RunResult, run_frame
+from .resumed import with_own_reviews
 from .rounds import run_rounds
 from .settling import settled
 
@@ -26,7 +27,7 @@ def self_train(
         progress: bars on stderr.
     """
     settings.check(config)
-    manifest, splits = read_rows(config)
+    manifest, splits = read_rows(with_own_reviews(config) if resume else config)
     if progress:
         print(manifest.reading, file=sys.stderr, flush=True)
     splits.notes += encoder_notes(config, manifest, splits)

@@ -12,6 +12,7 @@ from ..config.task import TaskConfig
 from ..data.columns import check_columns
 from ..data.manifest import Manifest, load_manifest
 from ..data.reading import HINT
+from ..data.reviewed import reviews_of, with_reviews
 from ..data.roles import Splits
 from ..data.splits import make_splits
 from ..errors import ManifestError
@@ -31,6 +32,8 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
         manifest = given if config.data.fold_method == "contiguous" else given.by_id()
         check_columns(manifest, config.encoders)
         manifest = manifest_of_task(manifest, config.task)
+        if config.data.reviews:
+            manifest.reviewed = reviews_of(manifest, config.data, config.data.reviews)
         splits = make_splits(
             manifest, config.data, folds=config.train.folds, seed=config.seed,
             several=config.task.multi, inputs=config.encoders.inputs,
@@ -38,7 +41,7 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
     except ManifestError as error:
         error.reading = given.reading  # what was understood helps
         raise
-    return manifest, splits
+    return with_reviews(manifest), splits
 
 
 def manifest_of_task(manifest: Manifest, task: TaskConfig) -> Manifest:

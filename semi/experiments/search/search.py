@@ -64,6 +64,12 @@ class SearchReport:
     test_looks: int = 0  # how many different trials have ever been scored on test
     notes: list[str] = field(default_factory=list)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ...evaluation.notebook import words_html
+
+        return words_html(str(self))
+
     def __str__(self) -> str:
         """Returns the best trials, and what to make of them."""
         name = METRIC_NAMES[self.metric]

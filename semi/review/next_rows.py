@@ -1,0 +1,284 @@
+"""`next_rows(run)`: the rows of a run's pool that are most worth a label, with reasons in words.
+
+Letters: P pool rows, k of them that may be asked about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.wording import counted, nearest
+from ..errors import RunError
+from ..evaluation.text import table as text_table
+from ..files import read_table
+from ..runs.reopen import Finished
+from ..self_training.tasks import TASKS
+from ..training.teacher import Prediction, answer
+from .acquisition import RULES, pick
+from .lists import (
+    NEXT,
+    SHOWN_ROWS,
+    check_count,
+    check_list,
+    opened,
+    reviewed_ids,
+    seconds_of,
+    shown_columns,
+    write_list,
+)
+from .pool_of_run import Asked, candidates_of
+from .query_pool import QueryPool, seeded_order
+from .wording import DRAWN, UNLIKE, apart, doubt, label_of, votes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEXT_RULE = "badge"
+COSTS = ("rows", "seconds")
+RANDOM_ONE_IN = 5  # rows of a batch, one is drawn at random: it measures what the others cannot
+SHARE = 2  # times its fair share of a batch, a speaker has at most
+
+
+@dataclass
+class NextRows:
+    """The rows to label next."""
+
+    run: str
+    rule: str
+    table: pd.DataFrame  # see docs/formats.md
+    notes: list[str] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the same as tables."""
+        from ..evaluation.notebook import words_html
+
+        return words_html(str(self))
+
+    def __str__(self) -> str:
+        """Returns the first rows as a table for people, and what was left out."""
+        at_random = self.table["pick"].tolist().count("random")
+        seconds = np.array(self.table["seconds"].tolist(), dtype=float)
+        sound = f", {np.nansum(seconds):.0f} s of sound" if np.isfinite(seconds).any() else ""
+        speakers = len({s for s in self.table["speaker"].tolist() if isinstance(s, str)})
+        by = f" by {counted(speakers, 'speaker')}" if speakers else ""
+        head = (
+            f"{self.run}: {counted(len(self.table), 'row')}{by} to label next{sound}; "
+            f"rule {self.rule}, {at_random} drawn at random"
+        )
+        first = self.table.head(SHOWN_ROWS)
+        rows = first[["id", "pick", "machine_label", "reason"]].astype(str).to_numpy().tolist()
+        more = len(self.table) - len(first)
+        after = [f"... and {more} more"] if more > 0 else []
+        return "\n".join([head, "", text_table(["id", "pick", "machine says", "why"], rows),
+                          *after, "", *self.notes])  # fmt: skip
+
+
+def next_rows(
+    run: str | Path, count: float = 50, *, rule: str = NEXT_RULE, cost: str = "rows",
+    per_speaker: int | None = None, output: str | Path | None = None, places: Sequence[str] = (),
+) -> NextRows:  # fmt: skip
+    """Returns the pool rows most worth a label, and writes them to RUN/next.csv and `output`.
+
+    One row in five is drawn at random from the whole pool and marked so: what the others say of
+    the machine's labels is no fair sample. Reviewed rows are left out; dev and test rows never are
+    in the pool.
+
+    Args:
+        run: folder of a finished run.
+        count: rows, or with cost=seconds the seconds of sound they have together at most.
+        rule: how they are chosen, one of `semi.review.acquisition.RULES`.
+        cost: rows | seconds: what labelling one takes.
+        per_speaker: at most so many rows of a speaker; None: twice its fair share of the batch.
+        output: a table to write besides.
+        places: where the data are now, if they have moved: data.manifest=...
+
+    RunError where the run has no pool, nothing is left of it, or the rule cannot be used with it.
+    """
+    _check_words(rule, cost, per_speaker)
+    check_count(count, cost)
+    check_list(Path(run), NEXT, output)
+    done = opened(run, places)
+    kind = done.run.config.task.kind
+    if kind == "affect":
+        raise RunError(
+            f"{run} has task.kind=affect: rows are chosen by what is said of classes, and valence "
+            "and arousal have none; draw rows at random to label more"
+        )
+    asked, notes = _asked(done, cost)
+    model, dataset = done.model, done.dataset
+    values = {m: v[dataset.pool] for m, v in dataset.values.items()}
+    present = dataset.present[dataset.pool]
+    answers = answer(model.ensemble, model.voter, values, present, model.chains)
+    pool = candidates_of(dataset, done.state, answers, asked)
+    seed = done.run.config.seed
+    chosen = _chosen(pool, rule, count, per_speaker, seed, str(run))
+    if cost == "rows" and len(chosen.rows) < count:
+        notes.append(_shortfall(pool, chosen, count, per_speaker))
+    table = _table(done, answers, asked, chosen, rule)
+    notes = [*notes, *write_list(done.run.path, NEXT, table, output)]
+    return NextRows(str(run), rule, table, notes)
+
+
+def _check_words(rule: str, cost: str, per_speaker: int | None) -> None:
+    if rule not in RULES:
+        raise RunError(f"no rule '{rule}'{nearest(rule, RULES)}; --rule is one of "
+                       f"{', '.join(RULES)}")  # fmt: skip
+    if cost not in COSTS:
+        raise RunError(f"--cost must be rows or seconds, got '{cost}'")
+    if per_speaker is not None and per_speaker < 1:
+        raise RunError(f"--per-speaker must be at least 1, got {per_speaker}")
+
+
+def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
+    """Returns the pool rows that nobody has judged yet, and sentences on the others."""
+    dataset, path = done.dataset, done.run.path
+    if not len(dataset.pool):
+        raise RunError(
+            f"{path} has no pool: every training row is labelled, so there is nothing to label "
+            "next; semi suspects looks for labels that are wrong"
+        )
+    known = reviewed_ids(done.run)
+    ids = dataset.ids[dataset.pool.numpy()]
+    free = np.array([i not in known for i in ids.tolist()])
+    if not free.any():
+        raise RunError(
+            f"{path}: each of its {counted(len(free), 'pool row')} is reviewed already; train "
+            "with data.reviews to learn from them"
+        )
+    notes = [f"{counted(int((~free).sum()), 'row')} left out: reviewed"] if not free.all() else []
+    rows = torch.from_numpy(np.flatnonzero(free))
+    price = torch.ones(len(rows))
+    if cost == "seconds":
+        table = done.ready.manifest.table.iloc[dataset.pool[rows].numpy()]
+        seconds = seconds_of(table)
+        if not np.isfinite(seconds).any():
+            raise RunError(
+                f"{path}: no row of the pool has sound whose length is known; use --cost rows"
+            )
+        silent = ~np.isfinite(seconds) | (seconds <= 0)
+        seconds[silent] = np.median(seconds[~silent])
+        if silent.any():
+            notes.append(
+                f"{counted(int(silent.sum()), 'row')} without sound cost as much as the median"
+            )
+        price = torch.from_numpy(seconds).float()
+    return Asked(rows, price, _flips(path, ids[free])), notes
+
+
+def _flips(path: Path, ids: np.ndarray) -> Tensor | None:
+    """Returns how often the label of each row (k,) changed by the last round; None without any."""
+    source = path / "ledger.parquet"
+    ledger = read_table(source, ("id", "round", "flips")) if source.is_file() else None
+    if ledger is None or not len(ledger):
+        return None
+    last = ledger[ledger["round"] == ledger["round"].max()].set_index("id")["flips"]
+    return torch.from_numpy(last.reindex(ids).fillna(0).to_numpy(dtype=np.float32))
+
+
+@dataclass
+class _Chosen:
+    """The batch, best first."""
+
+    rows: Tensor  # (b,) places among the rows that may be asked about
+    values: Tensor  # (b,) what each was worth
+    at_random: Tensor  # (b,) bool
+
+
+def _chosen(
+    pool: QueryPool, rule: str, count: float, per_speaker: int | None, seed: int, run: str
+) -> _Chosen:
+    """Returns the batch: some rows at random, of the whole pool, and the rule's among the rest."""
+    order = seeded_order(pool.tie, seed)
+    share = min(count, float(pool.cost.sum()))
+    share = share if rule == "random" else share / RANDOM_ONE_IN
+    spent = pool.cost[order].cumsum(0)
+    drawn = order[: max(int((spent <= share + 1e-6).sum()), 1 if count >= 2 else 0)]
+    if rule == "random":
+        value = 1 - torch.arange(len(drawn)) / max(len(pool), 1)
+        return _Chosen(drawn, value, torch.ones(len(drawn), dtype=torch.bool))
+    left = torch.ones(len(pool), dtype=torch.bool)
+    left[drawn] = False
+    rest = left.nonzero()[:, 0]
+    budget = count - float(pool.cost[drawn].sum())
+    speakers = len(torch.unique(pool.group))
+    expected = budget / float(pool.cost.mean())
+    most = per_speaker or max(1, math.ceil(SHARE * expected / speakers))
+    try:
+        rows, values = pick(pool.at(rest), rule, budget, per_group=most, seed=seed)
+    except ValueError as error:
+        raise RunError(f"{run}: rule {rule} cannot be used here: {error}; use another --rule"
+                       ) from None  # fmt: skip
+    return _interleaved(rest[rows], values, drawn)
+
+
+def _interleaved(rows: Tensor, values: Tensor, drawn: Tensor) -> _Chosen:
+    """Returns the rule's rows with those drawn at random spread evenly among them.
+
+    So somebody who labels the first half of the list has a fair sample, too.
+    """
+    total = len(rows) + len(drawn)
+    at = ((torch.arange(len(drawn)) + 1) * total // max(len(drawn), 1)) - 1
+    at_random = torch.zeros(total, dtype=torch.bool)
+    at_random[at] = True
+    both = torch.zeros(total, dtype=torch.int64)
+    both[at_random], both[~at_random] = drawn, rows
+    worth = torch.full((total,), torch.nan, dtype=torch.float64)
+    worth[~at_random] = values.double()
+    return _Chosen(both, worth, at_random)
+
+
+def _shortfall(pool: QueryPool, chosen: _Chosen, count: float, per_speaker: int | None) -> str:
+    """Returns why there are fewer rows than asked for."""
+    if len(chosen.rows) == len(pool):
+        return f"{count:g} rows were asked for; {len(pool)} is all that is left of the pool"
+    limit = f"--per-speaker {per_speaker}" if per_speaker else "twice a speaker's fair share"
+    return (
+        f"{count:g} rows were asked for, {len(chosen.rows)} found: at most {limit} is taken; "
+        "--per-speaker raises that"
+    )
+
+
+def _table(
+    done: Finished, answers: Prediction, asked: Asked, chosen: _Chosen, rule: str
+) -> pd.DataFrame:
+    """Returns the list as it is written."""
+    import pandas as pd
+
+    dataset, voter = done.dataset, done.model.voter
+    places = asked.rows[chosen.rows]
+    table = done.ready.manifest.table.iloc[dataset.pool[places].numpy()]
+    multi = TASKS[done.run.config.task.kind].one_class is False
+    classes, heads = dataset.classes, voter.heads[1:]
+    labels, reasons = [], []
+    for number, place in enumerate(places.tolist()):
+        probs = answers.probs[place]
+        labels.append(label_of(probs, classes, multi))
+        if bool(chosen.at_random[number]):
+            reasons.append(DRAWN)
+            continue
+        parts = [doubt(probs, classes, multi)]
+        if heads:
+            here = dataset.present[dataset.pool[place]]
+            parts.append(apart(votes(answers.by_head[1:, place], here, heads, classes, multi)))
+        changes = 0 if asked.flips is None else int(asked.flips[chosen.rows[number]])
+        parts += [f"its label changed {counted(changes, 'time')}" if changes else "",
+                  UNLIKE.get(rule, "")]  # fmt: skip
+        reasons.append("; ".join(part for part in parts if part))
+    return pd.DataFrame({
+        "id": table["id"].to_numpy(),
+        "rank": np.arange(1, len(table) + 1),
+        "score": chosen.values.double().numpy().round(6),
+        "pick": np.where(chosen.at_random.numpy(), "random", "next"),
+        "reason": reasons,
+        "machine_label": [label for label, _ in labels],
+        "machine_confidence": [round(sure, 4) for _, sure in labels],
+        **shown_columns(table, seconds_of(table)),
+    })  # fmt: skip
