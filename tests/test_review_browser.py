@@ -3,36 +3,31 @@
 Skipped where playwright or a Chromium is missing: PLAYWRIGHT_CHROMIUM names one elsewhere.
 """
 
-import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from review_browser import (
+    DESKTOP,
+    PHONE,
+    browser,
+    expect,
+    label_by_key,
+    opened,
+    served,
+    text,
+    until,
+)
 from spoken_run import copied, serving
 from two_runs import settings as text_settings
 from two_runs import write_manifest
 
 import semi
 from semi.data.reviews import read_reviews
+from semi.review.rows import review_table
+from semi.review.static_page import write_static
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium")
-if not CHROMIUM:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
-
-DESKTOP = {"width": 1360, "height": 860}
-PHONE = {"width": 390, "height": 844}
-LONG = 20_000  # ms until a thing is given up that takes a moment
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        with_sandbox = os.geteuid() != 0
-        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=with_sandbox)
-        yield browser
-        browser.close()
+__all__ = ["browser"]  # a fixture
 
 
 @pytest.fixture
@@ -40,60 +35,18 @@ def run(heard, tmp_path):
     return copied(heard, tmp_path)
 
 
-@contextmanager
-def opened(browser, address, name="Ada", expected="status of 404", **words):
-    """Yields the page with a reviewer's name given; fails on what else its console says."""
-    context = browser.new_context(**{"viewport": DESKTOP} | words)
-    page = context.new_page()
-    page.set_default_timeout(LONG)
-    said = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(address)
-    if name:
-        page.locator("#name").fill(name)
-        page.locator("#name").press("Enter")
-    playwright.expect(page.locator("#shown")).to_be_visible()
-    yield page
-    assert [text for text in said if expected not in text] == []
-    context.close()
-
-
-def text(page, place, wanted):
-    playwright.expect(page.locator(place)).to_have_text(wanted, timeout=LONG)
-
-
-def until(page, question, wanted=True):
-    """Waits until the page answers so; without eval, which its policy forbids."""
-    for _ in range(LONG // 50):
-        if (found := page.evaluate(question)) == wanted:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{question}: {found}")
-
-
-def label_by_key(page, key):
-    """Presses a key and waits until the next row is shown; returns the id that was labelled."""
-    name = page.locator("#id").inner_text()
-    page.keyboard.press(key)
-    playwright.expect(page.locator("#id")).not_to_have_text(name, timeout=LONG)
-    return name
-
-
 def test_a_clip_plays_and_is_drawn(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         until(page, "() => document.getElementById('audio').currentTime > 0.2")
         length = page.evaluate("document.getElementById('audio').duration")
         assert 1 < length < 10
         until(page, "() => !document.getElementById('picture').classList.contains('loading')")
+        until(page, "() => document.getElementById('picture').width > 500")
         colours = page.evaluate("""() => {
             const canvas = document.getElementById("picture");
-            const { width, height } = canvas;
-            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-            const found = new Set();
-            for (let n = 0; n < data.length; n += 4)
-                found.add(data[n] * 65536 + data[n + 1] * 256 + data[n + 2]);
-            return found.size;
+            const drawn = canvas.getContext("2d");
+            const { data } = drawn.getImageData(0, 0, canvas.width, canvas.height);
+            return new Set(data.filter((value, n) => n % 4 === 1)).size;  // of green
         }""")
         assert colours > 50
         page.keyboard.press(" ")
@@ -103,7 +56,7 @@ def test_a_clip_plays_and_is_drawn(browser, run):
 
 
 def test_labels_by_key_are_kept_over_a_reload_and_taken_back(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         classes = page.locator("#labels .class").all_inner_texts()
         first = label_by_key(page, "1")
         second = label_by_key(page, "u")
@@ -119,15 +72,15 @@ def test_labels_by_key_are_kept_over_a_reload_and_taken_back(browser, run):
         text(page, "#place", "4 of 20")  # the first that is to do; the name is not asked again
         page.keyboard.press("k")
         text(page, "#id", third)
-        assert page.locator("#bad_audio").get_attribute("aria-pressed") == "true"
+        expect(page.locator("#bad_audio")).to_have_attribute("aria-pressed", "true")
         page.keyboard.press("z")
         text(page, "#reviewed", "2 reviews")
-        assert page.locator("#bad_audio").get_attribute("aria-pressed") == "false"
+        expect(page.locator("#bad_audio")).to_have_attribute("aria-pressed", "false")
         assert read_reviews(run / "reviews.csv")[-1].verdict == "undo"
 
 
 def test_quick_keys_count_for_one_row_each(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         for key in "123123":
             page.keyboard.press(key)
         text(page, "#reviewed", "6 reviews")
@@ -140,14 +93,14 @@ def test_quick_keys_count_for_one_row_each(browser, run):
 
 
 def test_filters_search_and_keys_do_what_they_say(browser, run):
-    with serving(run) as (_, address), opened(browser, address) as page:
+    with served(review_table(run)) as address, opened(browser, address) as page:
         text(page, "#count", "20 utterances")
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.id") == "q"
         page.keyboard.type("lappen 1 u")  # letters go into the field, and are no labels
         text(page, "#count", "0 utterances")
         page.locator("#q").fill("lappen")
-        playwright.expect(page.locator("#count")).not_to_have_text("20 utterances")
+        expect(page.locator("#count")).not_to_have_text("20 utterances")
         for shown in page.locator("#list .text").all_inner_texts():
             assert "lappen" in shown.lower()
         page.locator("#q").fill("")
@@ -161,7 +114,7 @@ def test_filters_search_and_keys_do_what_they_say(browser, run):
         text(page, "#count", "20 utterances")
         page.locator("#part").select_option("held-out")
         text(page, "#count", "18 utterances")
-        playwright.expect(page.locator("#badges .held")).to_have_text("held out: test")
+        expect(page.locator("#badges .held")).to_have_text("held out: test")
         label_by_key(page, "2")
         page.locator("#part").select_option("pool")
         page.locator("#reviewed-by-me").select_option("done")
@@ -169,14 +122,14 @@ def test_filters_search_and_keys_do_what_they_say(browser, run):
         assert page.locator("#list-empty").is_visible()
         page.keyboard.press("Escape")
         page.keyboard.press("?")
-        playwright.expect(page.locator("#help-dialog")).to_be_visible()
+        expect(page.locator("#help-dialog")).to_be_visible()
         page.keyboard.press("1")  # no label while a dialog is open
         page.keyboard.press("Escape")
         assert len(read_reviews(run / "reviews.csv")) == 1
 
 
 def test_two_reviewers_see_each_other_after_their_own_word(browser, run):
-    with serving(run) as (_, address):
+    with served(review_table(run)) as address:
         with opened(browser, address, "Bo") as page:
             name = label_by_key(page, "2")
         with opened(browser, address, "Ada") as page:
@@ -198,7 +151,7 @@ def test_what_could_not_be_saved_is_told_and_the_row_stays(browser, run):
         server.kill()
         server.wait()
         page.keyboard.press("1")
-        playwright.expect(page.locator("#toast")).to_contain_text("Not saved: ")
+        expect(page.locator("#toast")).to_contain_text("Not saved: ")
         assert page.locator("#id").inner_text() == name
         assert not (run / "reviews.csv").exists()
 
@@ -209,10 +162,11 @@ def test_axe_finds_nothing(browser, run, scheme, size):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     phone = size is PHONE
     words = {"viewport": size, "color_scheme": scheme, "is_mobile": phone, "has_touch": phone}
-    with serving(run) as (_, address), opened(browser, address, "", **words) as page:
+    with served(review_table(run)) as address, opened(browser, address, "", **words) as page:
         assert violations(axe, page) == []  # the question for the name
         page.locator("#name").fill("Ada")
         page.locator("#name").press("Enter")
+        expect(page.locator("#shown")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
         label_by_key(page, "1")
         page.keyboard.press("k")
@@ -234,7 +188,7 @@ def violations(axe, page):
 
 def test_a_phone_labels_by_touch(browser, run):
     words = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
-    with serving(run) as (_, address), opened(browser, address, **words) as page:
+    with served(review_table(run)) as address, opened(browser, address, **words) as page:
         name = page.locator("#id").inner_text()
         assert not page.locator("#list").is_visible()
         for box in [
@@ -243,34 +197,37 @@ def test_a_phone_labels_by_touch(browser, run):
             if box:
                 assert box["height"] >= 44 and box["x"] + box["width"] <= 390
         page.locator("#labels button").nth(2).tap()
-        playwright.expect(page.locator("#id")).not_to_have_text(name)
+        expect(page.locator("#id")).not_to_have_text(name)
         page.locator("#to-list").tap()
         page.locator("#list .row").first.tap()
         text(page, "#id", name)
-        assert page.locator("#labels button").nth(2).get_attribute("aria-pressed") == "true"
+        expect(page.locator("#labels button").nth(2)).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_sound_that_is_gone_is_told_in_its_row(browser, heard, tmp_path):
     home = Path(shutil.copytree(heard.parents[1], tmp_path / "home"))
     words = [f"data.manifest={home}/m.csv"]
-    with serving(home / "runs" / "heard", *words) as (_, address):
+    with served(review_table(home / "runs" / "heard", words)) as address:
         with opened(browser, address) as page:
             gone = page.locator("#id").inner_text()
             label_by_key(page, "j")
         (home / "audio" / f"{gone}.opus").unlink()
-    with serving(home / "runs" / "heard", *words) as (_, address), opened(browser, address) as page:
+    with (
+        served(review_table(home / "runs" / "heard", words)) as address,
+        opened(browser, address) as page,
+    ):
         text(page, "#id", gone)
         text(page, "#no-sound", "this sound cannot be played: missing: no such file")
         assert not page.locator("#player").is_visible()
         label_by_key(page, "j")
-        playwright.expect(page.locator("#player")).to_be_visible()
+        expect(page.locator("#player")).to_be_visible()
 
 
 def test_a_run_of_texts_shows_no_player(browser, tmp_path):
     write_manifest(tmp_path)
     config = text_settings(tmp_path, "texts")
     semi.self_train(config, progress=False)
-    with serving(config.path) as (_, address), opened(browser, address) as page:
+    with served(review_table(config.path)) as address, opened(browser, address) as page:
         assert not page.locator("#player").is_visible()
         assert page.locator("#text").is_visible()
         size = page.locator("#text").evaluate("e => parseFloat(getComputedStyle(e).fontSize)")
@@ -283,8 +240,6 @@ def test_a_run_of_texts_shows_no_player(browser, tmp_path):
 
 
 def test_the_static_page_plays_labels_and_gives_a_csv_back(browser, run, tmp_path):
-    from semi.review.static_page import write_static
-
     made = write_static(run, tmp_path / "review.html")
     assert made.rows == made.sounds == 20 and made.random == 4
     with opened(browser, f"file://{tmp_path}/review.html", "=Ada") as page:

@@ -81,6 +81,7 @@ def test_a_row_counts_as_random_only_where_nothing_was_filtered():
     assert picks(index, Query(reviewed="todo")) == {"next", "random"}
     for query in (Query(machine="a"), Query(speaker="s1"), Query(q="word"), Query(chosen="yes"),
                   Query(flipped="no"), Query(round="1"), Query(contradicted="no"),
+                  Query(margin="0.3"),
                   Query(part="labeled")):  # fmt: skip
         assert picks(index, query) == {"browse"}
     assert picks(index, Query(order="id")) == picks(index, Query(order="margin")) == {"browse"}
@@ -137,7 +138,29 @@ def test_queues_are_read_where_they_are_there(heard, tmp_path):
     rows = index.select(Query(order="suspects", part="labeled"), {}, set())
     assert table.columns["id"][rows].tolist() == [gold[1], gold[0]]
     assert table.columns["suspects_why"][rows].tolist() == ["=y", "x"]
+    assert {index.pick(name, Query(order="next")) for name in pool[4:8]} == {"next"}
     worth = index.order[~index.is_random]
     drawn = set(table.columns["id"][index.order[index.is_random]])
     wanted = [name for name in pool[4:8] if name not in drawn]
     assert table.columns["id"][worth][: len(wanted)].tolist() == wanted
+
+
+def test_rows_that_semi_next_drew_at_random_count_as_random(heard, tmp_path):
+    run = copied(heard, tmp_path)
+    splits = pd.read_csv(run / "splits.csv", dtype=str)
+    pool = splits.loc[splits["role"] == "pool", "id"].tolist()
+    (run / "next.csv").write_text(
+        "id,rank,score,pick,reason\n"
+        f"{pool[2]},1,,random,drawn\n{pool[1]},2,0.1,next,x\n{pool[0]},3,0.2,next,y\n"
+    )
+    index = Index(review_table(run))
+    picked = {name: index.pick(name, Query(order="next")) for name in pool[:3]}
+    assert picked == {pool[0]: "next", pool[1]: "next", pool[2]: "random"}
+    for query in (Query(order="next", q="0"), Query(order="next", chosen="yes")):
+        assert index.pick(pool[2], query) == "next"
+    own = {name: Review(name, "label", "anger", "Ada") for name in pool[1:3]}
+    todo = index.select(Query(order="next", reviewed="todo"), own, set())
+    assert index.columns["id"][todo].tolist() == [pool[2], pool[0]]
+    first = index.columns["id"][index.order[~index.is_random]].tolist()
+    wanted = [name for name in (pool[1], pool[0]) if name not in index.random]
+    assert first[: len(wanted)] == wanted  # the random one is not worth more than others

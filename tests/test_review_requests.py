@@ -105,6 +105,11 @@ def test_filters_and_search_keep_what_they_say(run):
     assert [r["id"] for r in rows(client, q=every[3]["id"].lower())["rows"]] == [every[3]["id"]]
     split = [rows(client, flipped=answer)["total"] for answer in ("yes", "no", "any")]
     assert split[0] + split[1] == split[2] == 20
+    margins = {r["id"]: table.columns["margin"][table.number[r["id"]]] for r in every}
+    most = max(0.0, round(float(np.median(list(margins.values()))), 4))
+    near = {r["id"] for r in rows(client, margin=f"{most:.4f}")["rows"]}
+    assert near == {name for name, margin in margins.items() if margin < most}
+    assert 0 < len(near) < 20
     assert rows(client, round="1")["total"] == (table.columns["first_round"] == 1).sum()
     assert rows(client, q="\\")["total"] == rows(client, q="x" * 200)["total"] == 0
 
@@ -128,6 +133,8 @@ def test_a_list_keeps_its_rows_while_one_works_through_it(run):
         ({"order": "audio"}, "order must be one of recommended, next, suspects, id, "),
         ({"part": "test"}, "part must be one of pool, labeled, held-out, unused"),
         ({"round": "-1"}, "round must be a number, or never"),
+        ({"margin": "inf"}, "margin must be a number from 0 to 1, such as 0.2"),
+        ({"margin": "-1"}, "margin must be a number from 0 to 1, such as 0.2"),
         ({"q": "x" * 201}, "a search has at most 200 letters"),
         ({"first": "-1"}, "first must be a whole number, 0 or more"),
         ({"length": "many"}, "length must be a whole number, 0 or more"),
@@ -268,7 +275,7 @@ def test_undo_takes_back_the_newest_word_also_after_a_restart(run):
     assert [u["saved"]["id"] for u in undone] == [second, first, first]
     assert [u["own"] and u["own"]["label"] for u in undone] == [None, "anger", None]
     answer = client.post("/api/undo", json={"reviewer": "Ada"})
-    assert answer.status_code == 409 and answer.json()["error"] == "there is nothing to undo"
+    assert answer.status_code == 409 and answer.json()["error"] == "There is nothing to undo"
     assert len(read_reviews(run / "reviews.csv")) == 6  # nothing is ever taken out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -35,6 +36,7 @@ class Query:
     chosen: str = "any"
     flipped: str = "any"
     contradicted: str = "any"  # a modality says something else
+    margin: str = ""  # below so much, 0 to 1
     reviewed: str = "any"  # by whoever asks; one of REVIEWED
     q: str = ""  # part of the id or of the text
 
@@ -48,6 +50,8 @@ class Query:
                 raise ValueError(f"{name} must be one of {', '.join(values)}")
         if self.round not in ("", "never") and not (self.round.isdecimal() and len(self.round) < 6):
             raise ValueError("round must be a number, or never")
+        if self.margin and not re.fullmatch(r"[01](\.\d{1,6})?", self.margin, re.ASCII):
+            raise ValueError("margin must be a number from 0 to 1, such as 0.2")
         if len(self.q) > LONGEST:
             raise ValueError(f"a search has at most {LONGEST} letters")
 
@@ -103,6 +107,8 @@ class Index:
         ):
             if value != "any":
                 keep &= yes == (value == "yes")
+        if query.margin:
+            keep &= self.columns["margin"] < float(query.margin)
         if query.q:
             found = pc.call_function(
                 "match_substring", [self.searched], pc.MatchSubstringOptions(query.q.lower())
@@ -116,6 +122,8 @@ class Index:
         """Returns how a reviewer came to a row of this list, as reviews.csv names it."""
         if query.order == "recommended" and not query.filtered:
             return "random" if name in self.random else "next"
+        if query.order == "next" and "next" in self.columns and not query.filtered:
+            return "random" if self.columns["next_random"][self.table.number[name]] else "next"
         return {"next": "next", "suspects": "suspect"}.get(query.order, "browse")
 
     def _is(self, name: str, values: tuple[str, ...]) -> np.ndarray:
@@ -181,5 +189,6 @@ def _texts(cells: np.ndarray) -> np.ndarray:
 
 def progress(index: Index, words: Words, reviewer: str) -> dict[str, int]:
     """Returns how many rows a reviewer has judged, and how many random ones are done of WANTED."""
-    drawn = words.picked("random") & index.random
+    number, role = index.table.number, index.columns["role"]
+    drawn = [n for n in words.picked("random") if n in number and role[number[n]] == "pool"]
     return {"reviewed": len(words.own(reviewer)), "random": len(drawn), "wanted": WANTED}

@@ -16,6 +16,7 @@ import pandas as pd
 from ..data.manifest import load_manifest
 from ..data.wording import shown
 from ..errors import RunError, SemiError
+from ..evaluation.multitask import AFFECT
 from ..files import read_table
 from ..runs.predictions import Predictions
 from ..runs.reopen import predictions_of, result_of
@@ -35,7 +36,8 @@ class ReviewTable:
     `columns` are arrays (N,): of text (None = missing) id, role, group, speaker, text, audio, given
     (the label in the table), said (the machine's label) and reason; numbers start, end, confidence,
     margin, flips, contradiction (how surely a modality says something else), first_round; chosen is
-    bool. A queue that the run has adds its places and why: next, next_why, suspects, suspects_why.
+    bool. Where the run says them there are valence and arousal, and of a queue that it has its
+    places, reasons and which rows it drew at random: next, next_why, next_random, suspects ....
     """
 
     name: str
@@ -143,9 +145,14 @@ def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:
 
 def _say_what_was_predicted(table: ReviewTable, answers: Predictions | None) -> None:
     """Fills in what the model that ships says of every row."""
-    if answers is None or not answers.classes:
+    if answers is None:
         return
     columns, at = table.columns, pd.Index(answers.ids).get_indexer(list(table.columns["id"]))
+    if answers.affect is not None:
+        for k, name in enumerate(AFFECT):
+            columns[name] = np.where(at >= 0, answers.affect[at, k], np.nan)
+    if not table.classes:
+        return
     table.probs[at >= 0] = answers.probs[at[at >= 0]]
     known = np.flatnonzero(np.isfinite(table.probs).all(1))
     probs, names = table.probs[known], np.array(table.classes, dtype=object)
@@ -239,6 +246,9 @@ def _add_queue(table: ReviewTable, name: str, path: Path) -> None:
     places[at[at >= 0]] = order[at >= 0]
     if "reason" in queue:
         why[at[at >= 0]] = queue["reason"].to_numpy(dtype=object)[at >= 0]
-    table.columns |= {name: places, f"{name}_why": why}
+    drawn = np.zeros(len(table), dtype=bool)
+    if "pick" in queue:
+        drawn[at[at >= 0]] = (queue["pick"].to_numpy(dtype=object) == "random")[at >= 0]
+    table.columns |= {name: places, f"{name}_why": why, f"{name}_random": drawn}
     if missing := int((at < 0).sum()):
         table.notes.append(f"{path.name} names {missing} utterances that this run does not have")

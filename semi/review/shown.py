@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.reviews import Review
+from ..evaluation.multitask import AFFECT
 from .rows import HELD_OUT, ReviewTable
 
 TEXT_IN_LIST = 120  # letters
@@ -44,6 +45,7 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
         "margin": _plain(row["margin"]),
         "first_round": _plain(row["first_round"]),
         "reason": _plain(row["reason"]),
+        "affect": {n: _plain(row[n]) for n in AFFECT if n in row and not np.isnan(row[n])},
         "now": _now(table, number),
         "probs": [_plain(p) for p in (table.seen if seen else table.probs)[number]],
         "seen": seen,

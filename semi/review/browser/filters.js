@@ -1,7 +1,7 @@
 // The filters above the list: their fields are the query, and they are kept while the tab is open.
 
 const FIELDS = ["order", "descending", "part", "machine", "speaker", "round", "chosen", "flipped",
-                "contradicted", "reviewed", "q"]; // prettier-ignore
+                "contradicted", "margin", "reviewed", "q"]; // prettier-ignore
 const field = (name) => byId(name === "reviewed" ? "reviewed-by-me" : name);
 
 function createFilters(changed) {

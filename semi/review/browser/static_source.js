@@ -99,7 +99,7 @@ function staticSource() {
     },
     async undo() {
       const last = standing().at(-1);
-      if (!last) throw new Error("there is nothing to undo");
+      if (!last) throw new Error("There is nothing to undo");
       return add({
         id: last.id, verdict: "undo", label: "", reviewer: state.reviewer,
         time: new Date().toISOString(), run: about.name, machine_label: "", machine_confidence: "",
