@@ -3,8 +3,8 @@
     python benchmarks/suspects_table.py CELLS.csv
 
 First how well each rule finds wrong labels: precision among as many suspects as there are errors,
-and the area under the ROC curve, in %, means over corpora and seeds with 95 % t intervals. Then
-macro-F1 on new speakers with the wrong labels, after the suspects of the default rule were put
+and the area under the ROC curve, in %, means with 95 % t intervals over pairs of corpus and seed.
+Then macro-F1 on new speakers with the wrong labels, after the suspects of the default rule were put
 right, after as many random rows were, and with all labels right; and what putting the suspects
 right gained, with a paired interval.
 """
@@ -19,10 +19,16 @@ import pandas as pd
 from labelling_table import interval
 
 
-def shown(values: Any) -> str:
-    """Returns a mean with its interval."""
-    mean, low, high = interval(values.to_numpy())
+def shown(part: Any, values: Any) -> str:
+    """Returns a mean with its interval over corpora and seeds; what they share is one value."""
+    means = values.groupby([part.corpus, part.seed]).mean()
+    mean, low, high = interval(means.to_numpy())
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def both(part: Any, rule: str) -> str:
+    """Returns precision and area of a rule."""
+    return "; ".join(shown(part, part[f"{what}_{rule}"]) for what in ("precision", "auc"))
 
 
 def lines(rows: list[list[str]]) -> str:
@@ -37,9 +43,9 @@ def found(cells: Any) -> str:
     rows = [["errors", "%", *(f"{rule}: precision; AUC" for rule in rules)]]
     for (kind, rate), part in cells.groupby(["kind", "rate"], sort=False):
         row = [kind, f"{100 * rate:.0f}"]
-        row += [f"{shown(part[f'precision_{r}'])}; {shown(part[f'auc_{r}'])}" for r in rules]
+        row += [both(part, r) for r in rules]
         rows.append(row)
-    mean = [f"{shown(cells[f'precision_{r}'])}; {shown(cells[f'auc_{r}'])}" for r in rules]
+    mean = [both(cells, r) for r in rules]
     return lines([*rows, ["all", "", *mean]])
 
 
@@ -55,7 +61,7 @@ def brought(cells: Any) -> str:
 
 def _scores(part: Any) -> list[str]:
     means = [f"{part[name].mean():.1f}" for name in ("noisy", "corrected", "random", "clean")]
-    gains = [shown(part.corrected - part[name]) for name in ("noisy", "random")]
+    gains = [shown(part, part.corrected - part[name]) for name in ("noisy", "random")]
     return means + gains
 
 

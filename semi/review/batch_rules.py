@@ -77,10 +77,9 @@ def output_change(pool: QueryPool, count: int, generator: Generator) -> Values:
     covariance: a class mean moves by (1 - p) (x - mean) / (rows of the class). Only the rows of
     the greatest margin are tried.
     """
-    value = torch.zeros(len(pool))
-    if not len(pool):
-        return lambda last: value
-    x, probs = pool.features, pool.probs
+    if pool.multi:
+        raise ValueError("output_change is of Gaussian classes, of which a row has one")
+    value, x, probs = torch.zeros(len(pool)), pool.features, pool.probs
     rows = margin(pool).argsort(descending=True, stable=True)[:TRIED]
     mass = probs.sum(0) + pool.gold_count * GOLD_WEIGHT  # (C,)
     mean = probs.T @ x / probs.sum(0).clamp(min=1e-6)[:, None]
