@@ -182,7 +182,10 @@ def test_the_page_says_what_every_interval_is_over(run):
     page = render(run)
     assert "Scores in % on gold held-out test rows, 95 % intervals over 4 groups." in page
     # the headline, its cards, the table of rounds, its figure, and the scores of each part of gold
-    assert "95 % interval <b>57.0 to 77.0</b> over <b>4 groups</b>, on 40 rows of gold" in page
+    assert (
+        "95 % interval <b>57.0 to 77.0</b> over <b>4 groups</b>, on 40 gold held-out test rows."
+        in page
+    )
     assert page.count("over 4 groups; warm start 62.0, change +5.0") == 2
     assert page.count("<small>[95 %, 4 groups]</small>") == 3
     assert page.count("<span>40 rows, 95 % over 4 groups</span>") == 2

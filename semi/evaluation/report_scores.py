@@ -48,7 +48,7 @@ def headline(records: Sequence[dict], result: dict) -> dict[str, Any]:
         "value": percent(value) if value is not None else "",
         "interval": _ends(now, metric),
         "over": groups(now),
-        "rows": counted(now["rows"], "row") if now.get("rows") else "",
+        "rows": now.get("rows") or "",
         "where": SPLIT_TITLES[key],
         "gain": _gain(result, key),
         "ladder": _ladder(records, best, metric),
