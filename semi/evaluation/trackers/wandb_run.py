@@ -103,7 +103,7 @@ class WandbTracker(Tracker):
         return self._rows.setdefault(step, {"round": number})
 
 
-def _mode(wandb: Any) -> str:
+def _mode(wandb: Any) -> Any:
     """Returns the mode to ask for. Nothing ever waits for a key."""
     mode = os.environ.get("WANDB_MODE", "").strip() or "offline"
     if mode in ("online", "shared") and not wandb.login(prompt=False):
