@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_trackers import WORDS, without_room_for
 from tracked_scalars import of_mlflow, of_tensorboard
@@ -13,6 +14,8 @@ from two_runs import settings, write_manifest
 
 import semi
 from semi.errors import SemiError
+from semi.evaluation.trackers.opening import trackers_of
+from semi.evaluation.trackers.tracker import part_name
 from semi.files import read_json
 from semi.runs.verify import verify
 
@@ -50,7 +53,11 @@ def assert_same(found, expected):
         assert [v for _, v in found[name]] == pytest.approx([v for _, v in points]), name
 
 
-def test_mlflow_has_the_scalars_of_tensorboard_also_after_a_resumption(store, monkeypatch):
+@pytest.mark.parametrize("kind", ["database", "files"])
+def test_mlflow_has_the_scalars_of_tensorboard_also_after_a_resumption(store, monkeypatch, kind):
+    if kind == "files":  # the default of older versions; newer ones ask for the user's consent
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", (store / "mlruns").as_uri())
     config = settings(store, "a", *BOTH)
     with monkeypatch.context() as patched:
         without_room_for(patched, "round-02")
@@ -96,6 +103,20 @@ def test_a_server_that_does_not_answer_costs_one_sentence(store, capsys, monkeyp
     assert dict(os.environ) == before
     assert {"oof/macro_f1", "final/oof/macro_f1"} <= of_tensorboard(run).keys()
     assert verify(run).problems == []
+
+
+def test_any_name_of_a_class_or_id_is_taken(store):
+    trackers = trackers_of(["mlflow"], store, "a")
+    trackers.begin_round(0)
+    classes = ["기쁨", "a/b", "a+b", "..", " c ", "x:y", "🙂"]
+    trackers.by_class("oof/f1", classes, [0.1 * k for k in range(len(classes))])
+    for word in classes:
+        trackers.audio(f"picks/{part_name(word)} {part_name('../1')}", np.zeros(160), 16_000, "a")
+    trackers.end_round()
+    trackers.close()
+    assert trackers.kept.rounds("mlflow") == [0]
+    (found,) = runs_of("semi")
+    assert len(of_mlflow(client(), found.info.run_id)) == len(classes)
 
 
 def test_an_active_run_of_the_callers_own_is_left_alone(store):
