@@ -12,6 +12,7 @@ import semi
 from semi.cli import main
 from semi.config.reads import settings_read
 from semi.errors import SemiError
+from semi.evaluation.text import run_words
 from semi.evaluation.trackers.opening import missing_library
 from semi.evaluation.trackers.several import open_trackers
 from semi.evaluation.trackers.tracker import Tracker, part_names
@@ -230,6 +231,19 @@ def test_a_place_where_tensorboard_cannot_write_costs_a_sentence(home, tmp_path,
     told = [t for t in capsys.readouterr().err.splitlines() if "TensorBoard" in t]
     assert len(told) == 1 and "Permission denied" in told[0] and "training goes on" in told[0]
     assert verify(run).problems == []
+
+
+def test_what_to_type_next_names_the_trackers_that_show_the_run(home, tmp_path):
+    write_json(tmp_path / "trackers.json", {"mlflow": {"run": "3f"}, "wandb": {"run": "a1"}})
+    for name in ("config.yaml", "result.json"):
+        (tmp_path / name).write_bytes((home / "runs" / "whole" / name).read_bytes())
+    next_lines = run_words(tmp_path).partition("Next:\n")[2].splitlines()
+    assert next_lines[:2] == [
+        "  mlflow ui, where the run is 3f",
+        "  wandb sync wandb/offline-run-*-a1, unless it was online",
+    ]
+    assert "tensorboard" not in run_words(tmp_path)
+    assert f"tensorboard --logdir {home}/runs/whole/tb" in run_words(home / "runs" / "whole")
 
 
 # --- settings ---

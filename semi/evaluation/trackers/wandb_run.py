@@ -13,6 +13,7 @@ import numpy as np
 from .tracker import ROUNDS, Tracker, full_name, round_name
 
 PROJECT = "semi"  # unless WANDB_PROJECT names another one
+OF_ROUNDS = ("oof", "dev", "test", "interval", "round", "pool", "picks", "final")  # by round
 SPAN = 1_000_000  # W&B's own steps must rise: so many are left for each round
 QUIET = {
     "silent": True,  # semi says what to type next
@@ -35,7 +36,8 @@ class WandbTracker(Tracker):
             project=os.environ.get("WANDB_PROJECT") or PROJECT, name=title, id=self.run_id,
             resume="allow", mode=_mode(wandb), settings=wandb.Settings(**QUIET),
         )  # fmt: skip
-        self.run.define_metric("*", step_metric="round")
+        for part in OF_ROUNDS:
+            self.run.define_metric(f"{part}/*", step_metric="round", step_sync=False)
         self._rows: dict[int, dict[str, Any]] = {}
         self._summary: dict[str, Any] = {}
 
@@ -43,7 +45,7 @@ class WandbTracker(Tracker):
         """Forgets what was not sent of a round that was interrupted."""
         self._rows, self._summary = {}, {}
         curve = round_name(number)
-        self.run.define_metric(f"{curve}/*", step_metric=f"{curve}/step")
+        self.run.define_metric(f"{curve}/*", step_metric=f"{curve}/step", step_sync=False)
 
     def scalars(self, step: int, values: Mapping[str, float], curve: str = ROUNDS) -> None:
         """Adds numbers to the history."""
@@ -101,11 +103,9 @@ class WandbTracker(Tracker):
         return self._rows.setdefault(step, {"round": number})
 
 
-def _mode(wandb: Any) -> str | None:
-    """Returns the mode to ask for; None is the user's own. Nothing ever waits for a key."""
-    mode = os.environ.get("WANDB_MODE", "").strip()
-    if not mode:
-        return "offline"
+def _mode(wandb: Any) -> Any:
+    """Returns the mode to ask for. Nothing ever waits for a key."""
+    mode = os.environ.get("WANDB_MODE", "").strip() or "offline"
     if mode in ("online", "shared") and not wandb.login(prompt=False):
         print(
             f"semi: WANDB_MODE is {mode}, but no key of Weights & Biases is found here: the run is "
@@ -113,4 +113,4 @@ def _mode(wandb: Any) -> str | None:
             file=sys.stderr, flush=True,
         )  # fmt: skip
         return "offline"
-    return None
+    return mode
