@@ -223,6 +223,32 @@ def test_a_part_of_a_long_file_and_an_odd_format_play_as_wav(tmp_path, store):
 # --- reviews ---
 
 
+def test_a_run_that_learned_from_reviews_shows_their_labels_as_given(run, tmp_path, store):
+    table, client = opened(run)
+    names = [r["id"] for r in rows(client)["rows"][:3]]
+    for name in names:
+        review(client, name, "fear")
+    home = run_settings(tmp_path, store)
+    home = [w for w in home if not w.startswith("data.manifest")]
+    words = [
+        "data.labeled_fraction=0.5",
+        "data.test_fraction=0.3",
+        "data.allow_leaks=[text]",
+        f"data.manifest={review_manifest(run)}",
+        f"data.reviews={run / 'reviews.csv'}",
+    ]
+    semi.self_train(semi.load_config(None, [*home, *words]), progress=False)
+    again, client = opened(tmp_path / "runs" / "heard")
+    assert len(table) == len(again)
+    for name in names:
+        shown = client.get("/api/row", params={"id": name}).json()
+        assert (shown["role"], shown["given"], shown["own"]) == ("labeled", "fear", None)
+
+
+def review_manifest(run):
+    return semi.load_config(run / "config.yaml").data.manifest
+
+
 def test_a_review_is_in_the_file_with_what_the_machine_said(run):
     _, client = opened(run)
     row = rows(client)["rows"][0]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.gold import GOLD
 from ..data.manifest import load_manifest
 from ..data.wording import shown
 from ..errors import RunError, SemiError
@@ -88,6 +89,7 @@ def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
     kind, n = run.config.task.kind, len(manifest)
     classes = [] if kind == "affect" else manifest.classes
     columns = _columns(manifest.table, read_table(run.path / "splits.csv", ["id", "role", "group"]))
+    _take_reviewed_gold(columns, run.path / GOLD)
     ledger: Any = read_table(run.path / "ledger.parquet", ["id", "round"])
     answers, notes = _answers(run, places)
     probs, seen, raw = np.full((3, n, len(classes)), np.nan, dtype=np.float32)
@@ -122,6 +124,16 @@ def _columns(manifest: Any, splits: Any) -> Columns:
         "confidence": np.full(n, np.nan), "flips": np.zeros(n, np.int64),
         "first_round": np.full(n, -1), "chosen": np.zeros(n, dtype=bool),
     }  # fmt: skip
+
+
+def _take_reviewed_gold(columns: Columns, path: Path) -> None:
+    """Fills in the labels that people gave before the run, where it learned from reviews."""
+    if not path.is_file():
+        return
+    gold: Any = read_table(path, ["id", "use", "label"])
+    label = dict(zip(gold["id"], gold["label"], strict=True))
+    for n in np.flatnonzero(columns["role"] == "labeled"):
+        columns["given"][n] = label.get(columns["id"][n], columns["given"][n])
 
 
 def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[str]]:

@@ -2,7 +2,7 @@
 
 const ROLES = {
   pool: "unlabelled",
-  labeled: "label given in the table",
+  labeled: "label given",
   dev: "held out: dev",
   test: "held out: test",
   unused: "not used",
@@ -84,7 +84,7 @@ function showLabels(row) {
 function showWords(row) {
   const lines = [];
   if (row.own) lines.push(`You said ${verdictWords(row.own)}.`);
-  if (row.given) lines.push(`The table says ${row.given}.`);
+  if (row.given) lines.push(row.role === "labeled" ? `It was learned as ${row.given}.` : `The table says ${row.given}.`);
   for (const word of row.others) lines.push(`${word.reviewer || "somebody"} said ${verdictWords(word)}.`);
   if (row.others_hidden) {
     lines.push(`${several(row.others_hidden, "other reviewer")} judged this: shown after your own word.`);
