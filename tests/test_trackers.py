@@ -48,8 +48,8 @@ class Notebook(Tracker):
     def final(self, step, values):
         self.note("final", step, dict(values))
 
-    def close(self):
-        self.note("close")
+    def close(self, finished):
+        self.note("close", finished)
 
 
 def scalars(folder):
@@ -140,8 +140,9 @@ def test_a_resumed_run_shows_a_tracker_what_it_lacks_and_others_nothing_twice(tm
     trackers.scalars({"oof/waf": 0.5})
     trackers.end_round()
     trackers.final(1, {})
-    assert [c[0] for c in one.calls] == ["begin_round", "scalars", "end_round", "final"]
-    assert other.calls == []
+    trackers.close()
+    assert [c[0] for c in one.calls] == ["begin_round", "scalars", "end_round", "final", "close"]
+    assert other.calls == [("close", True)], "it was finished, and stays so"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 3}', '{"a": {"rounds": "x", "run": 7}}'])

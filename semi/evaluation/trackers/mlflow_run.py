@@ -126,14 +126,11 @@ class MlflowTracker(Tracker):
         """Adds the scores of what ships."""
         self.scalars(step, values)
         self.end_round()
-        self._finished = True
 
-    _finished = False
-
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         """Says how the run ended: FINISHED, or KILLED where --resume may go on with it."""
         with _patient():
-            self.client.set_terminated(self.run, "FINISHED" if self._finished else "KILLED")
+            self.client.set_terminated(self.run, "FINISHED" if finished else "KILLED")
 
     def _add(self, send: Callable[[str], object], step: int, file: str) -> None:
         path = f"{round_name(step if step >= 0 else PRETRAINING)}/{file}"

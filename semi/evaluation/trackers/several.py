@@ -196,8 +196,9 @@ class Trackers:
 
     def close(self) -> None:
         """Ends the work of all trackers."""
-        self._now = list(self.at_work)
-        self._each(lambda tracker: tracker.close())
+        for name in list(self.at_work):
+            self._now, finished = [name], self.kept.final(name)
+            self._each(lambda tracker, finished=finished: tracker.close(finished))
         self.at_work, self._now, self.number = {}, [], None
 
     # --- within ---
@@ -219,7 +220,7 @@ class Trackers:
                 del self.at_work[name]
                 say_failed(name, error)
                 with suppress(Exception):
-                    tracker.close()
+                    tracker.close(False)
 
     def _shown(self) -> list[str]:
         return [name for name in self._now if name in self.at_work]

@@ -112,7 +112,7 @@ class TensorBoardTracker(Tracker):
         for stray in self.folder.glob("events.out.tfevents.*"):
             stray.unlink()  # the outer writer's own file is empty
 
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         """Closes what is open."""
         self._close()
 

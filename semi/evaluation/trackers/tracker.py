@@ -64,8 +64,12 @@ class Tracker:
     def final(self, step: int, values: Mapping[str, float]) -> None:
         """Adds the scores of what ships, which is round `step`: the run is finished."""
 
-    def close(self) -> None:
-        """Ends the work; of a round that is not ended nothing need stay."""
+    def close(self, finished: bool) -> None:
+        """Ends the work; of a round that is not ended nothing need stay.
+
+        Args:
+            finished: the final scores are shown; if not, --resume may go on with the run.
+        """
 
 
 def round_name(number: int) -> str:

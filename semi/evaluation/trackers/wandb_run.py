@@ -89,13 +89,10 @@ class WandbTracker(Tracker):
         """Adds the scores of what ships to the history, and so to the summary."""
         self._row(step, last=True).update(values)
         self.end_round()
-        self._finished = True
 
-    _finished = False
-
-    def close(self) -> None:
-        """Ends the run; one that --resume may go on with counts as crashed."""
-        self.run.finish(exit_code=0 if self._finished else 1)
+    def close(self, finished: bool) -> None:
+        """Ends the run; one that --resume may go on with counts as failed."""
+        self.run.finish(exit_code=0 if finished else 1)
 
     def _row(self, number: int, last: bool = False) -> dict[str, Any]:
         """Returns the row of history of a round, which comes after those of its steps."""
