@@ -178,7 +178,8 @@ def lived(
     while True:
         begun = time.process_time()
         learned = learn(with_gold(corpus, split, gold, seed), args.quick)
-        count = min(args.step, args.most - len(gold), len(learned.dataset.pool) - 1)
+        left = min(args.most - len(gold), len(learned.dataset.pool) - 1)
+        count = left if left < 1.5 * args.step else args.step  # no last batch of two rows
         rows.append({
             "corpus": corpus.name, "seed": seed, "fold": split.fold, "rule": rule,
             "labels": len(gold), "macro_f1": round(learned.macro_f1, 3),

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
 import warnings
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,50 +70,62 @@ def spoilt(
     return replace(corpus, label=label)
 
 
-def score(corpus: BenchCorpus, split: Outer, gold: np.ndarray, given: np.ndarray, seed: int
-          ) -> Learned:  # fmt: skip
-    """Returns what is learned from the labels `given` (N,), judged on the corpus' own."""
-    learner = with_gold(replace(corpus, label=given), split, gold, seed)
-    label = torch.from_numpy(np.where(np.isin(np.arange(len(corpus)), gold), given, corpus.label))
-    return learn(replace(learner, label=label), quick=False)
+@dataclass
+class Setting:
+    """What all cells of a corpus and seed have in common."""
+
+    corpus: BenchCorpus
+    split: Outer
+    gold: np.ndarray  # (n,) labelled rows
+    seed: int
+    quick: bool
+
+    def learn(self, given: np.ndarray) -> Learned:
+        """Returns what is learned from the labels `given` (N,), judged on the corpus' own."""
+        dataset = with_gold(replace(self.corpus, label=given), self.split, self.gold, self.seed)
+        label = self.corpus.label.copy()
+        label[self.gold] = given[self.gold]
+        return learn(replace(dataset, label=torch.from_numpy(label)), self.quick)
 
 
-def cells(corpus: BenchCorpus, split: Outer, seed: int) -> Any:
+def cells(corpus: BenchCorpus, split: Outer, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
     """Yields the row of each kind and rate of errors."""
     rng = np.random.default_rng([seed, split.fold])
     labelled = rng.permutation(split.train[corpus.label[split.train] >= 0])
     gold = np.sort(labelled[: min(GOLD, round(0.8 * len(labelled)))])
-    clean = score(corpus, split, gold, corpus.label, seed)
-    said = dict(zip(gold.tolist(), out_of_fold(clean) + 1e-6, strict=True))
-    for kind in KINDS:
-        for rate in RATES:
-            begun = time.process_time()
-            rows = wrong_rows(corpus, gold, kind, round(rate * len(gold)), rng)
-            noisy = spoilt(corpus, rows, kind, said, rng)
-            found = score(corpus, split, gold, noisy.label, seed)
-            wrong = np.isin(gold, rows)
-            given = torch.from_numpy(noisy.label[gold])
-            probs = torch.from_numpy(out_of_fold(found))
-            cell: dict[str, Any] = {
-                "corpus": corpus.name, "seed": seed, "fold": split.fold, "kind": kind,
-                "rate": rate, "errors": len(rows),
-            }  # fmt: skip
-            for name, rule in LABEL_ERROR_RULES.items():
-                value = rule(probs, given).numpy()
-                top = np.argsort(-value, kind="stable")[: len(rows)]
-                cell[f"precision_{name}"] = round(100 * wrong[top].mean(), 2)
-                cell[f"auc_{name}"] = round(100 * roc_auc_score(wrong, value), 2)
-            value = LABEL_ERROR_RULES[SUSPECTS_RULE](probs, given).numpy()
-            corrected = {
-                "corrected": gold[np.argsort(-value, kind="stable")[: len(rows)]],
-                "random": rng.choice(gold, len(rows), replace=False),
-            }
-            cell |= {"noisy": round(found.macro_f1, 2), "clean": round(clean.macro_f1, 2)}
-            for name, some in corrected.items():
-                label = noisy.label.copy()
-                label[some] = corpus.label[some]
-                cell[name] = round(score(corpus, split, gold, label, seed).macro_f1, 2)
-            yield cell | {"cpu": round(time.process_time() - begun, 2)}
+    setting = Setting(corpus, split, gold, seed, quick)
+    clean = setting.learn(corpus.label)
+    answers = dict(zip(gold.tolist(), out_of_fold(clean) + 1e-6, strict=True))
+    for kind, rate in itertools.product(KINDS, RATES):
+        begun = time.process_time()
+        rows = wrong_rows(corpus, gold, kind, round(rate * len(gold)), rng)
+        noisy = spoilt(corpus, rows, kind, answers, rng).label
+        cell: dict[str, Any] = {
+            "corpus": corpus.name, "seed": seed, "fold": split.fold, "kind": kind, "rate": rate,
+            "errors": len(rows), "clean": round(clean.macro_f1, 2),
+        }  # fmt: skip
+        cell |= measured(setting, noisy, rows, rng)
+        yield cell | {"cpu": round(time.process_time() - begun, 2)}
+
+
+def measured(setting: Setting, noisy: np.ndarray, rows: np.ndarray, rng) -> dict[str, float]:
+    """Returns how well each rule finds the wrong labels of `rows`, and what correcting brings."""
+    corpus, gold = setting.corpus, setting.gold
+    found = setting.learn(noisy)
+    wrong, probs = np.isin(gold, rows), torch.from_numpy(out_of_fold(found))
+    suspects, cell = {}, {"noisy": round(found.macro_f1, 2)}
+    for name, rule in LABEL_ERROR_RULES.items():
+        value = rule(probs, torch.from_numpy(noisy[gold])).numpy()
+        top = np.argsort(-value, kind="stable")[: len(rows)]
+        suspects[name] = gold[top]
+        cell[f"precision_{name}"] = round(100 * wrong[top].mean(), 2)
+        cell[f"auc_{name}"] = round(100 * float(roc_auc_score(wrong, value)), 2)
+    at_random = rng.choice(gold, len(rows), replace=False)
+    for name, some in (("corrected", suspects[SUSPECTS_RULE]), ("random", at_random)):
+        label = noisy.copy()
+        label[some] = corpus.label[some]
+        cell[name] = round(setting.learn(label).macro_f1, 2)
+    return cell
 
 
 def main() -> None:
@@ -121,6 +135,7 @@ def main() -> None:
     parser.add_argument("cells", type=Path)
     parser.add_argument("--corpora", nargs="+",
                         default=["emodb", "emodb_goemotions", "mosi", "urdu"])  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="a fixed view, to try things with")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -138,7 +153,7 @@ def main() -> None:
             if (name, str(seed)) in done:
                 continue
             fold = seed % len(tests)
-            rows = list(cells(corpus, outer(corpus, tests[fold], fold), seed))
+            rows = list(cells(corpus, outer(corpus, tests[fold], fold), seed, args.quick))
             with args.cells.open("a", newline="") as file:
                 writer = csv.DictWriter(file, FIELDS)
                 if not file.tell():

@@ -107,9 +107,12 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Arguments) -> None:
+    from .review.precision import precision_sentence
     from .runs.evaluate import evaluate
 
     _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
+    if stated := precision_sentence(args.run):
+        _say("", stated)
 
 
 def _predict_arguments(parser: Parser) -> None:

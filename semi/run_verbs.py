@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from .errors import SemiError
@@ -209,18 +210,44 @@ def _demo(args: Arguments) -> None:
     say(run_words(config.path))
 
 
+def _port(word: str) -> int:
+    if not (word.isascii() and word.isdecimal() and int(word) < 65536):
+        raise ArgumentTypeError(f"must be 0 to 65535, got '{word}'")
+    return int(word)
+
+
 def _review_arguments(parser: Parser) -> None:
     takes_run(parser)
     takes_places(parser)
-    parser.add_argument("--port", type=int, default=8765,
+    parser.add_argument("--port", type=_port, default=8765,
                         help="on 127.0.0.1; default 8765, or another that is free")  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     parser.add_argument("--reviewer", default="", metavar="NAME", help="who reviews; else asked")
     parser.add_argument("--static", metavar="FILE",
                         help="write the page as one file, for who has no semi")  # fmt: skip
+    parser.add_argument("--export", nargs=2, metavar=("csv|label-studio", "FILE"),
+                        help="write the rows for people to label elsewhere")  # fmt: skip
+    parser.add_argument("--rows", default="", metavar="FILE",
+                        help="with --export: the rows of this list, such as RUN/next.csv; else the "
+                             "pool, most worth a word first")  # fmt: skip
+    parser.add_argument("-n", "--count", type=int, metavar="N",
+                        help="with --export: the first N rows")  # fmt: skip
+    parser.add_argument("--import", dest="imported", metavar="FILE",
+                        help="add what people said elsewhere: that CSV filled in, a reviews.csv, "
+                             "or an export of Label Studio")  # fmt: skip
+    parser.add_argument("--precision", action="store_true",
+                        help="how many pseudo-labels are right, by reviews of random "
+                             "rows")  # fmt: skip
 
 
 def _review(args: Arguments) -> None:
+    if args.export or args.imported or args.precision:
+        from .review.round_trip import round_trip
+
+        say(*round_trip(args.run, export=args.export, rows=args.rows, count=args.count,
+                        imported=args.imported, reviewer=args.reviewer, places=args.words,
+                        precision=args.precision))  # fmt: skip
+        return
     if args.static:
         from .review.static_page import write_static
 

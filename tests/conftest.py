@@ -9,6 +9,7 @@ import os
 import pytest
 import torch
 from golden_runs import write_small
+from spoken_run import spoken_run
 from two_runs import two_runs
 
 torch.set_num_threads(1)
@@ -64,3 +65,9 @@ def small_corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     write_small(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def heard(tmp_path_factory, store):
+    """Returns a finished run on 60 real recordings, for the review page; a test copies it."""
+    return spoken_run(tmp_path_factory.mktemp("heard") / "heard", store)

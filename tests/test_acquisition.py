@@ -39,6 +39,10 @@ def some_pool(rows=60, seed=0, classes=3, gold=7, groups=6, multi=False):
 @pytest.mark.parametrize("multi", [False, True])
 def test_the_order_of_rows_plays_no_part(rule, multi):
     pool = some_pool(multi=multi)
+    if multi and rule == "output_change":
+        with pytest.raises(ValueError, match="of which a row has one"):
+            pick(pool, rule, 12)
+        return
     pool.probs[10:20], pool.features[10:20] = pool.probs[0].clone(), pool.features[0].clone()
     pool.flips = torch.ones(len(pool))
     moved = torch.randperm(len(pool), generator=torch.Generator().manual_seed(3))
@@ -191,3 +195,29 @@ def test_k_means_finds_parts_and_distances_are_the_nearest():
     assert len({(int(a), int(b)) for a, b in zip(code, part, strict=True)}) == 3
     assert len(k_means(torch.zeros(5, 2), 3, draw)[1]) == 1  # rows alike are one cluster
     assert torch.allclose(nearest_distance(x, centers), torch.cdist(x, centers).amin(1))
+
+
+def test_output_change_is_that_of_class_means_moved_by_hand():
+    """Against a loop over Mahalanobis distances to the old and the moved means."""
+    pool = some_pool(rows=12)
+    value = batch_rules.output_change(pool, 3, torch.Generator())(None)
+    x, p = pool.features.double(), pool.probs.double()
+    mean = (p.T @ x) / p.sum(0)[:, None]
+    scatter = torch.stack([
+        p[i, c] * torch.outer(x[i] - mean[c], x[i] - mean[c]) for i in range(12) for c in range(3)
+    ]).sum(0) / 12  # fmt: skip
+    scatter = 0.2 * scatter + 0.8 * scatter.diagonal().mean() * torch.eye(5)
+    inverse = torch.linalg.inv(scatter)
+    mass = p.sum(0) + batch_rules.GOLD_WEIGHT * pool.gold_count
+    for i in (0, 5, 11):
+        total = 0.0
+        for c in p[i].topk(2).indices.tolist():
+            truth = torch.eye(3)[c]
+            step = (truth - p[i]) * batch_rules.GOLD_WEIGHT / mass
+            moved = mean + step[:, None] * (x[i] - mean)
+            for j in range(12):
+                far = [torch.stack([(x[j] - m) @ inverse @ (x[j] - m) for m in part])
+                       for part in (mean, moved)]  # fmt: skip
+                after = (p[j].log() - (far[1] - far[0]) / 2).softmax(0)
+                total += float(p[i, c] * (after - p[j]).abs().sum() / 2)
+        assert float(value[i]) == pytest.approx(total, rel=1e-3)

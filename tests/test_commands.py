@@ -90,7 +90,7 @@ def test_a_finished_run_is_neither_repeated_nor_spoilt(home, capsys):
     assert main(["train", str(home / "x.yaml"), "--resume"]) == 0
     assert (home / "runs/x/ledger.csv").read_bytes() == ledger
     out = capsys.readouterr().out
-    assert "round  verdict" in out and f"tensorboard --logdir {home}/runs/x/tb" in out
+    assert "round  verdict" in out and f"open {home}/runs/x/report.html" in out
 
 
 def test_extract_and_report_say_what_they_did(home, capsys):

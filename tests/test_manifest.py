@@ -338,3 +338,17 @@ def test_old_encodings_are_told_apart_and_the_guess_is_told(tmp_path):
         read = load_manifest(tmp_path / "m.csv")
         assert read.table["text"][0] == text
         assert any(f"was read as {name} " in note for note in read.notes)
+
+
+def test_who_only_looks_reads_a_table_whose_sounds_are_gone(tmp_path):
+    write = tmp_path / "m.csv"
+    write.write_text("id,audio,label\na,gone.wav,x\nb,also/gone.wav,y\nc,gone.wav,\n")
+    with pytest.raises(ManifestError, match="no such file"):
+        load_manifest(write)
+    table = load_manifest(write, sounds=False).table
+    assert table["audio"].tolist() == [
+        str(tmp_path / name) for name in ("gone.wav", "also/gone.wav", "gone.wav")
+    ]
+    write.write_text("id,audio,label\na,gone.wav,x\na,gone.wav,y\n")
+    with pytest.raises(ManifestError, match="1 problem"):  # all else is checked
+        load_manifest(write, sounds=False)

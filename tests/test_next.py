@@ -111,6 +111,19 @@ def test_speakers_share_the_batch(run):
 def test_seconds_of_sound_are_what_is_spent(speech):
     found = next_rows(speech, 20, cost="seconds").table
     assert 10 < found.seconds.sum() <= 20 and {"next", "random"} == set(found.pick)
+    for few in (0.01, 0.3):
+        with pytest.raises(RunError, match=r"is less than the shortest row takes, .* ask for more"):
+            next_rows(speech, few, cost="seconds")
+    shortest = float(found.seconds.min())
+    assert next_rows(speech, 1.5 * shortest, cost="seconds").table.seconds.sum() <= 1.5 * shortest
+
+
+def test_no_row_is_lost_or_there_twice(run):
+    everything = next_rows(run, 1000, per_speaker=1000).table
+    pool = {i for i, row in roles(run).items() if row["role"] == "pool"}
+    assert set(everything.id) == pool and len(everything) == len(pool)
+    assert 0 < (everything.pick == "random").sum() <= len(pool) / 5 + 1
+    assert len(next_rows(run, 1).table) == 1
 
 
 def test_random_is_the_baseline_and_all_of_it_is_marked(run):

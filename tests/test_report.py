@@ -147,6 +147,7 @@ def test_the_table_of_rounds(run):
 
 
 def test_a_finished_run_tells_what_to_type_next(run):
+    (run / "tb").mkdir()
     told = run_words(run)
     assert "Round 1 ships" in told
     assert f"tensorboard --logdir {run}/tb" in told

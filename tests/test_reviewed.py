@@ -7,6 +7,9 @@ from semi.config.schema import load_config
 from semi.data.gold import gold_table, left_out
 from semi.data.reviews import Review, append_reviews
 from semi.errors import ConfigError, ManifestError
+from semi.experiments.benchmark.config import DatasetConfig
+from semi.experiments.benchmark.corpus import load_corpus
+from semi.self_training.tasks.multi_label import several_labels
 from semi.training.rows import read_rows
 
 CLASSES = ("anger", "calm", "joy")
@@ -91,6 +94,8 @@ def test_several_labels_are_a_tie_or_several_classes(table):
     assert role(table, "u00", word)[0] == "pool"  # gold of the table, but people say it is tied
     got = role(table, "u48", word, "task.kind=multi_label", "data.ties=votes")
     assert got[0] == "labeled" and got[2] == [0, 0.5, 0.5]
+    manifest, _, place = rows(table, word, "task.kind=multi_label", "data.ties=votes")
+    assert several_labels(manifest)[[place["u48"], place["u00"]]].tolist() == [[0, 1, 1], [1, 0, 1]]
 
 
 @pytest.mark.parametrize("verdict", ["unsure", "bad_audio"])
@@ -172,8 +177,8 @@ def test_files_are_joined_by_time_and_lines_in_both_count_once(table):
 
 
 @pytest.mark.parametrize("name, told", [
-    ("none.csv", "no file .*none.csv; semi review RUN writes one"),
-    ("", "is a folder; name the file in it, such as .*reviews.csv"),
+    ("none.csv", "none.csv: no such file of reviews; semi review RUN writes RUN/reviews.csv"),
+    ("", "is a folder; name the file of reviews in it, such as .*reviews.csv"),
     ("other.csv", "none of the 1 reviewed row of .*other.csv is in .*m.csv"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_meant_is_refused(table, name, told):
@@ -216,6 +221,12 @@ def test_who_said_what_is_written_down(table):
         ["manifest", "test", "joy"], ["review", "held_out", "joy"]]  # fmt: skip
     assert found.loc["u01", ["source", "use"]].tolist() == ["manifest", "gold"]
     assert found["role"].tolist().count("labeled") == 40 - 1 + 3
+
+
+def test_a_benchmark_draws_its_labels_itself(table):
+    (table / "run.yaml").write_text(f"data: {{manifest: {table}/m.csv, reviews: [r.csv]}}\n")
+    with pytest.raises(ConfigError, match=r"datasets\.toy: the benchmark draws which labels are"):
+        load_corpus("toy", DatasetConfig(config=str(table / "run.yaml")))
 
 
 def test_one_file_needs_no_brackets():

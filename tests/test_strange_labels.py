@@ -53,11 +53,11 @@ def test_a_run_shows_and_keeps_every_label_as_it_was_given(home):
 
 def test_tensorboards_table_has_one_line_a_point(home):
     run = home / "runs" / "a"
-    metadata = sorted((run / "tb").rglob("metadata.tsv"))
+    metadata = sorted((run / "tb" / "rounds" / "projector").glob("round-*/*.tsv"))
     assert metadata
     for path in metadata:
         lines = path.read_text(encoding="utf-8").splitlines()
-        points = path.with_name("tensors.tsv").read_text().splitlines()
+        points = (path.parents[1] / path.name).read_text().splitlines()
         assert len(lines) == len(points) + 1 and {line.count("\t") for line in lines} == {3}
 
 

@@ -27,6 +27,7 @@ ORDER = (
     "precision",
     "threads",
     "tracking",
+    "track",
     "finetune",
     "distill",
 )  # of configs/default.yaml: what is set most often stands first

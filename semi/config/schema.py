@@ -14,6 +14,7 @@ from models.encoders.config import PRECISIONS
 from ..data.config import DataConfig
 from ..data.wording import counted
 from ..errors import ConfigError
+from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
 from ..files import write_text
 from . import loading as settings
@@ -31,6 +32,7 @@ NOT_IN_SIGNATURE = (
     "name",
     "runs_dir",
     "tracking",
+    "track",
     "data.manifest",  # the manifest's own SHA-256 stands for it
     "data.audio_root",
     "data.workers",
@@ -56,7 +58,12 @@ class Config(LearningConfig):
     threads: int = 0
     """CPU threads of PyTorch; 0 = PyTorch's own choice."""
     tracking: bool = True
-    """Write TensorBoard files to <runs_dir>/<name>/tb."""
+    """Show the run in the trackers that `track` names; false: in none."""
+    track: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """tensorboard (files in <runs_dir>/<name>/tb) | mlflow | wandb, or several: [mlflow, wandb].
+
+    MLflow and Weights & Biases have settings of their own in the environment: docs/tracking.md.
+    """
     data: DataConfig = field(default_factory=DataConfig)
     """The utterances: where they are, what is labelled, what is held out."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
@@ -81,6 +88,8 @@ class Config(LearningConfig):
             raise ValueError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got '{self.precision}'"
             )
+        if problem := names_problem(self.track):
+            raise ValueError(f"track {problem}")
         if self.threads < 0:
             raise ValueError(f"threads must be >= 0, got {self.threads}")
 
@@ -179,6 +188,8 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         found.append(("data.manifest", sentence))
     if top is not None and top.device != "cpu" and not elsewhere:
         found += [("device", s) for s in _device_problems(top.device)]
+    if top is not None and top.tracking and not elsewhere:
+        found += [("track", s) for s in [missing_library(top.track)] if s]
     if encoders is not None and not encoders.extra:
         models = {encoders.speech.model, encoders.text.model}
         if models == {"none"}:

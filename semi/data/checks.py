@@ -36,6 +36,7 @@ SPLIT_ALIASES = {
 }
 TOTALS = {"total", "totals", "grand total", "sum", "summe", "gesamt", "insgesamt", "合計", "合计"}
 TOTALS |= {"总计", "總計", "합계", "총계", "итого", "всего", "somme", "suma", "totale", "toplam"}
+NO_FILE = "no such file"  # of a sound
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".csv", ".parquet")
 
 
@@ -49,6 +50,11 @@ class Problem:
     value: str
     reason: str
     remedy: str
+
+    @property
+    def is_missing_file(self) -> bool:
+        """True where the row is in order and its sound is gone."""
+        return self.column == "audio" and self.reason == NO_FILE
 
     def __str__(self) -> str:
         """Returns the problem as one sentence."""
@@ -202,7 +208,7 @@ def find_audio(
         if name not in listed[folder] and not os.path.exists(path):
             remedy = _audio_remedy(path, folder, name, listed[folder])
             row = int(rows.iloc[index])
-            problems.append(Problem(file, row, "audio", value, "no such file", remedy))
+            problems.append(Problem(file, row, "audio", value, NO_FILE, remedy))
     import pandas as pd
 
     return pd.Series(out, dtype=object), problems

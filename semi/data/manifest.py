@@ -64,14 +64,15 @@ class Manifest:
 
 
 def load_manifest(
-    path: str | Path, config: DataConfig | None = None, *, gold: bool = True
+    path: str | Path, config: DataConfig | None = None, *, gold: bool = True, sounds: bool = True
 ) -> Manifest:
     """Returns the checked table at `path`, or raises one ManifestError that lists every problem.
 
     Relative audio paths start from `config.audio_root`, else from the manifest's own folder; in the
     result they are absolute. The error carries the whole list as `error.problems`, and what was
     understood as `error.reading`. Without `gold` labels and splits are not read: what is wrong with
-    them does not matter for prediction.
+    them does not matter for prediction. Without `sounds` a file that is gone is no problem: who
+    only looks at a finished run is told when they ask for it.
     """
     import pandas as pd
 
@@ -88,7 +89,7 @@ def load_manifest(
     raw = raw.drop(columns=ignored)
 
     table, bad = _columns(raw, config, rows, path.name, root, source, header.milliseconds)
-    problems += bad
+    problems += [fault for fault in bad if sounds or not fault.is_missing_file]
     read = read_labels(raw, table, config, rows, path.name)
     table["label"], table["votes"] = read.label, read.votes
     problems += read.problems

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,19 +99,21 @@ def read_all(paths: Sequence[str | Path]) -> list[Review]:
         path = Path(path).expanduser()
         if path.is_dir():
             raise ManifestError(
-                f"data.reviews: {path} is a folder; name the file in it, such as "
+                f"{path} is a folder; name the file of reviews in it, such as "
                 f"{path / 'reviews.csv'}"
             )
         if not path.is_file():
-            raise ManifestError(f"data.reviews: no file {path}; semi review RUN writes one")
-        known = set(map(astuple, found))
-        found += [review for review in read_reviews(path) if astuple(review) not in known]
+            raise ManifestError(
+                f"{path}: no such file of reviews; semi review RUN writes RUN/reviews.csv"
+            )
+        known = set(found)
+        found += [review for review in read_reviews(path) if review not in known]
     if len(paths) > 1:
-        found.sort(key=lambda review: _instant(review.time))
+        found.sort(key=lambda review: instant(review.time))
     return found
 
 
-def _instant(time: str) -> float:
+def instant(time: str) -> float:
     """Returns seconds since 1970 of a time in ISO 8601; one that cannot be read comes first."""
     try:
         return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()

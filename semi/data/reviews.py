@@ -10,9 +10,10 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 
 from ..errors import RunError, reading, writing
@@ -61,6 +62,7 @@ class Review:
 
 
 COLUMNS = tuple(field.name for field in fields(Review))
+cells_of = attrgetter(*COLUMNS)  # a review's values, in this order
 
 
 def append_review(path: str | Path, review: Review) -> Review:
@@ -68,7 +70,7 @@ def append_review(path: str | Path, review: Review) -> Review:
     return append_reviews(path, [review])[0]
 
 
-def append_reviews(path: str | Path, reviews: Sequence[Review]) -> list[Review]:
+def append_reviews(path: str | Path, reviews: Iterable[Review]) -> list[Review]:
     """Writes lines, all on disk when this returns; returns them with the time they were given.
 
     Several processes may append to one file: it is one write, under a lock where there is one.
@@ -112,7 +114,7 @@ def list_of(reviews: Iterable[Review]) -> str:
 
 def text_of(reviews: Iterable[Review]) -> str:
     """Returns the lines of reviews, without the header."""
-    return "".join(line_of(guarded(cell) for cell in astuple(review)) for review in reviews)
+    return "".join(line_of(map(guarded, cells_of(review))) for review in reviews)
 
 
 def read_reviews(path: str | Path) -> list[Review]:
@@ -136,7 +138,8 @@ def read_reviews(path: str | Path) -> list[Review]:
     if not {"id", "verdict"} <= set(header):
         raise RunError(
             f"{path} is no list of reviews: its first line must be {', '.join(COLUMNS)}, got "
-            f"{shown(', '.join(header))}"
+            f"{shown(', '.join(header))}; a table filled in by hand comes in with semi review RUN "
+            "--import"
         )
     names = [name if name in COLUMNS else "" for name in header]
     ours = tuple(header) == COLUMNS

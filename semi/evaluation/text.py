@@ -13,6 +13,7 @@ from ..data.audio import unusable_lines
 from ..data.wording import counted, shown
 from .names import AFFECT_NAMES, METRIC_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .run_json import interval_of, read_result, shown_records
+from .trackers.kept import Kept
 
 SCORE_TITLES = {k: v for k, v in SINGLE_NAMES.items() if k != "accuracy"}
 SPLIT_TITLES = {"metrics_test": "held-out test rows", "metrics_dev": "dev rows",
@@ -137,11 +138,23 @@ def run_words(run: str | Path) -> str:
     lines += [""] * bool(cautions)
     lines += [
         "Next:",
-        f"  tensorboard --logdir {shlex.quote(str(run / 'tb'))}",
+        *_tracker_lines(run),
         f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
         f"  semi predict {shlex.quote(str(run))} {_inputs(run)}",
     ]
     return "\n".join(lines)
+
+
+def _tracker_lines(run: Path) -> list[str]:
+    """Returns what to type to look at the run in the trackers that show it."""
+    kept, lines = Kept(run), []
+    if (run / "tb").is_dir():
+        lines.append(f"  tensorboard --logdir {shlex.quote(str(run / 'tb'))}")
+    if number := kept.run("mlflow"):
+        lines.append(f"  mlflow ui, where the run is {number}")
+    if number := kept.run("wandb"):
+        lines.append(f"  wandb sync wandb/offline-run-*-{number}, unless it was online")
+    return lines
 
 
 def _inputs(run: Path) -> str:

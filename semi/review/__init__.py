@@ -1,1 +1,1 @@
-"""A person in the loop: hear what a run learned, correct it, and know what to label next."""
+"""What a person is asked about a finished run, and what becomes of the answers."""

@@ -37,11 +37,12 @@ def core_set(pool: QueryPool, count: int, generator: Generator) -> Values:
     Sener and Savarese 2018, https://arxiv.org/abs/1708.00489.
     """
     x = pool.features
-    distance = nearest_distance(x, pool.gold_features)
+    size, distance = x.square().sum(1), nearest_distance(x, pool.gold_features)
 
     def values(last: int | None) -> Tensor:
         if last is not None:
-            torch.minimum(distance, (x - x[last]).norm(dim=1), out=distance)
+            square = size + size[last] - 2 * (x @ x[last])
+            torch.minimum(distance, square.clamp(min=0).sqrt(), out=distance)
         return distance
 
     return values
@@ -76,10 +77,9 @@ def output_change(pool: QueryPool, count: int, generator: Generator) -> Values:
     covariance: a class mean moves by (1 - p) (x - mean) / (rows of the class). Only the rows of
     the greatest margin are tried.
     """
-    value = torch.zeros(len(pool))
-    if not len(pool):
-        return lambda last: value
-    x, probs = pool.features, pool.probs
+    if pool.multi:
+        raise ValueError("output_change is of Gaussian classes, of which a row has one")
+    value, x, probs = torch.zeros(len(pool)), pool.features, pool.probs
     rows = margin(pool).argsort(descending=True, stable=True)[:TRIED]
     mass = probs.sum(0) + pool.gold_count * GOLD_WEIGHT  # (C,)
     mean = probs.T @ x / probs.sum(0).clamp(min=1e-6)[:, None]

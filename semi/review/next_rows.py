@@ -120,6 +120,11 @@ def next_rows(
     pool = candidates_of(dataset, done.state, answers, asked)
     seed = done.run.config.seed
     chosen = _chosen(pool, rule, count, per_speaker, seed, str(run))
+    if not len(chosen.rows):
+        raise RunError(
+            f"{run}: -n {count:g} seconds is less than the shortest row takes, "
+            f"{float(asked.cost.min()):.2f} s; ask for more"
+        )
     if cost == "rows" and len(chosen.rows) < count:
         notes.append(_shortfall(pool, chosen, count, per_speaker))
     table = _table(done, answers, asked, chosen, rule)
@@ -200,7 +205,8 @@ def _chosen(
     share = min(count, float(pool.cost.sum()))
     share = share if rule == "random" else share / RANDOM_ONE_IN
     spent = pool.cost[order].cumsum(0)
-    drawn = order[: max(int((spent <= share + 1e-6).sum()), 1 if count >= 2 else 0)]
+    least = 1 if count >= 2 * float(spent[0]) else 0
+    drawn = order[: max(int((spent <= share + 1e-6).sum()), least)]
     if rule == "random":
         value = 1 - torch.arange(len(drawn)) / max(len(pool), 1)
         return _Chosen(drawn, value, torch.ones(len(drawn), dtype=torch.bool))

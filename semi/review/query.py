@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -30,12 +30,13 @@ class Query:
     order: str = "recommended"  # one of ORDERS
     descending: str = "no"
     part: str = "pool"  # one of PARTS: held-out rows are never among others
-    said: str = ""  # a class of the machine
+    machine: str = ""  # label that it gave
     speaker: str = ""
     round: str = ""  # that first learned from it; 'never'
     chosen: str = "any"
     flipped: str = "any"
     contradicted: str = "any"  # a modality says something else
+    margin: str = ""  # below so much, 0 to 1
     reviewed: str = "any"  # by whoever asks; one of REVIEWED
     q: str = ""  # part of the id or of the text
 
@@ -49,6 +50,8 @@ class Query:
                 raise ValueError(f"{name} must be one of {', '.join(values)}")
         if self.round not in ("", "never") and not (self.round.isdecimal() and len(self.round) < 6):
             raise ValueError("round must be a number, or never")
+        if self.margin and not re.fullmatch(r"[01](\.\d{1,6})?", self.margin, re.ASCII):
+            raise ValueError("margin must be a number from 0 to 1, such as 0.2")
         if len(self.q) > LONGEST:
             raise ValueError(f"a search has at most {LONGEST} letters")
 
@@ -78,13 +81,9 @@ class Index:
             name: np.unique(_texts(self.columns[name]), return_inverse=True)
             for name in ("role", "said", "speaker")
         }
-
-    @cached_property
-    def searched(self) -> pa.Array:
-        """Ids and texts in small letters."""
         both = zip(self.columns["id"], _texts(self.columns["text"]), strict=True)
         joined = [f"{name} {text}".lower() for name, text in both]
-        return pa.array(joined, pa.large_string())
+        self.searched = pa.array(joined, pa.large_string())
 
     def select(self, query: Query, own: Mapping[str, Review], drawn: set[str]) -> np.ndarray:
         """Returns the numbers of the rows of a list (n,), in its order.
@@ -95,8 +94,8 @@ class Index:
             drawn: ids judged as a random pick, by anybody.
         """
         keep = self._is("role", PARTS[query.part])
-        for name in ("said", "speaker"):
-            if value := getattr(query, name):
+        for name, value in (("said", query.machine), ("speaker", query.speaker)):
+            if value:
                 keep &= self._is(name, (value,))
         if query.round:
             wanted = -1 if query.round == "never" else int(query.round)
@@ -108,6 +107,8 @@ class Index:
         ):
             if value != "any":
                 keep &= yes == (value == "yes")
+        if query.margin:
+            keep &= self.columns["margin"] < float(query.margin)
         if query.q:
             found = pc.call_function(
                 "match_substring", [self.searched], pc.MatchSubstringOptions(query.q.lower())
@@ -121,6 +122,8 @@ class Index:
         """Returns how a reviewer came to a row of this list, as reviews.csv names it."""
         if query.order == "recommended" and not query.filtered:
             return "random" if name in self.random else "next"
+        if query.order == "next" and "next" in self.columns and not query.filtered:
+            return "random" if self.columns["next_random"][self.table.number[name]] else "next"
         return {"next": "next", "suspects": "suspect"}.get(query.order, "browse")
 
     def _is(self, name: str, values: tuple[str, ...]) -> np.ndarray:
@@ -150,9 +153,9 @@ class Index:
                 kept[number[name]] = self.to_do(name, query, own, drawn)
             return kept
         for name in own.keys() & number.keys():
-            review, said_of = own[name], self.columns["said"][number[name]]
+            review, machine_label = own[name], self.columns["said"][number[name]]
             kept[number[name]] = {
-                "changed": review.verdict == "label" and review.label != said_of,
+                "changed": review.verdict == "label" and review.label != machine_label,
                 "done": True,
             }.get(query.reviewed, review.verdict == query.reviewed)
         return kept
@@ -186,5 +189,6 @@ def _texts(cells: np.ndarray) -> np.ndarray:
 
 def progress(index: Index, words: Words, reviewer: str) -> dict[str, int]:
     """Returns how many rows a reviewer has judged, and how many random ones are done of WANTED."""
-    drawn = words.picked("random") & index.random
+    number, role = index.table.number, index.columns["role"]
+    drawn = [n for n in words.picked("random") if n in number and role[number[n]] == "pool"]
     return {"reviewed": len(words.own(reviewer)), "random": len(drawn), "wanted": WANTED}

@@ -42,5 +42,7 @@ def draw(run: str, ids: list[str]) -> np.ndarray:
 def _worth(columns: Columns, rows: np.ndarray) -> np.ndarray:
     """Returns the places of rows, most worth a word first: queue of semi next, then margin."""
     margin = columns["margin"][rows]
-    rank = columns["next"][rows] if "next" in columns else np.full(len(rows), np.nan)
+    rank = np.full(len(rows), np.nan)
+    if "next" in columns:  # its random rows are no more worth than others
+        rank = np.where(columns["next_random"][rows], np.nan, columns["next"][rows])
     return np.lexsort((rows, margin, rank))  # unknown ones last

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..checksums import is_current
 from ..data.manifest import load_manifest
+from ..data.wording import shown
 from ..errors import RunError, SemiError
+from ..evaluation.multitask import AFFECT
 from ..files import read_table
 from ..runs.predictions import Predictions
-from ..runs.reopen import PROBS, predictions_of, reopen, result_of, say
+from ..runs.reopen import predictions_of, result_of
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
 
@@ -35,7 +36,8 @@ class ReviewTable:
     `columns` are arrays (N,): of text (None = missing) id, role, group, speaker, text, audio, given
     (the label in the table), said (the machine's label) and reason; numbers start, end, confidence,
     margin, flips, contradiction (how surely a modality says something else), first_round; chosen is
-    bool. A queue that the run has adds its places and why: next, next_why, suspects, suspects_why.
+    bool. Where the run says them there are valence and arousal, and of a queue that it has its
+    places, reasons and which rows it drew at random: next, next_why, next_random, suspects ....
     """
 
     name: str
@@ -81,7 +83,7 @@ def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
     best = int(result_of(run)["best_round"])
     check_run(run.path)
     run.need_manifest()
-    manifest = load_manifest(run.config.data.manifest, run.config.data).by_id()
+    manifest = load_manifest(run.config.data.manifest, run.config.data, sounds=False).by_id()
     run.bind_manifest(manifest.sha256)
     kind, n = run.config.task.kind, len(manifest)
     classes = [] if kind == "affect" else manifest.classes
@@ -113,8 +115,8 @@ def _columns(manifest: Any, splits: Any) -> Columns:
         found = splits[name].to_numpy(dtype=object)
         columns[name] = np.array([found[k] if k >= 0 else missing for k in at], dtype=object)
     # a pool row's label, where the table has one, was hidden from the run: it stays so here
-    shown = np.isin(columns["role"].astype(str), ("labeled", *HELD_OUT))
-    columns["given"] = np.where(shown, columns.pop("label"), None)
+    known = np.isin(columns["role"].astype(str), ("labeled", *HELD_OUT))
+    columns["given"] = np.where(known, columns.pop("label"), None)
     return columns | {
         "said": np.full(n, None, dtype=object), "reason": np.full(n, "", dtype=object),
         "confidence": np.full(n, np.nan), "flips": np.zeros(n, np.int64),
@@ -125,11 +127,10 @@ def _columns(manifest: Any, splits: Any) -> Columns:
 def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[str]]:
     """Returns what the model says of every row, or why that cannot be had."""
     try:
-        if places and not is_current(run.path / PROBS):
-            return say(reopen(run.path, places)), []
-        return predictions_of(run.path), []
+        return predictions_of(run.path, places), []
     except SemiError as error:  # sounds have gone: the ledger knows of the pool all the same
-        return None, [f"what the model says of rows outside the pool is not known: {error}"]
+        why = shown(" ".join(str(error).split()), 300)
+        return None, [f"what the model says of rows outside the pool is not known: {why}"]
 
 
 def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:
@@ -144,9 +145,14 @@ def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:
 
 def _say_what_was_predicted(table: ReviewTable, answers: Predictions | None) -> None:
     """Fills in what the model that ships says of every row."""
-    if answers is None or not answers.classes:
+    if answers is None:
         return
     columns, at = table.columns, pd.Index(answers.ids).get_indexer(list(table.columns["id"]))
+    if answers.affect is not None:
+        for k, name in enumerate(AFFECT):
+            columns[name] = np.where(at >= 0, answers.affect[at, k], np.nan)
+    if not table.classes:
+        return
     table.probs[at >= 0] = answers.probs[at[at >= 0]]
     known = np.flatnonzero(np.isfinite(table.probs).all(1))
     probs, names = table.probs[known], np.array(table.classes, dtype=object)
@@ -240,6 +246,9 @@ def _add_queue(table: ReviewTable, name: str, path: Path) -> None:
     places[at[at >= 0]] = order[at >= 0]
     if "reason" in queue:
         why[at[at >= 0]] = queue["reason"].to_numpy(dtype=object)[at >= 0]
-    table.columns |= {name: places, f"{name}_why": why}
+    drawn = np.zeros(len(table), dtype=bool)
+    if "pick" in queue:
+        drawn[at[at >= 0]] = (queue["pick"].to_numpy(dtype=object) == "random")[at >= 0]
+    table.columns |= {name: places, f"{name}_why": why, f"{name}_random": drawn}
     if missing := int((at < 0).sum()):
         table.notes.append(f"{path.name} names {missing} utterances that this run does not have")

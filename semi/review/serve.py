@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SemiError
-from .rows import review_table
+from .rows import ReviewTable, review_table
 
 HOST = "127.0.0.1"
 MISSING = "semi review needs the extra 'review' (starlette, uvicorn): pip install -e '.[review]'"
@@ -39,17 +39,14 @@ def serve(
     table = review_table(run, places)
     token = secrets.token_urlsafe(24)
     app = review_app(table, token, reviewer)
-    with contextlib.closing(_listening(port)) as listener:
+    path = table.path / REVIEWS
+    # uvicorn ends at Ctrl-C and then raises it again
+    with contextlib.closing(_listening(port)) as listener, contextlib.suppress(KeyboardInterrupt):
         taken = listener.getsockname()[1]
+        address = f"http://{HOST}:{taken}/?token={token}"
         if port not in (0, taken):
             print(f"port {port} is in use; taking {taken}")
-        address = f"http://{HOST}:{taken}/?token={token}"
-        path = table.path / REVIEWS
-        for note in table.notes:
-            print(f"note: {note}")
-        print(f"review {table.name} ({len(table):,} rows) at\n\n  {address}\n\n"
-              f"for this machine and whoever has the address. Every review is written to {path}\n"
-              "at once. Ctrl-C ends it.", flush=True)  # fmt: skip
+        _announce(table, address, path)
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_level="critical", access_log=False, lifespan="off", ws="none",
@@ -57,11 +54,22 @@ def serve(
             )
         )  # fmt: skip
         if browser:
-            threading.Timer(0.5, webbrowser.open, [address]).start()
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has ended
-            server.run(sockets=[listener])
+            opening = threading.Timer(0.5, webbrowser.open, [address])
+            opening.daemon = True
+            opening.start()
+        server.run(sockets=[listener])
     there = f"reviews are in {path}" if path.is_file() else "nothing was reviewed"
     return f"ended; {there}"
+
+
+def _announce(table: ReviewTable, address: str, path: Path) -> None:
+    for note in table.notes:
+        print(f"note: {note}")
+    print(
+        f"review {table.name} ({len(table):,} rows) at\n\n  {address}\n\nfor this machine and "
+        f"whoever has the address. Every review is written to {path}\nat once. Ctrl-C ends it.",
+        flush=True,
+    )
 
 
 def _listening(port: int) -> socket.socket:

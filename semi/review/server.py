@@ -183,7 +183,7 @@ class Requests:
         last = self.words.own(who).get(_text(given, "id")) if "id" in given else None
         last = last or (None if "id" in given else self.words.latest(who))
         if last is None:
-            raise RequestError("there is nothing to undo", 409)
+            raise RequestError("There is nothing to undo", 409)
         return self._written(Review(id=last.id, verdict="undo", reviewer=who, run=self.table.name))
 
     def _written(self, review: Review) -> Response:
@@ -210,6 +210,8 @@ class Requests:
     def _label(self, given: Mapping[str, Any]) -> str:
         """Returns the label of a review; RequestError where the run has no such class."""
         label, classes = _text(given, "label"), self.table.classes
+        if not classes:
+            raise RequestError("this run measures valence and arousal and has no classes")
         parts = label.split(";") if self.table.several else [label]
         if not set(parts) <= set(classes) or len(set(parts)) < len(parts):
             raise RequestError(f"label must be one of {', '.join(classes)}, got {shown(label, 60)}")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.reviews import Review
+from ..evaluation.multitask import AFFECT
 from .rows import HELD_OUT, ReviewTable
 
 TEXT_IN_LIST = 120  # letters
@@ -36,14 +37,15 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
     first, last = table.first[number], table.first[number + 1]
     shown = line(table, number, {row["id"]: own} if own else {})
     seen = bool(np.isfinite(table.seen[number]).all()) and bool(table.classes)
-    told = row["role"] not in HELD_OUT or own is not None
+    shown_given = row["role"] not in HELD_OUT or own is not None
     return shown | {
         "text": _plain(row["text"]) or "",
         "group": _plain(row["group"]),
-        "given": _plain(row["given"]) if told else None,
+        "given": _plain(row["given"]) if shown_given else None,
         "margin": _plain(row["margin"]),
         "first_round": _plain(row["first_round"]),
         "reason": _plain(row["reason"]),
+        "affect": {n: _plain(row[n]) for n in AFFECT if n in row and not np.isnan(row[n])},
         "now": _now(table, number),
         "probs": [_plain(p) for p in (table.seen if seen else table.probs)[number]],
         "seen": seen,

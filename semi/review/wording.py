@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 UNLIKE = {
-    "badge": "little that is labelled teaches the same",
+    "badge": "teaches what the rest of the list does not",
     "core_set": "unlike every labelled row",
     "typiclust": "typical of many rows of which few are labelled",
     "probcover": "many rows like it, of which none is labelled",

@@ -107,8 +107,11 @@ def _numbers(value: torch.Tensor | None) -> np.ndarray | None:
     return None if value is None else value.double().numpy()
 
 
-def predictions_of(path: str | Path) -> Predictions:
-    """Returns what a finished run or an ensemble says; computed once, kept in its folder."""
+def predictions_of(path: str | Path, places: Sequence[str] = ()) -> Predictions:
+    """Returns what a finished run or an ensemble says; computed once, kept in its folder.
+
+    `places` are where the run's data are now, as of `reopen`.
+    """
     path = Path(path)
     kept = path / PROBS
     if is_ensemble(path):
@@ -127,7 +130,7 @@ def predictions_of(path: str | Path) -> Predictions:
         kind, sha256 = run.config.task.kind, run.manifest_sha256()
         with suppress(KeyError):  # written before runs of every kind were: made again
             return Predictions.from_table(path.name, read_table(kept), sha256, kind)
-    answers = say(reopen(path))
+    answers = say(reopen(path, places))
     with suppress(RunError, OSError), derived(kept):  # where it cannot be kept it is made again
         write_predictions(kept, answers)
     return answers

@@ -34,6 +34,7 @@ from .tasks import TASKS
 
 LEDGER = "ledger.parquet"
 OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
+OnRead = Callable[[RoundState], None]  # of every finished round that is read back
 
 
 def read_round(folder: Path, dataset: Dataset) -> RoundState:
@@ -65,13 +66,13 @@ class RunRecorder:
 
     def __init__(
         self, run: Run, dataset: Dataset, config: Config, on_record: OnRecord | None = None,
-        features: str = "",
+        features: str = "", on_read: OnRead | None = None,
     ) -> None:  # fmt: skip
         self.run = run
         self.dataset = dataset
         self.config = config
         self.rule = config.select.rule
-        self.on_record = on_record
+        self.on_record, self.on_read = on_record, on_read
         self.features = features  # SHA-256 of what the dataset was made of
         self.before: RoundState | None = None  # the accepted round the next one is taught by
         self.parts: list[pd.DataFrame] = []
@@ -98,6 +99,8 @@ class RunRecorder:
             return None
         state = read_round(folder, self.dataset)
         self._follow(state)
+        if self.on_read:
+            self.on_read(state)
         return state
 
     def save(self, state: RoundState) -> None:

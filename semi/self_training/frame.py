@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..config.schema import Config, signature
+from ..config.reads import settings_read
+from ..config.schema import Config
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.gold import GOLD, gold_table
 from ..data.manifest import Manifest
 from ..data.roles import Splits
-from ..errors import RunError, writing
+from ..errors import RunError
 from ..evaluation.html_report import write_report
 from ..evaluation.report_rows import GOLD_ANSWERS
 from ..evaluation.run_json import RESULT, read_round_record
-from ..evaluation.tensorboard import Tracker, open_tracker
+from ..evaluation.trackers.opening import trackers_of
+from ..evaluation.trackers.several import Trackers
 from ..files import write_json, write_table
 from ..threads import limited_threads
 from ..training.fit import OnStep
@@ -34,11 +36,8 @@ from .prepare import Prepared, prepare, splits_table
 from .progress import RoundProgress
 from .resumed import refuse_other_sides
 from .run_dir import SCALING, Run
+from .show_round import show_round
 from .state import RoundState, shipped
-from .tensorboard_round import show_round
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRIC_PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
 
@@ -78,13 +77,12 @@ class Ending:
 class RunFrame:
     """A run at work; `record` begins the writing of rounds, `finish` ends it."""
 
-    tracker: Tracker
+    trackers: Trackers
     bars: RoundProgress
     recorder: RunRecorder
 
     def __init__(self, run: Run, ready: Prepared, progress: bool) -> None:
         self.run, self.ready, self.progress = run, ready, progress
-        self.shown = run.path / "tb"
 
     def record(self, config: Config) -> RunRecorder:
         """Writes who is who, opens what is shown, and returns what keeps the rounds."""
@@ -94,13 +92,12 @@ class RunFrame:
         if ready.manifest.reviewed is not None:
             write_table(run.path / GOLD, gold_table(ready.manifest, ready.splits))
         self.config = config
-        self.tracker = open_tracker(self.shown, enabled=config.tracking)
+        self.trackers = trackers_of(config.track if config.tracking else [], run.path, config.name)
+        self.trackers.settings(settings_read(config))
         self.bars = RoundProgress(config, show=self.progress)
-        table = ready.manifest.table
         self.recorder = RunRecorder(
-            run, ready.dataset, config,
-            lambda state, record: self._show(state, record, table), ready.sha256,
-        )  # fmt: skip
+            run, ready.dataset, config, self._show, ready.sha256, self._show_if_lacking
+        )
         return self.recorder
 
     def read_again(self, config: Config) -> None:
@@ -123,22 +120,28 @@ class RunFrame:
             return
         write_table(path, table)
 
-    def _show(self, state: RoundState, record: dict, table: pd.DataFrame) -> None:
-        with writing(self.shown):
-            show_round(self.tracker, self.ready.dataset, state, record, table)
+    def _show(self, state: RoundState, record: dict) -> None:
+        if self.trackers.number != state.number:  # solved, not trained: it had no step
+            self.trackers.begin_round(state.number)
+        show_round(self.trackers, self.ready.dataset, state, record, self.ready.manifest.table)
+
+    def _show_if_lacking(self, state: RoundState) -> None:
+        """Shows a round that was read back where a kill or a failure kept it from being shown."""
+        if self.trackers.lacking(state.number):
+            record = read_round_record(self.run.round_dir(state.number))
+            show_round(self.trackers, self.ready.dataset, state, record, self.ready.manifest.table)
 
     def on_step(self, number: int) -> OnStep:
         """Returns the step callback of a round; -1 is pre-training."""
-        with writing(self.shown):
-            self.tracker.begin_round(number)
 
         def on_step(step: int, values: dict[str, float]) -> None:
             self.bars.step(number, step)
+            if self.trackers.number != number:  # only now: a resumed round is read, not trained
+                self.trackers.begin_round(number)
             named = {
                 k if k.startswith(("probe/", "lr")) else f"loss/{k}": v for k, v in values.items()
             }
-            with writing(self.shown):
-                self.tracker.step(step, named)
+            self.trackers.step(step, named)
 
         return on_step
 
@@ -146,8 +149,7 @@ class RunFrame:
         """Closes what is shown."""
         if hasattr(self, "recorder"):
             self.bars.close()
-            with writing(self.shown):
-                self.tracker.close()
+            self.trackers.close()
 
     def finish(self, ending: Ending) -> RunResult:
         """Writes the model, result.json and the report; returns the result."""
@@ -180,8 +182,7 @@ class RunFrame:
         }
         write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)
-        with writing(self.shown):
-            self.tracker.hparams(signature(self.config), _scores(metrics))
+        self.trackers.final(final.number, _scores(metrics))
         write_report(run.path, ready.manifest.table)
         mark_finished(run.path)
         return RunResult(

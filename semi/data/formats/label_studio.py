@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,9 @@ def read(path: Path, root: Path) -> Table:
 
     Several annotators give votes; skipped tasks and those without an annotation have no label.
     """
-    faults: list[Fault] = []
-    if path.suffix.lower() == ".json":
-        kind = _kind(path) or "JSON"
-        tasks = tasks_of_json(path, faults) if kind == "JSON" else tasks_of_records(path, faults)
-    else:
-        kind, tasks = "CSV", tasks_of_records(path, faults)
-    label, notes = _label_control(tasks, kind)
+    kind = "CSV" if path.suffix.lower() != ".json" else _kind(path) or "JSON"
+    tasks, faults = tasks_of(path)
+    label, notes = label_control(tasks, kind)
     records, rows = [], []
     for task in tasks:
         shared = _shared(task, root, faults)
@@ -82,6 +79,14 @@ def read(path: Path, root: Path) -> Table:
     summary = ", ".join(_counts(tasks, records, label))
     notes.insert(0, f"read as a Label Studio export ({kind}): {summary}")
     return to_table(records, rows, notes, faults)
+
+
+def tasks_of(path: Path) -> tuple[list[AnnotationTask], list[Fault]]:
+    """Returns the tasks of an export of any kind, and what is none."""
+    faults: list[Fault] = []
+    if path.suffix.lower() == ".json" and _kind(path) in ("JSON", None):
+        return tasks_of_json(path, faults), faults
+    return tasks_of_records(path, faults), faults
 
 
 def _records(
@@ -121,7 +126,7 @@ def _counts(tasks: list[AnnotationTask], records: list[dict], label: str | None)
     return [counted(len(tasks), "task"), *rows, *parts]
 
 
-def _label_control(tasks: list[AnnotationTask], kind: str) -> tuple[str | None, list[str]]:
+def label_control(tasks: Sequence[AnnotationTask], kind: str) -> tuple[str | None, list[str]]:
     """Returns the control whose choices are the label, and a sentence on the others."""
     choices = Counter(
         name

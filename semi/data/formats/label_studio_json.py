@@ -9,7 +9,7 @@ from typing import Any
 from ..encodings import decode
 from ..tables import Fault
 from .cells import damaged
-from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
+from .label_studio_tasks import AnnotationTask, Answer, add, by_whom, content_of, span_of, task_ids
 
 
 def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
@@ -31,9 +31,11 @@ def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
             if not isinstance(annotation, dict):  # an export of ids alone
                 reason = "the export holds the annotations' ids alone"
                 faults.append((row, "annotations", str(annotation), reason, "export it as JSON"))
-            elif not (annotation.get("was_cancelled") or annotation.get("skipped")):
-                answer = _answer(annotation.get("result") or [])
-                if answer.whole or answer.spans:
+            else:
+                answer = by_whom(_answer(annotation.get("result") or []), annotation)
+                if annotation.get("was_cancelled") or annotation.get("skipped"):
+                    task.skipped.append(answer)
+                elif answer.whole or answer.spans:
                     task.answers.append(answer)
         tasks.append(task)
     for task, name in zip(tasks, task_ids(items), strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 from ..encodings import decode
 from ..tables import Fault
 from .cells import damaged, plain_table
-from .label_studio_tasks import AnnotationTask, Answer, add, content_of, span_of, task_ids
+from .label_studio_tasks import AnnotationTask, Answer, add, by_whom, content_of, span_of, task_ids
 
 META = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 ANSWERS = (  # controls that go by these names also where their place does not show it
@@ -37,6 +37,7 @@ def tasks_of_records(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
     for (row, record), data, name in zip(numbered, given, names, strict=True):
         task = tasks.setdefault(name, AnnotationTask(row, name, data))
         answer = _answer({k: record[k] for k in controls if k in record}, row, faults)
+        by_whom(answer, record)
         if answer.whole or answer.spans:
             task.answers.append(answer)
     return list(tasks.values())

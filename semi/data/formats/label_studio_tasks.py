@@ -20,6 +20,8 @@ class Answer:
 
     whole: dict[str, Any] = field(default_factory=dict)
     spans: dict[Span, dict[str, Any]] = field(default_factory=dict)
+    annotator: str = ""  # address or number in Label Studio
+    time: str = ""  # of the last change, as exported
 
 
 @dataclass
@@ -30,6 +32,7 @@ class AnnotationTask:
     id: str
     data: dict[str, Any]
     answers: list[Answer] = field(default_factory=list)  # none where it was skipped
+    skipped: list[Answer] = field(default_factory=list)  # of those who passed it over
 
 
 def task_ids(tasks: Sequence[tuple[Any, Mapping, Mapping]]) -> list[str]:
@@ -39,6 +42,16 @@ def task_ids(tasks: Sequence[tuple[Any, Mapping, Mapping]]) -> list[str]:
     made = numbered(made, [repr(tasks[i][2]) for i in free])
     names = {i: name for i, name in zip(free, made, strict=True)}
     return [names[i] if name is None else str(name) for i, (name, *_) in enumerate(tasks)]
+
+
+def by_whom(answer: Answer, annotation: Mapping[str, Any]) -> Answer:
+    """Returns an answer with the annotator and the time that an annotation names."""
+    who = annotation.get("completed_by", annotation.get("annotator"))
+    if isinstance(who, Mapping):
+        who = who.get("email") or who.get("id")
+    answer.annotator = "" if who is None else str(who)
+    answer.time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
+    return answer
 
 
 def span_of(value: dict) -> Span | None:

@@ -136,12 +136,17 @@ def _from_run(name: str, config: DatasetConfig) -> BenchCorpus:
     from ...config.schema import load_config
     from ...data.groups import groups_of
     from ...data.manifest import load_manifest
-    from ...data.splits import _gold
+    from ...data.splits import gold_of
     from ...features.extract import open_encoders
     from ...features.read import read_features
     from ...features.sources import Limits
 
     run = load_config(config.config, config.settings)
+    if run.data.reviews:
+        raise ConfigError(
+            f"datasets.{name}: the benchmark draws which labels are known and reads no "
+            "data.reviews; leave it out"
+        )
     manifest = load_manifest(run.data.manifest, run.data)
     raw = read_features(
         manifest.table, open_encoders(run), run.features.store,
@@ -162,7 +167,7 @@ def _from_run(name: str, config: DatasetConfig) -> BenchCorpus:
         name,
         manifest.table["id"].to_numpy().astype(str),
         raw.vectors,
-        _gold(manifest)[0],
+        gold_of(manifest)[0],
         list(manifest.classes),
         group.astype(str),
         second,

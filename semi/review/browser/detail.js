@@ -68,7 +68,7 @@ function showLabels(row) {
     ); // prettier-ignore
   });
   byId("labels").replaceChildren(...buttons);
-  if (!about.classes.length) byId("labels").replaceChildren(make("p", {}, "This run has no classes to choose from: valence and arousal are measured."));
+  if (!about.classes.length) byId("labels").replaceChildren(make("p", {}, "This run measures valence and arousal and has no classes: say whether a row can be used."));
   const anyBefore = !hidden && row.raw.some((value) => value !== null);
   byId("legend").textContent = hidden
     ? "What the machine says is hidden until you have said something."
@@ -104,11 +104,14 @@ function showWhy(row) {
   } else if (row.said) {
     parts.push("The machine says ", strong(row.said), `, ${percent(row.confidence)} sure`);
     if (row.role === "labeled") parts.push("; its models did not see this label");
-  } else parts.push("The machine said nothing of this row");
+  } else if (about.classes.length) parts.push("The machine said nothing of this row");
   if (row.now && row.now.label !== row.said) {
     parts.push(". The model that ships says ", strong(row.now.label), `, ${percent(row.now.confidence)}`);
   } else if (row.margin !== null && !about.several) {
     parts.push(`; ${Math.round(100 * row.margin)} points before the next class`);
+  }
+  for (const [name, value] of Object.entries(row.affect)) {
+    parts.push(parts.length ? `; ${name} ` : `The machine says ${name} `, strong(value.toFixed(2)));
   }
   byId("sentence").replaceChildren(...parts, ".");
 }

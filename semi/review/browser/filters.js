@@ -1,14 +1,14 @@
 // The filters above the list: their fields are the query, and they are kept while the tab is open.
 
-const FIELDS = ["order", "descending", "part", "said", "speaker", "round", "chosen", "flipped",
-                "contradicted", "reviewed", "q"]; // prettier-ignore
+const FIELDS = ["order", "descending", "part", "machine", "speaker", "round", "chosen", "flipped",
+                "contradicted", "margin", "reviewed", "q"]; // prettier-ignore
 const field = (name) => byId(name === "reviewed" ? "reviewed-by-me" : name);
 
 function createFilters(changed) {
   const form = byId("filters");
   const fill = (name, values, titles) =>
     byId(name).append(...values.map((value, n) => make("option", { value }, titles ? titles[n] : value)));
-  fill("said", about.classes);
+  fill("machine", about.classes);
   byId("speakers").append(...about.speakers.map((value) => make("option", { value })));
   fill("round", about.rounds.map(String), about.rounds.map((number) => `round ${number}`));
   for (const option of [...byId("order").options]) {

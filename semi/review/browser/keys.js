@@ -11,7 +11,7 @@ function listenToKeys(player, list) {
     ArrowLeft: () => list.step(-1),
     u: () => act(() => judge("unsure")),
     b: () => act(() => judge("bad_audio")),
-    z: () => act(undo),
+    z: () => act(undo, ""),
     Enter: () => about.several && act(saveMarked),
     "/": () => openSearch(),
     "?": () => byId("help-dialog").showModal(),

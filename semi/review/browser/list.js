@@ -70,7 +70,7 @@ function createList(root, choose) {
     element.append(
       make("span", { class: "dot" + (row.own ? (changed ? " changed" : " done") : ""), "aria-hidden": "true" }),
       make("span", { class: "name" }, row.id),
-      make("span", { class: "said" }, machine, row.own ? make("b", {}, ` → ${verdictWords(row.own)}`) : ""),
+      make("span", { class: "machine" }, machine, row.own ? make("b", {}, changed || row.own.verdict !== "label" ? ` → ${verdictWords(row.own)}` : " ✓") : ""),
       make("span", { class: "text" }, row.text || (row.sound ? "" : "no sound, no text")),
       make("span", { class: "sure" }, sure),
     );

@@ -16,7 +16,7 @@ const filters = createFilters(show);
 // one fails, those that were waiting are dropped: they were meant for rows that did not come.
 let line = Promise.resolve();
 let failures = 0;
-function act(action) {
+function act(action, failed = "Not saved: ") {
   const before = failures;
   line = line.then(async () => {
     if (before !== failures) return;
@@ -24,13 +24,18 @@ function act(action) {
       await action();
     } catch (error) {
       failures += 1;
-      tell(`Not saved: ${error.message}`, true);
+      tell(failed + error.message, true);
     }
   });
   return line;
 }
 
-async function show(query) {
+// A list, too, waits for what was pressed before, and keys wait for the list.
+function show(query) {
+  line = line.then(() => showList(query));
+}
+
+async function showList(query) {
   try {
     const answer = await list.show(query);
     if (!answer) return;
@@ -157,7 +162,7 @@ byId("to-list").addEventListener("click", () => showSide(document.body.dataset.s
 byId("list").addEventListener("click", (event) => event.target.closest(".row") && showSide("clip"));
 byId("unsure").addEventListener("click", () => act(() => judge("unsure")));
 byId("bad_audio").addEventListener("click", () => act(() => judge("bad_audio")));
-byId("undo").addEventListener("click", () => act(undo));
+byId("undo").addEventListener("click", () => act(undo, ""));
 byId("save-marked").addEventListener("click", () => act(saveMarked));
 byId("before").addEventListener("click", () => list.step(-1));
 byId("after").addEventListener("click", () => list.step(1));
@@ -166,5 +171,5 @@ byId("close-help").addEventListener("click", () => byId("help-dialog").close());
 
 byId("who").textContent = state.reviewer || "no name";
 listenToKeys(player, list);
-filters.take();
-if (!state.reviewer) askName().catch(() => {});
+if (state.reviewer) filters.take();
+else askName().catch(() => filters.take()); // who closes the question may listen all the same

@@ -1,5 +1,7 @@
 // The player: one audio element, a picture of the sound to click into, play on arrival.
 
+const SETTLED = 70; // ms
+
 function createPlayer() {
   const audio = byId("audio");
   const canvas = byId("picture");
@@ -77,6 +79,8 @@ function createPlayer() {
       }
       current = row.id;
       canvas.classList.add("loading");
+      await new Promise((done) => setTimeout(done, SETTLED)); // who leafs through hears the last one
+      if (current !== row.id) return;
       try {
         const bytes = await source.soundBytes(row.id);
         if (current !== row.id) return;

@@ -11,19 +11,26 @@ async function decoded(bytes) {
   return { samples: sound.getChannelData(0), rate: sound.sampleRate };
 }
 
-// Squared magnitudes of the spectrum of WINDOW samples, by a plain radix-2 FFT in place.
-function spectrum(samples, first, window, re, im) {
-  for (let n = 0, bits = Math.log2(WINDOW); n < WINDOW; n++) {
-    let reversed = 0;
-    for (let bit = 0; bit < bits; bit++) reversed |= ((n >> bit) & 1) << (bits - 1 - bit);
-    re[reversed] = (samples[first + n] || 0) * window[n];
-    im[reversed] = 0;
+// What the transform needs of sines, and where each sample goes: the same for every spectrum.
+const COS = Float32Array.from({ length: WINDOW / 2 }, (_, k) => Math.cos((-2 * Math.PI * k) / WINDOW));
+const SIN = Float32Array.from({ length: WINDOW / 2 }, (_, k) => Math.sin((-2 * Math.PI * k) / WINDOW));
+const HANN = Float32Array.from({ length: WINDOW }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / WINDOW));
+const REVERSED = Uint16Array.from({ length: WINDOW }, (_, n) => {
+  let reversed = 0;
+  for (let bit = 1; bit < WINDOW; bit *= 2) reversed = reversed * 2 + (n & bit ? 1 : 0);
+  return reversed;
+});
+
+// The spectrum of WINDOW samples into re, im, by a plain radix-2 FFT in place.
+function spectrum(samples, first, re, im) {
+  for (let n = 0; n < WINDOW; n++) {
+    re[REVERSED[n]] = (samples[first + n] || 0) * HANN[n];
+    im[REVERSED[n]] = 0;
   }
   for (let size = 2; size <= WINDOW; size *= 2) {
-    const angle = (-2 * Math.PI) / size;
     for (let k = 0; k < size / 2; k++) {
-      const cos = Math.cos(angle * k);
-      const sin = Math.sin(angle * k);
+      const cos = COS[(k * WINDOW) / size];
+      const sin = SIN[(k * WINDOW) / size];
       for (let start = k; start < WINDOW; start += size) {
         const other = start + size / 2;
         const a = re[other] * cos - im[other] * sin;
@@ -39,11 +46,11 @@ function spectrum(samples, first, window, re, im) {
 
 // Dark blue over teal to light yellow: a step in loudness is a step in lightness.
 const STOPS = [[11, 19, 32], [18, 61, 82], [20, 120, 122], [94, 178, 124], [250, 234, 160]]; // prettier-ignore
-function shade(level) {
-  const at = Math.min(0.9999, Math.max(0, level)) * (STOPS.length - 1);
+const SHADES = Array.from({ length: 256 }, (_, n) => {
+  const at = Math.min(0.9999, n / 255) * (STOPS.length - 1);
   const low = Math.floor(at);
-  return STOPS[low].map((value, n) => value + (at - low) * (STOPS[low + 1][n] - value));
-}
+  return STOPS[low].map((value, k) => value + (at - low) * (STOPS[low + 1][k] - value));
+});
 
 function drawSound(canvas, { samples, rate }) {
   const ratio = Math.min(2, window.devicePixelRatio || 1);
@@ -60,13 +67,12 @@ function drawSound(canvas, { samples, rate }) {
 function drawSpectrogram(context, samples, rate, width, tall) {
   const columns = Math.min(width, 700);
   const bins = Math.min(WINDOW / 2, Math.ceil((HIGHEST / rate) * WINDOW));
-  const hann = Float32Array.from({ length: WINDOW }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / WINDOW));
   const re = new Float32Array(WINDOW);
   const im = new Float32Array(WINDOW);
   const levels = new Float32Array(columns * bins);
   let loudest = -Infinity;
   for (let x = 0; x < columns; x++) {
-    spectrum(samples, Math.round((x / columns) * samples.length - WINDOW / 2), hann, re, im);
+    spectrum(samples, Math.round((x / columns) * samples.length - WINDOW / 2), re, im);
     for (let k = 0; k < bins; k++) {
       const level = 10 * Math.log10(re[k] * re[k] + im[k] * im[k] + 1e-12);
       levels[x * bins + k] = level;
@@ -77,7 +83,11 @@ function drawSpectrogram(context, samples, rate, width, tall) {
   for (let x = 0; x < columns; x++) {
     for (let k = 0; k < bins; k++) {
       const at = 4 * ((bins - 1 - k) * columns + x);
-      image.data.set(shade((levels[x * bins + k] - loudest) / RANGE + 1), at);
+      const level = Math.max(0, (levels[x * bins + k] - loudest) / RANGE + 1);
+      const [red, green, blue] = SHADES[Math.round(255 * level)];
+      image.data[at] = red;
+      image.data[at + 1] = green;
+      image.data[at + 2] = blue;
       image.data[at + 3] = 255;
     }
   }

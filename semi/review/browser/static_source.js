@@ -44,7 +44,7 @@ function staticSource() {
       .map((row) => shown(row, words))
       .filter(
         (row) =>
-          (!query.said || row.said === query.said) &&
+          (!query.machine || row.said === query.machine) &&
           (!query.speaker || row.speaker === query.speaker) &&
           isReviewed(row, query.reviewed) &&
           (!wanted || `${row.id} ${row.text}`.toLowerCase().includes(wanted)),
@@ -60,7 +60,7 @@ function staticSource() {
 
   const bytes = (id) => Uint8Array.from(atob(rows[place.get(id)].opus), (letter) => letter.charCodeAt(0));
   // as a spreadsheet is kept from running a cell: semi takes the apostrophe off again
-  const guarded = (cell) => (/^['=+\-@\t\r]/.test(cell) && isNaN(cell) ? `'${cell}` : cell);
+  const guarded = (cell) => (/^'*[=+\-@\t\r]/.test(cell) && isNaN(cell) ? `'${cell}` : cell);
   const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 
   function csv() {
@@ -99,7 +99,7 @@ function staticSource() {
     },
     async undo() {
       const last = standing().at(-1);
-      if (!last) throw new Error("there is nothing to undo");
+      if (!last) throw new Error("There is nothing to undo");
       return add({
         id: last.id, verdict: "undo", label: "", reviewer: state.reviewer,
         time: new Date().toISOString(), run: about.name, machine_label: "", machine_confidence: "",

@@ -1,0 +1,1 @@
+"""What shows a run at work: TensorBoard, MLflow and Weights & Biases behind one protocol."""

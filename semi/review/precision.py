@@ -1,0 +1,137 @@
+"""How many pseudo-labels are right, by reviews of rows that were drawn at random.
+
+Rows that somebody looked at because they were worth it say nothing of all the others; those drawn
+at random do. Letters: n rows that were drawn and reviewed, k of them right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.reviews import REVIEWS, Review, read_reviews, standing
+from ..data.wording import counted
+from ..files import read_table
+from ..runs.reopen import result_of
+from ..self_training.run_dir import Run
+from .recommended import WANTED
+
+Labels = Mapping[str, frozenset[str]]  # utterance -> its class, or its classes
+
+
+@dataclass
+class Precision:
+    """How many of the pseudo-labels that were drawn at random are right."""
+
+    right: int  # k
+    rows: int  # n
+    undecided: int  # more rows that were drawn, of which most reviewers do not agree on a label
+
+    @property
+    def share(self) -> float:
+        """Returns k / n; NaN without a row."""
+        return self.right / self.rows if self.rows else float("nan")
+
+    def interval(self) -> tuple[float, float]:
+        """Returns the 95 % interval of the share by Wilson's score; (0, 1) without a row.
+
+        The rows are a draw of those of this very pool, so speakers play no part in it.
+        """
+        from scipy.stats import binomtest
+
+        if not self.rows:
+            return 0.0, 1.0
+        found = binomtest(self.right, self.rows).proportion_ci(0.95, method="wilson")
+        return float(found.low), float(found.high)
+
+
+def precision(machine: Labels, reviews: Iterable[Review], *, several: bool = False) -> Precision:
+    """Returns how many of the machine's labels reviewers confirm, among rows drawn at random.
+
+    A row was drawn if any word on it says so; what it is, is what most of its reviewers say.
+
+    Args:
+        machine: what the machine learned of each pseudo-labelled row.
+        reviews: all lines of reviews.
+        several: a row may have several labels: all of them must agree.
+    """
+    reviews = list(reviews)
+    drawn = {review.id for review in reviews if review.pick == "random"}
+    found = Precision(0, 0, 0)
+    for name, words in standing(reviews).items():
+        if name not in drawn or name not in machine:
+            continue
+        truth = agreed(words.values(), several=several)
+        if truth is None:
+            found.undecided += 1
+        else:
+            found.rows += 1
+            found.right += truth == machine[name]
+    return found
+
+
+def agreed(words: Iterable[Review], *, several: bool = False) -> frozenset[str] | None:
+    """Returns the class, or classes, that most reviewers of a row say; None where none is.
+
+    None, too, where half of them or more call it unsure or bad audio.
+    """
+    votes: dict[frozenset[str], int] = {}
+    total = 0
+    for word in words:
+        total += 1
+        if word.verdict == "label":
+            label = classes_of(word.label)
+            votes[label] = votes.get(label, 0) + 1
+    best = max(votes.values(), default=0)
+    winners = [label for label, number in votes.items() if number == best]
+    labelled = sum(votes.values())
+    if len(winners) != 1 or 2 * labelled <= total or (len(winners[0]) > 1 and not several):
+        return None
+    return winners[0]
+
+
+def classes_of(label: str) -> frozenset[str]:
+    """Returns the classes of a label a;b."""
+    return frozenset(part.strip() for part in label.split(";") if part.strip())
+
+
+def pseudo_labels(run: Run) -> dict[str, frozenset[str]]:
+    """Returns what the round that ships learned of each pool row it took; none of a warm start."""
+    best = result_of(run)["best_round"]
+    table = read_table(run.path / "ledger.parquet", ("id", "round", "accepted", "label"))
+    own = table[(table["round"] == best) & table["accepted"]]
+    pairs = zip(own["id"].tolist(), own["label"].tolist(), strict=True)
+    return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
+
+
+def precision_sentence(path: str | Path, *, asked: bool = False) -> str:
+    """Returns what random reviews say of a run's pseudo-labels, or how many are lacking.
+
+    Args:
+        path: the run's folder, with its reviews.csv.
+        asked: say it also of fewer rows than it takes, and where there is nothing to say.
+    """
+    run = Run.open(path)
+    reviews = read_reviews(run.path / REVIEWS)
+    if not reviews and not asked:
+        return ""
+    machine, best = pseudo_labels(run), result_of(run)["best_round"]
+    if not machine:
+        return "no pseudo-label ships, so there is nothing to be right or wrong" if asked else ""
+    found = precision(machine, reviews, several=run.config.task.multi)
+    lacking = WANTED - found.rows
+    wait = (
+        f"{found.rows} of the {WANTED} reviews of random rows from which the precision of the "
+        f"pseudo-labels is stated: {lacking} more {'is' if lacking == 1 else 'are'} needed"
+    )
+    if lacking > 0 and not (asked and found.rows):
+        return wait
+    low, high = found.interval()
+    more = f"; {found.undecided} more without a label that most agree on" * bool(found.undecided)
+    sentence = (
+        f"pseudo-labels of round {best}: {100 * found.share:.1f} % right, 95 % interval "
+        f"[{100 * low:.1f}, {100 * high:.1f}], by reviews of {counted(found.rows, 'row')} drawn at "
+        f"random of {len(machine):,}{more}"
+    )
+    return f"{sentence}; {wait}" if lacking > 0 else sentence
