@@ -180,7 +180,7 @@ def _sentences(value: Any) -> list[str]:
     if isinstance(value, dict):
         value = [
             f"{kind}: {v['count']} of {counted(v['of'], 'row')}"
-            if isinstance(v, dict) and "of" in v
+            if isinstance(v, dict) and isinstance(v.get("of"), int) and "count" in v
             else f"{kind}: {v}"
             for kind, v in value.items()
         ]  # fmt: skip

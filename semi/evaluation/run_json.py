@@ -87,6 +87,8 @@ RESULT_SHAPE = {
     "notes?": ([str], None),
     "leaks?": ([object], {str: object}, str, None),
     "quarantined?": (int, None),
+    "gold_rows?": (int, None),
+    "pool_rows?": (int, None),
     "group_kind?": (str, None),
     "warm_start?": NUMBER,
     "final?": NUMBER,
