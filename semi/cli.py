@@ -24,6 +24,7 @@ from .verbs import (
 )
 from .verbs import say as _say
 from .verbs import split as _split
+from .verbs import takes_moved_run as _takes_moved_run
 from .verbs import takes_places as _takes_places
 from .verbs import takes_run as _takes_run
 from .verbs import takes_settings as _takes_settings
@@ -142,11 +143,6 @@ def _predict(args: Arguments) -> None:
                  output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
 
 
-def _report_arguments(parser: Parser) -> None:
-    _takes_run(parser)
-    _takes_places(parser)
-
-
 def _report(args: Arguments) -> None:
     from .self_training.report import report
 
@@ -215,7 +211,7 @@ VERBS: dict[str, Verb] = {
                    _select_arguments, _select),
     "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
                       _takes_settings, _benchmark, "go on with: {line}"),
-    "report": Verb("rebuild a run's report.html from its files", _report_arguments, _report),
+    "report": Verb("rebuild a run's report.html from its files", _takes_moved_run, _report),
     "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
                     _convert_arguments, _convert),
     "finetune": Verb("adapt the encoders to the gold training rows",

@@ -57,6 +57,12 @@ def takes_places(parser: Parser) -> None:
     )  # fmt: skip
 
 
+def takes_moved_run(parser: Parser) -> None:
+    """Adds the folder of a run, and where its data are now."""
+    takes_run(parser)
+    takes_places(parser)
+
+
 def split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """Returns the YAML file among the words, if any, and the settings."""
     files = [w for w in words if "=" not in w]

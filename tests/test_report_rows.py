@@ -10,6 +10,7 @@ import pytest
 from test_report import CLASSES, record
 
 import semi
+from semi.cli import main
 from semi.data.audio_clip import CLIP_SECONDS, clip_uri
 from semi.data.corpora import bundled_emodb
 from semi.data.manifest import load_manifest
@@ -200,3 +201,17 @@ def test_a_fragment_for_a_notebook_holds_no_script_and_few_players(run, table):
     part = render_fragment(run, table)
     assert "<script" not in part and "<html" not in part
     assert 0 < len(re.findall(PLAYER, part)) <= 6
+
+
+def test_a_report_made_again_is_the_same_and_says_what_it_lacks(runs, tmp_path, capsys):
+    run, page = tmp_path / "runs/a", tmp_path / "runs/a/report.html"
+    shutil.copytree(runs[0], run)
+    before = page.read_bytes()
+    assert main(["report", str(run)]) == 0
+    assert page.read_bytes() == before and capsys.readouterr().err == ""
+    other = tmp_path / "m.csv"
+    other.write_text("id,text,label\nu0,hurra,joy\n")
+    for place, words in ((other, "has changed since"), (tmp_path / "no.csv", "is not there")):
+        assert main(["report", str(run), f"data.manifest={place}"]) == 0
+        assert f"{words}" in (told := capsys.readouterr().err) and "no sounds and no texts" in told
+        assert "was not at hand" in page.read_text(encoding="utf-8")

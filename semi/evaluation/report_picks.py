@@ -13,6 +13,7 @@ from .report_rows import ReportCell, ReportRow, RowTable, number
 from .report_sounds import Utterances
 
 LEDGER_TABLE = "ledger.parquet"
+PICK_COLUMNS = ("id", "label", "confidence", "flips", *AFFECT, *(f"{a}_spread" for a in AFFECT))
 PICKS_LISTED, PICKS_HEARD = 24, 20  # half of them the least sure, half those that changed most
 
 
@@ -31,7 +32,8 @@ def picks(run: Path, round_number: int, utterances: Utterances) -> RowTable:
     ledger = read_table(path, ("id", "round", "chosen"))
     with reading(path, "a ledger", ANEW):
         own = (ledger["round"] == round_number) & ledger["chosen"].astype(bool)
-        rows = [_pick(row) for row in ledger.loc[own].to_dict("records")]
+        shown = ledger.loc[own, [name for name in ledger if name in PICK_COLUMNS]]
+        rows = [_pick(row) for row in shown.to_dict("records")]
     doubtful = sorted(rows, key=lambda r: (r["doubt"], r["id"]))
     flipped = sorted((r for r in rows if r["flips"]), key=lambda r: (-r["flips"], r["id"]))
     half = PICKS_LISTED // 2
