@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ def serving(run, *words):
     server = subprocess.Popen(
         [sys.executable, "-m", "semi", "review", str(run), "--no-browser", "--port", "0", *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        # a shell that runs the tests in the background hands down SIGINT as ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert server.stdout is not None
     said = []

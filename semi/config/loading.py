@@ -114,6 +114,8 @@ class _Reader:
             node = yt.text_node(text)
         if yt.base_type(hint) is str and (yt.is_plain_text(node) or not text.strip()):
             node = yt.text_node(text)
+        elif _is_one_name(node, hint):
+            node = yaml.SequenceNode("tag:yaml.org,2002:seq", [yt.text_node(text)])
         for part in reversed(parts[1:]):
             node = yt.map_node(part, node)
         self.mapping(schema, self.config, yt.map_node(parts[0], node), "", COMMAND_LINE)
@@ -195,8 +197,6 @@ class _Reader:
         except (ValueError, yaml.YAMLError) as error:
             self.problem(key, f"cannot be read: {yt.error_cause(error)}", where)
             return
-        if where.startswith(COMMAND_LINE) and _is_one_name(value, hint):
-            value = [value]
         for text in yt.texts_in(value):
             if "${" in text or text == "???":
                 sentence = f"'{yt.shown(text)}' is not filled in here; write the value itself"
@@ -285,13 +285,14 @@ class _Builder:
         return prefix + sentence + (f" ({given[-1]})" if given else "")
 
 
-def _is_one_name(value: Any, hint: Any) -> bool:
-    """Says whether a word of the command line is one text where a list is asked for.
+def _is_one_name(node: yaml.Node, hint: Any) -> bool:
+    """Says whether a word of the command line is one text where a list of them is asked for.
 
     Not one with a comma, which may be meant as several; nor auto, which is a choice of its own.
     """
-    text = isinstance(value, str) and "," not in value and value not in ("", "auto")
-    return text and yt.base_type(hint) == list[str]
+    if yt.base_type(hint) != list[str] or not isinstance(node, yaml.ScalarNode):
+        return False
+    return yt.is_plain_text(node) and "," not in node.value and node.value not in ("", "auto")
 
 
 _BROKEN = object()

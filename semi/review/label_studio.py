@@ -24,6 +24,7 @@ from .batch import BatchRow
 from .sheet import Refused
 
 LABEL_CONTROL, VERDICT_CONTROL = "label", "verdict"
+LOCAL_FILES = "data/local-files/"  # below the server's address, of its storage of local files
 ID_KEY = "utterance_id"  # in a task's data; `id` is the task's own number in some exports
 
 
@@ -93,7 +94,7 @@ def _task(row: BatchRow, run: str, root: Path, target: str) -> dict[str, Any]:
     data: dict[str, Any] = {ID_KEY: row.id, "text": row.text}
     if row.audio:
         inside = Path(os.path.abspath(row.audio)).relative_to(root.parent).as_posix()
-        data["audio"] = f"/data/local-files/?d={quote(inside)}"
+        data["audio"] = f"/{LOCAL_FILES}?d={quote(inside)}"
         data["part"] = _part(row)
     data |= {
         name: value for name in ("start", "end", "machine_label", "machine_confidence", "pick")

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.wording import counted
 from ..errors import SemiError
 from .rows import ReviewTable, review_table
 
@@ -66,7 +67,7 @@ def _announce(table: ReviewTable, address: str, path: Path) -> None:
     for note in table.notes:
         print(f"note: {note}")
     print(
-        f"review {table.name} ({len(table):,} rows) at\n\n  {address}\n\nfor this machine and "
+        f"review {table.name} ({counted(len(table), 'row')}) at\n\n  {address}\n\nfor this machine and "
         f"whoever has the address. Every review is written to {path}\nat once. Ctrl-C ends it.",
         flush=True,
     )
