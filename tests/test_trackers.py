@@ -268,7 +268,8 @@ def test_a_library_that_is_not_installed_is_said(tmp_path, monkeypatch):
     [("track=tensorbord", "track may name tensorboard, mlflow, wandb, got 'tensorbord'; did you "
       "mean 'tensorboard'?"),
      ("track=[tensorboard, tensorboard]", "track names tensorboard twice"),
-     ("track=", "track: is empty; it takes a list"), ("track=3", "track may name tensorboard, mlflow, wandb, got '3'"),
+     ("track=", "track: is empty; it takes a list"),
+     ("track=3", "track may name tensorboard, mlflow, wandb, got '3'"),
      ("track={a: b}", "track: takes a list")],
 )  # fmt: skip
 def test_what_track_does_not_know_is_one_sentence(tmp_path, capsys, word, sentence):

@@ -67,7 +67,8 @@ def _announce(table: ReviewTable, address: str, path: Path) -> None:
     for note in table.notes:
         print(f"note: {note}")
     print(
-        f"review {table.name} ({counted(len(table), 'row')}) at\n\n  {address}\n\nfor this machine and "
+        f"review {table.name} ({counted(len(table), 'row')}) at\n\n  {address}\n\n"
+        "for this machine and "
         f"whoever has the address. Every review is written to {path}\nat once. Ctrl-C ends it.",
         flush=True,
     )
