@@ -399,3 +399,46 @@ def test_a_list_that_cannot_be_written_is_told_and_nothing_is_said_to_be_saved(r
         patch.setattr(os, "fsync", full)
         error = review(client, name, status=500)["error"]
     assert "reviews.csv cannot be written: No space left on device" in error
+
+
+def word_of(client, name, label="fear"):
+    given = {"id": name, "verdict": "label", "label": label, "reviewer": "Ada"}
+    answer = client.post("/api/reviews", json=given)
+    return answer.status_code, answer.json().get("error", "")
+
+
+def test_a_word_that_is_not_taken_is_not_written(run):
+    table, client = opened(run)
+    names = table.columns["id"][table.columns["role"] == "pool"]
+    assert word_of(client, names[0])[0] == 200
+    file = run / "reviews.csv"
+    file.write_text(file.read_text() + "a,b,c,d,e,f,g,h,i,j\n")
+    before = file.read_bytes()
+    status, error = word_of(client, names[1])
+    assert status == 500 and "reviews.csv, line 3: verdict must be one of" in error
+    assert file.read_bytes() == before
+
+
+def test_a_run_that_is_moved_while_it_is_served_is_told(run):
+    table, client = opened(run)
+    names = table.columns["id"][table.columns["role"] == "pool"]
+    assert word_of(client, names[0])[0] == 200
+    run.rename(run.with_name("moved"))
+    for status, error in (word_of(client, names[1]), (
+        (answer := client.get("/api/rows?reviewer=Ada")).status_code, answer.json().get("error", "")
+    )):  # fmt: skip
+        assert (
+            status == 500
+            and "there is no folder" in error
+            and "if it was moved, bring it back" in error
+        )
+    assert not run.exists()
+    run.with_name("moved").rename(run)
+    assert word_of(client, names[1])[0] == 200 and len(read_reviews(run / "reviews.csv")) == 2
+
+
+def test_a_link_that_leads_nowhere_takes_no_word(run):
+    table, client = opened(run)
+    (run / "reviews.csv").symlink_to(run / "gone" / "reviews.csv")
+    status, error = word_of(client, table.columns["id"][table.columns["role"] == "pool"][0])
+    assert status == 500 and f"there is no folder {run}/gone" in error

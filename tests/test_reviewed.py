@@ -223,6 +223,23 @@ def test_who_said_what_is_written_down(table):
     assert found["role"].tolist().count("labeled") == 40 - 1 + 3
 
 
+def test_a_label_that_was_hidden_is_written_down_nowhere(table):
+    kept = rows(table, "data.labeled_count=6")[1].role
+    ids = pd.read_csv(table / "m.csv")["id"].tolist()
+    labelled = [i for i, r in zip(ids, kept, strict=True) if r == "labeled"]
+    hidden = [i for i in ids[:40] if kept[ids.index(i)] == "pool"]
+    assert labelled and len(hidden) > 5
+    verdicts = [("label", "joy"), ("unsure", ""), ("bad_audio", "")]
+    given = [(i, *verdicts[k % 3], "x") for k, i in enumerate(hidden)]
+    given += [(hidden[0], "label", "calm", "y"), (labelled[0], "label", "calm", "x")]  # one tie
+    manifest, splits, _ = rows(table, said(table, *given), "data.labeled_count=6")
+    found = gold_table(manifest, splits)
+    assert set(found["use"]) >= {"gold", "tied", "unsure", "bad_audio", "replaced"}
+    of_table = set(found.loc[found["source"] == "manifest", "id"])
+    assert of_table == set(labelled)
+    assert found.loc[found["use"] == "replaced", "id"].tolist() == [labelled[0]]
+
+
 def test_a_benchmark_draws_its_labels_itself(table):
     (table / "run.yaml").write_text(f"data: {{manifest: {table}/m.csv, reviews: [r.csv]}}\n")
     with pytest.raises(ConfigError, match=r"datasets\.toy: the benchmark draws which labels are"):

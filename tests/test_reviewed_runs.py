@@ -66,7 +66,10 @@ def test_it_goes_on_when_the_file_it_came_from_grows_or_is_gone(project, tmp_pat
     work = tmp_path / "work"
     shutil.copytree(folder, work)
     words = settings(work, "b", f"data.reviews={work}/r.csv")
-    semi.self_train(words, progress=False)
+    semi.self_train(words)
+    assert "\n8 rows labelled by people\n2 rows left out, which most reviewers call bad " in (
+        capsys.readouterr().err
+    )
     before = ledger(work / "runs" / "b")
     append_reviews(work / "r.csv", [Review(ids["pool"][20], "label", "calm", "zoe")])
     (work / "runs/b/result.json").unlink()  # as a kill leaves it

@@ -25,12 +25,14 @@ def gold_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
     """Returns a row for each label that the table gave to training, and for each reviewer's word.
 
     Columns: see GOLD_COLUMNS and docs/formats.md. `label` is what the row counts as, `said` what
-    this source said; where reviewers have the last word, the table's label is there too.
+    this source said; where reviewers have the last word, the table's label is there too, unless
+    it was hidden from the run.
     """
     import pandas as pd
 
     reviewed = manifest.reviewed
     use, rows, given = (reviewed.use, reviewed.rows, reviewed.given) if reviewed else ({}, {}, {})
+    overruled = reviewed.overruled if reviewed else set()
     table, found = manifest.table, []
     cells = zip(table["id"].tolist(), table["label"].tolist(), table["votes"].tolist(), strict=True)
     for (name, label, votes), role in zip(cells, splits.role.tolist(), strict=True):
@@ -40,7 +42,7 @@ def gold_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
                 found.append((name, role, "gold", counts, *_of_table(counts)))
             continue
         became = use[name]
-        if given[name]:
+        if given[name] and (became == "held_out" or name in overruled):
             before = role if became == "held_out" else "replaced"
             found.append((name, role, before, counts, *_of_table(given[name])))
         for word in rows[name].words:

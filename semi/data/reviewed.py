@@ -49,6 +49,8 @@ class Reviewed:
     given: dict[str, str] = field(default_factory=dict)  # id -> label of the table; '' = none
     # id -> gold, tied, unsure, bad_audio or held_out, once sides are drawn; see `settle`
     use: dict[str, str] = field(default_factory=dict)
+    # ids whose label of the table would have trained: neither hidden nor of a pool; see `settle`
+    overruled: set[str] = field(default_factory=set)
 
 
 def reviews_of(manifest: Manifest, config: DataConfig, paths: Sequence[str]) -> Reviewed:
@@ -164,22 +166,25 @@ def words_of(label: str | None, votes: dict[str, float] | None) -> str:
     return ";".join(name for name, number in (votes or {}).items() if number > most - 1e-9)
 
 
-def settle(reviewed: Reviewed, ids: np.ndarray, role: np.ndarray) -> np.ndarray:
+def settle(reviewed: Reviewed, ids: np.ndarray, role: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """Returns the rows (N,) bool that train and were reviewed; changes `role` (N,) in place.
 
     A labelled row is gold, one whose labels tie waits in the pool, and one that most call unsure or
     bad audio is used for nothing. Held-out rows stay as they are. What became of each stands in
-    `reviewed.use`.
+    `reviewed.use`, and whose label of the table they overrule in `reviewed.overruled`: not those
+    whose label is `hidden` (N,), for nobody was to know it.
     """
     import numpy as np
 
-    reviewed.use = {}
+    reviewed.use, reviewed.overruled = {}, set()
     settled = np.zeros(len(ids), dtype=bool)
     for i, name in enumerate(ids.tolist()):
         row = reviewed.rows.get(name)
         if row is None:
             continue
         settled[i] = role[i] in ("labeled", "pool")
+        if role[i] == "labeled" and not hidden[i]:
+            reviewed.overruled.add(name)
         if not settled[i]:
             reviewed.use[name] = "held_out"
         elif row.verdict in OUT:

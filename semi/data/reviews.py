@@ -79,7 +79,10 @@ def append_reviews(path: str | Path, reviews: Iterable[Review]) -> list[Review]:
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     reviews = [review if review.time else replace(review, time=now) for review in reviews]
     with writing(path):
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            raise folder_gone(path) from None
         try:
             _lock(handle)
             size = os.fstat(handle).st_size
@@ -94,6 +97,14 @@ def append_reviews(path: str | Path, reviews: Iterable[Review]) -> list[Review]:
         finally:
             os.close(handle)
     return reviews
+
+
+def folder_gone(path: Path) -> RunError:
+    """Returns what is said where the folder of a list of reviews is not there, or no longer."""
+    return RunError(
+        f"{path}: there is no folder {path.resolve().parent}; if it was moved, bring it back, or "
+        "begin anew where it is now"
+    )
 
 
 def _refuse_other_header(path: Path, start: bytes) -> None:

@@ -54,7 +54,7 @@ def make_splits(
     _keep_pool_apart(role, side, kind, group, known, config, notes)
     hidden, draw_notes = _hidden(role, rows, config, seed)
     if manifest.reviewed is not None:  # after all draws: no review moves a row to another side
-        hidden &= ~settle(manifest.reviewed, rows.ids, role)
+        hidden &= ~settle(manifest.reviewed, rows.ids, role, hidden)
         manifest = with_reviews(manifest)
         rows.label, target = gold_of(manifest)
         notes += reviewed_notes(manifest.reviewed, config.ties)

@@ -130,8 +130,8 @@ def run_words(run: str | Path) -> str:
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")
     if lost:
-        files = counted(lost, "file")
-        lines += [f"{files} could not be used; {run / 'quarantine.csv'} says which and why.", ""]
+        rows = counted(lost, "row", "is", "are")
+        lines += [f"{rows} not used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
     lines += [f"Caution: {note.removeprefix('warning: ')}." for note in cautions]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..data.reviews import Review, append_review, read_reviews
+from ..data.reviews import Review, append_review, folder_gone, read_reviews
 
 Stamp = tuple[int, int]  # bytes and time of change of a file
 
@@ -43,6 +43,7 @@ class Words:
 
     def add(self, review: Review) -> Review:
         """Writes a review; it is on disk when this returns. RunError where it cannot be written."""
+        self.refresh()  # a list that cannot be read refuses the word before it is written
         with self._lock:
             before = self._now()
             review = append_review(self.path, review)
@@ -99,6 +100,8 @@ class Words:
         try:
             found = self.path.stat()
         except FileNotFoundError:
+            if not self.path.parent.is_dir():
+                raise folder_gone(self.path) from None
             return (0, 0)
         return (found.st_size, found.st_mtime_ns)
 

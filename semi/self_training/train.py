@@ -6,6 +6,7 @@ import sys
 
 from ..config import schema as settings
 from ..config.recipes import resolved
+from ..data.reviewed import reviewed_notes
 from ..training.finetune.provenance import encoder_notes
 from ..training.rows import read_rows
 from .closing import gains_of, sentence_of
@@ -30,6 +31,9 @@ def self_train(
     manifest, splits = read_rows(with_own_reviews(config) if resume else config)
     if progress:
         print(manifest.reading, file=sys.stderr, flush=True)
+        if manifest.reviewed is not None:
+            print(*reviewed_notes(manifest.reviewed, config.data.ties), sep="\n",
+                  file=sys.stderr, flush=True)  # fmt: skip
     splits.notes += encoder_notes(config, manifest, splits)
     rows = {role: int((splits.role == role).sum()) for role in ("labeled", "pool")}
     config, recipe = resolved(config, rows["labeled"], rows["pool"])
