@@ -271,8 +271,11 @@ def test_the_static_page_counts_no_row_as_random_that_was_searched_for(browser, 
         name = page.locator("#id").inner_text()
         page.locator("#q").fill(name)
         text(page, "#place", "1 of 1")
-        page.locator("#q").press("Escape")
-        page.locator("h1, #id").first.click()
+        page.locator("#id").click()
         page.keyboard.press("1")
         text(page, "#reviewed", "1 review")
         expect(page.locator("#random")).to_contain_text("0 of 4")
+        with page.expect_download() as waiting:
+            page.locator("#download").click()
+        waiting.value.save_as(tmp_path / "back.csv")
+    assert [(r.id, r.pick) for r in read_reviews(tmp_path / "back.csv")] == [(name, "browse")]
