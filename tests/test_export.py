@@ -1,6 +1,7 @@
 """Exported models answer as the library does, in batches of any size."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -213,6 +214,10 @@ def test_probabilities_are_exported_with_names(runs, tmp_path):
     held = np.load(tmp_path / "p.npz", allow_pickle=False)
     assert held["probs"].shape == (90, 3) and list(held["classes"]) == ["anger", "calm", "joy"]
     assert list(held["ids"]) == sorted(held["ids"]) and len(set(held["ids"])) == 90
+    export(runs[0], tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert table["label"].notna().tolist() == (table["role"] != "pool").tolist()  # hidden ones
+    assert (table["role"] == "pool").any()
     with pytest.raises(RunError, match="the ending of"):
         export(runs[0], tmp_path / "m.bin")
 

@@ -9,6 +9,8 @@ from semi.data.folds import contiguous_folds
 from semi.data.manifest import load_manifest
 from semi.data.splits import make_splits
 from semi.errors import ManifestError
+from semi.experiments.cross_validation import pool
+from semi.runs.predictions import Predictions
 
 ACCEPTED = ["speaker", "session"]
 
@@ -91,3 +93,18 @@ def test_settings_that_cannot_be_used_are_named():
     }.items():
         with pytest.raises(ValueError, match=message):
             DataConfig(**settings)
+
+
+def test_a_row_whose_label_one_part_hides_is_scored_by_the_part_that_holds_it_out():
+    def part(name, role, label):
+        return Predictions(
+            name, np.array(["u1", "u2", "u3"]), ["a", "b"], np.full((3, 2), 0.5), np.array(role),
+            np.array(label), np.array(["x", "y", "z"]), np.full(3, -1),
+        )  # fmt: skip
+
+    first = part("1", ["test", "pool", "labeled"], [0, -1, 1])
+    second = part("2", ["pool", "test", "labeled"], [-1, 1, 1])
+    whole, notes = pool([first, second], "all")
+    assert whole.rows("test").tolist() == [0, 1] and whole.label[:2].tolist() == [0, 1]
+    assert first.label.tolist() == [0, -1, 1]
+    assert notes == ["1 gold row was in no part"]

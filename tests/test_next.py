@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_list(run):
 def test_reviewed_rows_are_not_asked_again(run):
     first = next_rows(run, 5).table
     for i in first.id[:3]:
-        append_review(run / "reviews.csv", Review(i, "unsure"))
+        append_review(run / "reviews.csv", Review(i, "unsure", pick="random"))
     append_review(run / "reviews.csv", Review(first.id[2], "undo"))
     found = next_rows(run, 100)
     left = set(found.table.id)
@@ -99,6 +99,26 @@ def test_reviewed_rows_are_not_asked_again(run):
         append_review(run / "reviews.csv", Review(i, "label", "joy"))
     with pytest.raises(RunError, match=r"is reviewed already; train with data.reviews"):
         next_rows(run)
+
+
+def test_rows_that_were_looked_for_stay_in_the_random_draw(run):
+    pool = {i for i, row in roles(run).items() if row["role"] == "pool"}
+    draw = next_rows(run, 10, rule="random").table.id.tolist()  # a draw of the pool as it is
+    for i in draw[:4]:  # somebody looks for them, because they are hard
+        append_review(run / "reviews.csv", Review(i, "label", "joy", "x", pick="next"))
+    assert next_rows(run, 10, rule="random").table.id.tolist() == draw
+    found = next_rows(run, 10)
+    drawn = found.table[found.table.pick == "random"].id.tolist()
+    assert drawn == draw[:2] and not set(found.table[found.table.pick == "next"].id) & set(draw[:4])
+    assert "2 rows left out: reviewed" in str(found)
+    assert "2 reviewed rows are asked about once more, drawn at random" in str(found)
+    for i in draw[:2]:  # now they are measured
+        append_review(run / "reviews.csv", Review(i, "label", "joy", "x", pick="random"))
+    later = next_rows(run, 10).table
+    assert later[later.pick == "random"].id.tolist() == draw[2:4]
+    everything = next_rows(run, 1000, per_speaker=1000)
+    assert set(everything.table.id) >= pool - set(draw[:4]) and len(everything.table) < len(pool)
+    assert f"{len(everything.table)} is all that is left of the pool" in str(everything)
 
 
 def test_speakers_share_the_batch(run):

@@ -258,4 +258,24 @@ def test_the_static_page_plays_labels_and_gives_a_csv_back(browser, run, tmp_pat
         (first, "label", "=Ada"), (second, "unsure", "=Ada"),
     ]  # fmt: skip
     assert [r.verdict for r in found[2:]] == ["label", "undo"]
+    assert {r.pick for r in found} == {"next"}
     assert all(r.run == "heard" and r.time.startswith("20") for r in found)
+
+
+def test_the_static_page_counts_no_row_as_random_that_was_searched_for(browser, run, tmp_path):
+    write_static(run, tmp_path / "review.html")
+    with opened(browser, f"file://{tmp_path}/review.html") as page:
+        for _ in range(4):
+            page.keyboard.press("j")
+        text(page, "#place", "5 of 20")
+        name = page.locator("#id").inner_text()
+        page.locator("#q").fill(name)
+        text(page, "#place", "1 of 1")
+        page.locator("#id").click()
+        page.keyboard.press("1")
+        text(page, "#reviewed", "1 review")
+        expect(page.locator("#random")).to_contain_text("0 of 4")
+        with page.expect_download() as waiting:
+            page.locator("#download").click()
+        waiting.value.save_as(tmp_path / "back.csv")
+    assert [(r.id, r.pick) for r in read_reviews(tmp_path / "back.csv")] == [(name, "browse")]

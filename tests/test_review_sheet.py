@@ -93,6 +93,22 @@ def test_an_excel_workbook_comes_in_as_it_is(run):
     assert import_reviews(run, path).new == 2
 
 
+def test_a_random_row_that_was_looked_for_before_counts_when_it_comes_back(run):
+    table, path = sheet(run, count=10)
+    drawn = table["id"][table["pick"] == "random"].tolist()
+    append_reviews(
+        run / "reviews.csv", [Review(i, "label", "joy", "x", pick="next") for i in drawn]
+    )
+    fill(table, path, ["joy"] * 10)
+    found = import_reviews(run, path, reviewer="x")
+    assert (found.new, found.known) == (10, 0)
+    picks = {r.id: r.pick for r in read_reviews(run / "reviews.csv")}
+    assert [picks[i] for i in drawn] == ["random"] * 2
+    assert import_reviews(run, path, reviewer="x").new == 0
+    fill(table.assign(pick="browse"), path, ["joy"] * 10)
+    assert import_reviews(run, path, reviewer="x").new == 0
+
+
 def test_a_row_that_stands_twice_is_told(run):
     name = sheet(run, count=1)[0]["id"].tolist()[0]
     path = run.parent / "twice.csv"

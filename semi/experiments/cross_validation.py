@@ -100,6 +100,8 @@ def pool(parts: list[Predictions], name: str) -> tuple[Predictions, list[str]]:
         first, name=name, probs=np.full_like(first.probs, np.nan),
         role=np.full(len(first.ids), "unused", dtype="<U8"), notes=[],
         affect=None if first.affect is None else np.full_like(first.affect, np.nan),
+        label=first.label.copy(), several=copy.copy(first.several),
+        affect_truth=copy.copy(first.affect_truth),
     )  # fmt: skip
     times = np.zeros(len(first.ids), dtype=int)
     for part in parts:
@@ -108,13 +110,17 @@ def pool(parts: list[Predictions], name: str) -> tuple[Predictions, list[str]]:
         rows = part.rows("test")
         times[rows] += 1
         whole.probs[rows], whole.role[rows] = part.probs[rows], "test"
+        whole.label[rows] = part.label[rows]  # it may be hidden in another part
+        for mine, own in ((whole.several, part.several), (whole.affect_truth, part.affect_truth)):
+            if mine is not None and own is not None:
+                mine[rows] = own[rows]
         if whole.affect is not None and part.affect is not None:
             whole.affect[rows] = part.affect[rows]
     if times.max(initial=0) > 1:
         raise RunError(
             f"{counted(int((times > 1).sum()), 'row', 'was', 'were')} held out by several parts"
         )
-    left = int(((first.label >= 0) & (times == 0)).sum())
+    left = int((np.any([p.label >= 0 for p in parts], 0) & (times == 0)).sum())
     return whole, [f"{counted(left, 'gold row', 'was', 'were')} in no part"] if left else []
 
 

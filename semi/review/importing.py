@@ -111,17 +111,20 @@ def _read(path: Path, reviewer: str, classes: Sequence[str]) -> tuple[list[Revie
 def _news(given: Sequence[Review], before: list[Review]) -> tuple[list[Review], int, int]:
     """Returns the words that are not there yet, how many are, and how many were overtaken.
 
-    A word with a time is known by it; one without by what it says. What is older than the same
+    A word with a time is known by it; one without by what it says, and a word on a random pick is
+    news where it was said of another pick alone: it measures precision. What is older than the same
     reviewer's standing word on the row would otherwise take that back.
     """
     timed = {(*_key(review), review.time) for review in before}
     spoken = {_key(review) for review in before}
+    drawn = {_key(review) for review in before if review.pick == "random"}
     last = standing(before)
     new: list[Review] = []
     known = older = 0
     for review in given:
         now = last.get(review.id, {}).get(review.reviewer)
-        if (*_key(review), review.time) in timed if review.time else _key(review) in spoken:
+        before_it = drawn if review.pick == "random" else spoken
+        if (*_key(review), review.time) in timed if review.time else _key(review) in before_it:
             known += 1
         elif review.time and now is not None and instant(review.time) < instant(now.time):
             older += 1

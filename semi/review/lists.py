@@ -85,6 +85,12 @@ def reviewed_ids(run: Run) -> set[str]:
     return found
 
 
+def measured_ids(run: Run) -> set[str]:
+    """Returns the ids of the rows that somebody judged as a random pick of this run."""
+    words = standing(read_reviews(run.path / REVIEWS))
+    return {i for i, by in words.items() if any(word.pick == "random" for word in by.values())}
+
+
 def seconds_of(table: pd.DataFrame) -> np.ndarray:
     """Returns the length (n,) of each row's sound, NaN where there is none or it cannot be read."""
     found = []

@@ -28,6 +28,7 @@ from .lists import (
     SHOWN_ROWS,
     check_count,
     check_list,
+    measured_ids,
     opened,
     reviewed_ids,
     seconds_of,
@@ -36,7 +37,7 @@ from .lists import (
 )
 from .pool_of_run import Asked, candidates_of
 from .query_pool import QueryPool, seeded_order
-from .wording import DRAWN, UNLIKE, apart, doubt, label_of, votes
+from .wording import DRAWN, UNLIKE, apart, doubt, label_of, of_reviewed, votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +89,8 @@ def next_rows(
     """Returns the pool rows most worth a label, and writes them to RUN/next.csv and `output`.
 
     One row in five is drawn at random from the whole pool and marked so: what the others say of
-    the machine's labels is no fair sample. Reviewed rows are left out; dev and test rows never are
-    in the pool.
+    the machine's labels is no fair sample. Reviewed rows are left out, unless one that was looked
+    for is drawn at random now; dev and test rows never are in the pool.
 
     Args:
         run: folder of a finished run.
@@ -113,20 +114,21 @@ def next_rows(
             "and arousal have none; draw rows at random to label more"
         )
     asked, notes = _asked(done, cost)
-    model, dataset = done.model, done.dataset
+    model, dataset, seed = done.model, done.dataset, done.run.config.seed
     values = {m: v[dataset.pool] for m, v in dataset.values.items()}
     present = dataset.present[dataset.pool]
     answers = answer(model.ensemble, model.voter, values, present, model.chains)
     pool = candidates_of(dataset, done.state, answers, asked)
-    seed = done.run.config.seed
-    chosen = _chosen(pool, rule, count, per_speaker, seed, str(run))
+    chosen = _chosen(pool, asked, rule, count, per_speaker, seed, str(run))
+    again = int((~asked.fresh[chosen.rows]).sum())
+    notes += of_reviewed(len(dataset.pool) - int(asked.fresh.sum()) - again, again)
     if not len(chosen.rows):
         raise RunError(
             f"{run}: -n {count:g} seconds is less than the shortest row takes, "
             f"{float(asked.cost.min()):.2f} s; ask for more"
         )
     if cost == "rows" and len(chosen.rows) < count:
-        notes.append(_shortfall(pool, chosen, count, per_speaker))
+        notes.append(_shortfall(asked, chosen, count, per_speaker))
     table = _table(done, answers, asked, chosen, rule)
     notes = [*notes, *write_list(done.run.path, NEXT, table, output)]
     return NextRows(str(run), rule, table, notes)
@@ -143,23 +145,28 @@ def _check_words(rule: str, cost: str, per_speaker: int | None) -> None:
 
 
 def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
-    """Returns the pool rows that nobody has judged yet, and sentences on the others."""
+    """Returns the pool rows that may be asked about, and sentences.
+
+    These are those that nobody has judged yet, and those that were judged but not as a random
+    pick: were they never drawn, what is drawn would be a sample of the rest alone.
+    """
     dataset, path = done.dataset, done.run.path
     if not len(dataset.pool):
         raise RunError(
             f"{path} has no pool: every training row is labelled, so there is nothing to label "
             "next; semi suspects looks for labels that are wrong"
         )
-    known = reviewed_ids(done.run)
+    known, measured = reviewed_ids(done.run), measured_ids(done.run)
     ids = dataset.ids[dataset.pool.numpy()]
     free = np.array([i not in known for i in ids.tolist()])
+    open_rows = np.array([i not in measured for i in ids.tolist()])
     if not free.any():
         raise RunError(
             f"{path}: each of its {counted(len(free), 'pool row')} is reviewed already; train "
             "with data.reviews to learn from them"
         )
-    notes = [f"{counted(int((~free).sum()), 'row')} left out: reviewed"] if not free.all() else []
-    rows = torch.from_numpy(np.flatnonzero(free))
+    notes: list[str] = []
+    rows, fresh = map(torch.from_numpy, (np.flatnonzero(open_rows), free[open_rows]))
     price = torch.ones(len(rows))
     if cost == "seconds":
         table = done.ready.manifest.table.iloc[dataset.pool[rows].numpy()]
@@ -175,7 +182,7 @@ def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
                 f"{counted(int(silent.sum()), 'row')} without sound cost as much as the median"
             )
         price = torch.from_numpy(seconds).float()
-    return Asked(rows, price, _flips(path, ids[free])), notes
+    return Asked(rows, price, fresh, _flips(path, ids[open_rows])), notes
 
 
 def _flips(path: Path, ids: np.ndarray) -> Tensor | None:
@@ -198,19 +205,22 @@ class _Chosen:
 
 
 def _chosen(
-    pool: QueryPool, rule: str, count: float, per_speaker: int | None, seed: int, run: str
-) -> _Chosen:
+    pool: QueryPool, asked: Asked, rule: str, count: float, per_speaker: int | None, seed: int,
+    run: str,
+) -> _Chosen:  # fmt: skip
     """Returns the batch: some rows at random, of the whole pool, and the rule's among the rest."""
     order = seeded_order(pool.tie, seed)
-    share = min(count, float(pool.cost.sum()))
-    share = share if rule == "random" else share / RANDOM_ONE_IN
+    left = asked.fresh.clone()
+    if rule == "random":
+        share = min(count, float(pool.cost.sum()))
+    else:
+        share = min(count, float(pool.cost[left].sum())) / RANDOM_ONE_IN
     spent = pool.cost[order].cumsum(0)
     least = 1 if count >= 2 * float(spent[0]) else 0
     drawn = order[: max(int((spent <= share + 1e-6).sum()), least)]
     if rule == "random":
         value = 1 - torch.arange(len(drawn)) / max(len(pool), 1)
         return _Chosen(drawn, value, torch.ones(len(drawn), dtype=torch.bool))
-    left = torch.ones(len(pool), dtype=torch.bool)
     left[drawn] = False
     rest = left.nonzero()[:, 0]
     budget = count - float(pool.cost[drawn].sum())
@@ -241,10 +251,10 @@ def _interleaved(rows: Tensor, values: Tensor, drawn: Tensor) -> _Chosen:
     return _Chosen(both, worth, at_random)
 
 
-def _shortfall(pool: QueryPool, chosen: _Chosen, count: float, per_speaker: int | None) -> str:
+def _shortfall(asked: Asked, chosen: _Chosen, count: float, per_speaker: int | None) -> str:
     """Returns why there are fewer rows than asked for."""
-    if len(chosen.rows) == len(pool):
-        return f"{count:g} rows were asked for; {len(pool)} is all that is left of the pool"
+    if int(asked.fresh[chosen.rows].sum()) == int(asked.fresh.sum()):
+        return f"{count:g} rows were asked for; {len(chosen.rows)} is all that is left of the pool"
     limit = f"--per-speaker {per_speaker}" if per_speaker else "twice a speaker's fair share"
     return (
         f"{count:g} rows were asked for, {len(chosen.rows)} found: at most {limit} is taken; "

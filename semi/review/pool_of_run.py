@@ -23,6 +23,7 @@ class Asked:
 
     rows: Tensor  # (k,) int64 places in the pool
     cost: Tensor  # (k,) > 0, of labelling each
+    fresh: Tensor  # (k,) bool, nobody has judged it yet
     flips: Tensor | None = None  # (k,) changes of the pseudo-label
 
 
@@ -58,4 +59,5 @@ def candidates_of(
 
 def every_row(dataset: Dataset) -> Asked:
     """Returns the whole pool, each row at the cost of 1."""
-    return Asked(torch.arange(len(dataset.pool)), torch.ones(len(dataset.pool)))
+    count = len(dataset.pool)
+    return Asked(torch.arange(count), torch.ones(count), torch.ones(count, dtype=torch.bool))

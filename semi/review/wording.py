@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..data.wording import counted
+
 UNLIKE = {
     "badge": "teaches what the rest of the list does not",
     "core_set": "unlike every labelled row",
@@ -67,3 +69,14 @@ def apart(alone: dict[str, str]) -> str:
         return ""
     first, *rest = alone.items()
     return f"{first[0]} says {first[1]}, " + ", ".join(f"{name} {label}" for name, label in rest)
+
+
+def of_reviewed(left: int, again: int) -> list[str]:
+    """Returns sentences on reviewed rows: so many left out, so many asked about once more."""
+    notes = [f"{counted(left, 'row')} left out: reviewed"] if left else []
+    if again:
+        notes.append(
+            f"{counted(again, 'reviewed row', 'is', 'are')} asked about once more, drawn at random:"
+            " without the rows that were looked for, the rest is no sample of the pool"
+        )
+    return notes

@@ -38,7 +38,7 @@ class Predictions:
     classes: list[str]
     probs: np.ndarray  # (N, C) float64; NaN where nothing could be said
     role: np.ndarray  # (N,) labeled | pool | dev | test | unused
-    label: np.ndarray  # (N,) gold class, hidden gold too, or -1
+    label: np.ndarray  # (N,) gold class, or -1; of the pool -1: what is hidden stays so
     group: np.ndarray  # (N,) str
     fold: np.ndarray  # (N,) out-of-fold part of the labeled rows, -1 elsewhere
     manifest: str = ""  # SHA-256 of the manifest

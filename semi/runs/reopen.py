@@ -25,7 +25,7 @@ from ..self_training.state import RoundState
 from ..training.dataset import Dataset
 from ..training.teacher import answer
 from .ensemble_folder import ENSEMBLE, is_ensemble, read_ensemble
-from .predictions import Predictions, read_external, read_predictions, write_predictions
+from .predictions import ROLE_OF, Predictions, read_external, read_predictions, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
 
@@ -85,21 +85,24 @@ def say(done: Finished) -> Predictions:
         affect = outputs.affect.double()
         affect[dataset.gold] = done.state.outputs.affect.oof.double()
         affect[silent] = float("nan")
+    role = done.ready.drawn.role
+    hidden = ~np.isin(role, tuple(ROLE_OF.values()))  # a label of the pool is told nobody
+    several, truth = _numbers(dataset.multi), _numbers(dataset.affect)
     return Predictions(
         name=done.run.path.name,
         ids=dataset.ids,
         # what folds of valence and arousal are drawn by is no class
         classes=[] if task.kind == "affect" else dataset.classes,
         probs=probs.numpy()[:, :0] if task.kind == "affect" else probs.numpy(),
-        role=done.ready.drawn.role,
-        label=dataset.label.numpy(),
+        role=role,
+        label=np.where(hidden, -1, dataset.label.numpy()),
         group=dataset.group,
         fold=done.ready.drawn.fold,
         manifest=done.ready.manifest.sha256,
         kind=task.kind,
-        several=_numbers(dataset.multi),
+        several=None if several is None else np.where(hidden[:, None], np.nan, several),
         affect=_numbers(affect),
-        affect_truth=_numbers(dataset.affect),
+        affect_truth=None if truth is None else np.where(hidden[:, None], np.nan, truth),
     )
 
 

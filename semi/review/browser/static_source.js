@@ -27,7 +27,9 @@ function staticSource() {
     random: standing().filter((review) => review.pick === "random").length,
     wanted: rows.filter((row) => row.pick === "random").length,
   });
-  const shown = (row, words) => ({ ...row, own: words.get(row.id) || null, todo: !words.has(row.id) });
+  // a random row that was judged in a filtered list alone is asked once more
+  const shown = (row, words) => ({ ...row, own: words.get(row.id) || null,
+                                   todo: (words.get(row.id) || {}).pick !== row.pick }); // prettier-ignore
 
   function isReviewed(row, how) {
     if (how === "any") return true;
@@ -87,14 +89,15 @@ function staticSource() {
     },
     soundAddress: (id) => URL.createObjectURL(new Blob([bytes(id)], { type: "audio/ogg" })),
     soundBytes: async (id) => bytes(id).buffer,
-    async save({ id, verdict, label }) {
+    async save({ id, verdict, label, query }) {
       const row = rows[place.get(id)];
+      const looked = query.machine || query.speaker || query.q; // who filters draws no sample
       const gold = row.role === "labeled"; // what the machine says of it counts nowhere
       return add({
         id, verdict, label: label || "", reviewer: state.reviewer, time: new Date().toISOString(),
         run: about.name, machine_label: gold ? "" : row.said || "",
         machine_confidence: gold ? "" : (row.confidence ?? ""),
-        pick: row.pick, format: "1",
+        pick: looked && row.pick === "random" ? "browse" : row.pick, format: "1",
       }); // prettier-ignore
     },
     async undo() {
