@@ -16,6 +16,7 @@ from spoken_run import copied, serving
 
 from semi.cli import main
 from semi.data.reviews import COLUMNS, read_reviews
+from semi.review.precision import precision_sentence
 from semi.review.rows import review_table
 from semi.review.serve import MISSING
 
@@ -118,7 +119,9 @@ def test_ctrl_c_ends_it_and_says_where_the_reviews_are(run):
         server.send_signal(signal.SIGINT)
         rest = server.stdout.read()
         assert server.wait() == 0
-    assert rest.endswith(f"ended; reviews are in {run / 'reviews.csv'}\n")
+    stated = precision_sentence(run)
+    assert "0 of the 50 reviews of random rows" in stated or "1 of the 50" in stated
+    assert rest.endswith(f"ended; reviews are in {run / 'reviews.csv'}\n{stated}\n")
     assert "Traceback" not in rest
     with serving(copied(run, run.parent / "other")) as (server, _):
         (run.parent / "other" / "heard" / "reviews.csv").unlink()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..data.wording import counted
 from ..errors import SemiError
+from .precision import precision_sentence
 from .rows import ReviewTable, review_table
 
 HOST = "127.0.0.1"
@@ -23,6 +24,8 @@ def serve(
     places: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Serves a run's review page until Ctrl-C; returns a sentence that says where reviews are.
+
+    And how many of the run's pseudo-labels are right, once enough random rows were reviewed.
 
     Args:
         run: folder of a finished run.
@@ -60,7 +63,8 @@ def serve(
             opening.start()
         server.run(sockets=[listener])
     there = f"reviews are in {path}" if path.is_file() else "nothing was reviewed"
-    return f"ended; {there}"
+    stated = precision_sentence(table.path)
+    return f"ended; {there}" + (f"\n{stated}" if stated else "")
 
 
 def _announce(table: ReviewTable, address: str, path: Path) -> None:
