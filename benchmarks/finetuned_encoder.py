@@ -22,14 +22,12 @@ import pandas as pd
 import torch
 from contrast import ARMS, CORPORA, interval, problem
 from joined_speech import read
-from noisy_recordings import layers
+from noisy_recordings import speech_of
 from prune_fidelity import read_manifests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import semi
-from models.encoders.padding import normalized
-from models.encoders.speech_models import make_backbone, speech_model
 from semi.experiments.benchmark.config import DatasetConfig
 from semi.experiments.benchmark.corpus import load_corpus
 from semi.experiments.benchmark.data import dataset_of, outer, outer_splits
@@ -53,18 +51,6 @@ def adapted(args: argparse.Namespace, table: pd.DataFrame, name: str) -> Path:
         }  # fmt: skip
         finetune(semi.load_config(None, [f"{k}={v}" for k, v in words.items()]))
     return folder / "speech"
-
-
-def speech_of(folder: Path, waves: list[np.ndarray], old: np.ndarray) -> np.ndarray:
-    """Returns the layers (N, L, D) of an encoder over all utterances, in the shape of `old`."""
-    model = speech_model(str(folder))
-    backbone = make_backbone(model.load()).float().eval()
-    new = old.astype(np.float32)
-    with torch.inference_mode():
-        for i, wave in enumerate(waves):
-            found = layers(backbone, normalized(wave, model.epsilon) if model.normalize else wave)
-            new[i, : len(found)] = found
-    return new.astype(np.float16)
 
 
 def main() -> None:
@@ -101,7 +87,8 @@ def main() -> None:
                 mine = args.work / f"{name}.npz"
                 if not mine.is_file():
                     folder = adapted(args, table.drop(index=test), name)
-                    speech = speech_of(folder, waves, arrays["speech"])
+                    heard, speech = speech_of(folder, waves), arrays["speech"].copy()
+                    speech[:, : heard.shape[1]] = heard
                     np.savez(mine, **arrays | {"speech": speech})  # pyright: ignore[reportArgumentType]
                 other = load_corpus(name, replace(about, features=str(mine)))
                 tuned = dataset_of(

@@ -146,6 +146,15 @@ def problems(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     yield about_it | problem(data) | all_labels
 
 
+def append_rows(path: Path, fields: list[str], rows: list[dict[str, Any]]) -> None:
+    """Adds rows to a CSV, with a header where it begins."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        if not file.tell():
+            writer.writeheader()
+        writer.writerows(rows)
+
+
 def main() -> None:
     """Runs every problem and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -162,11 +171,7 @@ def main() -> None:
     for found in problems(args):
         rows[found["corpus"], found["budget"]].append(found)
         if args.csv:
-            with args.csv.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(found))
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerow(found)
+            append_rows(args.csv, list(found), [found])
     print(
         "corpus             labels  logistic  floor   auto  gain on test / out-of-fold  CPU s",
         end="",

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from floors import CORPORA, macro_f1
+from floors import CORPORA, append_rows, macro_f1
 
 from models.fusion import FusionConfig
 from semi.config.learning import LearningConfig
@@ -246,11 +246,7 @@ def main() -> None:
                     except ValueError as error:  # one modality has nothing to disagree with
                         print(f"{name}, {rule}: left out, as {error}")
                         continue
-                    with args.cells.open("a", newline="") as file:
-                        writer = csv.DictWriter(file, FIELDS)
-                        if not file.tell():
-                            writer.writeheader()
-                        writer.writerows(rows)
+                    append_rows(args.cells, FIELDS, rows)
 
 
 if __name__ == "__main__":

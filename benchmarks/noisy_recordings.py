@@ -59,6 +59,19 @@ def layers(backbone: Backbone, wave: np.ndarray) -> np.ndarray:
     return torch.stack(found).numpy()
 
 
+def speech_of(folder: str | Path, waves: list[np.ndarray]) -> np.ndarray:
+    """Returns the `layers` (N, L, D) that the encoder in a folder gives for every utterance."""
+    model = speech_model(str(folder))
+    backbone = make_backbone(model.load()).float().eval()
+    with torch.inference_mode():
+        return np.stack(
+            [
+                layers(backbone, normalized(w, model.epsilon) if model.normalize else w)
+                for w in waves
+            ]
+        )
+
+
 def main() -> None:
     """Writes the copy and prints how near its clean layers are to the noisy ones."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -72,16 +85,11 @@ def main() -> None:
     arrays = dict(np.load(args.features))
     table = read_manifests([args.manifest], 0).set_index("id")
     waves = [read(table.loc[i, "path"]) for i in arrays["id"]]
-    model = speech_model(args.model)
-    backbone = make_backbone(model.load()).float().eval()
-    noisy = in_babble(waves, arrays["speaker"], args.snr)
     old = arrays["speech"].astype(np.float32)
+    found = speech_of(args.model, in_babble(waves, arrays["speaker"], args.snr))
     new = old.copy()
-    with torch.inference_mode():
-        for i, wave in enumerate(noisy):
-            found = layers(backbone, normalized(wave, model.epsilon) if model.normalize else wave)
-            new[i, : len(found)] = found
-    for k in range(len(found)):
+    new[:, : found.shape[1]] = found
+    for k in range(found.shape[1]):
         a, b = (x[:, k] - old[:, k].mean(0) for x in (old, new))
         cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
         print(f"layer {k}: centred cosine {cosine.mean():.3f}")

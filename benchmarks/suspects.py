@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from floors import CORPORA
+from floors import CORPORA, append_rows
 from labelling import Learned, learn, with_gold
 from sklearn.metrics import roc_auc_score
 
@@ -154,11 +154,7 @@ def main() -> None:
                 continue
             fold = seed % len(tests)
             rows = list(cells(corpus, outer(corpus, tests[fold], fold), seed, args.quick))
-            with args.cells.open("a", newline="") as file:
-                writer = csv.DictWriter(file, FIELDS)
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerows(rows)
+            append_rows(args.cells, FIELDS, rows)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,18 @@
 """What the browser tests of the review page share: a Chromium, a page with a name, waiting."""
 
-import os
-import shutil
 import socket
 import threading
 from contextlib import contextmanager
 
-import pytest
 import uvicorn
+from chromium import playwright
 
 from semi.review.server import review_app
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium")
-if not CHROMIUM:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
 
 expect = playwright.expect
 DESKTOP = {"width": 1360, "height": 860}
 PHONE = {"width": 390, "height": 844}
 LONG = 20_000  # ms until a thing is given up that takes a moment
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        with_sandbox = os.geteuid() != 0
-        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=with_sandbox)
-        yield browser
-        browser.close()
 
 
 @contextmanager

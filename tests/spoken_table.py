@@ -33,3 +33,10 @@ def spoken_settings(folder, store, name, *words):
             "tracking=false", "threads=1", *words,
         ],
     )  # fmt: skip
+
+
+def trained_spoken(folder, store):
+    """Returns the finished run `spoken` on them."""
+    write_spoken(folder)
+    semi.self_train(spoken_settings(folder, store, "spoken"), progress=False)
+    return folder / "runs" / "spoken"

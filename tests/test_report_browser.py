@@ -1,28 +1,12 @@
 """The report in a real browser: it plays, sorts, opens cells, fits a phone, and prints whole."""
 
-import os
-import shutil
-
 import pytest
+from chromium import browser, playwright  # noqa: F401  a fixture
 from test_report_rows import run, table  # noqa: F401  fixtures
 
 from semi.evaluation.html_report import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium")
-if not CHROMIUM:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
-
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        sandbox = os.geteuid() != 0
-        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=sandbox)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

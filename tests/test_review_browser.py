@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chromium import browser
 from review_browser import (
     DESKTOP,
     PHONE,
-    browser,
     expect,
     label_by_key,
     opened,

@@ -6,9 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pandas as pd
 import pytest
-from spoken_table import spoken_settings, write_spoken
+from spoken_table import trained_spoken
 
-import semi
 from semi.cli import main
 from semi.data.config import DataConfig
 from semi.data.corpora import bundled_emodb
@@ -23,10 +22,7 @@ from semi.review.round_trip import export_reviews
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory, store):
     """Returns the finished run `spoken` on bundled recordings."""
-    folder = tmp_path_factory.mktemp("spoken")
-    write_spoken(folder)
-    semi.self_train(spoken_settings(folder, store, "spoken"), progress=False)
-    return folder / "runs" / "spoken"
+    return trained_spoken(tmp_path_factory.mktemp("spoken"), store)
 
 
 @pytest.fixture

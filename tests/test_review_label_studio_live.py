@@ -4,9 +4,8 @@ import json
 
 import pytest
 from label_studio_server import api, label_studio, program, signed_up
-from spoken_table import spoken_settings, write_spoken
+from spoken_table import trained_spoken
 
-import semi
 from semi.data.corpora import bundled_emodb
 from semi.data.reviews import read_reviews, standing
 from semi.review.importing import import_reviews
@@ -22,10 +21,7 @@ ROWS = 6
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, store):
-    folder = tmp_path_factory.mktemp("live")
-    write_spoken(folder)
-    semi.self_train(spoken_settings(folder, store, "spoken"), progress=False)
-    return folder / "runs" / "spoken"
+    return trained_spoken(tmp_path_factory.mktemp("live"), store)
 
 
 def choice(*labels, control="label"):

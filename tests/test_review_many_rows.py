@@ -4,7 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from review_browser import browser, expect, opened, served, text, until
+from chromium import browser
+from review_browser import expect, opened, served, text, until
 from test_review_kinds import run_of
 from test_review_orders import table_of
 

@@ -173,13 +173,20 @@ def standing(reviews: list[Review]) -> dict[str, dict[str, Review]]:
     """Returns id -> reviewer -> that reviewer's last word on it, where it was not taken back."""
     found: dict[str, dict[str, list[Review]]] = {}
     for review in reviews:
-        words = found.setdefault(review.id, {}).setdefault(review.reviewer, [])
-        if review.verdict != "undo":
-            words.append(review)
-        elif words:
-            words.pop()
+        stack(found.setdefault(review.id, {}).setdefault(review.reviewer, []), review)
     last = {i: {who: words[-1] for who, words in by.items() if words} for i, by in found.items()}
     return {i: by for i, by in last.items() if by}
+
+
+def stack(words: list[Review], review: Review) -> None:
+    """Adds a word to a reviewer's that stand; `undo` takes the newest on its utterance away."""
+    if review.verdict != "undo":
+        words.append(review)
+        return
+    for place in range(len(words) - 1, -1, -1):
+        if words[place].id == review.id:
+            del words[place]
+            return
 
 
 def line_of(cells: Iterable[object]) -> str:

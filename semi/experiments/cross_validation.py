@@ -17,6 +17,7 @@ from ..checksums import seal
 from ..config import schema as settings
 from ..data.wording import counted
 from ..errors import RunError
+from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.text import percent, table
 from ..files import write_dir, write_json
 from ..runs.ensemble_folder import ENSEMBLE
@@ -27,7 +28,7 @@ from ..self_training.train import self_train
 
 
 @dataclass
-class Folds:
+class Folds(ShownAsTables):
     """What all parts of a recipe came to."""
 
     path: str
@@ -41,12 +42,6 @@ class Folds:
         """Returns the mean of a score over the parts, and the deviation of the parts."""
         values = [s.metrics[name] for s in self.scores if name in s.metrics]
         return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns a line per part, their mean and deviation, and the pooled scores."""

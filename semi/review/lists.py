@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.audio import header_seconds
-from ..data.reviews import read_reviews, standing
+from ..data.reviews import REVIEWS, read_reviews, standing
 from ..data.wording import counted
 from ..errors import RunError
 from ..files import check_table, write_table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_ROWS = 10  # on the screen
-NEXT, SUSPECTS, REVIEWS = "next.csv", "suspects.csv", "reviews.csv"
+NEXT = "next.csv"
 
 
 def opened(run: str | Path, places: Sequence[str]) -> Finished:
@@ -80,7 +80,7 @@ def reviewed_ids(run: Run) -> set[str]:
     Those of the run's own reviews.csv, and of the reviews that it was trained with.
     """
     found: set[str] = set()
-    for path in (run.path / REVIEWS, *getattr(run.config.data, "reviews", [])):
+    for path in (run.path / REVIEWS, *run.config.data.reviews):
         found |= standing(read_reviews(path)).keys()
     return found
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..data.wording import counted, nearest
 from ..errors import RunError
+from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.text import table as text_table
 from ..files import read_table
 from ..runs.reopen import Finished
@@ -37,6 +38,7 @@ from .lists import (
 )
 from .pool_of_run import Asked, candidates_of
 from .query_pool import QueryPool, seeded_order
+from .recommended import EVERY
 from .wording import DRAWN, UNLIKE, apart, doubt, label_of, of_reviewed, votes
 
 if TYPE_CHECKING:
@@ -44,24 +46,17 @@ if TYPE_CHECKING:
 
 NEXT_RULE = "badge"
 COSTS = ("rows", "seconds")
-RANDOM_ONE_IN = 5  # rows of a batch, one is drawn at random: it measures what the others cannot
 SHARE = 2  # times its fair share of a batch, a speaker has at most
 
 
 @dataclass
-class NextRows:
+class NextRows(ShownAsTables):
     """The rows to label next."""
 
     run: str
     rule: str
     table: pd.DataFrame  # see docs/formats.md
     notes: list[str] = field(default_factory=list)
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the first rows as a table for people, and what was left out."""
@@ -214,7 +209,7 @@ def _chosen(
     if rule == "random":
         share = min(count, float(pool.cost.sum()))
     else:
-        share = min(count, float(pool.cost[left].sum())) / RANDOM_ONE_IN
+        share = min(count, float(pool.cost[left].sum())) / EVERY
     spent = pool.cost[order].cumsum(0)
     least = 1 if count >= 2 * float(spent[0]) else 0
     drawn = order[: max(int((spent <= share + 1e-6).sum()), least)]

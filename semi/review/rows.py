@@ -18,14 +18,16 @@ from ..data.manifest import load_manifest
 from ..data.wording import shown
 from ..errors import RunError, SemiError
 from ..evaluation.multitask import AFFECT
+from ..evaluation.report_rows import SUSPECTS
 from ..files import read_table
 from ..runs.predictions import Predictions
 from ..runs.reopen import predictions_of, result_of
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
+from .lists import NEXT
 
 HELD_OUT = ("dev", "test")
-QUEUES = {"next": "next.csv", "suspects": "suspects.csv"}  # of semi next and semi suspects
+QUEUES = {"next": NEXT, "suspects": SUSPECTS}  # of semi next and semi suspects
 HISTORY = ("round", "label", "confidence", "chosen", "accepted", "reason")
 Columns = dict[str, np.ndarray]
 

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.reviews import REVIEWS
 from ..data.wording import counted
 from ..errors import SemiError
 from .precision import precision_sentence
@@ -37,7 +38,7 @@ def serve(
     try:
         import uvicorn
 
-        from .server import REVIEWS, review_app
+        from .server import review_app
     except ImportError:
         raise SemiError(MISSING) from None
     table = review_table(run, places)

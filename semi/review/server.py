@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from ..data.reviews import VERDICTS, Review
+from ..data.reviews import REVIEWS, VERDICTS, Review
 from ..data.wording import shown
 from ..errors import AudioError, SemiError
 from .guard import Guard
@@ -27,7 +27,6 @@ from .words import Words
 PAGE = 100  # rows of a list sent at once, at most
 LISTS_KEPT = 32
 NAME_LETTERS = 60  # of a reviewer
-REVIEWS = "reviews.csv"
 
 
 class RequestError(Exception):

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from ..data.wording import counted, nearest
 from ..errors import RunError
+from ..evaluation.as_tables import ShownAsTables
+from ..evaluation.report_rows import SUSPECTS
 from ..evaluation.text import table as text_table
 from ..runs.reopen import Finished
 from .label_errors import LABEL_ERROR_RULES
 from .lists import (
     SHOWN_ROWS,
-    SUSPECTS,
     check_count,
     check_list,
     opened,
@@ -39,19 +40,13 @@ SUSPECTS_RULE = "normalized_margin"
 
 
 @dataclass
-class Suspects:
+class Suspects(ShownAsTables):
     """Gold rows whose label looks wrong, the worst first."""
 
     run: str
     gold: int  # labelled training rows that were looked at
     table: pd.DataFrame  # see docs/formats.md
     notes: list[str] = field(default_factory=list)
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the first rows as a table for people."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..data.reviews import Review, append_review, folder_gone, read_reviews
+from ..data.reviews import Review, append_review, folder_gone, read_reviews, stack
 
 Stamp = tuple[int, int]  # bytes and time of change of a file
 
@@ -62,7 +62,7 @@ class Words:
             else:
                 standing = {}
                 for review in self._log[:lines]:
-                    _stack(standing, review)
+                    stack(standing.setdefault(review.reviewer, []), review)
             return {review.id: review for review in standing.get(reviewer, [])}
 
     def of_others(self, name: str, reviewer: str) -> list[Review]:
@@ -94,7 +94,7 @@ class Words:
 
     def _note(self, review: Review) -> None:
         self._log.append(review)
-        _stack(self._standing, review)
+        stack(self._standing.setdefault(review.reviewer, []), review)
 
     def _now(self) -> Stamp:
         try:
@@ -109,18 +109,6 @@ class Words:
         with open(self.path, "rb") as source:
             source.seek(size)
             return source.read().count(b"\n")
-
-
-def _stack(standing: dict[str, list[Review]], review: Review) -> None:
-    """Adds a word to those of its reviewer; `undo` takes the newest on its utterance away."""
-    words = standing.setdefault(review.reviewer, [])
-    if review.verdict != "undo":
-        words.append(review)
-        return
-    for place in range(len(words) - 1, -1, -1):
-        if words[place].id == review.id:
-            del words[place]
-            return
 
 
 def counts(words: Iterable[Review]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data.wording import counted
+from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.text import percent, table
 from .scores import names_of
 
@@ -16,7 +17,7 @@ FEW_GROUPS = 10  # groups below which an interval shows large differences only
 
 
 @dataclass
-class Comparison:
+class Comparison(ShownAsTables):
     """The rows of `semi compare`; each a flat record, the columns of the CSV."""
 
     rows: list[dict[str, Any]]
@@ -26,12 +27,6 @@ class Comparison:
     metric: str = "macro_f1"  # the one that Holm's correction looks at
     by: str = ""  # column whose values are scored apart
     parts: list[dict[str, Any]] = field(default_factory=list)  # of each run, by value
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the tables in words."""

@@ -16,6 +16,7 @@ import torch
 from ..checksums import seal
 from ..data.wording import counted
 from ..errors import RunError
+from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.text import over, percent, scored, table
 from ..files import write_dir, write_json
 from .ensemble_folder import ENSEMBLE
@@ -29,7 +30,7 @@ SPLIT_TITLES = {"test": "held-out test rows", "oof": "out-of-fold training rows"
 
 
 @dataclass
-class Mixed:
+class Mixed(ShownAsTables):
     """An ensemble and its members, scored on the same rows."""
 
     path: str
@@ -41,12 +42,6 @@ class Mixed:
     gain: dict[str, dict]  # split -> difference to the best member, with its interval
     notes: list[str] = field(default_factory=list)
     kind: str = "single"  # task.kind of the members
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the weights, a table of scores and the recall of every class, by member."""

@@ -14,6 +14,7 @@ from ..config.paths import PLACE_SETTINGS, found_again
 from ..config.schema import Config, load_config
 from ..data.wording import counted
 from ..errors import RunError
+from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.metrics import PseudoReport, pseudo_report
 from ..evaluation.run_json import round_records
 from ..evaluation.text import percent, table
@@ -29,7 +30,7 @@ from ..training.dataset import Dataset
 
 
 @dataclass
-class DryRun:
+class DryRun(ShownAsTables):
     """What the rule would add, by two estimates and, where gold was hidden, in truth."""
 
     run: str
@@ -39,12 +40,6 @@ class DryRun:
     rate: float  # coverage asked for
     preview: Preview
     hidden: PseudoReport | None  # None where the pool has no hidden gold
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ..evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the table for people."""

@@ -24,6 +24,7 @@ from ...config import schema as settings
 from ...config.yaml_format import all_keys
 from ...data.wording import counted
 from ...errors import RunError, SemiError, reading
+from ...evaluation.as_tables import ShownAsTables
 from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
 from ...files import ANEW
@@ -51,7 +52,7 @@ FIRST_SHAPE = TRIAL_SHAPE | {
 
 
 @dataclass
-class SearchReport:
+class SearchReport(ShownAsTables):
     """What a search brought."""
 
     folder: str
@@ -63,12 +64,6 @@ class SearchReport:
     test: dict | None  # metrics of the chosen trial's model on test rows
     test_looks: int = 0  # how many different trials have ever been scored on test
     notes: list[str] = field(default_factory=list)
-
-    def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the same as tables."""
-        from ...evaluation.notebook import words_html
-
-        return words_html(str(self))
 
     def __str__(self) -> str:
         """Returns the best trials, and what to make of them."""
