@@ -129,6 +129,17 @@ def test_ctrl_c_ends_it_and_says_where_the_reviews_are(run):
         assert server.stdout.read().endswith("ended; nothing was reviewed\n")
 
 
+def test_ctrl_c_says_where_damaged_reviews_are(run):
+    with serving(run) as (server, address):
+        judged(address, ask(address, "/api/rows")[1]["rows"][0]["id"], "fear")
+        (run / "reviews.csv").write_text("something else\n")
+        server.send_signal(signal.SIGINT)
+        rest = server.stdout.read()
+        assert server.wait() == 0
+    assert f"ended; reviews are in {run / 'reviews.csv'}\nwhat they say of the pseudo" in rest
+    assert "is no list of reviews" in rest and "Traceback" not in rest
+
+
 def test_a_taken_port_is_passed_over(run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

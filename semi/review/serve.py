@@ -64,7 +64,10 @@ def serve(
             opening.start()
         server.run(sockets=[listener])
     there = f"reviews are in {path}" if path.is_file() else "nothing was reviewed"
-    stated = precision_sentence(table.path)
+    try:
+        stated = precision_sentence(table.path)
+    except SemiError as error:  # where the reviews are is said in any case
+        stated = f"what they say of the pseudo-labels cannot be told: {error}"
     return f"ended; {there}" + (f"\n{stated}" if stated else "")
 
 
