@@ -180,6 +180,7 @@ class RunFrame:
             "final": final.metric,
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
         }
+        self.recorder.write_ledger()
         write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)
         self.trackers.final(final.number, _scores(metrics))
