@@ -29,7 +29,7 @@ from ..threads import limited_threads
 from ..training.fit import OnStep
 from .checkpoints import RunRecorder
 from .checksum_chain import mark_finished, refuse_other_features
-from .closing import Gains
+from .closing import Gains, expected_gain
 from .gold_answers import answers_of
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
@@ -179,6 +179,7 @@ class RunFrame:
             "warm_start": ending.start.metric,
             "final": final.metric,
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
+            "expected_gain": expected_gain(ending.gains),
         }
         write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)

@@ -13,6 +13,7 @@ from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
 from .config import BenchConfig
 from .corpus import BenchCorpus
+from .gate_account import gate_sentences
 from .plots import plot_gains, plot_shares
 from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
@@ -140,7 +141,7 @@ def summary_lines(
         "",
         *_sizes(results),
         *(f"- {sentence}" for sentence in skipped),
-        *_reading(lines),
+        *_reading(lines, gate_sentences(results, config.metric)),
     ]
     for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):
         of_dataset = [x for x in [*lines, *means] if x.dataset == dataset]
@@ -169,12 +170,12 @@ def _sizes(results: dict[str, Results]) -> list[str]:
     return sizes
 
 
-def _reading(lines: list[Line]) -> list[str]:
+def _reading(lines: list[Line], gate: list[str]) -> list[str]:
     """Returns the sentences: harm, gains, on how many corpora, the noise floor, the gate."""
     rules = [x for x in lines if x.arm not in NOT_RULES]
     if not rules:
         return ["", "No comparison is complete yet."]
-    sentences = ["", "## Reading", "", *_verdicts(rules), *_controls(lines)]
+    sentences = ["", "## Reading", "", *_verdicts(rules), *_controls(lines), *gate]
     ours = [x for x in rules if x.against != LOGISTIC]
     if ours and not any(x.verdict() == "better" for x in ours):
         sentences.append("- No rule of ours is distinguishable from supervised training as a gain.")
