@@ -108,7 +108,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Arguments) -> None:
-    from .review.precision import precision_sentence
+    from .evaluation.reviewed_precision import precision_sentence
     from .runs.evaluate import evaluate
 
     _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))

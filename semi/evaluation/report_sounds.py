@@ -19,7 +19,7 @@ class Utterances:
     """The sounds and texts of a run's rows; each clip is read once, when a row asks for it.
 
     Args:
-        table: of the manifest, with id, audio, start, end, text, speaker, label; None = not there.
+        table: of the manifest, with id, audio, start, end, text, speaker; None = not there.
         most: clips in all.
     """
 
@@ -28,7 +28,7 @@ class Utterances:
         self.there = table is not None
         self._rows: dict[str, Any] = {}
         if table is not None:
-            columns = ("audio", "start", "end", "text", "speaker", "label")
+            columns = ("audio", "start", "end", "text", "speaker")
             cells = (table[c].tolist() if c in table else [None] * len(table) for c in columns)
             self._rows = dict(zip(table["id"].astype(str), zip(*cells, strict=True), strict=True))
         self.clips: dict[str, str] = {}
@@ -43,10 +43,6 @@ class Utterances:
     def speaker(self, name: str) -> str:
         """Returns who said an utterance, '' where that is unknown."""
         return _word(self._row(name)[4])
-
-    def label(self, name: str) -> str:
-        """Returns the label that the manifest gives, hidden from the run or not; '' where none."""
-        return _word(self._row(name)[5])
 
     def clip(self, name: str) -> str:
         """Returns an utterance's clip as a data: address; '' where there is no sound or no room."""
@@ -67,7 +63,7 @@ class Utterances:
         return uri
 
     def _row(self, name: str) -> tuple:
-        return self._rows.get(name, (None,) * 6)
+        return self._rows.get(name, (None,) * 5)
 
 
 def _word(value: Any) -> str:

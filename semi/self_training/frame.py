@@ -16,6 +16,7 @@ from ..config.reads import settings_read
 from ..config.schema import Config
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.gold import GOLD, gold_table
+from ..data.kept_reviews import keep_reviews
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError
@@ -237,7 +238,7 @@ def run_frame(
                 raise
             refuse_other_features(run.path, ready.sha256)
             run.go_on()
-            run.keep_reviews(manifest.reviewed)
+            keep_reviews(run.path, manifest.reviewed)
             _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:

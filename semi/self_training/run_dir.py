@@ -15,8 +15,8 @@ from .. import files
 from ..checksums import CHECKSUMS, refuse_newer, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
-from ..data.reviewed import GOLD_REVIEWS, Reviewed
-from ..data.reviews import REVIEWS, list_of, read_reviews
+from ..data.reviewed import GOLD_REVIEWS
+from ..data.reviews import REVIEWS, read_reviews
 from ..data.wording import counted
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_text
@@ -214,12 +214,6 @@ class Run:
                 f"the manifest changed since {self.path} began (SHA-256 {before[:12]}..., now "
                 f"{sha256[:12]}...); restore it, or start a new run with another name=..."
             )
-
-    def keep_reviews(self, reviewed: Reviewed | None) -> None:
-        """Writes down the reviews that a new run learns from; a begun run has read its own."""
-        path = self.path / GOLD_REVIEWS
-        if reviewed is not None and not path.is_file():
-            write_text(path, list_of(reviewed.lines))
 
     # --- rounds ---
 
