@@ -72,7 +72,7 @@ def test_one_array_of_a_file_with_several_is_named_behind_it(run, tmp_path):
     )
     pd.testing.assert_frame_equal(one, two)
     for name in ("three.npz:speech", "two.npz:", ":speech"):
-        with pytest.raises(semi.errors.SemiError, match="there is no such|must read|neither"):
+        with pytest.raises(semi.errors.SemiError, match="there is no such file"):
             semi.load(run).predict(
                 pd.DataFrame({"id": ids}), arrays={"speech": tmp_path / "x" / name}
             )

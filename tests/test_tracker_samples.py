@@ -118,7 +118,9 @@ def test_a_matrix_is_drawn_again_where_a_class_has_moved_by_two_hundredths(tmp_p
 
 def test_a_matrix_of_many_classes_has_no_numbers_in_its_cells():
     few, many = ([f"c{i}" for i in range(n)] for n in (20, 21))
-    cells = [figures.confusion(np.eye(len(names)), names).axes[0].texts for names in (few, many)]
+    cells = [
+        figures.confusion(np.eye(len(names)).tolist(), names).axes[0].texts for names in (few, many)
+    ]
     assert [len(texts) for texts in cells] == [20, 0]
 
 
