@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..pooling import Moments, combine_layers, join_moments, masked_moments, vector
+from ..pooling import Moments, combine_layers, join_moments, masked_moments, moments_by_row, vector
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers, stored_as
@@ -130,11 +130,8 @@ class SpeechEncoder:
 
         parts: list[list[Moments]] = [[] for _ in batch]
         for owners, layers in self._run(batch, pool):
-            count = layers[0].count[:, None].expand(-1, len(layers)).cpu()  # (B, L)
-            mean = torch.stack([m.mean for m in layers], 1).cpu()  # (B, L, D)
-            variance = torch.stack([m.variance for m in layers], 1).cpu()  # (B, L, D)
-            for row, owner in enumerate(owners):
-                parts[owner].append(Moments(count[row], mean[row], variance[row]))
+            for owner, moments in zip(owners, moments_by_row(layers), strict=True):
+                parts[owner].append(moments)
         if not parts:
             return torch.zeros(0, *self.shape)
         rows = [vector(join_moments(pieces), self.config.pooling) for pieces in parts]

@@ -74,8 +74,7 @@ def fit(
             now = {k: v.detach() for k, v in params.items()}
             last = (stop is not None and stop(step + 1, now)) or step == first.steps - 1
             if on_step is not None and (step % LOG_EVERY == 0 or last):
-                values = {k: float(v.detach().mean()) for k, v in parts.items()}
-                values |= probe(now) if probe else {}
+                values = means(parts) | (probe(now) if probe else {})
                 on_step(step, {"lr": learning_rate(step, first.steps, first)} | values)
             if last:
                 break
@@ -83,6 +82,12 @@ def fit(
     if teaching.scale is not None:
         done = unscale_affect(done, teaching.scale, ensemble.count // chains)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def means(parts: dict[str, Tensor]) -> dict[str, float]:
+    """Returns the mean over the members of each part of the loss; the host waits once for all."""
+    each = torch.stack([value.detach().mean() for value in parts.values()]).tolist()
+    return dict(zip(parts, each, strict=True))
 
 
 def prepared(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from models.encoders.pruning_auto import auto_note
+from models.encoders.to_device import sent
 
 from ...config import schema as settings
 from ...config.schema import Config
@@ -173,10 +174,10 @@ class _GradientStep:
                 with _arithmetic(self.config, device):
                     out = self.model(batch.inputs, pruner)
                 present = {
-                    m: torch.tensor([float(x is not None) for x in items], device=device)
+                    m: sent(torch.tensor([float(x is not None) for x in items]), device)
                     for m, items in batch.inputs.items()
                 }
-                chosen = torch.from_numpy(batch.rows).to(device)
+                chosen = sent(torch.from_numpy(batch.rows), device)
                 loss = objective(out, present, self.target[chosen], self.label[chosen], about)
                 (loss / about.accumulate).backward()
             total += loss.detach() / about.accumulate
