@@ -28,6 +28,7 @@ ORDER = (
     "threads",
     "tracking",
     "track",
+    "ledger",
     "finetune",
     "distill",
 )  # of configs/default.yaml: what is set most often stands first

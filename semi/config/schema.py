@@ -33,6 +33,7 @@ NOT_IN_SIGNATURE = (
     "runs_dir",
     "tracking",
     "track",
+    "ledger",
     "data.manifest",  # the manifest's own SHA-256 stands for it
     "data.audio_root",
     "data.workers",
@@ -41,6 +42,9 @@ NOT_IN_SIGNATURE = (
     "finetune",  # another command's
     "distill.teacher",  # teacher.json holds the hash of its model
 )
+
+
+LEDGERS = ("auto", "csv", "parquet")
 
 
 @dataclass
@@ -64,6 +68,8 @@ class Config(LearningConfig):
 
     MLflow and Weights & Biases have settings of their own in the environment: docs/tracking.md.
     """
+    ledger: str = "auto"
+    """ledger.csv beside ledger.parquet: auto (below 100,000 utterances) | csv | parquet (none)."""
     data: DataConfig = field(default_factory=DataConfig)
     """The utterances: where they are, what is labelled, what is held out."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
@@ -90,6 +96,8 @@ class Config(LearningConfig):
             )
         if problem := names_problem(self.track):
             raise ValueError(f"track {problem}")
+        if self.ledger not in LEDGERS:
+            raise ValueError(f"ledger must be one of {', '.join(LEDGERS)}, got '{self.ledger}'")
         if self.threads < 0:
             raise ValueError(f"threads must be >= 0, got {self.threads}")
 

@@ -136,10 +136,11 @@ def run_words(run: str | Path) -> str:
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
     lines += [f"Caution: {note.removeprefix('warning: ')}." for note in cautions]
     lines += [""] * bool(cautions)
+    ledger = run / ("ledger.csv" if (run / "ledger.csv").is_file() else "ledger.parquet")
     lines += [
         "Next:",
         *_tracker_lines(run),
-        f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
+        f"  open {run / 'report.html'}, and {ledger}: every pseudo-label of the run",
         f"  semi predict {shlex.quote(str(run))} {_inputs(run)}",
     ]
     return "\n".join(lines)

@@ -182,6 +182,7 @@ class RunFrame:
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
             "expected_gain": expected_gain(ending.gains),
         }
+        self.recorder.write_ledger()
         write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)
         self.trackers.final(final.number, _scores(metrics))
