@@ -17,6 +17,7 @@ from ..data.audio import Quarantined
 from ..errors import EncoderError
 from ..formulas import guarded
 from .config import ExtractionConfig
+from .in_place import find_rows, quarantined_rows, reads_in_place
 from .keys import FileKeys
 from .notes import encoder_notes
 from .quarantine import read_quarantine
@@ -143,6 +144,10 @@ def extract_rows(
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
     for name, encoder in encoders.items():
         start = time.monotonic()
+        if name not in sources:
+            report.modalities[name], lost = _in_place(table, encoder)
+            report.quarantine += lost
+            continue
         source = sources[name]
         shelf = store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
@@ -162,6 +167,15 @@ def extract_rows(
             report.quarantine.append(Quarantined(source.ids[row], where, reason))
     report.seconds = time.monotonic() - began
     return report
+
+
+def _in_place(table: pd.DataFrame, encoder: Any) -> tuple[Count, list[Quarantined]]:
+    """Returns what is found of vectors that are read from a file of their own, and what not."""
+    at, usable = find_rows(table, encoder)
+    lost = quarantined_rows(table, encoder)
+    count = Count(int((at >= 0).sum()), cached=int(usable.sum()), quarantined=len(lost))
+    count.store = str(encoder.corpus.path)
+    return count, lost
 
 
 def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.ndarray) -> Count:
@@ -191,10 +205,15 @@ def make_sources(
     limits: Limits | None = None,
     workers: int = 2,
 ) -> dict[str, RowSource]:
-    """Returns what each encoder reads of the table, with the content key of every row."""
+    """Returns what each encoder reads of the table, with the content key of every row.
+
+    One whose vectors are read from a file of their own has none.
+    """
     file_keys = FileKeys(store.root / "files.sha256")
     sources = {}
     for name, encoder in encoders.items():
+        if reads_in_place(encoder):
+            continue
         if hasattr(encoder, "read"):
             sources[name] = array_source(table, encoder, file_keys, workers=workers)
         elif encoder.modality == "text":

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.wording import counted
 from ..errors import StoreError
 from .extract import look_up, make_sources
+from .in_place import read_vectors
 from .notes import nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource
@@ -44,6 +45,9 @@ def load_features(
     values: dict[str, Tensor] = {}
     present: dict[str, Tensor] = {}
     for name, encoder in encoders.items():
+        if name not in sources:
+            values[name], present[name] = read_vectors(name, table, encoder)
+            continue
         found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
         if found.snapshot.offsets is not None:
             raise StoreError(
@@ -70,6 +74,11 @@ def load_frames(
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
     frames = {}
     for name, encoder in encoders.items():
+        if name not in sources:
+            vectors, here = read_vectors(name, table, encoder)
+            offsets = torch.cat([torch.zeros(1, dtype=torch.long), here.long().cumsum(0)])
+            frames[name] = Frames(vectors[here], offsets, here)
+            continue
         found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
         readable = found.at >= 0
         if found.snapshot.offsets is None:
