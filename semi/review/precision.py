@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..data.reviews import REVIEWS, Review, read_reviews, standing
 from ..data.wording import counted
-from ..files import read_table
+from ..evaluation.ledger_file import ledger_of
 from ..runs.reopen import result_of
 from ..self_training.run_dir import Run
 from .recommended import WANTED
@@ -99,8 +99,8 @@ def classes_of(label: str) -> frozenset[str]:
 def pseudo_labels(run: Run) -> dict[str, frozenset[str]]:
     """Returns what the round that ships learned of each pool row it took; none of a warm start."""
     best = result_of(run)["best_round"]
-    table = read_table(run.path / "ledger.parquet", ("id", "round", "accepted", "label"))
-    own = table[(table["round"] == best) & table["accepted"]]
+    table = ledger_of(run.path, ("id", "accepted", "label"), number=best)
+    own = table[table["accepted"].astype(bool)]
     pairs = zip(own["id"].tolist(), own["label"].tolist(), strict=True)
     return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
 
