@@ -157,13 +157,25 @@ def _utterances(
 def _data(run: Path, result: dict) -> dict[str, Any]:
     """Returns the sides of the data and what could not be used."""
     quarantine = _rows(run / "quarantine.csv")
-    splits = Counter(row.get("role", "") for row in _rows(run / "splits.csv"))
+    splits = _sides(run / "splits.csv")
     return {
         "quarantine": quarantine[:QUARANTINE_SHOWN],
         "quarantine_more": max(0, len(quarantine) - QUARANTINE_SHOWN),
-        "splits": {k: v for k, v in splits.items() if k},
+        "splits": splits,
         "read": (run / "quarantine.csv").is_file() or "quarantined" in result,
     }
+
+
+def _sides(path: Path) -> Counter[str]:
+    """Returns how many rows each side has, of a file that is read line by line."""
+    if not path.is_file():
+        return Counter()
+    damaged = reading(path, "a CSV text in UTF-8", "bring it back from a copy of the run")
+    with damaged, open(path, encoding="utf-8", newline="") as source:
+        rows = csv.reader(source)
+        head = next(rows, [])
+        at = head.index("role") if "role" in head else len(head)
+        return Counter(row[at] for row in rows if len(row) > at and row[at])
 
 
 def _settings(path: Path) -> str:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from ..data.reviews import REVIEWS, Review, read_reviews, standing
 from ..data.wording import counted
-from ..files import read_table
-from .report_picks import LEDGER_TABLE
+from .ledger_file import LEDGER_TABLE, ledger_of
 from .run_json import read_result, shown_records
 
 WANTED = 50  # reviews of random rows that a precision is stated from
@@ -111,13 +110,12 @@ def classes_of(label: str) -> frozenset[str]:
 
 def pseudo_labels(run: Path, best: int) -> dict[str, frozenset[str]]:
     """Returns what the round that ships learned of each pool row it took; none of a warm start."""
-    path = run / LEDGER_TABLE
-    if not best or not path.is_file():
+    if not best or not (run / LEDGER_TABLE).is_file():
         return {}
-    table = read_table(path, ("id", "round", "accepted"))
+    table = ledger_of(run, ("id", "accepted"), ("label",), best)
     if "label" not in table:  # valence and arousal have none
         return {}
-    own = table[(table["round"] == best) & table["accepted"]]
+    own = table[table["accepted"].astype(bool)]
     pairs = zip(own["id"].tolist(), own["label"].tolist(), strict=True)
     return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from ..data.wording import counted, nearest
 from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
+from ..evaluation.ledger_file import last_round, ledger_of
 from ..evaluation.text import table as text_table
-from ..files import read_table
 from ..runs.reopen import Finished
 from ..self_training.tasks import TASKS
 from ..training.teacher import Prediction, answer
@@ -182,11 +182,10 @@ def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
 
 def _flips(path: Path, ids: np.ndarray) -> Tensor | None:
     """Returns how often the label of each row (k,) changed by the last round; None without any."""
-    source = path / "ledger.parquet"
-    ledger = read_table(source, ("id", "round", "flips")) if source.is_file() else None
-    if ledger is None or not len(ledger):
+    number = last_round(path)
+    if not number:
         return None
-    last = ledger[ledger["round"] == ledger["round"].max()].set_index("id")["flips"]
+    last = ledger_of(path, ("id", "flips"), number=number).set_index("id")["flips"]
     return torch.from_numpy(last.reindex(ids).fillna(0).to_numpy(dtype=np.float32))
 
 
