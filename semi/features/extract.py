@@ -25,9 +25,9 @@ from .sources import Limits, RowSource, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
+
+    from .sources import Rows
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _check_any(extraction: Extraction, encoders: dict[str, Encoder], manifest: s
 
 
 def extract_rows(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
@@ -198,7 +198,7 @@ def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.nda
 
 
 def make_sources(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from .keys import KEY, FileKeys, segment_key, text_key
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    # columns, each with one entry a row: a few files are labelled without importing pandas
+    Rows = pd.DataFrame | Mapping[str, Sequence[Any]]
 
 
 @dataclass
@@ -43,29 +46,29 @@ class Limits:
     max_seconds: float = 120.0
 
 
-def text_source(table: pd.DataFrame, column: str = "text") -> RowSource:
+def text_source(table: Rows, name: str = "text") -> RowSource:
     """Returns the texts of a table; a blank text counts as missing."""
-    texts = [t if isinstance(t, str) and t.strip() else None for t in _column(table, column)]
+    texts = [t if isinstance(t, str) and t.strip() else None for t in column(table, name)]
     keys = np.array(["" if t is None else text_key(t) for t in texts], KEY)
     return RowSource(
         kind="text",
         keys=keys,
         ids=_ids(table),
-        paths=[""] * len(table),
+        paths=[""] * len(texts),
         load=lambda row: texts[row],
         size=lambda row: float(len(texts[row] or "")),
     )
 
 
 def audio_source(
-    table: pd.DataFrame, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
+    table: Rows, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
 ) -> RowSource:
     """Returns the sounds of a table, paths or Waveforms; `start` and `end` are seconds in them."""
     from ..data.audio import Span, header_seconds, load_sound
     from ..data.waveforms import Waveform
 
     memory = {
-        row: item for row, item in enumerate(_column(table, "audio")) if isinstance(item, Waveform)
+        row: item for row, item in enumerate(column(table, "audio")) if isinstance(item, Waveform)
     }
     paths = _paths(table, "audio", root)
     start, end = _seconds(table, "start"), _seconds(table, "end")
@@ -87,9 +90,7 @@ def audio_source(
     return RowSource("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
 
 
-def array_source(
-    table: pd.DataFrame, encoder: Any, file_keys: FileKeys, *, workers: int = 2
-) -> RowSource:
+def array_source(table: Rows, encoder: Any, file_keys: FileKeys, *, workers: int = 2) -> RowSource:
     """Returns the precomputed arrays of a table, found by a column of paths or by utterance id.
 
     A row without a file, or whose id is unknown, lacks the modality. Each array is keyed by the
@@ -131,23 +132,27 @@ def _keys_of_files(
     return keys, problems
 
 
-def _column(table: pd.DataFrame, name: str) -> list[Any]:
-    return table[name].tolist() if name in table else [None] * len(table)
+def column(table: Rows, name: str) -> list[Any]:
+    """Returns a column (N,) as plain values; all None where the table has none of that name."""
+    if name not in table:
+        return [None] * len(table["id"])
+    values: Any = table[name]
+    return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
-def _ids(table: pd.DataFrame) -> list[str]:
-    return [str(value) for value in _column(table, "id")]
+def _ids(table: Rows) -> list[str]:
+    return [str(value) for value in column(table, "id")]
 
 
-def _paths(table: pd.DataFrame, column: str, root: str) -> list[str]:
+def _paths(table: Rows, name: str, root: str) -> list[str]:
     return [
         os.path.join(root, value) if isinstance(value, str) and value.strip() else ""
-        for value in _column(table, column)
+        for value in column(table, name)
     ]
 
 
-def _seconds(table: pd.DataFrame, name: str) -> list[float | None]:
+def _seconds(table: Rows, name: str) -> list[float | None]:
     return [
         None if value is None or math.isnan(value) else float(value)
-        for value in _column(table, name)
+        for value in column(table, name)
     ]
