@@ -28,7 +28,7 @@ fuzz: $(READY)
 # fails. PyWavelets is nobody's extra: a test compares our wavelet with it.
 test-extras:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-extras TESTS='--extras $(TESTS)' \
-	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,search,wandb,xlsx ALSO=PyWavelets test
+	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,ray,search,wandb,xlsx ALSO=PyWavelets test
 
 # All tests on the oldest versions that pyproject.toml allows, but for the golden runs that draw
 # dropout: from the same seed torch 2.6 draws it otherwise than the torch that recorded them.
