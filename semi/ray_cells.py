@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -42,13 +43,16 @@ def on_ray(
         gpus: of each worker.
         ahead: cells in flight a worker.
     """
+    work = enumerate(cells)
+    if (first := next(work, None)) is None:
+        return  # nothing to start Ray for
+    work, flying = itertools.chain([first], work), {}
     with _cluster(address, workers) as ray:
         count = workers or _places(ray, gpus)
         actor = ray.remote(
             num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
         )(Cells)  # fmt: skip
         shared = ray.put(function)
-        work, flying = enumerate(cells), {}
 
         def give(worker: Any) -> None:
             if (following := next(work, None)) is not None:
