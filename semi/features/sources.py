@@ -27,9 +27,14 @@ class RowSource:
     keys: np.ndarray  # (N,) S64; b"" where the row lacks this modality
     ids: list[str]  # (N,) of the utterances
     paths: list[str]  # (N,) of the files; "" for texts
-    load: Callable[[int], Any]  # row -> what the encoder is given; raises with the reason
+    given: Callable[[int], Any]  # row -> what `read` takes, small enough to be sent elsewhere
+    read: Callable[[Any], Any]  # that -> what the encoder is given; raises with the reason
     size: Callable[[int], float]  # row -> seconds of sound, characters of text, bytes of an array
     problems: dict[int, str] = field(default_factory=dict)  # rows that have no key, and why
+
+    def load(self, row: int) -> Any:
+        """Returns what the encoder is given of a row; raises with the reason."""
+        return self.read(self.given(row))
 
     def first_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the distinct keys (K,), sorted, and a row (K,) that has each."""
@@ -55,7 +60,8 @@ def text_source(table: Rows, name: str = "text") -> RowSource:
         keys=keys,
         ids=_ids(table),
         paths=[""] * len(texts),
-        load=lambda row: texts[row],
+        given=lambda row: texts[row],
+        read=as_it_is,
         size=lambda row: float(len(texts[row] or "")),
     )
 
@@ -64,7 +70,7 @@ def audio_source(
     table: Rows, file_keys: FileKeys, limits: Limits, *, root: str = "", workers: int = 2
 ) -> RowSource:
     """Returns the sounds of a table, paths or Waveforms; `start` and `end` are seconds in them."""
-    from ..data.audio import Span, header_seconds, load_sound
+    from ..data.audio import Span, header_seconds
     from ..data.waveforms import Waveform
 
     memory = {
@@ -77,9 +83,9 @@ def audio_source(
         paths[row], files[row] = item.name, item.key()
     keys = [segment_key(k, s, e) if k else "" for k, s, e in zip(files, start, end, strict=True)]
 
-    def load(row: int) -> Any:
+    def given(row: int) -> Any:
         span = Span(start[row], end[row], limits.min_seconds, limits.max_seconds)
-        return load_sound(memory.get(row, paths[row]), span)
+        return memory.get(row, paths[row]), span
 
     def size(row: int) -> float:
         begin, stop = start[row] or 0.0, end[row]
@@ -87,7 +93,8 @@ def audio_source(
             stop = memory[row].seconds if row in memory else header_seconds(paths[row])
         return max(0.0, stop - begin)
 
-    return RowSource("audio", np.array(keys, KEY), _ids(table), paths, load, size, problems)
+    keyed = np.array(keys, KEY)
+    return RowSource("audio", keyed, _ids(table), paths, given, read_span, size, problems)
 
 
 def array_source(table: Rows, encoder: Any, file_keys: FileKeys, *, workers: int = 2) -> RowSource:
@@ -109,9 +116,20 @@ def array_source(table: Rows, encoder: Any, file_keys: FileKeys, *, workers: int
     def size(row: int) -> float:
         return 1.0 if one_file else float(os.path.getsize(paths[row]))
 
-    return RowSource(
-        "array", np.array(keys, KEY), ids, paths, lambda row: items[row], size, problems
-    )
+    keyed = np.array(keys, KEY)
+    return RowSource("array", keyed, ids, paths, lambda row: items[row], as_it_is, size, problems)
+
+
+def as_it_is(given: Any) -> Any:
+    """Returns what it is given: a text, or the name by which an encoder finds an array."""
+    return given
+
+
+def read_span(given: tuple[Any, Any]) -> Any:
+    """Returns the sound of a path or Waveform and a Span of it."""
+    from ..data.audio import load_sound
+
+    return load_sound(*given)
 
 
 def _keys_of_files(

@@ -28,7 +28,7 @@ from .checksum_chain import (
     round_numbers,
 )
 from .integrity import check_run
-from .lock import lock_of, unlock
+from .lock import FileLock, lock_of, unlock
 from .resumed import COMMITTEE, RECIPE, SCALING, refuse_other_settings, taken_over
 
 
@@ -49,7 +49,9 @@ class Run:
         run = Run.open("runs/demo")                        # to read; takes no lock
     """
 
-    def __init__(self, path: Path, config: Config, lock: int | None = None, resumed: bool = False):
+    def __init__(
+        self, path: Path, config: Config, lock: FileLock | None = None, resumed: bool = False
+    ):
         self.path = path
         self.config = config
         self.resumed = resumed  # the folder held this run before

@@ -11,7 +11,7 @@ from ...checksums import derived
 from ...data.wording import counted
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
-from .config import BenchConfig
+from .config import BenchConfig, budget_name
 from .corpus import BenchCorpus
 from .gate_account import gate_sentences
 from .plots import plot_gains, plot_shares
@@ -32,7 +32,7 @@ def write_summary(
         splits: test rows of each outer fold, by corpus.
         skipped: a sentence for each budget that a corpus has too few labels for.
     """
-    results = collect(read_runs(folder / "runs.csv"), corpora, splits)
+    results = collect(_in_order(read_runs(folder / "runs.csv"), config), corpora, splits)
     lines = [
         line
         for name, result in results.items()
@@ -65,6 +65,17 @@ def write_summary(
     with derived(folder / "gap.png"):
         plot_shares(folder / "gap.png", [*lines, *means])
     return text
+
+
+def _in_order(rows: list[dict[str, str]], config: BenchConfig) -> list[dict[str, str]]:
+    """Returns the lines draw by draw, as one process writes them, in whatever order they came."""
+    budgets = [budget_name(budget) for budget in config.budgets]
+
+    def place(row: dict[str, str]) -> tuple[int, ...]:
+        budget = budgets.index(row["budget"]) if row["budget"] in budgets else len(budgets)
+        return int(row["draw"]), int(row["seed"]), budget, int(row["fold"])
+
+    return sorted(rows, key=place)
 
 
 def _other_references(config: BenchConfig, beside: list[Line], plain: list[Line]) -> list[str]:
