@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from pretend_graph import PretendGraph, capture
 from pretend_tensor import CUDA, Mismatch, PretendTensor, Work, on_gpu, place, run, true_device
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -120,8 +121,11 @@ class _Functions(TorchFunctionMode):
             return made if _here(made) else _to(made, CUDA, None, {})
         learns = kwargs.pop("requires_grad", False)
         with torch._C.DisableTorchFunction(), _disable_current_modes():
-            made = PretendTensor(func(*args, **kwargs))
-        PretendTensor.work.launch()
+            data = func(*args, **kwargs)
+        made, work = PretendTensor(data), PretendTensor.work
+        work.launch()
+        if work.recording is not None:
+            work.recording.write(lambda: func(*args, **kwargs), data)
         return made.requires_grad_() if learns else made
 
     def _check_generator(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -257,9 +261,11 @@ def _stand_ins(work: Work) -> list[tuple[Any, str, Any]]:
         (cuda, "device_count", lambda: 1),
         (cuda, "current_device", lambda: 0),
         (cuda, "get_device_name", lambda *_: "pretend GPU"),
-        (cuda, "get_device_capability", lambda *_: (0, 0)),
-        (cuda, "get_rng_state", lambda *_: None),
-        (cuda, "set_rng_state", lambda *_: None),
+        (cuda, "get_device_capability", lambda *_: (9, 0)),
+        (cuda, "get_rng_state", lambda *_: torch.default_generator.get_state()),
+        (cuda, "set_rng_state", lambda state, *_: torch.default_generator.set_state(state)),
+        (cuda, "CUDAGraph", PretendGraph),
+        (cuda, "graph", capture),
         (cuda, "manual_seed", lambda *_: None),
         (cuda, "synchronize", lambda *_: work.wait("synchronize")),
         (cuda, "max_memory_allocated", lambda *_: 0),

@@ -47,6 +47,7 @@ class Work:
         self.waits: Counter[tuple[str, str]] = Counter()  # (kind, place) -> times the host waited
         self.copies: Counter[tuple[str, str]] = Counter()  # copies that nobody waits for
         self.pinned: dict[int, Any] = {}  # address -> storage of page-locked host memory
+        self.recording: Any = None  # the PretendGraph that operations are written into
 
     def launch(self) -> None:
         """Counts a kernel."""
@@ -54,6 +55,8 @@ class Work:
 
     def wait(self, kind: str) -> None:
         """Counts a moment at which the host stands still until the device is done."""
+        if self.recording is not None:
+            raise RuntimeError(f"operation not permitted when stream is capturing ({kind})")
         self.waits[kind, place()] += 1
 
     def pin(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -164,7 +167,11 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if lands and device is not None:
         kwargs_["device"] = torch.device("cpu")
     kwargs_ |= {"pin_memory": False} if kwargs_.get("pin_memory") else {}
+    if work.recording is not None:
+        work.recording.keep_written(func, args_, kwargs_)
     out = func(*args_, **kwargs_)
+    if work.recording is not None and not func.is_view:
+        work.recording.write(lambda: func(*args_, **kwargs_), out)
     if torch.Tag.inplace_view in func.tags:  # such as squeeze_: C++ must see the new shape, too
         with no_dispatch():
             func(*args, **kwargs)

@@ -216,8 +216,10 @@ def test_the_optimiser_makes_no_copy_to_the_device_in_a_step():
     with pretend_gpu() as work:
         p = torch.ones(4, 3, 2, device="cuda", requires_grad=True)
         optimizer = MemberAdamW([p], [tiny_config().train] * 2)
+        at = torch.zeros(1, dtype=torch.int64, device="cuda")
         work.waits.clear()
-        for step in range(3):
+        for _ in range(3):
             p.square().sum().backward()
-            optimizer.step(step, 3)
+            optimizer.step(at)
+            at.add_(1)
     assert not work.waits

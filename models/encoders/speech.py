@@ -112,8 +112,11 @@ class SpeechEncoder:
     def backbone(self) -> Backbone:
         """The network, read on first use: a full feature store never loads it."""
         backbone = fold_weight_norm(make_backbone(self.model.load()))
-        if self.device.type == "cpu" and isinstance(backbone, Wav2VecBackbone):
-            backbone.store_frames_first()
+        if isinstance(backbone, Wav2VecBackbone):
+            backbone.folds_norm = True
+            # on GPUs only in 16 bits, whose kernels want frames first; untried there in float32
+            if self.device.type == "cpu" or self.precision != "fp32":
+                backbone.store_frames_first()
         return backbone.to(self.device, DTYPES[self.precision]).eval()
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
