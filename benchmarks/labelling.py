@@ -7,10 +7,12 @@ FOLDER holds the corpora's .npz files (see benchmarks/floors.py). Every cell is 
 outer fold over speakers and a rule: it begins with 3 labels a class, the same for every rule, and
 trains recipe auto (the linear student, as benchmarks/floors.py) after every batch of labels that
 the rule asks for, up to 200. Kept is macro-F1 on the speakers held out, which nothing looks at.
-Rules named sa_... are scikit-activeml's own strategies, where it is installed; those that ask a
-classifier ask logistic regression on the same features. Finished cells stand in CELLS.csv, and a
-command that is started again goes on there. benchmarks/labelling_table.py makes table and plot of
-it. --quick trains a fixed view without comparing any, to try rules with.
+next:RULE is a batch as semi next hands it out, a fifth of it at random; RULE/2 is the rule alone
+with at most twice a speaker's fair share of a batch, RULE without any limit. Rules named sa_... are
+scikit-activeml's own strategies, where it is installed; those that ask a classifier ask logistic
+regression on the same features. Finished cells stand in CELLS.csv, and a command that is started
+again goes on there. benchmarks/labelling_table.py makes table and plot of it. --quick trains a
+fixed view, scaled over all rows, without comparing any, to try rules with.
 """
 
 from __future__ import annotations
@@ -36,11 +38,12 @@ from semi.experiments.benchmark.config import DatasetConfig
 from semi.experiments.benchmark.corpus import BenchCorpus, load_corpus
 from semi.experiments.benchmark.data import Outer, dataset_of, outer, outer_splits
 from semi.review.acquisition import RULES, pick
+from semi.review.batch_choice import chosen_rows
 from semi.review.pool_of_run import candidates_of, every_row
-from semi.self_training.model_selection import select_model
+from semi.self_training.model_selection import SharedStart, select_model
 from semi.self_training.pool import joined_features
 from semi.self_training.record import shipped_prediction
-from semi.self_training.rounds import run_rounds
+from semi.self_training.rounds import Outcome, run_rounds
 from semi.self_training.standardize_selection import choose_speaker
 from semi.self_training.state import RoundState
 from semi.self_training.view_selection import candidates, heard_as, linear_trial, select_views
@@ -82,8 +85,29 @@ def with_gold(corpus: BenchCorpus, split: Outer, gold: np.ndarray, seed: int) ->
     return dataset
 
 
-def learn(dataset: Dataset, quick: bool) -> Learned:
+@dataclass
+class Axes:
+    """Keeps the axes of each view: whatever is labelled, the same rows teach them."""
+
+    known: dict[tuple, dict[str, torch.Tensor] | None]
+
+    def live(self, dataset: Dataset, config: LearningConfig) -> Outcome:
+        """Returns the rounds of a student, with the axes that an earlier one found on these values.
+
+        All datasets must have the same rows in gold and pool together.
+        """
+        sums = [(name, float(x.double().sum())) for name, x in dataset.values.items()]
+        key = (config.model.components, config.contrast.axes, len(dataset.pool) + len(dataset.gold),
+               *sums)  # fmt: skip
+        recorder = SharedStart(self.known.get(key))
+        outcome = run_rounds(dataset, config, recorder=recorder)
+        self.known[key] = recorder.learned
+        return outcome
+
+
+def learn(dataset: Dataset, quick: bool, axes: Axes | None = None) -> Learned:
     """Returns what recipe auto comes to; `quick` compares nothing and looks at the middle view."""
+    live = (axes or Axes({})).live
     config = LearningConfig(recipe="auto", model=FusionConfig(kind="discriminant"))
     config = resolved(config, len(dataset.gold), len(dataset.pool))[0]
     if quick:
@@ -91,11 +115,11 @@ def learn(dataset: Dataset, quick: bool) -> Learned:
         config = heard_as(linear_trial(config), views)
         config = replace(config, rounds=replace(config.rounds, max_rounds=3))
         dataset = viewed(dataset, views)
-        state = run_rounds(dataset, config).final
+        state = live(dataset, config).final
     else:
-        views = select_views(dataset, config)
+        views = select_views(dataset, config, live)
         dataset = views.dataset
-        state = run_rounds(dataset, select_model(dataset, views.config).config).final
+        state = live(dataset, select_model(dataset, views.config, live).config).final
     answer = shipped_prediction(dataset, state, dataset.test)
     assert answer is not None
     label = dataset.label[dataset.test].numpy()
@@ -104,11 +128,15 @@ def learn(dataset: Dataset, quick: bool) -> Learned:
 
 def ours(learned: Learned, rule: str, count: int, seed: int) -> np.ndarray:
     """Returns the dataset rows (count,) that a rule of ours asks about."""
-    name, _, cap = rule.partition("/")
     dataset, state = learned.dataset, learned.state
     answers = shipped_prediction(dataset, state, dataset.pool)
     assert answers is not None
-    pool = candidates_of(dataset, state, answers, every_row(dataset))
+    asked = every_row(dataset)
+    pool = candidates_of(dataset, state, answers, asked)
+    if rule.startswith("next:"):
+        rows = chosen_rows(pool, asked.fresh, rule[5:], count, seed=seed).rows
+        return dataset.pool[rows].numpy()
+    name, _, cap = rule.partition("/")
     per_group = None
     if cap:  # margin/2: at most twice a speaker's fair share
         speakers = len(torch.unique(pool.group))
@@ -168,16 +196,18 @@ def first_labels(corpus: BenchCorpus, split: Outer, seed: int) -> np.ndarray:
 
 
 def lived(
-    corpus: BenchCorpus, split: Outer, rule: str, seed: int, args: argparse.Namespace
+    corpus: BenchCorpus, split: Outer, rule: str, seed: int, args: argparse.Namespace, axes: Axes
 ) -> list[dict[str, Any]]:
     """Returns the rows of one cell: the score after each batch of labels."""
     gold, rows = first_labels(corpus, split, seed), []
     unlabelled = split.train[corpus.label[split.train] < 0]
     split = replace(split, train=np.setdiff1d(split.train, unlabelled))  # all can be asked about
+    if args.quick:
+        split = replace(split, per_speaker=None)
     ask: Callable = theirs if rule in STRATEGIES else ours
     while True:
         begun = time.process_time()
-        learned = learn(with_gold(corpus, split, gold, seed), args.quick)
+        learned = learn(with_gold(corpus, split, gold, seed), args.quick, axes)
         left = min(args.most - len(gold), len(learned.dataset.pool) - 1)
         count = left if left < 1.5 * args.step else args.step  # no last batch of two rows
         rows.append({
@@ -230,6 +260,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # scikit-learn's: no convergence within max_iter
     done = finished(args.cells)
     for name in args.corpora:
+        axes: dict[int, Axes] = {}  # by outer fold
         words = {"features": name} | CORPORA[name]
         words["features"] = str(args.folder / f"{words['features']}.npz")
         corpus = load_corpus(name, DatasetConfig(pca=None, **words))
@@ -237,12 +268,13 @@ def main() -> None:
         for seed in args.seeds:
             for fold in [(seed + k) % len(tests) for k in range(min(args.folds, len(tests)))]:
                 split = None
+                axes.setdefault(fold, Axes({}))
                 for rule in usable(args.rules):
                     if (name, str(seed), str(fold), rule) in done:
                         continue
                     split = split or outer(corpus, tests[fold], fold)
                     try:
-                        rows = lived(corpus, split, rule, seed, args)
+                        rows = lived(corpus, split, rule, seed, args, axes[fold])
                     except ValueError as error:  # one modality has nothing to disagree with
                         print(f"{name}, {rule}: left out, as {error}")
                         continue
