@@ -23,8 +23,8 @@ def _next_arguments(parser: Parser) -> None:
                         help="what -n counts, and what a row's worth is divided by; default: "
                              "rows")  # fmt: skip
     parser.add_argument("--per-speaker", type=int, metavar="K",
-                        help="at most K rows of a speaker; default: twice its fair "
-                             "share")  # fmt: skip
+                        help="at most K rows of a speaker; default: its share of the "
+                             "batch, under other rules twice that")  # fmt: skip
     _takes_rule_and_output(parser, "next", "how rows are chosen, such as margin")
 
 

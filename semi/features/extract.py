@@ -174,7 +174,7 @@ def extract_rows(
     return report
 
 
-def _in_place(table: pd.DataFrame, encoder: Any) -> tuple[Count, list[Quarantined]]:
+def _in_place(table: Rows, encoder: Any) -> tuple[Count, list[Quarantined]]:
     """Returns what is found of vectors that are read from a file of their own, and what not."""
     at, usable = find_rows(table, encoder)
     lost = quarantined_rows(table, encoder)
