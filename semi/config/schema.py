@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
 from ..files import write_text
+from ..parallel import EngineConfig
 from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
@@ -34,6 +35,9 @@ NOT_IN_SIGNATURE = (
     "tracking",
     "track",
     "ledger",
+    "engine",
+    "ray_address",
+    "processes",
     "data.manifest",  # the manifest's own SHA-256 stands for it
     "data.audio_root",
     "data.workers",
@@ -48,7 +52,7 @@ LEDGERS = ("auto", "csv", "parquet")
 
 
 @dataclass
-class Config(LearningConfig):
+class Config(LearningConfig, EngineConfig):
     """Every setting of a run: those of learning, and where the data come from and go."""
 
     name: str = "run"
@@ -84,6 +88,7 @@ class Config(LearningConfig):
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""
         super().__post_init__()
+        EngineConfig.__post_init__(self)
         if not re.fullmatch(r"[\w][\w.+=-]*", self.name):
             raise ValueError(
                 f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"

@@ -14,9 +14,10 @@ from torch import Tensor
 from ..data.audio import Quarantined
 from ..errors import StoreError
 from .notes import nothing_usable
+from .sources import column
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from .sources import Rows
 
 NOT_FINITE = "contains NaN or infinity"
 
@@ -26,28 +27,27 @@ def reads_in_place(encoder: Any) -> bool:
     return bool(getattr(encoder, "in_place", False))
 
 
-def find_rows(table: pd.DataFrame, encoder: Any) -> tuple[np.ndarray, np.ndarray]:
+def find_rows(table: Rows, encoder: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns each row's place in the file (N,) int64, -1 where it has none, and which are usable.
 
     Args:
         table: of utterances.
         encoder: one that `reads_in_place`.
     """
-    ids = table["id"].to_numpy(dtype=object) if "id" in table else np.full(len(table), "None")
-    at = encoder.corpus.find(ids)
+    at = encoder.corpus.find(np.array(column(table, "id"), dtype=object))
     finite = encoder.corpus.finite
     return at, (at >= 0) & finite[at.clip(min=0)]
 
 
-def quarantined_rows(table: pd.DataFrame, encoder: Any) -> list[Quarantined]:
+def quarantined_rows(table: Rows, encoder: Any) -> list[Quarantined]:
     """Returns the rows whose vectors cannot be used, and why."""
     at, usable = find_rows(table, encoder)
     lost = np.flatnonzero((at >= 0) & ~usable)
-    path, ids = str(encoder.corpus.path), table["id"]
-    return [Quarantined(str(ids.iloc[row]), path, NOT_FINITE) for row in lost]
+    path, ids = str(encoder.corpus.path), column(table, "id")
+    return [Quarantined(str(ids[row]), path, NOT_FINITE) for row in lost]
 
 
-def read_vectors(name: str, table: pd.DataFrame, encoder: Any) -> tuple[Tensor, Tensor]:
+def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Tensor, Tensor]:
     """Returns (N, D) float32, zeros where a row has none, and which rows have one (N,) bool.
 
     StoreError where no row has.

@@ -22,13 +22,13 @@ from .tensors import Features, Frames
 __all__ = ["Features", "Frames", "load_features", "load_frames"]
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
+
+    from .sources import Rows
 
 
 def load_features(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
@@ -63,7 +63,7 @@ def load_features(
 
 
 def load_frames(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
