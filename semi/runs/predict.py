@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
 from ..files import check_table
-from .new_arrays import parse_arrays, read_from
+from .new_arrays import parse_arrays
+from .prediction_parts import labelled_parts
 from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
@@ -90,27 +89,11 @@ class Predictor:
 
         given: Any = audio
         table = with_sounds(given) if hasattr(given, "columns") else utterances(given, texts)
-        answers = self.columns(table, store=store, arrays=arrays, progress=progress)
-        return pd.DataFrame(answers, index=getattr(table, "index", None))
-
-    def columns(
-        self,
-        table: Rows,
-        *,
-        store: str | Path | None = None,
-        arrays: Mapping[str, str | Path] | None = None,
-        progress: bool = False,
-    ) -> dict[str, Any]:
-        """Returns what `predict` does as columns, each with one entry a row; without pandas."""
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
-        read_from(self.model.config.encoders, arrays or {})
-        with ExitStack() as stack:
-            if store is None:
-                # a stored feature is found again by its content, so a temporary store is only slow
-                store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
-            features, notes = self.features(table, store, progress=progress)
-            return self.answer(features, table, notes)
+        parts = labelled_parts(self, table, store, arrays or {}, progress=progress)
+        answers = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+        return answers.set_axis(given.index) if hasattr(given, "index") else answers
 
     def predict_windows(
         self, audio: Any, *, seconds: float = 5.0, hop: float | None = None, progress: bool = False
@@ -232,7 +215,7 @@ def predict(
 
     With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
     """
-    from .prediction_table import as_columns, delivered
+    from .prediction_table import as_columns, delivered, numbered
 
     if output is not None:
         check_table(output)
@@ -243,7 +226,7 @@ def predict(
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return delivered(as_columns(answers), output, "window")
+        return delivered([as_columns(answers)], output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
@@ -255,10 +238,9 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store, rows = _manifest_table(predictor, manifest)
-    answers = predictor.columns(table, store=store, arrays=given, progress=manifest is not None)
-    if rows:
-        answers = {"id": answers.pop("id"), "row": rows, **answers}
-    return delivered(answers, output, "utterance")
+    progress = manifest is not None
+    parts = labelled_parts(predictor, table, store, given, progress=progress)
+    return delivered(numbered(parts, rows), output, "utterance")
 
 
 def _check_read(
