@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
+from ..features.remote import store_there
 from ..files import check_table
 from .new_arrays import parse_arrays, read_from
 from .utterances import check_files, utterances, with_sounds
@@ -296,4 +296,4 @@ def _manifest_table(
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store if os.path.isdir(store) else None, rows
+    return table, store_there(store), rows
