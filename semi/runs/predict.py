@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
+from ..features.remote import store_there
 from ..files import check_table
 from .new_arrays import parse_arrays
 from .prediction_parts import labelled_parts
@@ -278,4 +278,4 @@ def _manifest_table(
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store if os.path.isdir(store) else None, rows
+    return table, store_there(store), rows
