@@ -66,7 +66,8 @@ def both(dataset, config, targets=with_pseudo, learn=fit, **changes):
             got, seen = run(moved(dataset, "cuda"), steps)
         works.append(work)
     for name, value in want.items():
-        torch.testing.assert_close(got[name], value, **LEAST)
+        # a GPU's optimiser reads its rate in float32, and AdamW makes much of gradients near 0
+        torch.testing.assert_close(got[name], value, rtol=1e-3, atol=3e-4)
     assert [list(values) for values in seen] == [list(values) for values in logged]
     less, more = works
     waits, launches = (
