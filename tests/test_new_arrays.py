@@ -62,6 +62,22 @@ def test_a_model_labels_a_new_file_with_arrays_of_the_same_name_and_width(run, t
     assert in_python["label"].tolist() == answers["label"].tolist()
 
 
+def test_one_array_of_a_file_with_several_is_named_behind_it(run, tmp_path):
+    ids = [f"{'ab'[k % 2]}{k}" for k in range(20)]
+    values = np.load(arrays(tmp_path, "one.npz", ids, seed=1))["speech"]
+    np.savez(tmp_path / "two.npz", id=np.array(ids), speech=values, video=values[:, :4])
+    one, two = (
+        semi.load(run).predict(pd.DataFrame({"id": ids}), arrays={"speech": tmp_path / name})
+        for name in ("one.npz", "two.npz:speech")
+    )
+    pd.testing.assert_frame_equal(one, two)
+    for name in ("three.npz:speech", "two.npz:", ":speech"):
+        with pytest.raises(semi.errors.SemiError, match="there is no such file"):
+            semi.load(run).predict(
+                pd.DataFrame({"id": ids}), arrays={"speech": tmp_path / "x" / name}
+            )
+
+
 def test_arrays_of_another_name_or_width_are_refused(run, tmp_path):
     ids = ["a1", "b2"]
     rows = pd.DataFrame({"id": ids})

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, GRID, BLUE, ORANGE, GREY = "#1f2933", "#d9dee4", "#2f6fb5", "#d9822b", "#9aa5b1"
+COUNTED = 20  # classes of a confusion matrix whose cells have numbers; of more, shades alone
 
 
 def reliability(confidence: Sequence, accuracy: Sequence, count: Sequence, ece=None) -> Figure:
@@ -67,33 +68,42 @@ def curve(coverage: Sequence, value: Sequence, *, label: str, base: float | None
     return figure
 
 
-def histogram(confidence: Sequence, chosen: Sequence | None = None) -> Figure:
-    """Draws how many rows have which confidence, and which of them were chosen."""
+def histogram(rows: Sequence, chosen: Sequence | None = None) -> Figure:
+    """Draws how many rows have which confidence, and how many of them were chosen.
+
+    Args:
+        rows: counts (B,) in B bins of one width between 0 and 1.
+        chosen: of the chosen rows among them (B,).
+    """
     figure, axes = _axes((4.2, 3.2), "confidence", "rows")
-    values, edges = _floats(confidence), np.linspace(0, 1, 26)
-    axes.hist(values, edges.tolist(), color=GRID, edgecolor="white", label="all")
+    edges = np.linspace(0, 1, len(rows) + 1)
+    for counts, color, name in ((rows, GRID, "all"), (chosen, BLUE, "chosen")):
+        if counts is not None:
+            axes.bar(edges[:-1], _floats(counts), 1 / len(rows), align="edge", color=color,
+                     edgecolor="white", label=name)  # fmt: skip
     if chosen is not None:
-        pseudo_labels = values[np.asarray(chosen, bool)]
-        axes.hist(pseudo_labels, edges.tolist(), color=BLUE, edgecolor="white", label="chosen")
         axes.legend(frameon=False, fontsize=8)
     axes.set_xlim(0, 1)
     return figure
 
 
 def confusion(matrix: Sequence, classes: Sequence[str]) -> Figure:
-    """Draws counts of true class (rows) against predicted class (columns), shaded by row share."""
+    """Draws counts of true class (rows) against predicted class (columns), shaded by row share.
+
+    A cell without a row stays empty; the cells of more than COUNTED classes have no numbers.
+    """
     from matplotlib.figure import Figure
 
     counts = np.asarray(matrix, dtype=float)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = 1.6 + 0.55 * len(classes)
+    size = 1.6 + (0.55 if len(classes) <= COUNTED else 0.18) * len(classes)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i in range(len(classes)):
-        for j in range(len(classes)):
-            color = "white" if share[i, j] > 0.55 else INK
-            axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", color=color, size=8)
+    filled = np.argwhere(counts) if len(classes) <= COUNTED else []
+    for i, j in filled:
+        color = "white" if share[i, j] > 0.55 else INK
+        axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", color=color, size=8)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(classes)), classes, fontsize=8)
     axes.set_xlabel("predicted", color=INK)

@@ -74,6 +74,7 @@ class RowTable:
 
         The first row of each cell comes first, then the second of each.
         """
+        utterances.look_up([row.id for row in self.rows])
         seen: Counter[str] = Counter()
         turns = []
         for number, row in enumerate(self.rows):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..data.audio_clip import clip_uri
 from ..errors import AudioError
@@ -13,27 +16,40 @@ if TYPE_CHECKING:
 MOST_CLIPS = 60
 MOST_BYTES = 3_600_000  # of all clips as they stand in the page; the rest of it is about 0.3 MB
 LONGEST_TEXT = 300  # letters
+COLUMNS = ("audio", "start", "end", "text", "speaker")
 
 
 class Utterances:
     """The sounds and texts of a run's rows; each clip is read once, when a row asks for it.
 
     Args:
-        table: of the manifest, with id, audio, start, end, text, speaker, label; None = not there.
+        table: of the manifest, with id, audio, start, end, text, speaker; None = not there.
         most: clips in all.
     """
 
     def __init__(self, table: pd.DataFrame | None, most: int = MOST_CLIPS) -> None:
-        self.most = most
+        self.most, self._table = most, table
         self.there = table is not None
-        self._rows: dict[str, Any] = {}
-        if table is not None:
-            columns = ("audio", "start", "end", "text", "speaker", "label")
-            cells = (table[c].tolist() if c in table else [None] * len(table) for c in columns)
-            self._rows = dict(zip(table["id"].astype(str), zip(*cells, strict=True), strict=True))
+        self._rows: dict[str, tuple] = {}  # of the ids that were asked for
         self.clips: dict[str, str] = {}
         self.silent = 0  # sounds that could not be read
         self._bytes = 0
+
+    def look_up(self, names: Collection[str]) -> None:
+        """Finds rows of the table, in one pass for all these ids; others are found one by one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        new = sorted(set(names) - self._rows.keys())
+        self._rows |= dict.fromkeys(new, (None,) * len(COLUMNS))
+        if self._table is None or not new:
+            return
+        ids = pa.array(self._table["id"].astype(str), pa.large_string())
+        asked = pc.SetLookupOptions(pa.array(new, pa.large_string()))
+        known = pc.call_function("is_in", [ids], asked).to_numpy(zero_copy_only=False)
+        found = self._table.iloc[np.flatnonzero(known)]
+        cells = (found[c].tolist() if c in found else [None] * len(found) for c in COLUMNS)
+        self._rows |= zip(found["id"].astype(str), zip(*cells, strict=True), strict=True)
 
     def text(self, name: str) -> str:
         """Returns what was said in an utterance, '' where that is unknown."""
@@ -43,10 +59,6 @@ class Utterances:
     def speaker(self, name: str) -> str:
         """Returns who said an utterance, '' where that is unknown."""
         return _word(self._row(name)[4])
-
-    def label(self, name: str) -> str:
-        """Returns the label that the manifest gives, hidden from the run or not; '' where none."""
-        return _word(self._row(name)[5])
 
     def clip(self, name: str) -> str:
         """Returns an utterance's clip as a data: address; '' where there is no sound or no room."""
@@ -67,7 +79,9 @@ class Utterances:
         return uri
 
     def _row(self, name: str) -> tuple:
-        return self._rows.get(name, (None,) * 6)
+        if name not in self._rows:
+            self.look_up([name])
+        return self._rows[name]
 
 
 def _word(value: Any) -> str:

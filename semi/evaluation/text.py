@@ -11,6 +11,7 @@ import yaml
 
 from ..data.audio import unusable_lines
 from ..data.wording import counted, shown
+from .ledger_file import ledger_for_people
 from .names import AFFECT_NAMES, METRIC_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .run_json import interval_of, read_result, shown_records
 from .trackers.kept import Kept
@@ -136,10 +137,11 @@ def run_words(run: str | Path) -> str:
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
     lines += [f"Caution: {note.removeprefix('warning: ')}." for note in cautions]
     lines += [""] * bool(cautions)
+    ledger = ledger_for_people(run)
     lines += [
         "Next:",
         *_tracker_lines(run),
-        f"  open {run / 'report.html'}, and {run / 'ledger.csv'}: every pseudo-label of the run",
+        f"  open {run / 'report.html'}, and {ledger}: every pseudo-label of the run",
         f"  semi predict {shlex.quote(str(run))} {_inputs(run)}",
     ]
     return "\n".join(lines)

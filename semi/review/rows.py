@@ -1,6 +1,6 @@
 """Everything the review page shows of a run's utterances: columns, built once from the run.
 
-Letters: N utterances, C classes, L lines of the ledger.
+Letters: N utterances, C classes.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import pandas as pd
 from ..data.gold import GOLD
 from ..data.manifest import load_manifest
 from ..data.wording import shown
-from ..errors import RunError, SemiError
+from ..errors import SemiError
+from ..evaluation.ledger_file import ledger_of
 from ..evaluation.multitask import AFFECT
 from ..evaluation.report_rows import SUSPECTS
+from ..evaluation.reviewed_precision import classes_of
 from ..files import read_table
 from ..runs.predictions import Predictions
 from ..runs.reopen import predictions_of, result_of
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
+from .history import History, history_of
 from .lists import NEXT
 
 HELD_OUT = ("dev", "test")
 QUEUES = {"next": NEXT, "suspects": SUSPECTS}  # of semi next and semi suspects
-HISTORY = ("round", "label", "confidence", "chosen", "accepted", "reason")
 Columns = dict[str, np.ndarray]
 
 
@@ -52,8 +54,7 @@ class ReviewTable:
     seen: np.ndarray  # (N, C) float32 that the rule saw in the round that ships; NaN outside it
     raw: np.ndarray  # (N, C) float32 the same before calibration
     votes: dict[str, tuple[np.ndarray, np.ndarray]]  # modality -> its labels (N,), how sure (N,)
-    history: Columns  # those of the ledger in HISTORY, (L,), sorted by utterance and round
-    first: np.ndarray  # (N + 1,) where an utterance's history begins in it
+    history: History  # what each round said
     max_seconds: float = 120.0
     notes: list[str] = field(default_factory=list)  # what could not be had, in sentences
 
@@ -68,6 +69,13 @@ class ReviewTable:
     def several(self) -> bool:
         """True where an utterance may have several labels."""
         return self.kind.endswith("multi_label")
+
+    def learned(self) -> dict[str, frozenset[str]]:
+        """Returns the pseudo-labels of the round that ships, by utterance."""
+        columns = self.columns
+        rows = np.flatnonzero(columns["chosen"].astype(bool))
+        pairs = zip(columns["id"][rows], columns["said"][rows], strict=True)
+        return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
 
     @property
     def queues(self) -> list[str]:
@@ -92,15 +100,14 @@ def review_table(path: str | Path, places: Sequence[str] = ()) -> ReviewTable:
     classes = [] if kind == "affect" else manifest.classes
     columns = _columns(manifest.table, read_table(run.path / "splits.csv", ["id", "role", "group"]))
     _take_reviewed_gold(columns, run.path / GOLD)
-    ledger: Any = read_table(run.path / "ledger.parquet", ["id", "round"])
     answers, notes = _answers(run, places)
     probs, seen, raw = np.full((3, n, len(classes)), np.nan, dtype=np.float32)
     table = ReviewTable(
         run.path.resolve().name, run.path, kind, classes, columns, probs, seen, raw, {},
-        *_history(ledger, columns["id"]), run.config.data.max_seconds, notes,
+        history_of(run.path, columns["id"]), run.config.data.max_seconds, notes,
     )  # fmt: skip
     _say_what_was_predicted(table, answers)
-    _say_what_was_learned(table, ledger[ledger["round"] == best])
+    _say_what_was_learned(table, ledger_of(run.path, ("id",), None, best))
     columns["margin"] = _margins(table)
     columns["contradiction"] = _contradictions(table)
     for name, file in QUEUES.items():
@@ -145,16 +152,6 @@ def _answers(run: Run, places: Sequence[str]) -> tuple[Predictions | None, list[
     except SemiError as error:  # sounds have gone: the ledger knows of the pool all the same
         why = shown(" ".join(str(error).split()), 300)
         return None, [f"what the model says of rows outside the pool is not known: {why}"]
-
-
-def _history(ledger: Any, ids: np.ndarray) -> tuple[Columns, np.ndarray]:
-    """Returns the ledger sorted by utterance, and where each utterance begins in it (N + 1,)."""
-    number = pd.Index(ids).get_indexer(list(ledger["id"]))
-    if (number < 0).any():
-        raise RunError("the ledger names utterances that the table of the run does not have")
-    order = np.lexsort((ledger["round"].to_numpy(), number))
-    kept = {name: ledger[name].to_numpy()[order] for name in HISTORY if name in ledger}
-    return kept, np.searchsorted(number[order], np.arange(len(ids) + 1))
 
 
 def _say_what_was_predicted(table: ReviewTable, answers: Predictions | None) -> None:

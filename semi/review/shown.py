@@ -34,7 +34,6 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
     What a held-out row was labelled in the table is told only after the reviewer's own word.
     """
     row = {name: column[number] for name, column in table.columns.items()}
-    first, last = table.first[number], table.first[number + 1]
     shown = line(table, number, {row["id"]: own} if own else {})
     seen = bool(np.isfinite(table.seen[number]).all()) and bool(table.classes)
     shown_given = row["role"] not in HELD_OUT or own is not None
@@ -56,8 +55,8 @@ def detail(table: ReviewTable, number: int, own: Review | None) -> dict[str, Any
             if labels[number] is not None
         ],
         "history": [
-            {name: _plain(column[n]) for name, column in table.history.items()}
-            for n in range(first, last)
+            {name: _plain(cell) for name, cell in line.items()}
+            for line in table.history.of(number)
         ],
         "why": {
             name: _plain(row[f"{name}_why"]) or f"place {row[name]:.0f}"

@@ -20,7 +20,8 @@ def read_from(encoders: Any, arrays: Mapping[str, str | Path]) -> None:
                 f"--arrays {name}={path}: this model reads no arrays called '{name}'"
                 f"{nearest(name, known)}; it reads {', '.join(known) or 'none at all'}"
             )
-        if not Path(str(path).partition(".npz:")[0]).exists() and not Path(path).exists():
+        file = str(path).rpartition(":")[0]  # of file.npz:array
+        if not Path(path).exists() and not (file and Path(file).exists()):
             raise SemiError(f"--arrays {name}={path}: there is no such file or folder")
         sections[name].path, sections[name].column = str(Path(path).absolute()), ""
 

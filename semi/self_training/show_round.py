@@ -12,14 +12,15 @@ from ..data.audio import load_audio
 from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from ..evaluation.text import over
+from ..evaluation.trackers.sampling import drawn_of, sample
 from ..evaluation.trackers.several import Trackers
 from ..evaluation.trackers.tracker import part_name
 from ..training.dataset import Dataset
 from ..training.vectors import fused_vectors
-from .state import RoundState
+from .state import PseudoLabels, RoundState
 
 LOGGED_SCORES = ("accuracy", "waf", "macro_f1", "uar", "ece", "aurc", "sample_f1", "ccc")
-POINTS = 2000  # rows shown in the projector
+POINTS = 2000  # rows shown in the projector, half of them gold where there are as many
 CLIPS = 2  # most and least confident picks to listen to, each
 
 
@@ -49,8 +50,9 @@ def show_round(
     if classes and state.ensemble is not None:
         _show_points(trackers, dataset, state)
     if classes and state.pseudo_labels is not None:
-        _show_pool(trackers, dataset, state, record)
-        _show_picks(trackers, dataset, state, table)
+        confidence = state.pseudo_labels.probs.max(1).values.cpu().numpy()
+        _show_pool(trackers, dataset, confidence, state.pseudo_labels, record)
+        _show_picks(trackers, dataset, confidence, state.pseudo_labels, table)
     trackers.end_round()
 
 
@@ -74,14 +76,12 @@ def _show_scores(trackers: Trackers, classes: list[str], record: dict) -> None:
             trackers.confusion(f"{part}/confusion", found["confusion"], classes)
 
 
-def _show_pool(trackers: Trackers, dataset: Dataset, state: RoundState, record: dict) -> None:
-    """Shows what was picked: how surely, of which classes, and how right where that is known."""
-    pseudo_labels = state.pseudo_labels
-    if pseudo_labels is None:
-        return
-    chosen = pseudo_labels.chosen[-1].cpu().numpy()
-    confidence = pseudo_labels.probs.max(1).values.cpu().numpy()
-    trackers.confidences("pool/confidence", confidence, chosen)
+def _show_pool(
+    trackers: Trackers, dataset: Dataset, confidence: np.ndarray, learned: PseudoLabels,
+    record: dict,
+) -> None:  # fmt: skip
+    """Shows what was picked: how surely (P,), of which classes, and how right if that is known."""
+    trackers.confidences("pool/confidence", confidence, learned.chosen[-1].cpu().numpy())
     gold = dataset.target[dataset.gold].sum(0).cpu().numpy()
     mix = {"added": list(record["class_mix"].values()), "gold": gold.tolist()}
     trackers.class_mix("pool/class_mix", dataset.classes, mix)
@@ -100,23 +100,30 @@ def _show_pool(trackers: Trackers, dataset: Dataset, state: RoundState, record: 
 
 
 def _show_picks(
-    trackers: Trackers, dataset: Dataset, state: RoundState, table: pd.DataFrame
-) -> None:
+    trackers: Trackers, dataset: Dataset, confidence: np.ndarray, learned: PseudoLabels,
+    table: pd.DataFrame,
+) -> None:  # fmt: skip
     """Shows the most and the least confident picks, by their label and id."""
-    pseudo_labels = state.pseudo_labels
-    if pseudo_labels is None:
-        return
-    chosen = pseudo_labels.chosen[-1].cpu().numpy()
-    confidence = pseudo_labels.probs.max(1).values.cpu().numpy()
-    rows = dataset.pool.cpu().numpy()
-    order = np.flatnonzero(chosen)[np.argsort(-confidence[chosen], kind="stable")]
-    for word, some in (("most", order[:CLIPS]), ("least", order[::-1][:CLIPS])):
-        for at in some:
-            row = table.iloc[rows[at]]
-            label = dataset.classes[int(pseudo_labels.label[-1][at])]
+    picked = np.flatnonzero(learned.chosen[-1].cpu().numpy())
+    most = surest(confidence[picked], CLIPS)
+    least = len(picked) - 1 - surest(-confidence[picked][::-1], CLIPS)  # of equals the last
+    rows, labels = dataset.pool, learned.label[-1]
+    for word, some in (("most", most), ("least", least)):
+        for at in picked[some].tolist():
+            row = table.iloc[int(rows[at])]
+            label = dataset.classes[int(labels[at])]
             name = f"picks/{word}_confident/{part_name(label)} {part_name(row['id'])}"
             words = f"{row['id']}: {label} ({100 * confidence[at]:.0f} %)"
             _show_clip(trackers, name, row, words)
+
+
+def surest(confidence: np.ndarray, most: int) -> np.ndarray:
+    """Returns the places of the greatest values (N,), the greatest first, of equals the first."""
+    if len(confidence) <= most:
+        return np.argsort(-confidence, kind="stable")
+    least = np.partition(confidence, -most)[-most]
+    among = np.flatnonzero(confidence >= least)  # few but where many are equal
+    return among[np.argsort(-confidence[among], kind="stable")[:most]]
 
 
 def _show_clip(trackers: Trackers, name: str, row: Any, words: str) -> None:
@@ -132,27 +139,31 @@ def _show_clip(trackers: Trackers, name: str, row: Any, words: str) -> None:
 
 
 def _show_points(trackers: Trackers, dataset: Dataset, state: RoundState) -> None:
-    """Shows the fused vectors of gold and pool rows with what they are called."""
+    """Shows the fused vectors of some gold and pool rows with what they are called."""
     if state.ensemble is None:
         return
-    gold, pool = (part.cpu().numpy() for part in (dataset.gold, dataset.pool))
-    rows = np.concatenate([gold, pool])
+    gold, pool = len(dataset.gold), len(dataset.pool)
+    shown = torch.from_numpy(sample(gold, max(POINTS // 2, POINTS - pool)))
+    others = torch.from_numpy(sample(pool, POINTS - len(shown)))
+    at = torch.cat([dataset.gold[shown], dataset.pool[others]])
     names = np.array([*dataset.classes, "unlabelled"])
-    role = np.array(["gold"] * len(gold) + ["pool"] * len(pool))
-    label = np.full(len(rows), len(dataset.classes))
-    label[: len(gold)] = dataset.label[dataset.gold].cpu().numpy()
+    role = np.array(["gold", "pool", "picked"])[np.repeat([0, 1], [len(shown), len(others)])]
+    label = np.full(len(at), len(dataset.classes))
+    label[: len(shown)] = dataset.label[dataset.gold[shown]].cpu().numpy()
     if state.pseudo_labels is not None:
-        chosen = state.pseudo_labels.chosen[-1].cpu().numpy()
-        own = label[len(gold) :]
-        own[chosen] = state.pseudo_labels.label[-1].cpu().numpy()[chosen]
-        role[len(gold) :][chosen] = "picked"
-    some = np.linspace(0, len(rows) - 1, min(POINTS, len(rows))).astype(int)
-    at = torch.from_numpy(rows[some]).to(dataset.device)
+        chosen = state.pseudo_labels.chosen[-1][others].cpu().numpy()
+        own = label[len(shown) :]
+        own[chosen] = state.pseudo_labels.label[-1][others].cpu().numpy()[chosen]
+        role[len(shown) :][chosen] = "picked"
     values = {name: value[at] for name, value in dataset.values.items()}
     vectors = fused_vectors(state.ensemble, values, dataset.present[at])
+    rows = at.cpu().numpy()
     trackers.points(
         "fused",
         vectors.cpu().numpy(),
-        {"label": names[label[some]], "role": role[some], "id": dataset.ids[rows[some]],
-         "group": dataset.group[rows[some]]},
+        {"label": names[label], "role": role, "id": dataset.ids[rows],
+         "group": dataset.group[rows]},
     )  # fmt: skip
+    for part, few, of in (("gold", len(shown), gold), ("pool", len(others), pool)):
+        if words := drawn_of(few, of, f"{part} row"):
+            trackers.text(f"fused/{part}_rows", words)

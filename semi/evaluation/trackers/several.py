@@ -13,14 +13,14 @@ import numpy as np
 
 from .. import figures
 from .kept import Kept
+from .sampling import drawn_of, sample
 from .tracker import PRETRAINING, Tracker, bins_of, part_names, round_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
-
-
+SPREAD = 100_000  # values that a tracker's own histogram is made of, at most
 SEEN = 0.02  # a difference of a share, of 1, that a picture shows: some eight pixels
 
 
@@ -130,14 +130,23 @@ class Trackers:
         self.picture(name, draw, [confidence, accuracy, rows, ece])
 
     def confidences(self, name: str, values: Any, chosen: Any = None) -> None:
-        """Adds the histogram of confidences, and the picture with the chosen rows marked."""
-        spread = np.asarray(values, float)
-        if len(spread):
-            self._of_round(lambda tracker, number: tracker.histogram(number, name, spread))
-            shares = bins_of(spread, chosen)
-            self.picture(
-                f"{name}/chosen", lambda: figures.histogram(spread.tolist(), chosen), shares
-            )
+        """Adds the histogram of confidences, and the picture with the chosen rows marked.
+
+        Of more than SPREAD values the histogram is of a draw of so many, the picture of all.
+        """
+        spread = np.asarray(values)
+        if not len(spread):
+            return
+        some = sample(len(spread), SPREAD)
+        drawn = np.asarray(spread[some], float)
+        self._of_round(lambda tracker, number: tracker.histogram(number, name, drawn))
+        if words := drawn_of(len(some), len(spread)):
+            self.text(f"{name}/rows", words)
+        counts = bins_of(spread, chosen)
+        shares = [part / len(spread) for part in counts]
+        self.picture(
+            f"{name}/chosen", lambda: figures.histogram(*(c.tolist() for c in counts)), shares
+        )
 
     def coverage(self, name: str, coverage: Sequence, precision: Sequence) -> None:
         """Adds the share that is right (y) over the share kept, most confident first (x)."""
@@ -149,9 +158,9 @@ class Trackers:
 
     def confusion(self, name: str, matrix: Sequence, classes: Sequence[str]) -> None:
         """Adds the confusion matrix (C, C), rows are gold, as a picture."""
-        self.picture(
-            name, lambda: figures.confusion(matrix, classes), [list(matrix), list(classes)]
-        )
+        counts = np.asarray(matrix, float)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        self.picture(name, lambda: figures.confusion(matrix, classes), [shares, list(classes)])
 
     def class_mix(self, name: str, classes: Sequence[str], shares: Mapping[str, Sequence]) -> None:
         """Adds a bar chart of class shares, e.g. {"added": counts, "gold": counts}."""
@@ -276,7 +285,9 @@ def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.shape == other.shape and _alike(one.tolist(), other.tolist())
+        return one.shape == other.shape and bool(
+            np.all((np.abs(one - other) <= SEEN) | (np.isnan(one) & np.isnan(other)))
+        )
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= SEEN or (math.isnan(one) and math.isnan(other))
     return type(one) is type(other) and one == other

@@ -75,10 +75,10 @@ class TensorBoardTracker(Tracker):
         """Adds points to the projector; points that rounds have in common are one file."""
         self._writer()  # which removes what an interrupted attempt wrote
         root = self.folder / ROUNDS / "projector"
-        text = _tsv([f"{x:.5g}" for x in row] for row in vectors.tolist())
-        file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.tsv"
+        content = hashlib.sha256(np.ascontiguousarray(vectors, np.float32).tobytes())
+        file = f"{name}-{content.hexdigest()[:12]}.tsv"
         if not (root / file).is_file():
-            write_text(root / file, text)
+            write_text(root / file, _tsv([f"{x:.5g}" for x in row] for row in vectors.tolist()))
         # one column alone has no header line: that is the projector's rule
         rows = [[_cell(v) for v in row] for row in zip(*columns.values(), strict=True)]
         head = [list(columns)] if len(columns) > 1 else []

@@ -103,6 +103,6 @@ def part_names(words: Iterable[str]) -> list[str]:
 
 
 def bins_of(values: np.ndarray, chosen: Any = None) -> list[np.ndarray]:
-    """Returns the share of the values in [0, 1], and of the chosen ones, in each 25th, (25,)."""
+    """Returns how many values in [0, 1], and how many chosen ones, are in each 25th, (25,)."""
     parts = [values] if chosen is None else [values, values[np.asarray(chosen, bool)]]
-    return [np.histogram(part, np.linspace(0, 1, 26))[0] / len(values) for part in parts]
+    return [np.histogram(part, np.linspace(0, 1, 26))[0] for part in parts]
