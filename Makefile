@@ -29,7 +29,7 @@ fuzz: $(READY)
 # axe-playwright-python drive the browser tests, where a Chromium is found.
 test-extras:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-extras TESTS='--extras $(TESTS)' \
-	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,search,wandb,xlsx \
+	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,search,serve,wandb,xlsx \
 	  ALSO='PyWavelets playwright axe-playwright-python' test
 
 # All tests on the oldest versions that pyproject.toml allows, but for the golden runs that draw
