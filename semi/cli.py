@@ -38,9 +38,6 @@ def _config(args: Arguments):
     return load_config(*_split(args.words))
 
 
-# --- the verbs ------------------------------------------------------------------------------------
-
-
 def _manifest_arguments(parser: Parser) -> None:
     parser.add_argument("corpus", help="name of a published corpus, such as emodb")
     parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any
 
-from .errors import ConfigError, SemiError
+from .errors import ConfigError, SemiError, how_to_install
 from .threads import limited_threads
 
 ENGINES = ("local", "ray")
@@ -65,8 +65,8 @@ def _find_ray() -> None:
     """Raises ConfigError where the library is not installed."""
     if find_spec("ray") is None:
         raise ConfigError(
-            "engine: ray needs a library that is not installed here: pip install "
-            "'semi-emotion[ray]', or set engine=local"
+            "engine: ray needs a library that is not installed here: "
+            f"{how_to_install('ray')}, or set engine=local"
         )
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SemiError, StoreError
+from ..errors import SemiError, StoreError, how_to_install
 from .files import temporary
 
-EXTRAS = {"s3": "'semi-emotion[s3]'", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # beside the extra s3
 TRIES = 5  # at reading a state that others replace meanwhile
 SMALL = ("encoder.json", "quarantine.csv")
 
@@ -182,9 +182,10 @@ def _talking(url: str) -> Iterator[Any]:
     except SemiError:
         raise
     except ImportError as error:
+        library = LIBRARIES.get(protocol, error.name or protocol)
+        remedy = how_to_install("s3") if protocol == "s3" else f"install {library} with pip"
         raise StoreError(
-            f"features.store={url} needs a library that is not installed here: pip install "
-            f"{EXTRAS.get(protocol, error.name or protocol)}"
+            f"features.store={url} needs a library that is not installed here: {remedy}"
         ) from error
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
