@@ -18,7 +18,8 @@ from ..errors import EncoderError
 from ..formulas import guarded
 from ..parallel import EngineConfig
 from .config import ExtractionConfig
-from .in_place import find_rows, quarantined_rows, reads_in_place
+from .count import Count
+from .in_place import count_rows, reads_in_place
 from .keys import FileKeys
 from .notes import encoder_notes
 from .quarantine import read_quarantine
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
     from models.encoders import Encoder
 
     from .sources import Rows
-
-
-@dataclass
-class Count:
-    """What became of one modality's rows."""
-
-    rows: int = 0  # rows of the manifest that have this modality
-    done: int = 0  # encoded now
-    cached: int = 0  # in the store already
-    quarantined: int = 0  # cannot be used
-    seconds: float = 0.0  # it took
-    audio_seconds: float = 0.0  # of the usable rows
-    store: str = ""  # the folder
-    exactness: str = ""  # in 16 bits: how near the new vectors are to those of float32
 
 
 @dataclass
@@ -150,7 +137,7 @@ def extract_rows(
     for name, encoder in encoders.items():
         start = time.monotonic()
         if name not in sources:
-            report.modalities[name], lost = _in_place(table, encoder)
+            report.modalities[name], lost = count_rows(table, encoder)
             report.quarantine += lost
             continue
         source = sources[name]
@@ -162,25 +149,19 @@ def extract_rows(
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         count = _count(source, snapshot, at, before)
         count.quarantined, count.store = len(reasons), f"{store.place}/{shelf.folder.name}"
-        count.seconds = time.monotonic() - start
-        new = (at >= 0) & ~before
+        count.seconds, new = time.monotonic() - start, (at >= 0) & ~before
         if compare and worker.rank == 0 and new.any():
             count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1))
         report.modalities[name] = count
-        for row, reason in sorted(reasons.items()):
-            where = source.paths[row] or f"({name})"
-            report.quarantine.append(Quarantined(source.ids[row], where, reason))
+        report.quarantine += _lost(source, name, reasons)
     report.seconds = time.monotonic() - began
     return report
 
 
-def _in_place(table: Rows, encoder: Any) -> tuple[Count, list[Quarantined]]:
-    """Returns what is found of vectors that are read from a file of their own, and what not."""
-    at, usable = find_rows(table, encoder)
-    lost = quarantined_rows(table, encoder)
-    count = Count(int((at >= 0).sum()), cached=int(usable.sum()), quarantined=len(lost))
-    count.store = str(encoder.corpus.path)
-    return count, lost
+def _lost(source: RowSource, name: str, reasons: dict[int, str]) -> list[Quarantined]:
+    """Returns the rows of a modality that cannot be used, in order."""
+    return [Quarantined(source.ids[row], source.paths[row] or f"({name})", reason)
+            for row, reason in sorted(reasons.items())]  # fmt: skip
 
 
 def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.ndarray) -> Count:

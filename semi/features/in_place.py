@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..data.audio import Quarantined
 from ..errors import StoreError
+from .count import Count
 from .notes import nothing_usable
 from .sources import column
 
@@ -39,12 +40,13 @@ def find_rows(table: Rows, encoder: Any) -> tuple[np.ndarray, np.ndarray]:
     return at, (at >= 0) & finite[at.clip(min=0)]
 
 
-def quarantined_rows(table: Rows, encoder: Any) -> list[Quarantined]:
-    """Returns the rows whose vectors cannot be used, and why."""
+def count_rows(table: Rows, encoder: Any) -> tuple[Count, list[Quarantined]]:
+    """Returns how many rows the file has and has not, and those that cannot be used, and why."""
     at, usable = find_rows(table, encoder)
     lost = np.flatnonzero((at >= 0) & ~usable)
     path, ids = str(encoder.corpus.path), column(table, "id")
-    return [Quarantined(str(ids[row]), path, NOT_FINITE) for row in lost]
+    count = Count(int((at >= 0).sum()), cached=int(usable.sum()), quarantined=len(lost), store=path)
+    return count, [Quarantined(str(ids[row]), path, NOT_FINITE) for row in lost]
 
 
 def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Tensor, Tensor]:
