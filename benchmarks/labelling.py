@@ -2,15 +2,20 @@
 
     python benchmarks/labelling.py FOLDER CELLS.csv [--rules random margin ...] [--seeds 0 1 2]
         [--folds 1] [--corpora emodb ...] [--step 20] [--most 200] [--quick]
+        [--seconds TABLE.csv]
 
 FOLDER holds the corpora's .npz files (see benchmarks/floors.py). Every cell is a corpus, a seed, an
 outer fold over speakers and a rule: it begins with 3 labels a class, the same for every rule, and
 trains recipe auto (the linear student, as benchmarks/floors.py) after every batch of labels that
 the rule asks for, up to 200. Kept is macro-F1 on the speakers held out, which nothing looks at.
-Rules named sa_... are scikit-activeml's own strategies, where it is installed; those that ask a
-classifier ask logistic regression on the same features. Finished cells stand in CELLS.csv, and a
-command that is started again goes on there. benchmarks/labelling_table.py makes table and plot of
-it. --quick trains a fixed view without comparing any, to try rules with.
+next:RULE is a batch as semi next hands it out, a fifth of it at random; RULE/2 is the rule alone
+with at most twice a speaker's fair share of a batch, RULE without any limit. Rules named sa_... are
+scikit-activeml's own strategies, where it is installed; those that ask a classifier ask logistic
+regression on the same features. Finished cells stand in CELLS.csv, and a command that is started
+again goes on there. benchmarks/labelling_table.py makes table and plot of it. --quick trains a
+fixed view, scaled over all rows, without comparing any, to try rules with. With --seconds batches
+cost what they are long, as with semi next --cost seconds, and a label counts as a row of mean
+length.
 """
 
 from __future__ import annotations
@@ -19,144 +24,58 @@ import argparse
 import csv
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from floors import CORPORA, append_rows, macro_f1
+from activeml_strategies import STRATEGIES, theirs
+from floors import CORPORA, append_rows
+from labelled_learner import Axes, Learned, learn, with_gold
 
-from models.fusion import FusionConfig
-from semi.config.learning import LearningConfig
-from semi.config.recipes import resolved
-from semi.data.folds import assign_folds
 from semi.experiments.benchmark.config import DatasetConfig
 from semi.experiments.benchmark.corpus import BenchCorpus, load_corpus
-from semi.experiments.benchmark.data import Outer, dataset_of, outer, outer_splits
+from semi.experiments.benchmark.data import Outer, outer, outer_splits
 from semi.review.acquisition import RULES, pick
+from semi.review.batch_choice import chosen_rows
+from semi.review.next_rows import NEXT_RULE
 from semi.review.pool_of_run import candidates_of, every_row
-from semi.self_training.model_selection import select_model
-from semi.self_training.pool import joined_features
 from semi.self_training.record import shipped_prediction
-from semi.self_training.rounds import run_rounds
-from semi.self_training.standardize_selection import choose_speaker
-from semi.self_training.state import RoundState
-from semi.self_training.view_selection import candidates, heard_as, linear_trial, select_views
-from semi.training.dataset import Dataset
-from semi.training.views import viewed
 
-FIELDS = ["corpus", "seed", "fold", "rule", "labels", "macro_f1", "cpu"]
+FIELDS = ["corpus", "seed", "fold", "rule", "labels", "rows", "macro_f1", "cpu"]
 ASKED = ["emodb", "emodb_goemotions", "etts_speech", "mosi", "urdu"]
 FIRST = 3  # labels of each class that every rule begins with
 
 
-@dataclass
-class Learned:
-    """What recipe auto came to on some labels."""
+def ours(
+    learned: Learned, rule: str, count: int, seed: int, price: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the dataset rows (k,) that a rule of ours asks about, of `count` together.
 
-    dataset: Dataset  # with the views that it chose
-    state: RoundState  # the round that ships
-    macro_f1: float  # on test rows, in percent
-
-
-def with_gold(corpus: BenchCorpus, split: Outer, gold: np.ndarray, seed: int) -> Dataset:
-    """Returns the dataset of an outer split in which the rows `gold` (n,) are labelled."""
-    dataset = dataset_of(corpus, split, 20, draw=0, folds=5, seed=seed)
-    assert dataset is not None
-    gold = np.sort(gold)
-    target = torch.zeros_like(dataset.target)
-    target[gold, corpus.label[gold]] = 1.0
-    dataset = replace(
-        dataset,
-        values=split.values,
-        target=target,
-        gold=torch.from_numpy(gold),
-        pool=torch.from_numpy(np.setdiff1d(split.train, gold)),
-        fold=torch.from_numpy(assign_folds(corpus.rows.at(gold), 5, seed, "group")[0]),
-    )
-    if split.per_speaker is not None:
-        other = replace(dataset, values=split.per_speaker)
-        dataset = other if choose_speaker(dataset, other, seed) else dataset
-    return dataset
-
-
-def learn(dataset: Dataset, quick: bool) -> Learned:
-    """Returns what recipe auto comes to; `quick` compares nothing and looks at the middle view."""
-    config = LearningConfig(recipe="auto", model=FusionConfig(kind="discriminant"))
-    config = resolved(config, len(dataset.gold), len(dataset.pool))[0]
-    if quick:
-        views = next((v for v in candidates(dataset) if "3" in str(v)), candidates(dataset)[0])
-        config = heard_as(linear_trial(config), views)
-        config = replace(config, rounds=replace(config.rounds, max_rounds=3))
-        dataset = viewed(dataset, views)
-        state = run_rounds(dataset, config).final
-    else:
-        views = select_views(dataset, config)
-        dataset = views.dataset
-        state = run_rounds(dataset, select_model(dataset, views.config).config).final
-    answer = shipped_prediction(dataset, state, dataset.test)
-    assert answer is not None
-    label = dataset.label[dataset.test].numpy()
-    return Learned(dataset, state, macro_f1(answer.probs.numpy(), label, dataset.classes))
-
-
-def ours(learned: Learned, rule: str, count: int, seed: int) -> np.ndarray:
-    """Returns the dataset rows (count,) that a rule of ours asks about."""
-    name, _, cap = rule.partition("/")
+    Args:
+        learned: the models.
+        rule: its name.
+        count: rows, or with prices what they may cost together.
+        seed: of what is drawn.
+        price: (N,) of every row of the dataset; None: 1 each.
+    """
     dataset, state = learned.dataset, learned.state
     answers = shipped_prediction(dataset, state, dataset.pool)
     assert answers is not None
-    pool = candidates_of(dataset, state, answers, every_row(dataset))
+    asked = replace(every_row(dataset), flips=learned.flips)
+    if price is not None:
+        asked.cost = torch.from_numpy(price)[dataset.pool].float()
+    pool = candidates_of(dataset, state, answers, asked)
+    if rule.startswith("next:"):
+        rows = chosen_rows(pool, asked.fresh, rule[5:], count, seed=seed).rows
+        return dataset.pool[rows].numpy()
+    name, _, cap = rule.partition("/")
     per_group = None
     if cap:  # margin/2: at most twice a speaker's fair share
         speakers = len(torch.unique(pool.group))
         per_group = max(1, -(-int(cap) * count // speakers))
     return dataset.pool[pick(pool, name, count, per_group=per_group, seed=seed)[0]].numpy()
-
-
-def theirs(learned: Learned, rule: str, count: int, seed: int) -> np.ndarray:
-    """Returns the dataset rows (count,) that a strategy of scikit-activeml asks about."""
-    from skactiveml import pool  # pyright: ignore[reportMissingImports]
-    from skactiveml.classifier import (  # pyright: ignore[reportMissingImports]
-        SklearnClassifier,
-    )
-    from sklearn.linear_model import LogisticRegression
-
-    dataset = learned.dataset
-    x = joined_features(dataset)
-    rows = torch.cat([dataset.gold, dataset.pool])
-    y = torch.full((len(rows),), torch.nan)
-    y[: len(dataset.gold)] = dataset.label[dataset.gold].float()
-    x, y = x[rows].double().numpy(), y.double().numpy()
-    classes = list(range(len(dataset.classes)))
-    about: dict[str, Any] = {"random_state": seed}
-    asked: dict[str, Any] = {}
-    if rule == "sa_margin":
-        about["method"] = "margin_sampling"
-    name = STRATEGIES[rule]
-    if rule in ASKING:
-        about["missing_label"] = np.nan
-        logistic = LogisticRegression(C=1.0, max_iter=300)
-        asked["clf"] = SklearnClassifier(logistic, classes=classes, random_state=seed)
-    strategy = getattr(pool, name)(**about)
-    return rows[strategy.query(X=x, y=y, batch_size=count, **asked)].numpy()
-
-
-STRATEGIES = {
-    "sa_random": "RandomSampling",
-    "sa_margin": "UncertaintySampling",
-    "sa_badge": "Badge",
-    "sa_core_set": "CoreSet",
-    "sa_typiclust": "TypiClust",
-    "sa_probcover": "ProbCover",
-    "sa_falcun": "Falcun",
-    "sa_dropquery": "DropQuery",
-    "sa_clue": "Clue",
-    "sa_maxherding": "MaxHerding",
-}
-ASKING = ("sa_margin", "sa_badge", "sa_falcun", "sa_dropquery", "sa_clue")
 
 
 def first_labels(corpus: BenchCorpus, split: Outer, seed: int) -> np.ndarray:
@@ -167,25 +86,44 @@ def first_labels(corpus: BenchCorpus, split: Outer, seed: int) -> np.ndarray:
     return np.concatenate([rows[corpus.label[rows] == c][:FIRST] for c in kinds])
 
 
+def prices(corpus: BenchCorpus, table: Path | None) -> np.ndarray | None:
+    """Returns how long each row (N,) of a corpus is, in mean lengths; None without a table."""
+    if table is None:
+        return None
+    with table.open(newline="") as file:
+        seconds = {row["id"]: float(row["seconds"]) for row in csv.DictReader(file)}
+    found = np.array([seconds[name] for name in corpus.ids.tolist()])
+    return found / found.mean()
+
+
 def lived(
-    corpus: BenchCorpus, split: Outer, rule: str, seed: int, args: argparse.Namespace
+    corpus: BenchCorpus, split: Outer, rule: str, seed: int, args: argparse.Namespace, axes: Axes
 ) -> list[dict[str, Any]]:
     """Returns the rows of one cell: the score after each batch of labels."""
     gold, rows = first_labels(corpus, split, seed), []
+    paid = len(gold)  # in rows of mean length
     unlabelled = split.train[corpus.label[split.train] < 0]
     split = replace(split, train=np.setdiff1d(split.train, unlabelled))  # all can be asked about
-    ask: Callable = theirs if rule in STRATEGIES else ours
+    if args.quick:
+        split = replace(split, per_speaker=None)
+    price = prices(corpus, args.seconds)
     while True:
         begun = time.process_time()
-        learned = learn(with_gold(corpus, split, gold, seed), args.quick)
-        left = min(args.most - len(gold), len(learned.dataset.pool) - 1)
+        learned = learn(with_gold(corpus, split, gold, seed), args.quick, axes)
+        left = min(args.most - paid, len(learned.dataset.pool) - 1)
         count = left if left < 1.5 * args.step else args.step  # no last batch of two rows
         rows.append({
             "corpus": corpus.name, "seed": seed, "fold": split.fold, "rule": rule,
-            "labels": len(gold), "macro_f1": round(learned.macro_f1, 3),
+            "labels": paid, "rows": len(gold), "macro_f1": round(learned.macro_f1, 3),
         })  # fmt: skip
         if count > 0:
-            gold = np.concatenate([gold, ask(learned, rule, count, seed * 1000 + len(gold))])
+            own = seed * 1000 + paid
+            more = (
+                theirs(learned, rule, count, own)
+                if rule in STRATEGIES
+                else ours(learned, rule, count, own, price)
+            )
+            gold, paid = np.concatenate([gold, more]), paid + count
         rows[-1]["cpu"] = round(time.process_time() - begun, 2)
         if count <= 0:
             return rows
@@ -216,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("cells", type=Path)
-    parser.add_argument("--rules", nargs="+", default=[*RULES, *STRATEGIES])
+    parser.add_argument("--rules", nargs="+", default=[*RULES, f"next:{NEXT_RULE}", *STRATEGIES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument(
         "--folds", type=int, default=1, help="outer folds of three, from the seed on"
@@ -224,12 +162,16 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=ASKED)
     parser.add_argument("--step", type=int, default=20)
     parser.add_argument("--most", type=int, default=200)
+    parser.add_argument("--seconds", type=Path, help="table of id and seconds: what is spent")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
+    if args.seconds and any(not rule.startswith("next:") for rule in args.rules):
+        parser.error("--seconds is for rules next:RULE, which are handed out within a budget")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # scikit-learn's: no convergence within max_iter
     done = finished(args.cells)
     for name in args.corpora:
+        axes: dict[int, Axes] = {}  # by outer fold
         words = {"features": name} | CORPORA[name]
         words["features"] = str(args.folder / f"{words['features']}.npz")
         corpus = load_corpus(name, DatasetConfig(pca=None, **words))
@@ -237,12 +179,13 @@ def main() -> None:
         for seed in args.seeds:
             for fold in [(seed + k) % len(tests) for k in range(min(args.folds, len(tests)))]:
                 split = None
+                axes.setdefault(fold, Axes({}))
                 for rule in usable(args.rules):
                     if (name, str(seed), str(fold), rule) in done:
                         continue
                     split = split or outer(corpus, tests[fold], fold)
                     try:
-                        rows = lived(corpus, split, rule, seed, args)
+                        rows = lived(corpus, split, rule, seed, args, axes[fold])
                     except ValueError as error:  # one modality has nothing to disagree with
                         print(f"{name}, {rule}: left out, as {error}")
                         continue

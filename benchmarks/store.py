@@ -29,11 +29,11 @@ def main(n: int = 5000, dims: int = 1024, repeats: int = 5) -> None:
         for name, value in zip(names, values, strict=True):
             np.save(name, value)
         shelf = FeatureStore(Path(folder) / "store").shelf("speech", {"model": "random"})
-        with shelf.locked() as lock:
+        with shelf.locked():
             shelf.describe()
             part = Path(folder) / "shard.npz"
             Shard(keys, np.ones(n, np.float32), values, None).save(part)
-            merge(shelf, [part], lock)
+            merge(shelf, [part])
         files, store = [], []
         for _ in range(repeats):
             start = time.perf_counter()

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from floors import CORPORA, append_rows
-from labelling import Learned, learn, with_gold
+from labelled_learner import Axes, Learned, learn, with_gold
 from sklearn.metrics import roc_auc_score
 
 from semi.experiments.benchmark.config import DatasetConfig
@@ -79,13 +79,14 @@ class Setting:
     gold: np.ndarray  # (n,) labelled rows
     seed: int
     quick: bool
+    axes: Axes
 
     def learn(self, given: np.ndarray) -> Learned:
         """Returns what is learned from the labels `given` (N,), judged on the corpus' own."""
         dataset = with_gold(replace(self.corpus, label=given), self.split, self.gold, self.seed)
         label = self.corpus.label.copy()
         label[self.gold] = given[self.gold]
-        return learn(replace(dataset, label=torch.from_numpy(label)), self.quick)
+        return learn(replace(dataset, label=torch.from_numpy(label)), self.quick, self.axes)
 
 
 def cells(corpus: BenchCorpus, split: Outer, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
@@ -93,7 +94,7 @@ def cells(corpus: BenchCorpus, split: Outer, seed: int, quick: bool) -> Iterator
     rng = np.random.default_rng([seed, split.fold])
     labelled = rng.permutation(split.train[corpus.label[split.train] >= 0])
     gold = np.sort(labelled[: min(GOLD, round(0.8 * len(labelled)))])
-    setting = Setting(corpus, split, gold, seed, quick)
+    setting = Setting(corpus, split, gold, seed, quick, Axes({}))
     clean = setting.learn(corpus.label)
     answers = dict(zip(gold.tolist(), out_of_fold(clean) + 1e-6, strict=True))
     for kind, rate in itertools.product(KINDS, RATES):

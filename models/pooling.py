@@ -54,6 +54,14 @@ def join_moments(parts: list[Moments]) -> Moments:
     return Moments(count.sum(0), mean, variance)
 
 
+def moments_by_row(layers: list[Moments]) -> list[Moments]:
+    """Returns each row's moments, (L,) and (L, D) on the host, from those of L layers; one copy."""
+    every = [torch.cat([m.count[:, None], m.mean, m.variance], 1) for m in layers]
+    table = torch.stack(every, 1).cpu()  # (B, L, 1 + 2 D)
+    width = layers[0].mean.shape[1]
+    return [Moments(row[:, 0], *row[:, 1:].split(width, 1)) for row in table]
+
+
 def vector(moments: Moments, pooling: str) -> torch.Tensor:
     """Returns (B, D) for `mean`, (B, 2 D) for `mean_std` (standard deviation over the frames)."""
     if pooling == "mean":

@@ -26,6 +26,7 @@ def align(probs: Tensor, target: Tensor, mean: Tensor | None = None) -> Tensor:
 
 
 SETTLED = 1e-7  # a step that moves no class share further than this ends the estimation
+LOOKED = 8  # steps between two looks at whether it has, on a GPU, which each look holds up
 
 
 def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
@@ -36,11 +37,15 @@ def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
     source = normalise(source.double().clamp(min=1e-12))
     likelihood = probs.double() / source
     prior = source.clone()
-    for _ in range(iterations):
+    settled = torch.zeros((), dtype=torch.bool, device=probs.device)
+    every = 1 if probs.device.type == "cpu" else LOOKED
+    for step in range(1, iterations + 1):
         # mean_i Norm(L_i * prior) without an (N, C) temporary: prior * L^T (1 / (L prior)) / N
-        before = prior
-        prior = prior * (likelihood.T @ (1 / (likelihood @ prior).clamp(min=1e-30))) / len(probs)
-        if (prior - before).abs().max() < SETTLED:
+        next_ = prior * (likelihood.T @ (1 / (likelihood @ prior).clamp(min=1e-30))) / len(probs)
+        still = (next_ - prior).abs().max() < SETTLED
+        prior = torch.where(settled, prior, next_)  # once settled it stays, looked at or not
+        settled = settled | still
+        if step % every == 0 and settled:
             break
     return normalise(prior).to(probs.dtype)
 

@@ -101,9 +101,10 @@ def fit_temperature(
     log T is multiplied by n / (n + n_shrink) (https://arxiv.org/abs/1706.04599 for the method).
     A grid in log T, then three finer ones around its best point: no optimiser that can fail.
     """
-    n = len(y)
+    n, device = len(y), logits.device
     if n == 0 or logits.shape[1] < 2:
-        return torch.ones((), dtype=torch.float32, device=logits.device)
+        return torch.ones((), dtype=torch.float32, device=device)
+    logits, y = logits.detach().cpu(), y.cpu()  # few rows, of which the host asks number by number
     own = logits.double().gather(1, y[:, None])[:, 0]
     other = (logits.double().T - own).contiguous()  # (C, n): NLL is the log of their summed exp
     centre, half = (math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2
@@ -112,7 +113,7 @@ def fit_temperature(
         at = _lowest(lambda i: float(_log_sum(other * math.exp(-grid[i])).mean()), len(grid))  # noqa: B023
         centre, half = grid[at], half / 8
     centre = min(max(centre, math.log(low)), math.log(high))
-    return torch.tensor(math.exp(centre * n / (n + n_shrink)), device=logits.device)
+    return torch.tensor(math.exp(centre * n / (n + n_shrink)), device=device)
 
 
 def _lowest(loss: Callable[[int], float], count: int) -> int:

@@ -125,11 +125,12 @@ def _probabilities(name: str, tensor: Tensor) -> None:
     if not tensor.numel():
         return
     sums = tensor.sum(-1)  # NaN and infinity reach the sum
-    if not bool(sums.isfinite().all()):
+    facts = sums.isfinite().all(), tensor.min(), (sums - 1).abs().max()
+    finite, least, off = torch.stack([fact.double() for fact in facts]).tolist()  # read at once
+    if not finite:
         raise ValueError(f"{name} must be finite, got NaN or infinity")
-    if float(tensor.min()) < 0:
-        raise ValueError(f"{name} must not be negative, got {float(tensor.min()):g}")
-    off = float((sums - 1).abs().max())
+    if least < 0:
+        raise ValueError(f"{name} must not be negative, got {least:g}")
     if off > NEAR_ONE:
         worst = float(sums.reshape(-1)[(sums - 1).abs().argmax()])
         each = "each row of " if tensor.ndim > 1 else ""

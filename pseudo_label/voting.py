@@ -99,6 +99,8 @@ def informed_weights(probs: Tensor, y: Tensor, present: Tensor | None = None) ->
     would give noise as much say as sense, and a few dozen gold rows are too few to fit better ones.
     """
     heads, classes = probs.shape[0], probs.shape[2]
+    probs, y = probs.detach().cpu(), y.cpu()  # few rows, of which the host asks number by number
+    present = None if present is None else present.cpu()
     known = torch.zeros(heads, dtype=torch.float64)
     for h in range(heads):
         rows = torch.ones_like(y, dtype=torch.bool) if present is None else present[:, h]

@@ -18,6 +18,7 @@ from .verbs import (
     Parser,
     Verb,
     how_to_go_on,
+    import_torch,
     is_user_error,
     quiet_writers,
     sentence_of,
@@ -108,7 +109,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Arguments) -> None:
-    from .review.precision import precision_sentence
+    from .evaluation.reviewed_precision import precision_sentence
     from .runs.evaluate import evaluate
 
     _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
@@ -259,6 +260,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = VERBS[args.verb]
     threading.excepthook = quiet_writers
     try:
+        if args.verb != "manifest":  # every other verb needs it
+            import_torch()
         verb.run(args)
         sys.stdout.flush()
         return 0

@@ -41,6 +41,15 @@ class RunError(SemiError):
     """A run directory is missing, busy, unfinished or belongs to another configuration."""
 
 
+def how_to_install(extra: str) -> str:
+    """Returns the command that installs one of the extras of pyproject.toml.
+
+    It is the same for a wheel and for a checkout that was installed with -e: pip keeps the semi
+    that is there and adds what the extra names.
+    """
+    return f"pip install 'semi-emotion[{extra}]'"
+
+
 # --- files: what libraries raise, as sentences ----------------------------------------------------
 
 REMEDIES = {

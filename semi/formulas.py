@@ -34,11 +34,20 @@ def guarded_table(table: pd.DataFrame) -> pd.DataFrame:
 
     out = table.copy(deep=False)
     for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
+        if not pd.api.types.is_numeric_dtype(table[name]) and any(
+            isinstance(cell, str) and STARTS.match(cell) for cell in _different(table[name])
+        ):
             cells = table[name].tolist()
-            if any(isinstance(cell, str) and STARTS.match(cell) for cell in cells):
-                out[name] = pd.Series([guarded(cell) for cell in cells], table.index, dtype=object)
+            out[name] = pd.Series([guarded(cell) for cell in cells], table.index, dtype=object)
     return out.rename(columns=guarded)
+
+
+def _different(column: Any) -> list[Any]:
+    """Returns the cells of a column, each once where they can be told apart: labels repeat."""
+    try:
+        return column.unique().tolist()
+    except TypeError:  # lists, dicts: they have no hash
+        return column.tolist()
 
 
 def _is_number(cell: str) -> bool:

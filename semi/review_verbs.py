@@ -5,24 +5,27 @@ from __future__ import annotations
 from .verbs import Arguments, Parser, Verb, say, takes_places, takes_run
 
 
+def _takes_rule_and_output(parser: Parser, name: str, how: str) -> None:
+    parser.add_argument("--rule", default="", metavar="RULE",
+                        help=f"{how}; a wrong one lists them all")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help=f"write the list there, too (.csv, .parquet); RUN/{name}.csv always "
+                             "is for semi review")  # fmt: skip
+
+
 def _next_arguments(parser: Parser) -> None:
     takes_run(parser)
     takes_places(parser)
     parser.add_argument("-n", "--count", type=float, default=50, metavar="N",
                         help="rows to label, or seconds of sound with --cost seconds; "
                              "default: 50")  # fmt: skip
-    parser.add_argument("--rule", default="", metavar="RULE",
-                        help="how rows are chosen, such as margin; a wrong one lists them "
-                             "all")  # fmt: skip
     parser.add_argument("--cost", default="rows", metavar="rows|seconds",
                         help="what -n counts, and what a row's worth is divided by; default: "
                              "rows")  # fmt: skip
     parser.add_argument("--per-speaker", type=int, metavar="K",
-                        help="at most K rows of a speaker; default: twice its fair "
-                             "share")  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FILE",
-                        help="write the list there, too (.csv, .parquet); RUN/next.csv always is "
-                             "for semi review")  # fmt: skip
+                        help="at most K rows of a speaker; default: its share of the "
+                             "batch, under other rules twice that")  # fmt: skip
+    _takes_rule_and_output(parser, "next", "how rows are chosen, such as margin")
 
 
 def _next(args: Arguments) -> None:
@@ -38,12 +41,7 @@ def _suspects_arguments(parser: Parser) -> None:
     takes_places(parser)
     parser.add_argument("-n", "--count", type=int, default=30, metavar="N",
                         help="rows at most; default: 30")  # fmt: skip
-    parser.add_argument("--rule", default="", metavar="RULE",
-                        help="how rows are ranked, such as self_confidence; a wrong one lists "
-                             "them all")  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FILE",
-                        help="write the list there, too (.csv, .parquet); RUN/suspects.csv always "
-                             "is for semi review")  # fmt: skip
+    _takes_rule_and_output(parser, "suspects", "how rows are ranked, such as self_confidence")
 
 
 def _suspects(args: Arguments) -> None:

@@ -232,6 +232,9 @@ def _review_arguments(parser: Parser) -> None:
                              "pool, most worth a word first")  # fmt: skip
     parser.add_argument("-n", "--count", type=int, metavar="N",
                         help="with --export: the first N rows")  # fmt: skip
+    parser.add_argument("--all", action="store_true", dest="again",
+                        help="with --export or --static: also rows that --reviewer has judged, or "
+                             "without one anybody")  # fmt: skip
     parser.add_argument("--import", dest="imported", metavar="FILE",
                         help="add what people said elsewhere: that CSV filled in, a reviews.csv, "
                              "or an export of Label Studio")  # fmt: skip
@@ -245,13 +248,14 @@ def _review(args: Arguments) -> None:
         from .review.round_trip import round_trip
 
         say(*round_trip(args.run, export=args.export, rows=args.rows, count=args.count,
-                        imported=args.imported, reviewer=args.reviewer, places=args.words,
-                        precision=args.precision))  # fmt: skip
+                        again=args.again, imported=args.imported, reviewer=args.reviewer,
+                        places=args.words, precision=args.precision))  # fmt: skip
         return
     if args.static:
         from .review.static_page import write_static
 
-        say(str(write_static(args.run, args.static, reviewer=args.reviewer, places=args.words)))
+        say(str(write_static(args.run, args.static, reviewer=args.reviewer, again=args.again,
+                             places=args.words)))  # fmt: skip
         return
     from .review.serve import serve
 

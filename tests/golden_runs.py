@@ -103,7 +103,9 @@ def kept(result):
         "rows": len(rows),
         "columns": list(rows.columns),
         "picked": [f"{r['round']} {r['id']} {r['label']}" for _, r in picked.iterrows()],
-        "norms": {k: float(np.linalg.norm(v.astype(np.float64))) for k, v in tensors.items()},
+        "norms": {
+            k: float(np.linalg.norm(v.astype(np.float64))) for k, v in sorted(tensors.items())
+        },
         "oof": round(float(json.loads((result.path / "result.json").read_text())["final"]), 6),
     }
 

@@ -7,7 +7,7 @@ from test_benchmark import bench, write_features
 from tiny_learning import tiny_dataset
 
 import semi.experiments.benchmark.usb as usb
-from semi.experiments.benchmark.benchmark import Cell, arms_of
+from semi.experiments.benchmark.cells import Cell, arms_of
 from semi.experiments.benchmark.config import BASELINES
 from semi.experiments.benchmark.results import Results
 from semi.experiments.benchmark.usb import (

@@ -28,6 +28,7 @@ from semi.experiments.benchmark.significance import MIN_RUNS, Draw, Line, Resamp
 from semi.experiments.benchmark.summary import summary_lines
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
+from semi.self_training.lock import locked
 from semi.self_training.rounds import choose, warm_start
 from semi.training.views import Views, viewed
 
@@ -104,7 +105,7 @@ def test_every_arm_runs_on_every_problem(finished):
 
 
 def test_a_finished_line_is_never_computed_again(finished, monkeypatch):
-    import semi.experiments.benchmark.benchmark as home
+    import semi.experiments.benchmark.cells as home
 
     folder, config = finished
     before = (folder / "runs.csv").read_bytes()
@@ -129,11 +130,30 @@ def test_an_interrupted_benchmark_goes_on_and_ends_the_same(finished, features, 
     assert again == done
 
 
-def test_two_processes_share_the_work_without_doing_it_twice(finished, features, tmp_path):
-    for part in ("1/2", "2/2"):
-        benchmark(bench(tmp_path, features, f"part={part}"), progress=False)
-    mine = (tmp_path / "bench" / "runs.csv").read_text().splitlines()
-    assert len(mine) == len((finished[0] / "runs.csv").read_text().splitlines())
+@pytest.mark.parametrize(
+    "more", [[], pytest.param(["engine=ray"], marks=pytest.mark.extras("ray"))]
+)
+def test_processes_and_ray_come_to_the_same_tables(finished, features, tmp_path, more):
+    folder = benchmark(bench(tmp_path, features, "processes=2", *more), progress=False)
+
+    def lines(path):
+        table = pd.read_csv(path / "runs.csv", dtype=str).drop(columns=["crc", "cpu_seconds"])
+        return table.sort_values(list(table)).reset_index(drop=True)
+
+    pd.testing.assert_frame_equal(lines(folder), lines(finished[0]))
+    assert (folder / "summary.md").read_text() == (finished[0] / "summary.md").read_text()
+    summary = [pd.read_csv(f / "summary.csv").drop(columns="cpu_seconds")
+               for f in (folder, finished[0])]  # fmt: skip
+    pd.testing.assert_frame_equal(*summary)
+    assert (folder / "gain.png").read_bytes() == (finished[0] / "gain.png").read_bytes()
+
+
+def test_two_benchmarks_in_one_folder_are_refused(features, tmp_path):
+    config = bench(tmp_path, features)
+    (tmp_path / "bench").mkdir()
+    refused = pytest.raises(RunError, match=r"bench is being written by process \d+; wait for it")
+    with locked(tmp_path / "bench"), refused:
+        benchmark(config, progress=False)
 
 
 def test_a_folder_of_other_settings_is_refused(finished, features):
@@ -470,7 +490,13 @@ def test_settings_that_are_wrong_are_named(features):
     for more, told in (
         (["budgets=[1.5]"], "budgets must be whole counts of 1 or more, or shares in"),
         (["rules=[dahs]"], "did you mean 'dash'"),
-        (["part=3/2"], "part must be k/n"),
+        (
+            ["part=3/2"],
+            "part: is no setting any more: it is 1/1 for everybody (one `semi benchmark` "
+            "does all parts: processes=4 on this machine, or engine=ray on several); "
+            "leave it out, it says 3/2",
+        ),
+        (["engine=raz"], "engine must be local or ray, got 'raz'"),
         (["recipe=auto"], "recipe: auto chooses the rule, so rules must be"),
         (["reference=autp", "variants.auto=[recipe=auto]"], "did you mean 'auto'"),
         (["variants.v=[select.rul=x]"], "variants.v: select.rul: no such setting"),

@@ -24,9 +24,11 @@ from models.losses.gather import gather_with_grad
 from semi.config.finetune import FinetuneConfig
 from semi.config.schema import Config, load_config, save
 from semi.data.manifest import Manifest
+from semi.data.reviews import Review, append_reviews, read_reviews
 from semi.data.roles import Splits
 from semi.errors import ConfigError, ManifestError, RunError
 from semi.features.config import EncodersConfig
+from semi.runs.verify import verify
 from semi.training.finetune.data import drawn, gold_rows
 from semi.training.finetune.finetune import finetune
 from semi.training.finetune.learner import pruner_at, rate_at
@@ -245,6 +247,41 @@ def test_a_killed_adaptation_resumes_to_the_same_weights(configure, monkeypatch,
     one, other = (weights(done.folders["speech"]) for done in (whole, again))
     assert all(torch.equal(one[k], other[k]) for k in one)
     assert not (tmp_path / "cut-finetune" / "checkpoint.safetensors").exists()
+
+
+def test_a_resumed_adaptation_learns_from_the_reviews_it_was_begun_with(
+    configure, monkeypatch, tmp_path, capsys
+):
+    said = tmp_path / "r.csv"
+    append_reviews(said, [Review("u31", "label", "high", "x"), Review("u0", "label", "high", "x")])
+    words = (f"data.reviews={said}",)
+    whole = finetune(configure(*words, name="whole"), progress=False)
+    import semi.training.finetune.checkpoint as module
+
+    real, config = module.save, configure(*words, name="cut")
+
+    def save_and_die(*args):
+        real(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, progress=False)
+    monkeypatch.setattr(module, "save", real)
+    append_reviews(said, [Review("u31", "label", "low", "x"), Review("u33", "label", "low", "x")])
+    with pytest.raises(RunError, match=r"begun with other settings \(rows, reviews differ\)"):
+        finetune(configure("data.reviews=[]", name="cut"), resume=True, progress=False)
+    again = finetune(config, resume=True, progress=False)
+    assert "goes on with the 2 reviews that it was begun with; 2 others have come since" in (
+        capsys.readouterr().err
+    )
+    assert again.history == whole.history
+    one, other = (weights(done.folders["speech"]) for done in (whole, again))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    home = tmp_path / "cut-finetune"
+    assert len(read_reviews(home / "gold_reviews.csv")) == 2 and not verify(home).problems
+    (home / "gold_reviews.csv").write_text("id,verdict\n")
+    assert any("gold_reviews.csv" in problem for problem in verify(home).problems)
 
 
 def test_pruning_is_on_while_it_learns_and_bf16_runs(configure):

@@ -14,8 +14,8 @@ PARTS = ("models", "noise", "pseudo_label")
 # is one room with all its modules.
 FLOORS = (
     ("errors", "formulas", "threads"),
-    ("files",),
-    ("shapes",),
+    ("files", "locks", "ray_cells"),
+    ("parallel", "shapes"),
     ("guarded_files",),
     ("checksums",),
     ("data",),

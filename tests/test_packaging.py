@@ -7,6 +7,7 @@ from pathlib import Path
 from test_imports import PARTS, imported, modules
 
 import semi
+from semi.errors import how_to_install
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("semi", *PARTS)
@@ -112,3 +113,14 @@ def test_the_changelog_has_sections_of_entries_and_no_stray_lines():
         lines = body.strip("\n").splitlines()
         assert body.startswith("\n\n- ") and not body.startswith("\n\n\n"), title
         assert all(line.startswith(("- ", "  ")) for line in lines), title
+
+
+def test_a_missing_library_is_asked_for_in_one_wording():
+    """What pip understands of a wheel and of a checkout alike, of extras that there are."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = set(re.findall(r"^(\w+) = \[", project.partition("optional-dependencies]")[2], re.M))
+    for path in sorted((ROOT / "semi").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"how_to_install\(['\"](\w+)", text)) <= extras, path
+        assert path.name == "errors.py" or "pip install" not in text, path
+    assert how_to_install("review") == "pip install 'semi-emotion[review]'"

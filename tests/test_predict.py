@@ -20,7 +20,7 @@ from semi.features.store import FeatureStore
 from semi.features.table import load_features
 from semi.files import read_json, write_json
 from semi.runs.predict import Predictor, load, predict
-from semi.runs.prediction_table import lines
+from semi.runs.prediction_table import as_columns, lines
 from semi.runs.utterances import utterances
 from semi.self_training.model_dir import Model, load_model, same_encoder, save_model
 from semi.training.ensemble import Ensemble
@@ -52,7 +52,7 @@ def model(sounds, tmp_path_factory):
     store = FeatureStore(tmp_path_factory.mktemp("store"))
     extract_rows(table, encoders, store, progress=False)
     raw = load_features(table, encoders, store)
-    speakers = table["speaker"].tolist()
+    speakers = table["speaker"]
     standardizer = Standardizer.fit(raw, torch.ones(6).bool(), config.features, speakers)
     dims = standardizer.apply(raw, speakers).dims
     heads = ["fused", *dims]
@@ -114,7 +114,7 @@ def test_a_row_is_answered_alone_as_among_others(run, sounds):
 
 
 def test_a_known_speaker_is_standardised_by_the_training_profile(run, sounds):
-    table = utterances([sounds / "0.wav"], ["so"])
+    table = pd.DataFrame(utterances([sounds / "0.wav"], ["so"]))
     unknown = load(run).predict(table)
     table["speaker"] = ["a"]
     assert load(run).predict(table)["confidence"][0] != unknown["confidence"][0]
@@ -124,7 +124,7 @@ def test_what_cannot_be_read_has_no_label_and_says_why(run, sounds):
     answers = load(run).predict([sounds / "broken.wav", sounds / "0.wav"])
     assert answers["label"].isna().tolist() == [True, False]
     assert np.isnan(answers["confidence"][0]) and answers["note"][0]
-    assert lines(answers)[0].endswith(f"broken.wav  -  ({answers['note'][0]})")
+    assert lines(as_columns(answers))[0].endswith(f"broken.wav  -  ({answers['note'][0]})")
     with_text = load(run).predict([sounds / "broken.wav"], ["ja"])
     assert with_text["label"][0] in CLASSES and with_text["note"][0].startswith("unreadable: ")
     nothing = load(run).predict([None], [None])
@@ -249,7 +249,7 @@ def test_a_table_needs_an_id_and_whatever_else_it_has(run):
 
 def test_one_file_and_one_text_need_no_list():
     table = utterances("a.wav", "so")
-    assert (table["id"].tolist(), table["text"].tolist()) == (["a.wav"], ["so"])
+    assert (table["id"], table["text"]) == (["a.wav"], ["so"])
 
 
 def test_the_same_file_twice_is_refused():

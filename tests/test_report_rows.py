@@ -82,11 +82,15 @@ def test_gold_that_the_models_contradict_is_suspected_surest_first(run, table):
     assert [row.id for row in listed.rows] == order[:2]
 
 
-def test_the_least_sure_and_the_most_changed_picks_are_listed_with_their_hidden_label(run, table):
+def test_the_least_sure_and_the_most_changed_picks_are_listed_without_hidden_labels(run, table):
+    ledger = pd.read_parquet(run / "ledger.parquet")
+    ledger.assign(label="wonder").to_parquet(run / "ledger.parquet")
     page = render(run, table)
     rows = re.findall(r"<tr>.*?</tr>", page[page.index('id="picks-table"') :], flags=re.S)
     ids = table["id"].tolist()
-    assert f">{ids[207]}<" in rows[1] and ">20</td>" in rows[1] and 'right">' in rows[1]
+    assert f">{ids[207]}<" in rows[1] and ">20</td>" in rows[1]
+    assert "hidden gold" not in page and all("wonder" in row for row in rows[1:])
+    assert not any(name in row for row in rows for name in set(table["label"]))
     assert any(f">{ids[250]}<" in row and ">3</td>" in row for row in rows)
 
 

@@ -16,7 +16,8 @@ def corpora(tmp_path_factory):
     views = np.eye(3)[label].repeat(4, 1) + draw.normal(0, 0.6, (3, 150, 12))
     speakers = (np.arange(150) // 10).astype(str)
     names = dict(zip(("speech", "text", "video"), views, strict=True))
-    np.savez(folder / "mosi.npz", label=label.astype(str), speaker=speakers, **names)
+    ids = np.array([f"u{k:03d}" for k in range(150)])
+    np.savez(folder / "mosi.npz", id=ids, label=label.astype(str), speaker=speakers, **names)
     return folder
 
 
@@ -38,10 +39,27 @@ def test_every_rule_begins_alike_and_a_second_call_goes_on(corpora, tmp_path):
     run("labelling.py", *words, "--rules", "random", "margin")
     assert rows_of(cells)[: len(rows)] == rows
     assert {r["rule"] for r in rows_of(cells)[len(rows) :]} == {"margin"}
+    run("labelling.py", *words[:6], *words[7:], "--rules", "flips", "next:stratified")
+    assert {r["labels"] for r in rows_of(cells) if r["rule"] == "flips"} == {"9", "19", "30"}
     plot = tmp_path / "plot.png"
     lines = run("labelling_table.py", str(cells), "--plot", str(plot))
     assert lines[0] == "| rule | mosi | all |" and plot.stat().st_size < 100_000
-    assert {line.split(" | ")[0] for line in lines[3:]} == {"| badge/2", "| margin"}
+    assert {line.split(" | ")[0] for line in lines[3:]} == {
+        "| badge/2", "| margin", "| flips", "| next:stratified",
+    }  # fmt: skip
+
+
+def test_batches_can_cost_what_they_are_long(corpora, tmp_path):
+    names = np.load(corpora / "mosi.npz")["id"].tolist()
+    table = tmp_path / "seconds.csv"
+    table.write_text("id,seconds\n" + "".join(f"{n},{1 + k % 4}\n" for k, n in enumerate(names)))
+    words = [str(corpora), str(tmp_path / "cells.csv"), "--corpora", "mosi", "--seeds", "0",
+             "--quick", "--step", "10", "--most", "30", "--seconds", str(table)]  # fmt: skip
+    run("labelling.py", *words, "--rules", "next:random", "next:stratified")
+    rows = rows_of(tmp_path / "cells.csv")
+    assert [int(r["labels"]) for r in rows] == [9, 19, 30] * 2
+    counts = {r["rule"]: int(r["rows"]) for r in rows}  # of the last step
+    assert counts["next:random"] < counts["next:stratified"]  # which prefers short ones
 
 
 def test_strategies_of_another_library_are_left_out_with_a_sentence(corpora, tmp_path):

@@ -10,9 +10,11 @@ from starlette.testclient import TestClient
 from two_runs import WORDS
 
 import semi
-from semi.data.reviews import read_reviews
+from semi.cli import main
+from semi.data.reviews import Review, append_reviews, read_reviews
 from semi.review.rows import review_table
 from semi.review.server import review_app
+from semi.runs.reopen import predictions_of
 
 
 def run_of(folder, kind, *words):
@@ -99,3 +101,45 @@ def test_where_the_warm_start_ships_nothing_was_learned(tmp_path):
     shown = client.get("/api/row", params={"id": rows[0]["id"]}).json()
     assert shown["history"] == shown["votes"] == [] and shown["now"]["label"] == rows[0]["said"]
     assert np.isfinite(table.columns["margin"]).all()
+
+
+def test_of_several_labels_held_out_rows_are_a_test_by_what_people_said(tmp_path, capsys):
+    path = run_of(tmp_path, "multi_label", "data.ties=votes")
+    known = predictions_of(path)
+    test = np.flatnonzero(known.role == "test")[:9]
+    names = [known.ids[i] for i in test]
+    words = ["anger;joy", "calm", "joy;calm;anger", "anger", "joy", "calm;joy"]
+    said = [Review(n, "label", w, "ann", pick="random")
+            for n, w in zip(names, words, strict=False)]  # fmt: skip
+    said += [Review(names[5], "label", "joy", "ben"), Review(names[6], "unsure", "", "ann")]
+    append_reviews(tmp_path / "r.csv", said)
+    done = semi.evaluate(path, reviews=[str(tmp_path / "r.csv")])
+    words[5] = "joy"  # what most of two reviewers name: joy 1.5, calm 0.5
+    truth = np.array([[c in w.split(";") for c in known.classes] for w in words])
+    predicted = known.probs[test[:6]] >= 0.5
+    hits = (truth & predicted).sum()
+    assert done.split == "reviewed" and done.metrics["rows"] == 6
+    micro = 2 * hits / (truth.sum() + predicted.sum())
+    assert done.metrics["micro_f1"] == pytest.approx(micro)
+    assert main(["evaluate", str(path), "--reviews", str(tmp_path / "r.csv")]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{path}: 6 gold held-out, reviewed rows")
+    assert "6 of them drawn at random" in told and "1 without a label that most agree on" in told
+
+
+def test_of_classes_beside_valence_and_arousal_the_classes_are_scored(tmp_path):
+    path = run_of(tmp_path, "joint")
+    known = predictions_of(path)
+    test = np.flatnonzero(known.role == "test")[:4]
+    append_reviews(tmp_path / "r.csv", [Review(known.ids[i], "label", "joy", "x") for i in test])
+    done = semi.evaluate(path, reviews=[str(tmp_path / "r.csv")])
+    right = (known.probs[test].argmax(1) == known.classes.index("joy")).mean()
+    assert done.metrics["accuracy"] == pytest.approx(right) and "affect" not in done.metrics
+
+
+def test_reviews_score_no_valence(tmp_path, capsys):
+    path = run_of(tmp_path, "affect")
+    append_reviews(tmp_path / "r.csv", [Review("u1", "label", "joy", "x")])
+    assert main(["evaluate", str(path), "--reviews", str(tmp_path / "r.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "has task.kind=affect: reviews name classes, which it has none of" in said

@@ -6,12 +6,21 @@ import shutil
 import pandas as pd
 import pytest
 from scipy.stats import binom
+from starlette.testclient import TestClient
+from test_review_orders import table_of
 
 from semi.cli import main
 from semi.data.reviews import Review, append_reviews
+from semi.evaluation.reviewed_precision import (
+    Precision,
+    agreed,
+    precision,
+    precision_sentence,
+    pseudo_labels,
+)
 from semi.files import read_json, write_json
-from semi.review.precision import Precision, agreed, precision, precision_sentence, pseudo_labels
-from semi.self_training.run_dir import Run
+from semi.review.server import review_app
+from semi.self_training.report import report
 
 
 def machine(**labels):
@@ -98,7 +107,7 @@ def path(runs, tmp_path):
 
 
 def review(path, count, wrong):
-    names = list(pseudo_labels(Run.open(path)))[:count]
+    names = list(pseudo_labels(path, 1))[:count]
     assert len(names) == count
     labels = ["calm"] * wrong + ["joy"] * (count - wrong)
     append_reviews(path / "reviews.csv", map(word, names, labels))
@@ -133,3 +142,35 @@ def test_a_warm_start_has_no_pseudo_labels(path):
     write_json(path / "result.json", result | {"best_round": 0})
     assert precision_sentence(path) == ""
     assert precision_sentence(path, asked=True).startswith("no pseudo-label ships")
+
+
+def test_the_report_says_it_and_what_of_it_is_damaged(path):
+    review(path, 50, wrong=10)
+    text = report(path).read_text()
+    assert "By people's reviews: pseudo-labels of round 1: 80.0 % right, 95 % interval" in text
+    (path / "reviews.csv").write_text("no list")
+    assert "By people's reviews: they cannot be told (" in report(path).read_text()
+
+
+def test_the_page_says_it_from_fifty_random_rows_on(tmp_path):
+    table = table_of(600)
+    table.path = tmp_path
+    client = TestClient(review_app(table, "t"), base_url="http://127.0.0.1:1",
+                        headers={"X-Review-Token": "t"})  # fmt: skip
+    listed = client.get("/api/rows", params={"length": "100"}).json()["rows"]
+    listed += client.get("/api/rows", params={"length": "100", "first": "100"}).json()["rows"]
+    listed += client.get("/api/rows", params={"length": "100", "first": "200"}).json()["rows"]
+    stated = ""
+    for k, row in enumerate(listed[4:250:5]):
+        other = next(c for c in table.classes if c != row["said"])
+        label = other if k < 10 else row["said"]
+        answer = client.post("/api/reviews", json={"id": row["id"], "verdict": "label",
+                                                   "label": label, "reviewer": "Ada"})  # fmt: skip
+        assert answer.json()["saved"]["pick"] == "random"
+        assert not stated
+        stated = answer.json()["progress"]["precision"]
+    assert stated == (
+        "80.0 % right, 95 % interval [67.0, 88.8], by reviews of 50 rows drawn at random of 600"
+    )
+    taken = client.post("/api/undo", json={"reviewer": "Ada"}).json()["progress"]
+    assert taken["random"] == 49 and not taken["precision"]

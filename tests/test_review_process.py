@@ -16,7 +16,7 @@ from spoken_run import copied, serving
 
 from semi.cli import main
 from semi.data.reviews import COLUMNS, read_reviews
-from semi.review.precision import precision_sentence
+from semi.evaluation.reviewed_precision import precision_sentence
 from semi.review.rows import review_table
 from semi.review.serve import MISSING
 
@@ -200,4 +200,4 @@ def test_without_the_extra_a_sentence_says_how_to_install_it(run, capsys, monkey
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     assert MISSING in refused(capsys, run)
-    assert "pip install -e '.[review]'" in MISSING
+    assert "pip install 'semi-emotion[review]'" in MISSING

@@ -9,6 +9,7 @@ import pytest
 from semi.cli import main
 from semi.data.reviews import Review, append_reviews, list_of, read_reviews, standing
 from semi.errors import RunError
+from semi.files import read_json
 from semi.review.importing import import_reviews
 from semi.review.round_trip import export_reviews
 
@@ -237,3 +238,57 @@ def test_a_hundred_thousand_lines_come_in_at_once(run):
         f"{names[k % len(names)]},joy,r{k // len(names)}\n" for k in range(100_000)))  # fmt: skip
     assert import_reviews(run, path).new == 100_000
     assert import_reviews(run, path).known == 100_000
+
+
+def test_rows_that_were_reviewed_are_not_given_away_again(run, capsys):
+    table, path = sheet(run)
+    every = table["id"].tolist()
+    first, second, *_ = every
+    drawn = table["id"][table["pick"] == "random"].tolist()
+    lines = [
+        Review(first, "label", "joy", "Ann"),
+        Review(second, "unsure", "", "Ben"),
+        Review(drawn[0], "label", "joy", "Ann", pick="browse"),
+        Review(drawn[1], "label", "joy", "Ben", pick="random"),
+        Review(table["id"][2], "label", "joy", "Ann"),
+        Review(table["id"][2], "undo", "", "Ann"),
+    ]
+    append_reviews(run / "reviews.csv", lines)
+    for words, left in ((["--reviewer", "Ann"], {first, drawn[1]}), ([], {first, second, drawn[1]}),
+                        (["--all"], set())):  # fmt: skip
+        assert main(["review", str(run), "--export", "csv", str(path), *words]) == 0
+        given = pd.read_csv(path, dtype=str, encoding="utf-8-sig")["id"].tolist()
+        assert given == [name for name in every if name not in left]
+        said = capsys.readouterr().out
+        by = " by Ann" if "Ann" in words else ""
+        told = f"{len(left)} rows left out: reviewed{by}; --all takes them, too"
+        assert (told in said) == bool(left)
+
+
+def test_where_all_rows_are_reviewed_the_export_says_so(run, capsys):
+    table, path = sheet(run)
+    append_reviews(
+        run / "reviews.csv",
+        [
+            Review(n, "label", "joy", "Ann", pick=p)
+            for n, p in zip(table["id"], table["pick"], strict=True)
+        ],
+    )
+    assert main(["review", str(run), "--export", "csv", str(path)]) == 2
+    told = f"all {len(table)} rows are reviewed already; --all takes them, too"
+    assert told in capsys.readouterr().err
+    assert main(["review", str(run), "--static", str(run.parent / "p.html")]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_of_gold_rows_nobody_is_told_what_to_confirm(run, tmp_path):
+    sides = pd.read_csv(run / "splits.csv", dtype=str)
+    gold = sides["id"][sides["role"] == "labeled"].head(3).tolist()
+    pool = sides["id"][sides["role"] == "pool"].head(2).tolist()
+    pd.DataFrame({"id": [*gold, *pool]}).to_csv(tmp_path / "rows.csv", index=False)
+    table, _ = sheet(run, rows=str(tmp_path / "rows.csv"))
+    assert table["machine_label"].ne("").tolist() == [False] * 3 + [True] * 2
+    assert table["machine_confidence"].ne("").tolist() == [False] * 3 + [True] * 2
+    export_reviews(run, "label-studio", tmp_path / "t.json", rows=str(tmp_path / "rows.csv"))
+    tasks = read_json(tmp_path / "t.json")
+    assert ["predictions" in task for task in tasks] == [False] * 3 + [True] * 2

@@ -120,11 +120,18 @@ def test_held_out_rows_stay_held_out(table):
     assert plain.role.tolist() == splits.role.tolist()
     assert plain.label.tolist() == splits.label.tolist()
     assert (
-        "warning: the reviews of 3 held-out rows are refused as training gold; semi evaluate RUN "
+        "warning: the reviews of 2 held-out rows are refused as training gold; semi evaluate RUN "
         "--reviews FILE scores the run on what people said of them"
     ) in splits.notes
+    assert (
+        "warning: the review of 1 unused row is refused as training gold: it stands beside the "
+        "held-out rows without one label, or is of a held-out group; semi evaluate RUN --reviews "
+        "FILE scores the run on it, too"
+    ) in splits.notes
+    gold = gold_table(manifest, splits).set_index("id")
+    assert gold.loc["u59", ["role", "use", "source"]].tolist() == ["unused", "unused", "review"]
     assert manifest.reviewed is not None
-    assert manifest.reviewed.use == {"u05": "held_out", "u59": "held_out", "u11": "held_out"}
+    assert manifest.reviewed.use == {"u05": "held_out", "u59": "unused", "u11": "held_out"}
 
 
 def test_a_split_column_keeps_its_rows(table):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_dataset import tiny_config, tiny_dataset
@@ -13,8 +14,10 @@ from pseudo_label import SelectionConfig
 from pseudo_label.calibration import Calibration
 from semi.config.task import TaskConfig
 from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
+from semi.files import write_table
 from semi.self_training.gate import information
-from semi.self_training.ledger import merge_rounds, round_rows
+from semi.self_training.ledger import round_rows
+from semi.self_training.merged_ledger import write_merged
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.stopping import STOPPED
@@ -151,14 +154,17 @@ def test_votes_with_fixed_weights_are_those_of_the_configuration():
         warm_start(dataset, config, {})
 
 
-def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history():
+def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history(tmp_path):
     dataset, config = tiny_dataset(), tiny_config()
     outcome = run_rounds(dataset, config)
     parts, before = [], outcome.states[0]
     for state in outcome.states[1:]:
-        parts.append(round_rows(dataset, state, before, "class_topk", TASKS["single"]))
+        parts.append(tmp_path / f"{state.number}.parquet")
+        rows = round_rows(dataset, state, before, "class_topk", TASKS["single"])
+        write_table(parts[-1], rows)
         before = state if state.accepted else before
-    ledger = merge_rounds(parts)
+    write_merged(parts, tmp_path, len(dataset.pool), as_csv=False)
+    ledger = pd.read_parquet(tmp_path / "ledger.parquet")
     assert len(ledger) == len(parts) * len(dataset.pool)
     assert not ledger.duplicated(["id", "round"]).any()
     probs = ledger[[f"p_{c}" for c in dataset.classes]].to_numpy()

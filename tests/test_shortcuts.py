@@ -14,8 +14,8 @@ from models.fusion import FusionConfig
 from models.fusion.linear import Linear, member_scores
 from pseudo_label.calibration import fit_temperature
 from semi.data.headers import ALIASES, COLUMNS, MILLISECONDS, known_columns, recognise
-from semi.features.encode import at_once
 from semi.features.principal import is_sketched, principal_axes
+from semi.features.shard_tasks import at_once
 from semi.training.ensemble import Ensemble
 from semi.training.out_of_fold import log_shares, surprise_at
 from semi.training.teacher import log_probs

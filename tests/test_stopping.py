@@ -7,7 +7,7 @@ import torch
 from tiny_dataset import tiny_config, tiny_dataset
 
 from semi.config.training import RoundsConfig, TrainConfig
-from semi.self_training.closing import gains_of, sentence_of
+from semi.self_training.closing import ON_NEW_SPEAKERS, gains_of, sentence_of
 from semi.self_training.rounds import choose, run_rounds
 from semi.self_training.stopping import STOPPED, in_vain, same_selection
 
@@ -58,7 +58,7 @@ def test_without_held_out_rows_a_run_says_what_new_speakers_may_see_of_its_gain(
     gains = gains_of(dataset, config, *outcome.states)
     gain = gains["oof"].difference.value
     assert gain > 0 and "test" not in gains
-    assert f"such gains, so expect {100 * gain / 2:+.1f}." in sentence_of(
+    assert f"such gains, so expect {100 * ON_NEW_SPEAKERS * gain:+.1f}." in sentence_of(
         outcome, "macro_f1", gains
     )
 

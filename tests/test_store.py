@@ -3,15 +3,13 @@
 import json
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from semi.checksums import file_sha256
 from semi.errors import StoreError
-from semi.features import files
-from semi.features.files import Lock, locked, write_whole
+from semi.features.files import write_whole
 from semi.features.keys import FileKeys, segment_key, text_key
 from semi.features.merge import Shard, merge
 from semi.features.store import FeatureStore
@@ -31,12 +29,12 @@ def shard(numbers, lengths=None, dims=3):
 
 
 def fill(shelf, *shards):
-    with shelf.locked() as lock:
+    with shelf.locked():
         shelf.describe()
         paths = [shelf.folder / f"shard{i}.npz" for i in range(len(shards))]
         for path, part in zip(paths, shards, strict=True):
             part.save(path)
-        snapshot = merge(shelf, paths, lock)
+        snapshot = merge(shelf, paths)
         for path in paths:
             path.unlink()
     return snapshot
@@ -228,50 +226,6 @@ def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path):
         write_whole(path, fails)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-@pytest.mark.parametrize("has_locks", [True, False])
-def test_a_lock_is_held_by_one_at_a_time(tmp_path, monkeypatch, has_locks):
-    if not has_locks:
-        monkeypatch.setattr(files, "fcntl", None)
-    one, two = Lock(tmp_path / "l"), Lock(tmp_path / "l")
-    assert one.take()
-    assert not two.take()
-    assert two.held_by_other()
-    one.free()
-    assert two.take()
-    two.free()
-    inside, most = [], []
-
-    def work():
-        for _ in range(20):
-            with locked(tmp_path / "l"):
-                inside.append(1)
-                most.append(len(inside))
-                time.sleep(0.0005)
-                inside.pop()
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert max(most) == 1 and len(most) == 60
-
-
-def test_without_system_locks_the_lock_of_a_dead_process_is_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
-    dead = Lock(tmp_path / "l")
-    assert dead.take()
-    monkeypatch.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(ProcessLookupError))
-    assert Lock(tmp_path / "l").take()
-    monkeypatch.undo()
-    monkeypatch.setattr(files, "fcntl", None)
-    (tmp_path / "l.owner").write_text("elsewhere 1")
-    other = Lock(tmp_path / "l", stale_seconds=60)
-    assert not other.take()
-    os.utime(tmp_path / "l.owner", (0, 0))
-    assert other.take()
 
 
 def test_keys_follow_from_content(tmp_path):

@@ -25,11 +25,11 @@ def shard(*numbers, lengths=None, failures=()):
 
 
 def add(shelf, part):
-    with shelf.locked() as lock:
+    with shelf.locked():
         shelf.describe()
         path = shelf.folder / "shard.npz"
         part.save(path)
-        merge(shelf, [path], lock)
+        merge(shelf, [path])
         path.unlink()
 
 

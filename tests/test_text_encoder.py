@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from models.encoders import EncoderUnavailable, TextConfig, build_text_encoder
+from models.encoders.murmur import murmur3
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MINILM = SHARED / "models" / "all-MiniLM-L6-v2"
@@ -168,6 +169,19 @@ def test_char_ngrams_equal_a_slow_transcription():
         expected[abs(value) % 512] += np.sign(value) * (1 + np.log(count))
     expected /= np.linalg.norm(expected)
     np.testing.assert_allclose(encoder.encode(["Aha"])[0].numpy(), expected, atol=1e-6)
+
+
+def test_murmur_hashes_are_scikit_learns():
+    from sklearn.utils import murmurhash3_32
+
+    draw = np.random.default_rng(0)
+    keys = [draw.bytes(length) for length in [*range(40)] * 5] + [
+        b"a" * 5001,
+        bytes(7),
+        b"\xff" * 4,
+    ]
+    assert murmur3(keys).tolist() == [murmurhash3_32(key, seed=0) for key in keys]
+    assert murmur3([]).shape == (0,)
 
 
 def test_char_ngrams_do_not_depend_on_the_process():

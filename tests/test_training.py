@@ -103,6 +103,7 @@ def test_noisy_twins_are_made_where_something_is_learned_from_them(kind, train, 
 
 def test_members_step_as_torch_steps_each_of_them_at_its_own_rate_and_decay():
     configs = [TrainConfig(lr=0.1, weight_decay=0.5), TrainConfig(lr=0.02, warmup=0.5)]
+    configs = [dataclasses.replace(config, steps=6) for config in configs]
     generator = torch.Generator().manual_seed(0)
     shapes = {"matrix": (4, 3, 2), "bias": (4, 3), "idle": (4, 2)}
     params = {k: torch.randn(v, generator=generator).requires_grad_() for k, v in shapes.items()}
@@ -123,7 +124,7 @@ def test_members_step_as_torch_steps_each_of_them_at_its_own_rate_and_decay():
             params[name].grad = torch.randn(shapes[name], generator=generator)
             for e in range(4):
                 alone[name][e].grad = params[name].grad[e].clone()
-        ours.step(step, 6)
+        ours.step(torch.tensor([step]))
         for e, optimizer in enumerate(theirs):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, 6, configs[e // 2])

@@ -6,6 +6,7 @@ take stands in its header, so it is asked for before anything is inflated.
 
 from __future__ import annotations
 
+import mmap
 import os
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from .lfs import is_lfs_pointer, pulled_by
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
 SMALL = 64 * 2**20  # bytes; an array of this size is read however well it was packed
 PACKED = 100  # no array of measurements becomes this many times smaller
+ENCRYPTED = 0x1  # the flag of a zip member
 ARRAYS_SHOWN = 5  # names of arrays that a message lists
 PICKLED = (
     "holds Python objects, which are never unpickled; save it again with plain types: "
@@ -43,7 +45,7 @@ def load_array(path: Path, name: str = "") -> np.ndarray:
             with Archive(path) as archive:
                 return archive.read(choose(list(archive.shapes), name))
         with path.open("rb") as file:
-            shape, dtype = _header(file)
+            shape, dtype, _ = _header(file)
             _check_size("its array", shape, dtype, path.stat().st_size - file.tell())
         return np.load(path, allow_pickle=False)
 
@@ -72,7 +74,7 @@ class Archive:
     """An open .npz: its arrays' shapes, from their headers, and each array when asked for."""
 
     def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
+        self._path, self._zip = path, zipfile.ZipFile(path)
         self._members = {
             info.filename.removesuffix(".npy"): info
             for info in self._zip.infolist()
@@ -91,20 +93,56 @@ class Archive:
         """Closes the file."""
         self._zip.close()
 
+    def mapped(self, name: str) -> np.ndarray:
+        """Returns an array, read-only, as a map of the file where it lies there unpacked.
+
+        Its bytes are held against the checksum of the archive, as `read` does.
+        """
+        info = self._members[name]
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ENCRYPTED:
+            return self.read(name)
+        shape, dtype, by_columns, head = self._believable(name)
+        if by_columns or not prod(shape):
+            return self.read(name)
+        with self._zip.open(info) as file:
+            while file.read(SMALL >> 4):  # to the end, where zipfile compares the checksum
+                pass
+        return np.memmap(self._path, dtype, "r", self._begin(info) + head, shape)
+
+    def _begin(self, info: zipfile.ZipInfo) -> int:
+        """Returns where the bytes of a member begin in the file."""
+        with self._path.open("rb") as file:
+            file.seek(info.header_offset + 26)  # of the 30 bytes before name and extra field
+            name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+        return info.header_offset + 30 + name + extra
+
     def read(self, name: str) -> np.ndarray:
         """Returns an array, if it is as large as its file makes believable."""
+        self._believable(name)
+        with self._zip.open(self._members[name]) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+    def _believable(self, name: str) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+        """Returns shape, type, order and the length of the header of an array; see `read`."""
         info = self._members[name]
         with self._zip.open(info) as file:
-            shape, dtype = _header(file)
-            _check_size(f"array '{name:.40}'", shape, dtype, info.file_size - file.tell())
+            shape, dtype, by_columns = _header(file)
+            head = file.tell()
+            _check_size(f"array '{name:.40}'", shape, dtype, info.file_size - head)
         if info.file_size > max(SMALL, PACKED * info.compress_size):
             raise ArrayError(
                 f"packs array '{name:.40}' of {_megabytes(info.file_size)} into "
                 f"{_megabytes(info.compress_size)}, which no measurements do; if it is meant so, "
                 f"save it with np.savez, not np.savez_compressed"
             )
-        with self._zip.open(info) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return shape, dtype, by_columns, head
+
+
+def released(array: np.ndarray) -> None:
+    """Lets the system take back the memory of what has been read of a mapped file."""
+    mapped, advice = getattr(array, "_mmap", None), getattr(mmap, "MADV_DONTNEED", None)
+    if mapped is not None and advice is not None:  # not on Windows
+        mapped.madvise(advice)
 
 
 def choose(names: list[str], wanted: str) -> str:
@@ -125,14 +163,17 @@ def listed(names: list[str]) -> str:
     return ", ".join(name[:40] for name in names[:ARRAYS_SHOWN]) + more if names else "none"
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Returns shape and type from the header of an open .npy file, leaving it after the header."""
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Returns shape, type and whether columns come first, of an open .npy file.
+
+    It is left after the header.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    shape, by_columns, dtype = read(file)
+    return shape, dtype, by_columns
 
 
 def _check_size(what: str, shape: tuple[int, ...], dtype: np.dtype, held: int) -> None:

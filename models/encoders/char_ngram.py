@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .murmur import murmur3
+
 CODE = 1  # raised whenever the numbers change
 
 
@@ -45,12 +47,15 @@ class CharNgramEncoder:
 
     def encode(self, batch: list[str]) -> torch.Tensor:
         """Returns (B, D) float32 rows of length 1."""
-        from sklearn.feature_extraction import FeatureHasher  # MurmurHash3: the same everywhere
-
         if not batch:
             return torch.zeros(0, self.width)
-        hasher = FeatureHasher(self.width, dtype=np.float64)
-        rows = hasher.transform(self._weights(text) for text in batch).toarray()
+        weights = [self._weights(text) for text in batch]
+        hashed = murmur3([gram.encode() for counts in weights for gram in counts]).astype(np.int64)
+        value = np.array([value for counts in weights for value in counts.values()], np.float64)
+        owner = np.repeat(np.arange(len(batch)), [len(counts) for counts in weights])
+        place = owner * self.width + np.abs(hashed) % self.width
+        signed = np.where(hashed < 0, -value, value)
+        rows = np.bincount(place, signed, len(batch) * self.width).reshape(-1, self.width)
         norm = np.linalg.norm(rows, axis=1, keepdims=True)
         return torch.from_numpy((rows / np.maximum(norm, 1e-12)).astype(np.float32))
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from .backbone import LayerState
 from .pruning import TokenPruner, Tokens
+from .to_device import sent
 from .wav2vec import Wav2VecBackbone
 
 
@@ -79,7 +80,7 @@ def alibi(count: int, heads: int, device: torch.device) -> torch.Tensor:
     """
     at = torch.arange(count, device=device)
     distance = (at[None] - at[:, None]).abs().float()
-    return -torch.tensor(slopes(heads), device=device)[:, None, None] * distance
+    return -sent(torch.tensor(slopes(heads)), device)[:, None, None] * distance
 
 
 def slopes(heads: int) -> list[float]:

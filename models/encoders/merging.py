@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from .scores import rounded
+from .to_device import before, host_rows
 
 
 @dataclass
@@ -33,19 +34,6 @@ class Method:
     weighted: bool  # True: tokens stand for several frames; False: the dropped ones are forgotten
 
 
-def host_tensor(values: list[int], device: torch.device) -> torch.Tensor:
-    """Returns host integers as an int64 tensor on `device` without waiting for the device."""
-    tensor = torch.tensor(values, dtype=torch.int64)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def length_mask(lengths: list[int], width: int, device: torch.device) -> torch.Tensor:
-    """Returns (B, width) bool, True on the tokens that are not padding."""
-    return torch.arange(width, device=device)[None] < host_tensor(lengths, device)[:, None]
-
-
 def merge(
     hidden: torch.Tensor,
     sizes: torch.Tensor,
@@ -63,13 +51,14 @@ def merge(
     utterance's vector moves three times as far (benchmarks/prune_fidelity.py).
     """
     device, width = hidden.device, max(keep)
-    surplus = host_tensor([n - k for n, k in zip(lengths, keep, strict=True)], device)
-    inside = length_mask([n - 1 for n in lengths], score.shape[1], device)
     stretch = [(n - 1) // k + 1 for n, k in zip(lengths, keep, strict=True)]
-    ranked = rounded(score).masked_fill(_protected(score, lengths, stretch), float("-inf"))
-    rank = ranked.masked_fill(~inside, float("-inf"))
+    whole = [(n - 1) // s * s for n, s in zip(lengths, stretch, strict=True)]
+    ends, kept, size, last = host_rows([lengths, keep, stretch, whole], device)
+    protected = _protected(score, size[:, None], last[:, None])
+    ranked = rounded(score).masked_fill(protected, float("-inf"))
+    rank = ranked.masked_fill(~before(ends - 1, score.shape[1]), float("-inf"))
     rank = rank.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    joined = rank < surplus[:, None]  # (B, N - 1)
+    joined = rank < (ends - kept)[:, None]  # (B, N - 1)
     group = torch.nn.functional.pad((~joined).long().cumsum(1), (1, 0)).clamp(max=width - 1)
     return _average(hidden, sizes, group, width)
 
@@ -82,7 +71,8 @@ def topk_merge(
     score: torch.Tensor,
 ) -> MergeStep:
     """Returns the most important tokens, each averaged with the dropped ones nearest in time."""
-    index, mask = _top(score, lengths, keep)
+    ends, kept = host_rows([lengths, keep], score.device)
+    index, mask = _top(score, ends, kept, max(keep))
     group = _nearest(index, mask, hidden.shape[1])
     return _average(hidden, sizes, group, index.shape[1])
 
@@ -95,7 +85,8 @@ def topk(
     score: torch.Tensor,
 ) -> MergeStep:
     """Returns the most important tokens in the order of time; the others are forgotten."""
-    index, mask = _top(score, lengths, keep)
+    ends, kept = host_rows([lengths, keep], score.device)
+    index, mask = _top(score, ends, kept, max(keep))
     return _gather(hidden, index, mask)
 
 
@@ -112,15 +103,17 @@ def fuse(
     as heavy as what it replaces. It is one of the `keep` tokens.
     """
     device, (_, old, _) = hidden.device, hidden.shape
-    fused = [k < n for n, k in zip(lengths, keep, strict=True)]  # an untouched row has none
-    index, mask = _top(score, lengths, [k - f for k, f in zip(keep, fused, strict=True)])
+    # An untouched row has no fused token.
+    alone = [k - (k < n) for n, k in zip(lengths, keep, strict=True)]
+    ends, total, few = host_rows([lengths, keep, alone], device)
+    index, mask = _top(score, ends, few, max(alone))
     width = max(keep)
-    valid = length_mask(lengths, old, device)
+    valid = before(ends, old)
     # Column `old` collects what `index` holds on padding.
     kept = torch.zeros(len(keep), old + 1, dtype=torch.bool, device=device)
     kept = kept.scatter(1, torch.where(mask, index, old), True)[:, :old]
     rank = kept.long().cumsum(1) - 1
-    last = host_tensor(keep, device)[:, None] - 1  # (B, 1): where the fused token goes
+    last = total[:, None] - 1  # (B, 1): where the fused token goes
     group = torch.where(kept, rank, last)
     group = torch.where(valid, group, width - 1)
     # Inside a kept token's group of one the weight cancels; in the fused group it is importance.
@@ -139,7 +132,7 @@ def stride(
     """Returns tokens at even distances: the baseline that every other method must beat."""
     device, width = hidden.device, max(keep)
     number = torch.arange(width, device=device)[None]
-    many, few = host_tensor(lengths, device)[:, None], host_tensor(keep, device)[:, None]
+    many, few = host_rows([lengths, keep], device)[..., None]
     index = (2 * number + 1) * many // (2 * few)  # middles of `few` equal pieces
     return _gather(hidden, index.clamp(max=hidden.shape[1] - 1), number < few)
 
@@ -153,36 +146,34 @@ METHODS: dict[str, Method] = {
 }
 
 
-def _protected(score: torch.Tensor, lengths: list[int], stretch: list[int]) -> torch.Tensor:
+def _protected(score: torch.Tensor, size: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
     """Returns (B, N - 1) bool: the least similar boundary of every whole stretch.
 
-    Of equally similar ones it is the last.
+    Of equally similar ones it is the last. `size` (B, 1) is the length of a row's stretches,
+    `whole` (B, 1) where the last whole one ends.
     """
-    device, count = score.device, score.shape[1]
-    position = torch.arange(count, device=device)[None]
-    size = host_tensor(stretch, device)[:, None]
-    whole = host_tensor([(n - 1) // s * s for n, s in zip(lengths, stretch, strict=True)], device)
+    count = score.shape[1]
+    position = torch.arange(count, device=score.device)[None]
     # Padding may hold anything; it belongs to no whole stretch.
-    key = rounded(score).masked_fill(position >= whole[:, None], 0).long()
+    key = rounded(score).masked_fill(position >= whole, 0).long()
     key = key * (count + 1) - position  # unique: equal scores fall with time
     number = (position // size).expand_as(key)
     least = torch.zeros_like(key).scatter_reduce(1, number, key, "amin", include_self=False)
-    return (key == least.gather(1, number)) & (position < whole[:, None])
+    return (key == least.gather(1, number)) & (position < whole)
 
 
 def _top(
-    score: torch.Tensor, lengths: list[int], keep: list[int]
+    score: torch.Tensor, ends: torch.Tensor, keep: torch.Tensor, most: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns (B, K) positions of the highest scores in the order of time, and their mask.
 
-    Equal scores: the earlier token stays.
+    Equal scores: the earlier token stays. Rows have `ends` (B,) tokens and keep `keep` (B,) of
+    them, `most` at most.
     """
-    old, device = score.shape[1], score.device
-    valid = length_mask(lengths, old, device)
-    ranked = rounded(score).masked_fill(~valid, float("-inf"))
-    width = max(max(keep), 1)
+    old, width = score.shape[1], max(most, 1)
+    ranked = rounded(score).masked_fill(~before(ends, old), float("-inf"))
     order = ranked.argsort(dim=1, descending=True, stable=True)[:, :width]
-    mask = length_mask(keep, width, device)
+    mask = before(keep, width)
     index = torch.where(mask, order, old).sort(dim=1).values
     return index.clamp(max=old - 1), mask
 

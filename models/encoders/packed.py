@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from .merging import host_tensor
+from .to_device import host_tensor
 
 
 @dataclass

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from .to_device import before, host_tensor
+
 
 def length_mask(lengths: list[int], width: int, device: torch.device | str) -> torch.Tensor | None:
     """Returns (B, T) bool, True on valid frames; None where no row is padded (faster kernels)."""
     if all(n == width for n in lengths):
         return None
-    ends = torch.tensor(lengths, device=device)
-    return torch.arange(width, device=device)[None] < ends[:, None]
+    return before(host_tensor(lengths, torch.device(device)), width)
 
 
 def clear_padding(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -93,11 +93,19 @@ class PrecomputedEncoder:
             raise ValueError(f"{self.modality}: no array has been read yet that gives the width")
         return self._shape
 
+    @property
+    def in_place(self) -> bool:
+        """Whether rows are what the file holds, one vector each: nothing is pooled or stored."""
+        plain = self.pooling == "mean" and not self.layers
+        return plain and self.corpus is not None and self.corpus.vectors
+
     def settle(self, items: Iterable[str] = ()) -> None:
         """Takes the shape from the first usable array, unless it is known.
 
         `items` are what to try where only a column, row by row, says which files there are.
         """
+        if self._shape is None and self.in_place and self.corpus is not None:
+            self._shape = self.corpus.values.shape[1:]
         if self._shape is None:
             read = (self._try(item, self._pool) for item in chain(self._items(), items))
             self._shape = next((r.shape for r in read if isinstance(r, np.ndarray)), None)
@@ -105,7 +113,7 @@ class PrecomputedEncoder:
     def _items(self) -> Iterator[str]:
         """Yields what there is to read, in order; nothing where a column says it row by row."""
         if self.corpus is not None:
-            yield from self.corpus.rows
+            yield from (name.as_py().decode() for name in self.corpus.ids)
         elif not self.column:
             yield from self._files
 
@@ -193,7 +201,8 @@ class PrecomputedEncoder:
             if path is None:
                 return ArrayProblem(item, "missing", self._where(item))
             if self.corpus is not None:
-                return use(self.corpus.values[self.corpus.rows[composed_id(item)]])
+                row = self.corpus.rows[composed_id(item)]
+                return use(np.array(self.corpus.values[row]))  # a copy of what is only mapped
             return use(load_array(path, self.modality))
         except ArrayError as error:
             return ArrayProblem(item, "damaged", str(error))

@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from .merging import METHODS, length_mask
+from .merging import METHODS
 from .scores import attention_received, neighbour_similarity, value_weighted_received
+from .to_device import before, host_tensor
 
 SCHEDULES = {
     "one_shot": "keep_rate once, at `layer`",
@@ -159,25 +161,24 @@ class Tokens:
         """Starts with the lengths as they are."""
         self.frames = self.frames or list(self.lengths)
 
+    @cached_property
     def mask(self) -> torch.Tensor:
-        """Returns (B, K) bool, True on tokens that are not padding."""
-        return length_mask(self.lengths, self.width, self.device)
+        """True on tokens that are not padding: (B, K) bool."""
+        return before(host_tensor(self.lengths, self.device), self.width)
 
     def weights(self) -> torch.Tensor:
         """Returns (B, K) float32: frames each token stands for, 0 on padding."""
-        return self.mask().float() if self.sizes is None else self.sizes
+        return self.mask.float() if self.sizes is None else self.sizes
 
     def attention_bias(self, dtype: torch.dtype) -> torch.Tensor | None:
         """Returns (B, 1, 1, K) to add to the attention logits: log size, -inf on padding.
 
         None when there is nothing to add, so that un-pruned batches run the very same kernel.
         """
-        if self.sizes is None or not self.proportional:
-            if min(self.lengths) == self.width:
-                return None
-            weights = self.mask().float()
-        else:
-            weights = self.sizes
+        weights = self.sizes if self.proportional else None
+        if weights is None and min(self.lengths) == self.width:
+            return None
+        weights = self.mask.float() if weights is None else weights
         return weights.log()[:, None, None, :].to(dtype)
 
     def mean(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..pooling import Moments, combine_layers, join_moments, masked_moments, vector
+from ..pooling import Moments, combine_layers, join_moments, masked_moments, moments_by_row, vector
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers, stored_as
@@ -112,8 +112,11 @@ class SpeechEncoder:
     def backbone(self) -> Backbone:
         """The network, read on first use: a full feature store never loads it."""
         backbone = fold_weight_norm(make_backbone(self.model.load()))
-        if self.device.type == "cpu" and isinstance(backbone, Wav2VecBackbone):
-            backbone.store_frames_first()
+        if isinstance(backbone, Wav2VecBackbone):
+            backbone.folds_norm = True
+            # on GPUs only in 16 bits, whose kernels want frames first; untried there in float32
+            if self.device.type == "cpu" or self.precision != "fp32":
+                backbone.store_frames_first()
         return backbone.to(self.device, DTYPES[self.precision]).eval()
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
@@ -130,11 +133,8 @@ class SpeechEncoder:
 
         parts: list[list[Moments]] = [[] for _ in batch]
         for owners, layers in self._run(batch, pool):
-            count = layers[0].count[:, None].expand(-1, len(layers)).cpu()  # (B, L)
-            mean = torch.stack([m.mean for m in layers], 1).cpu()  # (B, L, D)
-            variance = torch.stack([m.variance for m in layers], 1).cpu()  # (B, L, D)
-            for row, owner in enumerate(owners):
-                parts[owner].append(Moments(count[row], mean[row], variance[row]))
+            for owner, moments in zip(owners, moments_by_row(layers), strict=True):
+                parts[owner].append(moments)
         if not parts:
             return torch.zeros(0, *self.shape)
         rows = [vector(join_moments(pieces), self.config.pooling) for pieces in parts]

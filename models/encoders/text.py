@@ -19,6 +19,7 @@ from .config import TextConfig, resolve_layers, stored_as
 from .numerics import DTYPES, exact_float32
 from .padding import token_budget
 from .sentence_modules import differences, stated_length
+from .to_device import sent
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
 SETTING = "encoders.text.model"
@@ -111,25 +112,24 @@ class TextEncoder:
             return vector(masked_moments(hidden, mask, variance=spread), self.config.pooling)
 
         rows = torch.zeros(len(batch), *self.shape)
-        for owners, layers in self._run(batch, pool):
+        for owners, _, layers in self._run(batch, pool):
             rows[owners] = combine_layers(torch.stack(layers, 1).cpu(), self.config.combine)
         return rows
 
     def encode_frames(self, batch: list[str]) -> list[torch.Tensor]:
         """Returns each text's tokens, (T, D), or (T, L, D) for views."""
         rows: dict[int, torch.Tensor] = {}
-        for owners, layers in self._run(batch, lambda hidden, mask: (hidden.float(), mask)):
-            tokens = torch.stack([hidden for hidden, _ in layers], 2).cpu()  # (B, T, L, D)
-            for row, owner in enumerate(owners):
-                real = tokens[row, layers[0][1][row].cpu()]  # (T, L, D)
-                rows[owner] = combine_layers(real, self.config.combine)
+        for owners, lengths, layers in self._run(batch, lambda hidden, _: hidden.float()):
+            tokens = torch.stack(layers, 2).cpu()  # (B, T, L, D)
+            for owner, length, row in zip(owners, lengths, tokens, strict=True):
+                rows[owner] = combine_layers(row[:length], self.config.combine)
         return [rows[i] for i in range(len(batch))]
 
     @torch.inference_mode()
     def _run(
         self, batch: list[str], use: Callable[[torch.Tensor, torch.Tensor], T]
-    ) -> Iterator[tuple[list[int], list[T]]]:
-        """Yields for every padded batch its rows and `use(hidden, mask)` of each asked layer."""
+    ) -> Iterator[tuple[list[int], list[int], list[T]]]:
+        """Yields for every padded batch its rows, their tokens and `use(hidden, mask)` by layer."""
         if not batch:
             return
         texts = [self.config.prefix + text for text in batch]
@@ -144,7 +144,7 @@ class TextEncoder:
                 out.last_hidden_state if layer == self.depth else out.hidden_states[layer]
                 for layer in self.layers
             ]
-            yield chosen, [use(states, mask) for states in hidden]
+            yield chosen, [lengths[i] for i in chosen], [use(states, mask) for states in hidden]
 
     @cached_property
     def longest(self) -> int:
@@ -158,7 +158,7 @@ class TextEncoder:
             fill = self.tokenizer.pad_token_id if name == "input_ids" else 0
             width = max(map(len, values))
             full = [row + [fill or 0] * (width - len(row)) for row in values]
-            padded[name] = torch.tensor(full, device=self.device)
+            padded[name] = sent(torch.tensor(full), self.device)
         return padded
 
 

@@ -24,6 +24,7 @@ from .pruning import TokenPruner, layer_rates, supports_pruning
 from .sentence_modules import stated_length
 from .speech_models import make_backbone, speech_model
 from .text import position_reach, text_size
+from .to_device import sent
 
 TOGETHER = {"views": "mean", "joined": "concat"}  # what a head on one vector is given instead
 
@@ -93,7 +94,7 @@ class Trainable(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes the adapted model as a Hugging Face folder."""
-        model = self.merged()
+        model = self.merged().cpu()
         with hub.quiet():
             model.save_pretrained(folder)
         if self.folder is not None:
@@ -141,7 +142,7 @@ class TrainableSpeech(Trainable):
         for wave in batch:
             wave = wave[: backbone.longest]
             wave = normalized(wave, self.about.epsilon) if self.about.normalize else wave
-            wave = torch.from_numpy(np.ascontiguousarray(wave, np.float32)).to(device)
+            wave = sent(torch.from_numpy(np.ascontiguousarray(wave, np.float32)), device)
             rows.append(backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0)))))
         lengths = [row.shape[-1] for row in rows]
         pooled = {}
@@ -201,7 +202,8 @@ class TrainableText(Trainable):
         inputs = self.tokenizer(
             [self.config.prefix + text for text in batch],
             truncation=True, max_length=self.longest, padding=True, return_tensors="pt",
-        ).to(device)  # fmt: skip
+        )  # fmt: skip
+        inputs = {name: sent(values, device) for name, values in inputs.items()}
         out = self.model(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
         states = [out.hidden_states[k] for k in self.used]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .padding import cut_long
+from .to_device import sent
 
 FULL_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 20  # samples of a sound on a disk that are read at a time
@@ -83,19 +84,12 @@ def upload(pieces: list[Piece], device: torch.device) -> list[torch.Tensor]:
     if device.type == "cpu":
         waves = [torch.from_numpy(as_float(part)) for part in samples]
     else:
-        joined = _sent(torch.from_numpy(np.concatenate(samples)), device)
+        joined = sent(torch.from_numpy(np.concatenate(samples)), device)
         joined = joined / FULL_SCALE if joined.dtype == torch.int16 else joined
         waves = list(joined.split([len(part) for part in samples]))
     scales = [piece.scale for piece in pieces if piece.scale is not None]
     if not scales:
         return waves
     # Divisors are tensors: by a number CUDA would multiply with its reciprocal, which rounds twice.
-    table = _sent(torch.tensor(scales, dtype=torch.float32), device)  # (P, 2)
+    table = sent(torch.tensor(scales, dtype=torch.float32), device)  # (P, 2)
     return [(wave - mean) / by for wave, (mean, by) in zip(waves, table, strict=True)]
-
-
-def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Returns the tensor on the device, from pinned memory where that makes the copy its own."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from .backbone import Attended, Backbone
 from .packed import Packing
 from .padding import clear_padding, length_mask
 from .pruning import TokenPruner, Tokens
+from .to_device import sent
 
 HOP = 160  # samples a spectrum frame
 WINDOW = 400  # samples
@@ -49,7 +50,9 @@ class W2vBertBackbone(Backbone):
 
         A last frame without a partner is left out: transformers pads it and masks the pair.
         """
-        spectrum = log_mel(wave, self.filters.to(wave.device))  # (F, M)
+        if self.filters.device != wave.device:  # once
+            self.filters = sent(self.filters, wave.device)
+        spectrum = log_mel(wave, self.filters)  # (F, M)
         variance, mean = torch.var_mean(spectrum, 0, keepdim=True)  # over F - 1
         scaled = (spectrum - mean) / (variance + EPSILON).sqrt()
         pairs = len(scaled) // STRIDE
@@ -75,7 +78,7 @@ class W2vBertBackbone(Backbone):
         The convolution must see zeros where a row has ended, so the layer is one piece here.
         """
         layer = self.layers[index]
-        mask = length_mask(tokens.lengths, tokens.width, hidden.device)
+        mask = None if min(tokens.lengths) == tokens.width else tokens.mask
         hidden = self.attend(layer, hidden, tokens.attention_bias(hidden.dtype), positions).hidden
         hidden = hidden + layer.conv_module(hidden, attention_mask=mask)
         return self.feed_forward(layer, hidden), tokens, packing
@@ -104,7 +107,8 @@ class W2vBertBackbone(Backbone):
         if embed is None:
             return None
         like = next(self.parameters())
-        return embed(like.new_zeros(1, count, self.width))
+        with like.device:  # else it makes its positions on the host
+            return embed(like.new_zeros(1, count, self.width))
 
     def feed_forward(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
         """Returns the states after the second half feed-forward part and the layer's last norm."""

@@ -34,6 +34,7 @@ class Wav2VecBackbone(Backbone):
         self.longest = sys.maxsize  # positions are convolutions
         self.multiple = 320 * 32
         self.frames_first = False
+        self.folds_norm = False  # True: the first norm is in its convolution; for inference
 
     @torch.no_grad()
     def store_frames_first(self) -> None:
@@ -90,7 +91,7 @@ class Wav2VecBackbone(Backbone):
         (stride,), (kernel,) = conv.stride, conv.kernel_size
         inside = [(n - kernel) // stride + 1 for n in lengths]
         mask = length_mask(inside, (x.shape[-1] - kernel) // stride + 1, x.device)
-        if not self.frames_first:
+        if not (self.frames_first or self.folds_norm):
             return masked_group_norm(conv(x), norm, mask)
         return normalized_convolution(conv, norm, x[:, 0], mask).transpose(1, 2)
 

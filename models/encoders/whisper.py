@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from .backbone import Attended, Backbone, self_attention
 from .packed import Packing
 from .padding import clear_padding, length_mask
+from .to_device import sent
 
 HOP = 160  # samples a spectrum frame; two of them make one encoder frame
 WINDOW = 400  # samples
@@ -41,7 +42,9 @@ class WhisperBackbone(Backbone):
 
     def prepare(self, wave: torch.Tensor) -> torch.Tensor:
         """Returns the log-mel spectrum (M, 2 T) of a wave (S,)."""
-        return log_mel(wave, self.filters.to(wave.device))
+        if self.filters.device != wave.device:  # once
+            self.filters = sent(self.filters, wave.device)
+        return log_mel(wave, self.filters)
 
     def embed(self, rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, list[int]]:
         """Returns the frames with positions added, from spectra (B, M, 2 T); see Backbone."""

@@ -34,7 +34,7 @@ def nt_xent(
     (https://arxiv.org/abs/2002.05709).
     """
     w = row_weight(a[..., 0], weight, valid)  # (..., B)
-    scale = tau.reciprocal() if isinstance(tau, Tensor) else w.new_tensor(1.0 / tau)
+    scale = tau.reciprocal() if isinstance(tau, Tensor) else w.new_full((), 1.0 / tau)
     # within a view the row itself is never scored; across views its partner always is
     per = partner_loss(exact(a), exact(b), exact(scale), w > 0, same, own_view=True)
     return weighted_mean(per, w)
@@ -55,7 +55,7 @@ def clip_loss(
     (https://arxiv.org/abs/2103.00020).
     """
     w = row_weight(a[..., 0], weight, valid)  # (..., B)
-    scale = log_scale if isinstance(log_scale, Tensor) else w.new_tensor(log_scale)
+    scale = log_scale if isinstance(log_scale, Tensor) else w.new_full((), log_scale)
     scale = exact(scale).clamp(max=MAX_LOG_SCALE).exp()
     per = partner_loss(exact(a), exact(b), scale, w > 0, same, own_view=False)
     return weighted_mean(per, w)

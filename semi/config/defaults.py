@@ -26,8 +26,12 @@ ORDER = (
     "device",
     "precision",
     "threads",
+    "engine",
+    "ray_address",
+    "processes",
     "tracking",
     "track",
+    "ledger",
     "finetune",
     "distill",
 )  # of configs/default.yaml: what is set most often stands first

@@ -34,6 +34,11 @@ def _word(value: Any) -> str:
 
 GMM = f"the rule gmm_split {LOST}"
 REMOVED = {
+    "part": Removed(
+        "1/1",
+        "one `semi benchmark` does all parts: processes=4 on this machine, or "
+        "engine=ray on several",
+    ),
     "rounds.engine": Removed("offline", f"the engine online {LOST}"),
     "train.auxiliary_head": Removed(False, f"the auxiliary head {LOST}"),
     "model.balanced_head": Removed(False, f"the auxiliary head {LOST}"),

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
 from ..files import write_text
+from ..parallel import EngineConfig
 from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
@@ -33,6 +34,10 @@ NOT_IN_SIGNATURE = (
     "runs_dir",
     "tracking",
     "track",
+    "ledger",
+    "engine",
+    "ray_address",
+    "processes",
     "data.manifest",  # the manifest's own SHA-256 stands for it
     "data.audio_root",
     "data.workers",
@@ -43,8 +48,11 @@ NOT_IN_SIGNATURE = (
 )
 
 
+LEDGERS = ("auto", "csv", "parquet")
+
+
 @dataclass
-class Config(LearningConfig):
+class Config(LearningConfig, EngineConfig):
     """Every setting of a run: those of learning, and where the data come from and go."""
 
     name: str = "run"
@@ -64,6 +72,8 @@ class Config(LearningConfig):
 
     MLflow and Weights & Biases have settings of their own in the environment: docs/tracking.md.
     """
+    ledger: str = "auto"
+    """ledger.csv beside ledger.parquet: auto (below 100,000 utterances) | csv | parquet (none)."""
     data: DataConfig = field(default_factory=DataConfig)
     """The utterances: where they are, what is labelled, what is held out."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
@@ -78,6 +88,7 @@ class Config(LearningConfig):
     def __post_init__(self) -> None:
         """Raises ValueError naming the first top-level setting that is not allowed."""
         super().__post_init__()
+        EngineConfig.__post_init__(self)
         if not re.fullmatch(r"[\w][\w.+=-]*", self.name):
             raise ValueError(
                 f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"
@@ -90,6 +101,8 @@ class Config(LearningConfig):
             )
         if problem := names_problem(self.track):
             raise ValueError(f"track {problem}")
+        if self.ledger not in LEDGERS:
+            raise ValueError(f"ledger must be one of {', '.join(LEDGERS)}, got '{self.ledger}'")
         if self.threads < 0:
             raise ValueError(f"threads must be >= 0, got {self.threads}")
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from ..errors import AudioError
+from ..errors import AudioError, how_to_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,8 +160,8 @@ class AvReader:
             import av  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UndecodedError(
-                "unreadable: m4a, mp4, aac, avi, webm and wma need PyAV; pip install "
-                "'semi-emotion[m4a]', or convert the file to wav or flac"
+                "unreadable: m4a, mp4, aac, avi, webm and wma need PyAV; "
+                f"{how_to_install('m4a')}, or convert the file to wav or flac"
             ) from None
         self.frames: int | None = None
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .audio import Quarantined
-from .reviewed import OUT, words_of
+from .reviewed import APART, OUT, words_of
 from .reviews import Review
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def gold_table(manifest: Manifest, splits: Splits) -> pd.DataFrame:
                 found.append((name, role, "gold", counts, *_of_table(counts)))
             continue
         became = use[name]
-        if given[name] and (became == "held_out" or name in overruled):
-            before = role if became == "held_out" else "replaced"
+        if given[name] and (became in APART or name in overruled):
+            before = role if became in APART else "replaced"
             found.append((name, role, before, counts, *_of_table(given[name])))
         for word in rows[name].words:
             found.append((name, role, became, counts, "review", *_of_reviewer(word)))

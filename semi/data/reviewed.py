@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
 
 OUT = ("unsure", "bad_audio")
+APART = ("held_out", "unused")  # rows that no review teaches from
 GOLD_REVIEWS = "gold_reviews.csv"  # in a run: the reviews that it learned from, its own copy
 
 
@@ -47,7 +48,7 @@ class Reviewed:
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was refused, in sentences
     given: dict[str, str] = field(default_factory=dict)  # id -> label of the table; '' = none
-    # id -> gold, tied, unsure, bad_audio or held_out, once sides are drawn; see `settle`
+    # id -> gold, tied, unsure, bad_audio, held_out or unused, once sides are drawn; see `settle`
     use: dict[str, str] = field(default_factory=dict)
     # ids whose label of the table would have trained: neither hidden nor of a pool; see `settle`
     overruled: set[str] = field(default_factory=set)
@@ -170,9 +171,9 @@ def settle(reviewed: Reviewed, ids: np.ndarray, role: np.ndarray, hidden: np.nda
     """Returns the rows (N,) bool that train and were reviewed; changes `role` (N,) in place.
 
     A labelled row is gold, one whose labels tie waits in the pool, and one that most call unsure or
-    bad audio is used for nothing. Held-out rows stay as they are. What became of each stands in
-    `reviewed.use`, and whose label of the table they overrule in `reviewed.overruled`: not those
-    whose label is `hidden` (N,), for nobody was to know it.
+    bad audio is used for nothing. Held-out rows and unused ones stay as they are. What became of
+    each stands in `reviewed.use`, and whose label of the table they overrule in
+    `reviewed.overruled`: not those whose label is `hidden` (N,), for nobody was to know it.
     """
     import numpy as np
 
@@ -186,7 +187,7 @@ def settle(reviewed: Reviewed, ids: np.ndarray, role: np.ndarray, hidden: np.nda
         if role[i] == "labeled" and not hidden[i]:
             reviewed.overruled.add(name)
         if not settled[i]:
-            reviewed.use[name] = "held_out"
+            reviewed.use[name] = "unused" if role[i] == "unused" else "held_out"
         elif row.verdict in OUT:
             reviewed.use[name], role[i] = row.verdict, "unused"
         elif row.label is None and row.votes is None:
@@ -208,7 +209,7 @@ def with_reviews(manifest: Manifest) -> Manifest:
         return manifest
     labels, votes = table["label"].tolist(), table["votes"].tolist()
     for i, name in enumerate(table["id"].tolist()):
-        if reviewed.use.get(name, "held_out") != "held_out":
+        if reviewed.use.get(name, "held_out") not in APART:
             labels[i], votes[i] = reviewed.rows[name].label, reviewed.rows[name].votes
     table = table.assign(
         label=pd.Series(labels, table.index, dtype=object),
@@ -225,7 +226,7 @@ def reviewed_notes(reviewed: Reviewed, ties: str) -> list[str]:
         ties: data.ties.
     """
     rows = {name: [i for i, use in reviewed.use.items() if use == name] for name in
-            ("gold", "tied", "held_out", *OUT)}  # fmt: skip
+            ("gold", "tied", *APART, *OUT)}  # fmt: skip
     notes = []
     if rows["gold"]:
         differ = sum(len({w.label for w in reviewed.rows[i].words}) > 1 for i in rows["gold"])
@@ -249,6 +250,15 @@ def reviewed_notes(reviewed: Reviewed, ties: str) -> list[str]:
             f"{WARNING}the {'review' if one else 'reviews'} of "
             f"{counted(len(rows['held_out']), 'held-out row', 'is', 'are')} refused as training "
             "gold; semi evaluate RUN --reviews FILE scores the run on what people said of them"
+        )
+    if rows["unused"]:
+        one = len(rows["unused"]) == 1
+        notes.append(
+            f"{WARNING}the {'review' if one else 'reviews'} of "
+            f"{counted(len(rows['unused']), 'unused row', 'is', 'are')} refused as training gold: "
+            f"{'it stands' if one else 'they stand'} beside the held-out rows without one label, "
+            f"or {'is' if one else 'are'} of a held-out group; semi evaluate RUN --reviews FILE "
+            f"scores the run on {'it' if one else 'them'}, too"
         )
     return [*notes, *reviewed.notes]
 

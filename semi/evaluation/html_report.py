@@ -23,6 +23,7 @@ from . import report_figures, report_scores
 from .report_picks import picks
 from .report_rows import MISTAKES_LISTED, mistakes, read_answers, suspects
 from .report_sounds import MOST_CLIPS, Utterances
+from .reviewed_precision import precision_sentence
 from .run_json import read_result, shown_records
 from .text import SPLIT_TITLES, columns, floor_sentence, over
 
@@ -112,6 +113,7 @@ def facts(run: str | Path, utterances: Utterances, listed: int) -> dict[str, Any
         "spark": report_figures.SPARK,
         "best": best,
         "parts": [report_scores.part(best, k) for k in SPLIT_TITLES if best.get(k)],
+        "reviewed": _reviewed(run),
         "figures": report_figures.shipped_curves(best, answers),
         "leaks": leaks,
         "notes": [n for n in notes if not any(leak in n for leak in leaks or [])],
@@ -119,6 +121,14 @@ def facts(run: str | Path, utterances: Utterances, listed: int) -> dict[str, Any
         **_utterances(run, best, answers, utterances, listed),
         **_data(run, result),
     }
+
+
+def _reviewed(run: Path) -> str:
+    """Returns how right the pseudo-labels are by people's reviews, '' where nobody reviewed."""
+    try:
+        return precision_sentence(run)
+    except RunError as error:  # somebody's own file: what the run came to is told in any case
+        return f"they cannot be told ({error})"
 
 
 def _utterances(

@@ -26,7 +26,8 @@ def picks(run: Path, round_number: int, utterances: Utterances) -> RowTable:
     Args:
         run: the run's folder.
         round_number: the round that ships; 0 learned from gold alone.
-        utterances: sounds, texts and labels that were hidden from the run.
+        utterances: sounds and texts. A label that was hidden from the run is not shown beside what
+            it learned: whoever reviews these rows next is to judge by ear.
     """
     table = RowTable("picks", [])
     if not round_number or not (run / LEDGER_TABLE).is_file():
@@ -43,15 +44,11 @@ def picks(run: Path, round_number: int, utterances: Utterances) -> RowTable:
         if len(listed) < PICKS_LISTED:
             listed.setdefault(row["id"], row)
     utterances.look_up(listed)
-    hidden = {name: utterances.label(name) for name in listed if "label" in listed[name]}
-    known = any(hidden.values())
     by_class = not listed or "label" in next(iter(listed.values()))
     table.more = len(own) - len(listed)
-    table.columns = _columns(by_class, known)
+    table.columns = _columns(by_class)
     for name, row in listed.items():
         cells = [*row["cells"], ReportCell(str(row["flips"]), row["flips"])]
-        if known:
-            cells.append(_hidden(hidden[name], row["label"]))
         table.rows.append(ReportRow(name, cells))
     return table.fill(utterances, PICKS_HEARD)
 
@@ -89,18 +86,9 @@ def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=float)
 
 
-def _hidden(given: str, learned: str) -> ReportCell:
-    """Returns the label that was hidden from the run as a cell that says whether it was found."""
-    if not given:
-        return ReportCell("-", "")
-    same = set(given.split(";")) == set(learned.split(";"))
-    return ReportCell(given, given, "right" if same else "wrong")
-
-
-def _columns(by_class: bool, known: bool) -> list[tuple[str, bool]]:
+def _columns(by_class: bool) -> list[tuple[str, bool]]:
     if by_class:
-        last = [("hidden gold", False)] if known else []
-        return [("label learned", False), ("sure %", True), ("flips", True), *last]
+        return [("label learned", False), ("sure %", True), ("flips", True)]
     return [*((name, True) for name in AFFECT), ("spread", True), ("flips", True)]
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 MOST_CLIPS = 60
 MOST_BYTES = 3_600_000  # of all clips as they stand in the page; the rest of it is about 0.3 MB
 LONGEST_TEXT = 300  # letters
-ROW_COLUMNS = ("audio", "start", "end", "text", "speaker", "label")
+ROW_COLUMNS = ("audio", "start", "end", "text", "speaker")
 
 
 class Utterances:
     """The sounds and texts of a run's rows; each clip is read once, when a row asks for it.
 
     Args:
-        table: of the manifest, with id, audio, start, end, text, speaker, label; None = not there.
+        table: of the manifest, with id, audio, start, end, text, speaker; None = not there.
         most: clips in all.
     """
 
@@ -59,10 +59,6 @@ class Utterances:
     def speaker(self, name: str) -> str:
         """Returns who said an utterance, '' where that is unknown."""
         return _word(self._row(name)[4])
-
-    def label(self, name: str) -> str:
-        """Returns the label that the manifest gives, hidden from the run or not; '' where none."""
-        return _word(self._row(name)[5])
 
     def clip(self, name: str) -> str:
         """Returns an utterance's clip as a data: address; '' where there is no sound or no room."""

@@ -93,3 +93,6 @@ class ExtractionConfig(Protocol):
     features: FeaturesConfig
     device: str
     precision: str
+    engine: str
+    ray_address: str
+    processes: int

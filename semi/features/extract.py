@@ -16,7 +16,9 @@ from ..checksums import refuse_changed
 from ..data.audio import Quarantined
 from ..errors import EncoderError
 from ..formulas import guarded
+from ..parallel import EngineConfig
 from .config import ExtractionConfig
+from .in_place import find_rows, quarantined_rows, reads_in_place
 from .keys import FileKeys
 from .notes import encoder_notes
 from .quarantine import read_quarantine
@@ -24,9 +26,9 @@ from .sources import Limits, RowSource, array_source, audio_source, text_source
 from .store import FeatureStore, Snapshot
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
+
+    from .sources import Rows
 
 
 @dataclass
@@ -97,6 +99,7 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
         workers=config.data.workers,
         progress=progress,
         compare=config.precision != "fp32",
+        engine=EngineConfig(config.engine, config.ray_address, config.processes),
     )
     _check_any(extraction, encoders, config.data.manifest)
     return extraction
@@ -117,7 +120,7 @@ def _check_any(extraction: Extraction, encoders: dict[str, Encoder], manifest: s
 
 
 def extract_rows(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
@@ -125,14 +128,16 @@ def extract_rows(
     workers: int = 2,
     progress: bool = True,
     compare: bool = False,
+    engine: EngineConfig | None = None,
 ) -> Extraction:
     """Fills the store for the rows of a table; rows without a modality simply lack it.
 
     `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once. With
     `compare` some of what was newly encoded in 16 bits is made again in float32 and compared.
+    `engine` says where it is done: in this process by default.
     """
-    from .encode import fill
     from .exactness import exactness
+    from .fill import Hands, fill
     from .shards import finished_keys, worker_from_environment
 
     began = time.monotonic()
@@ -141,14 +146,19 @@ def extract_rows(
     show = progress and int(os.environ.get("LOCAL_RANK", worker.rank)) == 0
     limits = limits or Limits()
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
+    hands = Hands(workers, engine or EngineConfig(), worker)
     for name, encoder in encoders.items():
         start = time.monotonic()
+        if name not in sources:
+            report.modalities[name], lost = _in_place(table, encoder)
+            report.quarantine += lost
+            continue
         source = sources[name]
         shelf = store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
         if worker.world == 1:
             before |= np.isin(source.keys, finished_keys(shelf))
-        snapshot = fill(shelf, source, encoder, worker, workers=workers, progress=show)
+        snapshot = fill(shelf, source, encoder, hands, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         count = _count(source, snapshot, at, before)
         count.quarantined, count.store = len(reasons), str(shelf.folder)
@@ -162,6 +172,15 @@ def extract_rows(
             report.quarantine.append(Quarantined(source.ids[row], where, reason))
     report.seconds = time.monotonic() - began
     return report
+
+
+def _in_place(table: Rows, encoder: Any) -> tuple[Count, list[Quarantined]]:
+    """Returns what is found of vectors that are read from a file of their own, and what not."""
+    at, usable = find_rows(table, encoder)
+    lost = quarantined_rows(table, encoder)
+    count = Count(int((at >= 0).sum()), cached=int(usable.sum()), quarantined=len(lost))
+    count.store = str(encoder.corpus.path)
+    return count, lost
 
 
 def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.ndarray) -> Count:
@@ -184,17 +203,22 @@ def _count(source: RowSource, snapshot: Snapshot, at: np.ndarray, before: np.nda
 
 
 def make_sources(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
     limits: Limits | None = None,
     workers: int = 2,
 ) -> dict[str, RowSource]:
-    """Returns what each encoder reads of the table, with the content key of every row."""
+    """Returns what each encoder reads of the table, with the content key of every row.
+
+    One whose vectors are read from a file of their own has none.
+    """
     file_keys = FileKeys(store.root / "files.sha256")
     sources = {}
     for name, encoder in encoders.items():
+        if reads_in_place(encoder):
+            continue
         if hasattr(encoder, "read"):
             sources[name] = array_source(table, encoder, file_keys, workers=workers)
         elif encoder.modality == "text":

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..checksums import file_sha256
-from ..errors import StoreError
-from .files import locked, remove_leftovers, write_whole
+from ..errors import SemiError
+from ..locks import held
+from .files import remove_leftovers, write_whole
 
 KEY = np.dtype("S64")  # 64 hexadecimal digits of a SHA-256; b"" = the row has nothing here
 _SETTLED_NS = 20_000_000  # a file changed more recently might change again within one clock tick
@@ -57,7 +58,7 @@ class FileKeys:
 
     def save(self) -> None:
         """Adds what was learned to the memory file; one that cannot be written only costs time."""
-        with contextlib.suppress(OSError, StoreError):
+        with contextlib.suppress(OSError, SemiError):
             self._save()
 
     def _save(self) -> None:
@@ -66,7 +67,7 @@ class FileKeys:
         if not self._new and not any(self.memory.parent.glob(f".{self.memory.name}.*.tmp")):
             return
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.memory.with_name(".lock")):
+        with held(self.memory.with_name(".lock")):
             remove_leftovers(self.memory)
             if not self._new:
                 return

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checksums import file_sha256, guarded
 from ..errors import StoreError
-from .files import Lock, sync_folder, temporary, write_whole
+from .files import sync_folder, temporary, write_whole
 from .keys import KEY
 from .quarantine import Failure, write_quarantine
 from .store import INDEX, STORE_FORMAT, Shelf, Snapshot, item_crcs, mark, read_json
@@ -65,8 +65,8 @@ class Shard:
             return None
 
 
-def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
-    """Adds the shards at `paths` to the shelf and returns it; the caller holds `lock`.
+def merge(shelf: Shelf, paths: Iterable[Path]) -> Snapshot:
+    """Adds the shards at `paths` to the shelf and returns it; the caller holds the shelf's lock.
 
     An item that is there already stays as it is, so merging twice changes nothing.
     """
@@ -87,11 +87,10 @@ def merge(shelf: Shelf, paths: Iterable[Path], lock: Lock) -> Snapshot:
             shape = shard.data.shape[1:]
             parts.append(_Part(path, shard.keys, shard.seconds, shard.lengths, shape))
             _check_kind(shelf, parts[0], parts[-1])
-        lock.beat()
     if parts:
         keys, first = np.unique(np.concatenate([p.keys for p in parts]), return_index=True)
         if len(keys) > len(old):
-            _write(shelf, old, parts, keys, first, lock)
+            _write(shelf, old, parts, keys, first)
     snapshot = shelf.open()
     write_quarantine(shelf, failures, snapshot)
     return snapshot
@@ -149,7 +148,6 @@ def _write(
     parts: list[_Part],
     keys: np.ndarray,
     first: np.ndarray,
-    lock: Lock,
 ) -> None:
     """Writes data, index and store.json; `keys` are sorted, `first` says where each comes from."""
     seconds = np.concatenate([p.seconds for p in parts])[first]
@@ -167,8 +165,7 @@ def _write(
         for part in parts:
             _scatter(data, crc, offsets, place[begin : begin + len(part.keys)], part, old)
             begin += len(part.keys)
-            lock.beat()
-        data.flush()
+            data.flush()
         del data
         _write_index(listing, key=keys, seconds=seconds, frames=frames, crc=crc)
         about = {

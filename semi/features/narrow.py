@@ -46,7 +46,7 @@ def keep_layers(store: FeatureStore, whole: Layered, part: Layered) -> None:
     if source.folder == target.folder or snapshot.data is None:
         return
     places = [whole.layers.index(layer) for layer in part.layers]
-    with target.locked() as lock:
+    with target.locked():
         target.describe()
         lacking = np.flatnonzero(target.open().find(snapshot.keys) < 0)
         for number, start in enumerate(range(0, max(len(lacking), 1), ITEMS)):
@@ -58,6 +58,6 @@ def keep_layers(store: FeatureStore, whole: Layered, part: Layered) -> None:
             path = target.folder / "layers.npz"
             shard.save(path)
             try:
-                merge(target, [path], lock)
+                merge(target, [path])
             finally:
                 path.unlink(missing_ok=True)

@@ -13,9 +13,9 @@ from .table import load_features, load_frames
 from .tensors import Features, Frames
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
+
+    from .sources import Rows
 
 
 @dataclass
@@ -28,7 +28,7 @@ class RawFeatures:
 
 
 def read_features(
-    table: pd.DataFrame, encoders: dict[str, Encoder], store: str | Path, limits: Limits, *,
+    table: Rows, encoders: dict[str, Encoder], store: str | Path, limits: Limits, *,
     workers: int = 2, frames: bool = False, some: bool = False, progress: bool = False,
 ) -> RawFeatures:  # fmt: skip
     """Returns the raw features of every row of a table.

@@ -1,8 +1,8 @@
-"""Work shared by any number of processes: fixed shards, leases, and a merge by whoever is last.
+"""Work shared by any number of processes: fixed shards, a lock each, a merge by whoever is last.
 
 A plan follows from the missing items alone, so every worker draws up the same one without talking
-to the others, and neither their number nor a kill changes what any shard holds. No process group:
-a worker needs the folder and nothing else.
+to the others, and neither their number nor a kill changes what any shard holds. A finished shard is
+a file. No process group: a worker needs the folder and nothing else.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import StoreError, writing
-from .files import Lock
+from ..locks import FileLock, taken
 from .keys import KEY
 from .merge import Shard, merge, tidy
 from .store import Shelf, Snapshot
 
-LEASE_SECONDS = 900.0  # a worker silent for so long is stuck: its shard is given to another
+BEGUN = "begun"  # an empty file of a plan's folder, as long as the plan is not merged
 SHARD_ITEMS = 1024
 
 
@@ -93,87 +93,105 @@ def cut(sizes: np.ndarray, budget: float, most: int) -> np.ndarray:
     return np.array([*bounds, len(sizes)] if len(sizes) else [0], np.int64)
 
 
+def shard_path(folder: Path, shard: int) -> Path:
+    """Returns where a finished shard of a plan lies."""
+    return folder / f"{shard:06d}.npz"
+
+
 class PlanGone(Exception):
     """Another worker has merged the plan in the meantime."""
 
 
 class Pending:
-    """A plan's folder: finished shards, and leases on those under way."""
+    """A plan's folder: finished shards, and locks on those under way."""
 
-    def __init__(self, shelf: Shelf, plan: Plan, lease_seconds: float = LEASE_SECONDS):
+    def __init__(self, shelf: Shelf, plan: Plan):
         self.shelf = shelf
         self.plan = plan
         self.folder = shelf.folder / "pending" / plan.name
-        self.lease_seconds = lease_seconds
-        self._leases: dict[int, Lock] = {}
+        self.weights = np.add.reduceat(plan.sizes, plan.bounds[:-1])  # of each shard
+        self._locks: dict[int, FileLock] = {}
 
     def path(self, shard: int) -> Path:
         """Returns where a finished shard lies."""
-        return self.folder / f"{shard:06d}.npz"
+        return shard_path(self.folder, shard)
 
     def done(self) -> list[int]:
         """Returns the numbers of the finished shards; PlanGone when all has been merged."""
-        try:
-            names = os.listdir(self.folder)
-        except FileNotFoundError:
-            raise PlanGone from None
-        return [int(name[:6]) for name in names if name.endswith(".npz") and name[0] != "."]
+        if not (self.folder / BEGUN).exists():
+            raise PlanGone
+        return [int(path.name[:6]) for path in self.folder.glob("[0-9]*.npz")]
 
-    def claim(self, worker: Worker) -> int | None:
-        """Returns a shard that is this worker's to do, None if nothing is free at the moment.
+    def size_done(self) -> float:
+        """Returns the size of all finished shards, in the unit of the plan's sizes."""
+        return float(self.weights[self.done()].sum())
+
+    def free(self, worker: Worker) -> Iterator[int]:
+        """Yields the shards that nobody has done or is doing, each locked when it is yielded.
 
         Longest sounds first, so that running out of memory shows early and the ends of all workers
-        meet. A dead worker's shard is free at once, a stuck one's after `lease_seconds`.
+        meet.
         """
-        taken = {*self.done(), *self._leases}
         start = (worker.rank + 1) * len(self.plan) // worker.world
+        done = set(self.done())
         for i in range(1, len(self.plan) + 1):
             shard = (start - i) % len(self.plan)
-            if shard not in taken and self._lease(shard):
-                return shard
-        return None
+            if shard not in done and self._take(shard):
+                yield shard
+
+    def wait(self) -> bool:
+        """Returns False when all is finished; else waits until another worker ends or dies."""
+        lacking = sorted({*range(len(self.plan))}.difference(self.done()), reverse=True)
+        if not lacking:
+            return False
+        if self._take(lacking[0], wait=True):  # its worker died
+            self.give_back(lacking[0])
+        return True
 
     def finish(self, shard: int, result: Shard) -> None:
-        """Writes a finished shard and gives its lease back."""
+        """Writes a finished shard and frees its lock; PlanGone when all has been merged."""
         try:
             result.save(self.path(shard))
         except FileNotFoundError:
             raise PlanGone from None
-        finally:
-            self.give_back(shard)
+        self.written(shard)
 
-    def beat(self) -> None:
-        """Gives a sign of life for every shard under way."""
-        for lease in self._leases.values():
-            lease.beat()
+    def written(self, shard: int) -> None:
+        """Frees the lock of a shard whose file is there, and takes it away: nobody needs it now."""
+        self.give_back(shard)
+        with contextlib.suppress(OSError):
+            self._lock_path(shard).unlink()
 
     def give_back(self, *shards: int) -> None:
-        """Frees the leases on these shards, or on all."""
-        for shard in shards or list(self._leases):
-            lease = self._leases.pop(shard, None)
-            if lease is not None:
-                lease.free()
+        """Frees the locks of these shards, or of all."""
+        for shard in shards or list(self._locks):
+            lock = self._locks.pop(shard, None)
+            if lock is not None:
+                lock.release()
 
     def merge(self) -> None:
         """Moves the finished shards into the store, unless another worker has done so."""
-        with self.shelf.locked() as lock:
+        with self.shelf.locked():
             if self.folder.exists():
-                merge(self.shelf, self.folder.glob("[0-9]*.npz"), lock)
+                merge(self.shelf, self.folder.glob("[0-9]*.npz"))
                 discard(self.folder)
 
-    def _lease(self, shard: int) -> bool:
-        lease = Lock(self.folder / f"{shard:06d}.lease", self.lease_seconds)
-        try:
-            if not lease.take():
-                if not lease.silent():
-                    return False
-                lease.beat()  # stuck: do its work without the lock; a shard made twice is the same
-        except FileNotFoundError:
-            raise PlanGone from None
-        if self.path(shard).exists():  # finished between the listing and the lease
-            lease.free()
+    def _lock_path(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.lock"
+
+    def _take(self, shard: int, *, wait: bool = False) -> bool:
+        """Locks a shard that is not finished and returns whether that could be; PlanGone."""
+        lock = taken(self._lock_path(shard), wait=wait)
+        if lock is None:
             return False
-        self._leases[shard] = lease
+        if not (self.folder / BEGUN).exists():  # merged just now, and our lock made the folder anew
+            lock.release()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise PlanGone
+        if self.path(shard).exists():  # finished between the listing and the lock
+            lock.release()
+            return False
+        self._locks[shard] = lock
         return True
 
 
@@ -190,7 +208,7 @@ def begin(
     `keys` (K,) are wanted, `settled` ones are not tried again. Leftovers of killed processes with
     other plans are taken into the store first; a plan that is under way is joined.
     """
-    with shelf.locked() as lock:
+    with shelf.locked():
         tidy(shelf)
         shelf.describe()
         while True:
@@ -202,15 +220,16 @@ def begin(
             if lacking.any():
                 total = budget(float(sizes[lacking].sum()))
                 plan = make_plan(keys[lacking], rows[lacking], sizes[lacking], total)
-                if (shelf.folder / "pending" / plan.name).is_dir():
+                if (shelf.folder / "pending" / plan.name / BEGUN).exists():
                     break
-            if not _harvest(shelf, lock):
+            if not _harvest(shelf):
                 break
         if plan is None:
             return None, snapshot
         pending = Pending(shelf, plan)
         with writing(pending.folder, StoreError):
             pending.folder.mkdir(parents=True, exist_ok=True)
+            (pending.folder / BEGUN).touch()
         return pending, snapshot
 
 
@@ -218,7 +237,7 @@ def finished_keys(shelf: Shelf) -> np.ndarray:
     """Returns the keys (n,) of what workers that were stopped have encoded but not yet merged."""
     found = [np.empty(0, KEY)]
     for folder in sorted((shelf.folder / "pending").glob("*")):
-        if any(_at_work(path) for path in folder.glob("*.lease")):
+        if _at_work(folder):
             continue
         for path in sorted(folder.glob("[0-9]*.npz")):
             with (
@@ -230,10 +249,14 @@ def finished_keys(shelf: Shelf) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _at_work(path: Path) -> bool:
-    """Says whether a live worker holds a lease."""
-    lease = Lock(path)
-    return lease.held_by_other() and not lease.silent()
+def _at_work(folder: Path) -> bool:
+    """Says whether a live worker holds a shard of a plan."""
+    for path in folder.glob("*.lock"):
+        lock = taken(path)
+        if lock is None:
+            return True
+        lock.release()
+    return False
 
 
 def discard(folder: Path) -> None:
@@ -246,12 +269,12 @@ def discard(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def _harvest(shelf: Shelf, lock: Lock) -> bool:
+def _harvest(shelf: Shelf) -> bool:
     """Merges one plan that nobody is working on; returns whether there was one."""
     for folder in sorted((shelf.folder / "pending").glob("*")):
-        if any(_at_work(path) for path in folder.glob("*.lease")):
+        if _at_work(folder):
             continue
-        merge(shelf, folder.glob("[0-9]*.npz"), lock)
+        merge(shelf, folder.glob("[0-9]*.npz"))
         discard(folder)
         return True
     return False

@@ -23,7 +23,8 @@ import numpy as np
 from ..checksums import OWN_SHA256, file_sha256, is_guarded
 from ..data.wording import counted
 from ..errors import StoreError
-from .files import Lock, locked, write_whole
+from ..locks import held
+from .files import write_whole
 from .keys import KEY, identity_key
 
 STORE_FORMAT = 2
@@ -148,7 +149,7 @@ class Shelf:
         self.key = identity_key(modality, identity)
         self.folder = Path(root) / f"{modality}-{self.key[:16]}"
 
-    def locked(self) -> contextlib.AbstractContextManager[Lock]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the lock that guards every change of this shelf, for a `with` block.
 
         Makes the folder if there is none.
@@ -161,7 +162,7 @@ class Shelf:
                 f"The feature store at {self.folder} cannot be written ({error.strerror}); set "
                 "features.store to a folder where you may write"
             ) from error
-        return locked(self.folder / ".lock")
+        return held(self.folder / ".lock")
 
     def describe(self) -> None:
         """Writes down what the numbers come from; the caller holds the lock."""

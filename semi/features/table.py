@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.wording import counted
 from ..errors import StoreError
 from .extract import look_up, make_sources
+from .in_place import read_vectors
 from .notes import nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource
@@ -21,13 +22,13 @@ from .tensors import Features, Frames
 __all__ = ["Features", "Frames", "load_features", "load_frames"]
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
+
+    from .sources import Rows
 
 
 def load_features(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
@@ -44,6 +45,9 @@ def load_features(
     values: dict[str, Tensor] = {}
     present: dict[str, Tensor] = {}
     for name, encoder in encoders.items():
+        if name not in sources:
+            values[name], present[name] = read_vectors(name, table, encoder)
+            continue
         found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
         if found.snapshot.offsets is not None:
             raise StoreError(
@@ -59,7 +63,7 @@ def load_features(
 
 
 def load_frames(
-    table: pd.DataFrame,
+    table: Rows,
     encoders: dict[str, Encoder],
     store: FeatureStore,
     *,
@@ -70,6 +74,11 @@ def load_frames(
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
     frames = {}
     for name, encoder in encoders.items():
+        if name not in sources:
+            vectors, here = read_vectors(name, table, encoder)
+            offsets = torch.cat([torch.zeros(1, dtype=torch.long), here.long().cumsum(0)])
+            frames[name] = Frames(vectors[here], offsets, here)
+            continue
         found = _find(name, sources[name], store.shelf(name, encoder.identity()), limits)
         readable = found.at >= 0
         if found.snapshot.offsets is None:

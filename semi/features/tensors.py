@@ -64,3 +64,19 @@ class Frames:
         mask = steps < lengths[:, None]  # (B, T)
         at = (self.offsets[rows][:, None] + steps).clamp(max=max(len(self.values) - 1, 0))
         return self.values[at] * mask[..., None], mask  # (B, T, D)
+
+
+def in_order(features: Features | None, widths: dict[str, int], n: int) -> Features:
+    """Returns the features of n rows with exactly these modalities, in this order.
+
+    One that is not there is absent in every row, with zeros of the width D given.
+    """
+    features = features or Features({}, torch.zeros(n, 0, dtype=torch.bool))
+    values = {m: features.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
+    present = [
+        features.present[:, features.names.index(m)]
+        if m in features.names
+        else torch.zeros(n).bool()
+        for m in widths
+    ]
+    return Features(values, torch.stack(present, 1), list(widths))

@@ -11,6 +11,7 @@ from ..data.reviews import PICKS
 from ..data.tables import read_table
 from ..data.wording import counted, listed, shown
 from ..errors import RunError, reading
+from .done_rows import DoneRows
 from .recommended import recommended
 from .rows import ReviewTable
 
@@ -24,13 +25,16 @@ class BatchRow:
     text: str
     start: float | None  # seconds within the file; None = all of it
     end: float | None
-    machine_label: str  # '' = nothing was said
+    machine_label: str  # '' = nothing was said, or the row is not of the pool
     machine_confidence: float | None
     pick: str  # one of semi.data.reviews.PICKS
 
 
-def batch_of(table: ReviewTable, rows: str | Path = "", count: int | None = None) -> list[BatchRow]:
-    """Returns the rows to give away, in the order to review them in.
+def batch_of(
+    table: ReviewTable, rows: str | Path = "", count: int | None = None,
+    done: DoneRows | None = None,
+) -> tuple[list[BatchRow], list[str]]:  # fmt: skip
+    """Returns the rows to give away, in the order to review them in, and notes on those left out.
 
     Without a list these are the pool's, most worth a word first and every fifth one drawn at
     random. RunError where there is none, or where the list names one that the run does not have.
@@ -39,6 +43,7 @@ def batch_of(table: ReviewTable, rows: str | Path = "", count: int | None = None
         table: the run's rows.
         rows: a table with a column id, such as semi next writes, and perhaps pick.
         count: the first so many; None = all.
+        done: rows that are not given away again; None: all are.
     """
     if count is not None and count < 1:
         raise RunError(f"-n must be 1 or more, got {count}")
@@ -50,7 +55,13 @@ def batch_of(table: ReviewTable, rows: str | Path = "", count: int | None = None
         chosen = list(zip(order.tolist(), picks, strict=True))
     if not chosen:
         raise RunError(f"{table.path}: no row is left to review; all of its rows have labels")
-    return [_row(table, number, pick) for number, pick in chosen[:count]]
+    notes = []
+    if done is not None:
+        ids = table.columns["id"]
+        places = done.to_do([(ids[number], pick) for number, pick in chosen])
+        notes = done.note(len(chosen) - len(places))
+        chosen = [chosen[k] for k in places]
+    return [_row(table, number, pick) for number, pick in chosen[:count]], notes
 
 
 def _listed(table: ReviewTable, path: Path) -> list[tuple[int, str]]:
@@ -78,6 +89,8 @@ def _row(table: ReviewTable, number: int, pick: str) -> BatchRow:
         name: None if np.isnan(cell[name]) else round(float(cell[name]), 6)
         for name in ("start", "end", "confidence")
     }
+    if cell["role"] != "pool":  # as on the page, nobody is told what to confirm of gold
+        words["said"], numbers["confidence"] = "", None
     return BatchRow(
         cell["id"], words["audio"], words["text"], numbers["start"], numbers["end"], words["said"],
         numbers["confidence"], pick,

@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from .clusters import k_means, nearest_distance
 from .query_pool import QueryPool
 from .row_rules import margin
+from .strata import by_class, by_speaker
 
 MOST_COMPARED = 8000  # rows that are compared with each other
 NEIGHBOURS = 20  # of TypiClust's typicality
@@ -26,6 +27,11 @@ BETA = 10  # rows of `cluster_margin` for each that is wanted
 TRIED = 300  # rows of `output_change`
 GOLD_WEIGHT = 5.0  # pool rows that a gold row counts for in `output_change`
 PURITY = 0.95  # of ProbCover's balls
+SMALLEST_SHARE = (
+    1e-3  # of the mean value, in `stratified`: sure rows of a stratum come before other strata
+)
+FLOOR_OF_VALUE = 1e-6  # where the model is sure of every row, strata alone decide
+LATER = 1e-9  # of their value is left to rows whose stratum has had its share
 
 Values = Callable[[int | None], Tensor]
 BatchRule = Callable[[QueryPool, int, Generator], Values]
@@ -130,6 +136,31 @@ def badge(pool: QueryPool, count: int, generator: Generator) -> Values:
     return values
 
 
+def stratified(pool: QueryPool, count: int, generator: Generator) -> Values:
+    """Returns `badge` within strata: every speaker and every class has its share of the batch.
+
+    Proportional allocation (Neyman 1934, https://doi.org/10.2307/2342192). A learner takes class
+    shares, and which of its models is best, from gold: what is hard alone misleads it. Where both
+    shares cannot be had, that of the speaker comes first. Several labels a row: speakers alone.
+    """
+    beside = badge(pool, count, generator)
+    speakers = by_speaker(pool, count, generator)
+    classes = None if pool.multi else by_class(pool, count, generator)
+
+    def values(last: int | None) -> Tensor:
+        value = beside(last).double()
+        value = value.clamp(min=max(SMALLEST_SHARE * float(value.mean()), FLOOR_OF_VALUE))
+        later = torch.zeros(len(pool), dtype=torch.float64)
+        for strata, rank in ((speakers, 2), (classes, 1)):
+            if strata is not None:
+                if last is not None:
+                    strata.take(last)
+                later += rank * strata.served()
+        return value * LATER**later
+
+    return values
+
+
 def typiclust(pool: QueryPool, count: int, generator: Generator) -> Values:
     """Returns typicality, of rows in the largest of the clusters with the fewest labels.
 
@@ -213,6 +244,7 @@ BATCH_RULES: dict[str, BatchRule] = {
     "cluster_margin": cluster_margin,
     "output_change": output_change,
     "badge": badge,
+    "stratified": stratified,
     "typiclust": typiclust,
     "probcover": probcover,
 }

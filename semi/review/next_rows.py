@@ -5,7 +5,6 @@ Letters: P pool rows, k of them that may be asked about.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,8 @@ from ..evaluation.text import table as text_table
 from ..runs.reopen import Finished
 from ..self_training.tasks import TASKS
 from ..training.teacher import Prediction, answer
-from .acquisition import RULES, pick
+from .acquisition import RULES
+from .batch_choice import ChosenRows, chosen_rows
 from .lists import (
     NEXT,
     SHOWN_ROWS,
@@ -37,16 +37,13 @@ from .lists import (
     write_list,
 )
 from .pool_of_run import Asked, candidates_of
-from .query_pool import QueryPool, seeded_order
-from .recommended import EVERY
 from .wording import DRAWN, UNLIKE, apart, doubt, label_of, of_reviewed, votes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEXT_RULE = "badge"
+NEXT_RULE = "stratified"
 COSTS = ("rows", "seconds")
-SHARE = 2  # times its fair share of a batch, a speaker has at most
 
 
 @dataclass
@@ -92,7 +89,8 @@ def next_rows(
         count: rows, or with cost=seconds the seconds of sound they have together at most.
         rule: how they are chosen, one of `semi.review.acquisition.RULES`.
         cost: rows | seconds: what labelling one takes.
-        per_speaker: at most so many rows of a speaker; None: twice its fair share of the batch.
+        per_speaker: at most so many rows of a speaker; None: twice its fair share of the batch, and
+            under `stratified` its share.
         output: a table to write besides.
         places: where the data are now, if they have moved: data.manifest=...
 
@@ -102,19 +100,17 @@ def next_rows(
     check_count(count, cost)
     check_list(Path(run), NEXT, output)
     done = opened(run, places)
-    kind = done.run.config.task.kind
-    if kind == "affect":
-        raise RunError(
-            f"{run} has task.kind=affect: rows are chosen by what is said of classes, and valence "
-            "and arousal have none; draw rows at random to label more"
-        )
     asked, notes = _asked(done, cost)
     model, dataset, seed = done.model, done.dataset, done.run.config.seed
     values = {m: v[dataset.pool] for m, v in dataset.values.items()}
     present = dataset.present[dataset.pool]
     answers = answer(model.ensemble, model.voter, values, present, model.chains)
     pool = candidates_of(dataset, done.state, answers, asked)
-    chosen = _chosen(pool, asked, rule, count, per_speaker, seed, str(run))
+    try:
+        chosen = chosen_rows(pool, asked.fresh, rule, count, per_speaker=per_speaker, seed=seed)
+    except ValueError as error:
+        raise RunError(f"{run}: rule {rule} cannot be used here: {error}; use another --rule"
+                       ) from None  # fmt: skip
     again = int((~asked.fresh[chosen.rows]).sum())
     notes += of_reviewed(len(dataset.pool) - int(asked.fresh.sum()) - again, again)
     if not len(chosen.rows):
@@ -146,6 +142,11 @@ def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
     pick: were they never drawn, what is drawn would be a sample of the rest alone.
     """
     dataset, path = done.dataset, done.run.path
+    if done.run.config.task.kind == "affect":
+        raise RunError(
+            f"{path} has task.kind=affect: rows are chosen by what is said of classes, and valence "
+            "and arousal have none; draw rows at random to label more"
+        )
     if not len(dataset.pool):
         raise RunError(
             f"{path} has no pool: every training row is labelled, so there is nothing to label "
@@ -189,63 +190,7 @@ def _flips(path: Path, ids: np.ndarray) -> Tensor | None:
     return torch.from_numpy(last.reindex(ids).fillna(0).to_numpy(dtype=np.float32))
 
 
-@dataclass
-class _Chosen:
-    """The batch, best first."""
-
-    rows: Tensor  # (b,) places among the rows that may be asked about
-    values: Tensor  # (b,) what each was worth
-    at_random: Tensor  # (b,) bool
-
-
-def _chosen(
-    pool: QueryPool, asked: Asked, rule: str, count: float, per_speaker: int | None, seed: int,
-    run: str,
-) -> _Chosen:  # fmt: skip
-    """Returns the batch: some rows at random, of the whole pool, and the rule's among the rest."""
-    order = seeded_order(pool.tie, seed)
-    left = asked.fresh.clone()
-    if rule == "random":
-        share = min(count, float(pool.cost.sum()))
-    else:
-        share = min(count, float(pool.cost[left].sum())) / EVERY
-    spent = pool.cost[order].cumsum(0)
-    least = 1 if count >= 2 * float(spent[0]) else 0
-    drawn = order[: max(int((spent <= share + 1e-6).sum()), least)]
-    if rule == "random":
-        value = 1 - torch.arange(len(drawn)) / max(len(pool), 1)
-        return _Chosen(drawn, value, torch.ones(len(drawn), dtype=torch.bool))
-    left[drawn] = False
-    rest = left.nonzero()[:, 0]
-    budget = count - float(pool.cost[drawn].sum())
-    speakers = len(torch.unique(pool.group))
-    expected = budget / float(pool.cost.mean())
-    most = per_speaker or max(1, math.ceil(SHARE * expected / speakers))
-    try:
-        rows, values = pick(pool.at(rest), rule, budget, per_group=most, seed=seed)
-    except ValueError as error:
-        raise RunError(f"{run}: rule {rule} cannot be used here: {error}; use another --rule"
-                       ) from None  # fmt: skip
-    return _interleaved(rest[rows], values, drawn)
-
-
-def _interleaved(rows: Tensor, values: Tensor, drawn: Tensor) -> _Chosen:
-    """Returns the rule's rows with those drawn at random spread evenly among them.
-
-    So somebody who labels the first half of the list has a fair sample, too.
-    """
-    total = len(rows) + len(drawn)
-    at = ((torch.arange(len(drawn)) + 1) * total // max(len(drawn), 1)) - 1
-    at_random = torch.zeros(total, dtype=torch.bool)
-    at_random[at] = True
-    both = torch.zeros(total, dtype=torch.int64)
-    both[at_random], both[~at_random] = drawn, rows
-    worth = torch.full((total,), torch.nan, dtype=torch.float64)
-    worth[~at_random] = values.double()
-    return _Chosen(both, worth, at_random)
-
-
-def _shortfall(asked: Asked, chosen: _Chosen, count: float, per_speaker: int | None) -> str:
+def _shortfall(asked: Asked, chosen: ChosenRows, count: float, per_speaker: int | None) -> str:
     """Returns why there are fewer rows than asked for."""
     if int(asked.fresh[chosen.rows].sum()) == int(asked.fresh.sum()):
         return f"{count:g} rows were asked for; {len(chosen.rows)} is all that is left of the pool"
@@ -257,7 +202,7 @@ def _shortfall(asked: Asked, chosen: _Chosen, count: float, per_speaker: int | N
 
 
 def _table(
-    done: Finished, answers: Prediction, asked: Asked, chosen: _Chosen, rule: str
+    done: Finished, answers: Prediction, asked: Asked, chosen: ChosenRows, rule: str
 ) -> pd.DataFrame:
     """Returns the list as it is written."""
     import pandas as pd

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.reviews import Review
-from .recommended import WANTED, recommended
+from ..evaluation.reviewed_precision import WANTED
+from .recommended import recommended
 from .rows import HELD_OUT, ReviewTable
 from .words import Words
 

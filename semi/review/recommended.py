@@ -16,7 +16,6 @@ from .rows import Columns, ReviewTable
 
 EVERY = 5  # one place in so many is a random one
 DRAWN = 200  # random rows at most
-WANTED = 50  # reviews of random rows that a precision is stated from
 
 
 def recommended(table: ReviewTable) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from ..data.wording import counted
 from ..errors import RunError
+from ..evaluation.reviewed_precision import precision_sentence
+from ..runs.reopen import result_of
+from ..self_training.run_dir import Run
 from .batch import batch_of
+from .done_rows import done_rows
 from .importing import import_reviews
 from .label_studio import write_tasks
-from .precision import precision_sentence
 from .rows import review_table
 from .sheet import write_sheet
 
@@ -19,7 +22,7 @@ EXPORTS = {"csv": (".csv",), "label-studio": (".json",)}  # kind -> suffixes of 
 
 def export_reviews(
     run: str | Path, kind: str, path: str | Path, *, rows: str = "", count: int | None = None,
-    places: Sequence[str] = (),
+    again: bool = False, reviewer: str = "", places: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Writes rows of a run to be labelled elsewhere; returns sentences on what was written.
 
@@ -29,6 +32,8 @@ def export_reviews(
         path: the file to write.
         rows: a table whose column id names the rows; '' = the pool, most worth a word first.
         count: the first so many; None = all.
+        again: also those that the reviewer has judged, or without one anybody.
+        reviewer: who is to label them.
         places: where the run's data are now, such as data.manifest=moved/table.csv.
     """
     path = Path(path)
@@ -40,30 +45,35 @@ def export_reviews(
     table = review_table(run, places)
     if not table.classes:
         raise RunError(f"{run} has task.kind={table.kind}: people cannot name classes, it has none")
-    batch = batch_of(table, rows, count)
+    done = None if again else done_rows(table.path, reviewer)
+    batch, notes = batch_of(table, rows, count, done)
     if kind == "label-studio":
-        return write_tasks(path, batch, table.name, table.classes, several=table.several)
+        written = write_tasks(path, batch, table.name, table.classes, several=table.several)
+        return [*written, *notes]
     write_sheet(path, batch, table.name)
     random = sum(row.pick == "random" for row in batch)
     return [
         f"{path}: {counted(len(batch), 'row')}, {random} of them drawn at random; fill in the "
         "column label (a class, unsure or bad audio) and reviewer, from the top, then: semi review "
-        f"{run} --import {path}"
+        f"{run} --import {path}",
+        *notes,
     ]
 
 
 def round_trip(
     run: str | Path, *, export: Sequence[str] | None = None, rows: str = "",
-    count: int | None = None, imported: str | None = None, reviewer: str = "",
-    precision: bool = False, places: Sequence[str] = (),
+    count: int | None = None, again: bool = False, imported: str | None = None,
+    reviewer: str = "", precision: bool = False, places: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Returns what `semi review` says after what was asked for: export, import, precision."""
     lines: list[str] = []
     if export:
         kind, path = export
-        lines += export_reviews(run, kind, path, rows=rows, count=count, places=places)
+        lines += export_reviews(run, kind, path, rows=rows, count=count, again=again,
+                                reviewer=reviewer, places=places)  # fmt: skip
     if imported:
         lines.append(str(import_reviews(run, imported, reviewer=reviewer)))
     if imported or precision:
+        result_of(Run.open(run))  # refuses a run that is not finished
         lines += filter(None, [precision_sentence(run, asked=precision)])
     return lines

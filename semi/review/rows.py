@@ -20,6 +20,7 @@ from ..errors import SemiError
 from ..evaluation.ledger_file import ledger_of
 from ..evaluation.multitask import AFFECT
 from ..evaluation.report_rows import SUSPECTS
+from ..evaluation.reviewed_precision import classes_of
 from ..files import read_table
 from ..runs.predictions import Predictions
 from ..runs.reopen import predictions_of, result_of
@@ -68,6 +69,13 @@ class ReviewTable:
     def several(self) -> bool:
         """True where an utterance may have several labels."""
         return self.kind.endswith("multi_label")
+
+    def learned(self) -> dict[str, frozenset[str]]:
+        """Returns the pseudo-labels of the round that ships, by utterance."""
+        columns = self.columns
+        rows = np.flatnonzero(columns["chosen"].astype(bool))
+        pairs = zip(columns["id"][rows], columns["said"][rows], strict=True)
+        return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
 
     @property
     def queues(self) -> list[str]:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ..data.reviews import REVIEWS
 from ..data.wording import counted
-from ..errors import SemiError
-from .precision import precision_sentence
+from ..errors import SemiError, how_to_install
+from ..evaluation.reviewed_precision import precision_sentence
 from .rows import ReviewTable, review_table
 
 HOST = "127.0.0.1"
-MISSING = "semi review needs the extra 'review' (starlette, uvicorn): pip install -e '.[review]'"
+MISSING = f"semi review needs starlette and uvicorn: {how_to_install('review')}"
 
 
 def serve(

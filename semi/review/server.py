@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from ..data.reviews import REVIEWS, VERDICTS, Review
 from ..data.wording import shown
 from ..errors import AudioError, SemiError
+from ..evaluation.reviewed_precision import WANTED, precision
 from .guard import Guard
 from .page import render_page
 from .query import Index, Query, progress
@@ -83,6 +84,8 @@ class Requests:
         self.table, self.index = table, Index(table)
         self.words, self.sounds = Words(table.path / REVIEWS), Sounds(table)
         self.reviewer = reviewer
+        self.learned = table.learned()
+        self._stated = functools.lru_cache(maxsize=1)(self._precision)
         self._select = functools.lru_cache(maxsize=LISTS_KEPT)(self._selected)
 
     async def page(self, request: Request) -> Response:
@@ -117,7 +120,7 @@ class Requests:
                 "lines": lines,
                 "rows": rows,
                 "todo": next((k for k, n in enumerate(numbers) if to_do(n)), 0) if not first else 0,
-                "progress": progress(self.index, self.words, who),
+                "progress": self._progress(who),
             }
         )
 
@@ -193,9 +196,23 @@ class Requests:
                 "saved": {"id": review.id, "verdict": review.verdict, "label": review.label,
                           "time": review.time, "pick": review.pick},
                 "own": word(own.get(review.id)),
-                "progress": progress(self.index, self.words, review.reviewer),
+                "progress": self._progress(review.reviewer),
             }
         )  # fmt: skip
+
+    def _progress(self, who: str) -> dict[str, Any]:
+        """Returns how many rows are done, and how right the machine is once enough random ones."""
+        found = progress(self.index, self.words, who)
+        lines = self.words.refresh() if found["random"] >= WANTED else 0
+        return found | {"precision": self._stated(lines)}
+
+    def _precision(self, lines: int) -> str:
+        """Returns the precision of the pseudo-labels by the first lines of reviews.csv, or ''."""
+        if not lines or not self.learned:
+            return ""
+        log = self.words.log()[:lines]
+        found = precision(self.learned, log, several=self.table.several)
+        return found.words(len(self.learned)) if found.rows >= WANTED else ""
 
     def _selected(self, query: Query, who: str, lines: int):
         return self.index.select(query, self.words.own(who, lines), self.words.picked("random"))

@@ -7,12 +7,12 @@ import re
 from functools import lru_cache
 
 from ..data.audio import load_audio, seconds_or_none
+from ..data.audio_clip import mp3_of
 from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from .rows import ReviewTable
 
 KEPT = 16  # clips decoded last that stay in memory
-OPUS_LEVEL = 0.8  # of libsndfile: 0 the best sound, 1 the smallest file
 ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", flags=re.ASCII)
 
 
@@ -32,11 +32,15 @@ class Sounds:
         Whatever the file is, and where the row is a part of it, browsers play this. AudioError
         where there is none.
         """
-        return _encoded(self._samples(number), "WAV", "PCM_16")
+        import soundfile
 
-    def opus(self, number: int) -> bytes:
-        """Returns a row's sound as a small Ogg Opus file; AudioError where there is none."""
-        return _encoded(self._samples(number), "OGG", "OPUS", compression_level=OPUS_LEVEL)
+        out = io.BytesIO()
+        soundfile.write(out, self._samples(number), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        return out.getvalue()
+
+    def mp3(self, number: int) -> bytes:
+        """Returns a row's sound as a small MP3, which phones play, too; AudioError without one."""
+        return mp3_of(self._samples(number))
 
     def _samples(self, number: int):
         path, start, end = self._spans[number]
@@ -49,14 +53,6 @@ class Sounds:
             min_seconds=0.0,
             max_seconds=self._longest,
         )
-
-
-def _encoded(samples, container: str, subtype: str, **options) -> bytes:
-    import soundfile
-
-    out = io.BytesIO()
-    soundfile.write(out, samples, SAMPLE_RATE, format=container, subtype=subtype, **options)
-    return out.getvalue()
 
 
 def asked_part(header: str, size: int) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ import numpy as np
 from ..data.wording import counted
 from ..errors import AudioError, RunError
 from ..files import write_text
+from .done_rows import DoneRows, done_rows
 from .page import render_page
 from .recommended import recommended
 from .rows import ReviewTable, review_table
@@ -51,14 +52,16 @@ class StaticPage:
 
 
 def write_static(
-    run: str | Path, path: str | Path, *, reviewer: str = "", places: Sequence[str] = ()
-) -> StaticPage:
+    run: str | Path, path: str | Path, *, reviewer: str = "", again: bool = False,
+    places: Sequence[str] = (),
+) -> StaticPage:  # fmt: skip
     """Writes the review page of a finished run as one HTML file.
 
     Args:
         run: the run's folder.
         path: the file to write.
         reviewer: name to begin with; '' = the page asks.
+        again: also rows that the reviewer has judged, or without one anybody.
         places: where the run's data are now, such as data.manifest=moved/table.csv.
     """
     path = Path(path)
@@ -67,20 +70,20 @@ def write_static(
     if path.is_dir():
         raise RunError(f"{path} is a folder; name a file in it, such as {path / 'review.html'}")
     table = review_table(run, places)
-    chosen = _chosen(table)
-    sounds, rows, notes, left = Sounds(table), [], list(table.notes), MOST_BYTES
+    chosen, done = _chosen(table, None if again else done_rows(table.path, reviewer))
+    sounds, rows, notes, left = Sounds(table), [], [*table.notes, *done], MOST_BYTES
     for number, pick in chosen:
-        row = detail(table, number, None) | {"pick": pick, "opus": ""}
+        row = detail(table, number, None) | {"pick": pick, "mp3": ""}
         if row["sound"]:
             try:
-                row["opus"] = base64.b64encode(sounds.opus(number)).decode()
+                row["mp3"] = base64.b64encode(sounds.mp3(number)).decode()
             except AudioError as error:
                 notes.append(f"{row['id']} cannot be heard: {error}")
-        if len(row["opus"]) > left:
+        if len(row["mp3"]) > left:
             notes.append(f"from {row['id']} on rows are left out: the page would be too large")
             break
-        left -= len(row["opus"])
-        row["sound"] = bool(row["opus"])
+        left -= len(row["mp3"])
+        row["sound"] = bool(row["mp3"])
         rows.append(row)
     text, _ = render_page(table, reviewer, rows, made=secrets.token_hex(8))
     write_text(path, text)
@@ -89,15 +92,27 @@ def write_static(
     return StaticPage(path, len(rows), random, heard, path.stat().st_size, notes)
 
 
-def _chosen(table: ReviewTable) -> list[tuple[int, str]]:
-    """Returns the numbers of the rows most worth a word, and how each was picked."""
+def _chosen(table: ReviewTable, done: DoneRows | None) -> tuple[list[tuple[int, str]], list[str]]:
+    """Returns the numbers of the rows most worth a word, how each was picked, and notes.
+
+    Those that are `done` are left out, and a note says how many there are.
+    """
     order, is_random = recommended(table)
+    pool: list[tuple[int, str]]
+    pool = [(n, "random" if r else "next") for n, r in zip(order.tolist(), is_random, strict=True)]
     suspects: list[tuple[int, str]] = []
     if "suspects" in table.columns:
         places = table.columns["suspects"]
         gold = np.flatnonzero(~np.isnan(places) & (table.columns["role"] == "labeled"))
-        first = gold[np.argsort(places[gold], kind="stable")][:MOST_SUSPECTS]
+        first = gold[np.argsort(places[gold], kind="stable")]
         suspects = [(int(n), "suspect") for n in first]
-    left = MOST_ROWS - len(suspects)
-    pool = zip(order[:left].tolist(), is_random[:left], strict=True)
-    return [(n, "random" if drawn else "next") for n, drawn in pool] + suspects
+    notes = []
+    if done is not None:
+        given = [*pool, *suspects]
+        asked = [(str(table.columns["id"][n]), pick) for n, pick in given]
+        kept = [given[k] for k in done.to_do(asked)]
+        notes = done.note(len(given) - len(kept))
+        pool = [pair for pair in kept if pair[1] != "suspect"]
+        suspects = [pair for pair in kept if pair[1] == "suspect"]
+    suspects = suspects[:MOST_SUSPECTS]
+    return [*pool[: MOST_ROWS - len(suspects)], *suspects], notes

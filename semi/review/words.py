@@ -87,6 +87,11 @@ class Words:
         with self._lock:
             return {r.id for words in self._standing.values() for r in words if r.pick == pick}
 
+    def log(self) -> tuple[Review, ...]:
+        """Returns all lines, in their order."""
+        with self._lock:
+            return tuple(self._log)
+
     def reviewers(self) -> list[str]:
         """Returns the names of all reviewers so far."""
         with self._lock:

@@ -24,7 +24,7 @@ from ..self_training.run_dir import Run
 from ..self_training.tasks import TASKS
 from ..training.rows import read_rows
 from .reopen import result_of
-from .reviewed_rows import reviewed_labels
+from .reviewed_rows import reviewed_truth
 
 EVALUATED_SPLITS = ("test", "dev", "oof")
 
@@ -43,15 +43,15 @@ class Evaluation:
     def __str__(self) -> str:
         """Returns the scores with intervals, the classes and the confusion matrix."""
         m, intervals = self.metrics, self.metrics.get("intervals") or {}
+        notes = list(self.notes)
+        if self.left_out:
+            notes.append(f"{self.left_out} more cannot be read, left out as in its report")
         what = {"oof": "out-of-fold training", "reviewed": "held-out, reviewed"}.get(
             self.split, self.split
         )
         if "f1" not in m or "sample_f1" in m:
-            return task_words(self.run, what, m)
-        parts = [f"{self.run}: {counted(m['rows'], f'gold {what} row')}{over(m)}", ""]
-        if self.left_out:
-            parts[1:1] = [f"{self.left_out} more cannot be read, left out as in its report"]
-        parts[1:1] = self.notes
+            return task_words(self.run, what, m, notes)
+        parts = [f"{self.run}: {counted(m['rows'], f'gold {what} row')}{over(m)}", *notes, ""]
         scores = [
             [name, percent(m.get(key), intervals.get(key, {}).get("low"),
                            intervals.get(key, {}).get("high"))]
@@ -94,12 +94,13 @@ def evaluate(
         raise RunError(f"split must be one of {', '.join(EVALUATED_SPLITS)}, got '{split}'")
     opened = Run.open(run, places)
     check_run(run)
-    one_class = TASKS[opened.config.task.kind].one_class
-    if reviews and not one_class:
+    task = opened.config.task
+    if reviews and task.kind == "affect":
         raise RunError(
-            f"{run} has task.kind={opened.config.task.kind}; reviews score tasks of one class a row"
+            f"{run} has task.kind=affect: reviews name classes, which it has none of; leave "
+            "--reviews out"
         )
-    if (split == "oof" and not reviews) or not one_class:
+    if not reviews and (split == "oof" or not TASKS[task.kind].one_class):
         metrics, classes = _recorded(opened, split)
         return Evaluation(str(run), split, classes, metrics)
     opened.need_manifest()
@@ -107,29 +108,41 @@ def evaluate(
     opened.bind_manifest(manifest.sha256)
     refuse_other_sides(opened.path, manifest, splits)
     if reviews:
-        label, notes = reviewed_labels(manifest, splits, opened.config.data, reviews)
-        return _scored(opened, manifest, splits, label, "reviewed", notes)
-    label = np.where(splits.role == split, splits.label, -1)
-    if (label < 0).all():
+        rows, truth, notes = reviewed_truth(
+            manifest, splits, opened.config.data, reviews, several=task.multi
+        )
+        return _scored(opened, manifest, splits, _Gold("reviewed", rows, truth, notes))
+    gold = (splits.role == split) & (splits.label >= 0)
+    if not gold.any():
         others = [
             s for s in EVALUATED_SPLITS[:2] if ((splits.role == s) & (splits.label >= 0)).any()
         ]
         alternatives = f"; it has {' and '.join(others)}" if others else ""
         raise RunError(f"{run} has no gold row in the split {split}{alternatives}, and always oof")
-    return _scored(opened, manifest, splits, label, split, [])
+    truth = np.eye(len(manifest.classes), dtype=np.float32)[splits.label[gold]]
+    return _scored(opened, manifest, splits, _Gold(split, np.flatnonzero(gold), truth, []))
 
 
-def _scored(
-    opened: Run, manifest: Manifest, splits: Splits, label: np.ndarray, split: str,
-    notes: list[str],
-) -> Evaluation:  # fmt: skip
-    """Returns the scores of the run's model on the rows whose label (N,) is not -1."""
+@dataclass
+class _Gold:
+    """The n rows that a model is scored on."""
+
+    split: str  # test | dev | reviewed
+    rows: np.ndarray  # (n,)
+    truth: np.ndarray  # (n, C) 1 for each class of a row, else 0
+    notes: list[str]  # which rows these are, in sentences
+
+
+def _scored(opened: Run, manifest: Manifest, splits: Splits, asked: _Gold) -> Evaluation:
+    """Returns the scores of the run's model on the rows that are asked for."""
     from ..evaluation.metrics import measured, name_groups
+    from ..evaluation.multitask import multi_measured
     from .predict import load
 
     predictor, config, run = load(opened.path), opened.config, opened.path
     predictor.model.config.data = config.data
-    gold = label >= 0
+    gold = np.zeros(len(manifest), dtype=bool)
+    gold[asked.rows] = True
     # with every row of these speakers, because a new speaker is standardised by all of his rows
     speaker = manifest.table["speaker"]
     mates = speaker.isin([s for s in speaker[gold] if isinstance(s, str)]).to_numpy()
@@ -143,13 +156,16 @@ def _scored(
     lost = int(gold.sum() - scored.sum())
     if not scored.any():
         raise RunError(
-            f"{run}: none of the {counted(lost, 'gold row')} in the split {split} can be read"
+            f"{run}: none of the {counted(lost, 'gold row')} in the split {asked.split} can be read"
         )
-    metrics = measured(
-        probs[scored], label[rows][scored], splits.group[rows][scored], manifest.classes
-    )  # fmt: skip
+    truth = asked.truth[np.searchsorted(asked.rows, rows[scored])]
+    probs, group = probs[scored], splits.group[rows][scored]
+    if config.task.multi:
+        metrics = multi_measured(probs, truth, group, manifest.classes)
+    else:
+        metrics = measured(probs, truth.argmax(1), group, manifest.classes)
     name_groups(metrics, splits.group_kind)
-    return Evaluation(str(run), split, manifest.classes, metrics, lost, notes)
+    return Evaluation(str(run), asked.split, manifest.classes, metrics, lost, asked.notes)
 
 
 def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
@@ -161,8 +177,8 @@ def _recorded(run: Run, split: str) -> tuple[dict, list[str]]:
     return metrics, metrics.get("classes", [])
 
 
-def task_words(run: str, what: str, metrics: dict) -> str:
-    """Returns the scores of several labels a row, or of valence and arousal."""
+def task_words(run: str, what: str, metrics: dict, notes: Sequence[str] = ()) -> str:
+    """Returns the scores of several labels a row, or of valence and arousal, below the notes."""
     intervals = metrics.get("intervals") or {}
     scores = [
         [name, percent(metrics[key], *_ends(intervals.get(key)))]
@@ -178,6 +194,7 @@ def task_words(run: str, what: str, metrics: dict) -> str:
             scores.append([f"{name} RMSE", f"{found['rmse']:.3f}"])
     parts = [
         f"{run}: {counted(metrics['rows'], f'gold {what} row')}{over(metrics)}",
+        *notes,
         "",
         table(["score", "%"], scores),
     ]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..data.wording import counted
-from ..errors import RunError, SemiError
+from ..errors import RunError, SemiError, how_to_install
 from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
 from ..files import replacing
@@ -187,8 +187,8 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
         import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SemiError(
-            f"ONNX needs the extra packages ({error.name} is missing): pip install "
-            "'semi-emotion[onnx]'; a .pt2 file needs none"
+            f"ONNX needs the extra packages ({error.name} is missing): {how_to_install('onnx')}; "
+            "a .pt2 file needs none"
         ) from error
     rows = torch.export.Dim("rows", min=1, max=1 << 20)
     names = [*(f"{n}".replace(".", "_") for n in module.names), "present"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays
-from .prediction_parts import labelled_parts
+from .prediction_parts import joined, labelled_parts
 from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from models.encoders import Encoder
 
+    from ..features.sources import Rows
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
 
@@ -84,14 +85,25 @@ class Predictor:
             arrays: modality -> .npz file or folder, in place of what the model was trained on.
             progress: show a bar while features are extracted.
         """
-        given: Any = audio
-        table = with_sounds(given) if hasattr(given, "columns") else utterances(given, texts)
-        if "id" not in table:
-            raise ManifestError("the table to label has no column id; give each row a unique one")
         import pandas as pd
 
-        parts = list(labelled_parts(self, table, store, arrays or {}, progress=progress))
-        return parts[0] if len(parts) == 1 else pd.concat(parts)
+        given: Any = audio
+        table = with_sounds(given) if hasattr(given, "columns") else utterances(given, texts)
+        answers = self.columns(table, store=store, arrays=arrays, progress=progress)
+        return pd.DataFrame(answers, index=getattr(table, "index", None))
+
+    def columns(
+        self,
+        table: Rows,
+        *,
+        store: str | Path | None = None,
+        arrays: Mapping[str, str | Path] | None = None,
+        progress: bool = False,
+    ) -> dict[str, Any]:
+        """Returns what `predict` does as columns, each with one entry a row; without pandas."""
+        if "id" not in table:
+            raise ManifestError("the table to label has no column id; give each row a unique one")
+        return joined(labelled_parts(self, table, store, arrays or {}, progress=progress))
 
     def predict_windows(
         self, audio: Any, *, seconds: float = 5.0, hop: float | None = None, progress: bool = False
@@ -122,7 +134,7 @@ class Predictor:
 
     def features(
         self,
-        table: pd.DataFrame,
+        table: Rows,
         store: str | Path,
         *,
         encoders: dict[str, Encoder] | None = None,
@@ -131,7 +143,8 @@ class Predictor:
         """Returns the standardised features of N rows, and per id what could not be read."""
         from ..features.read import read_features
         from ..features.sequences import sequences
-        from ..features.sources import Limits
+        from ..features.sources import Limits, column
+        from ..features.tensors import in_order
         from ..self_training.model_dir import same_encoder
 
         model, data = self.model, self.model.config.data
@@ -145,7 +158,7 @@ class Predictor:
             if count.done + count.cached:
                 same_encoder(name, model.identities[name], encoders[name].identity())
         dims, profiles = model.ensemble.dims, model.standardizer.profiles
-        speakers = table["speaker"].tolist() if "speaker" in table else None
+        speakers, rows = column(table, "speaker"), len(table["id"])
         notes: dict[str, str] = {}
         for lost in raw.extraction.quarantine:
             reason = lost.reason
@@ -156,9 +169,9 @@ class Predictor:
         if raw.frames:
             frames = model.standardizer.apply_frames(raw.frames, speakers)
             features = sequences(frames, model.config.features.max_frames)
-            return _in_order(features, dims, len(table)), notes
+            return in_order(features, dims, rows), notes
         width = {m: len(profiles[m].mean) for m in dims}
-        vectors = _in_order(raw.vectors, width, len(table))
+        vectors = in_order(raw.vectors, width, rows)
         return model.standardizer.apply(vectors, speakers), notes
 
     def _reads(self) -> str:
@@ -169,10 +182,10 @@ class Predictor:
             inputs.append(name + " from precomputed arrays" * (model == "precomputed"))
         return f": this model reads {' and '.join(inputs)}"
 
-    def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
-        """Returns the table of answers to standardised features (N rows)."""
+    def answer(self, features: Features, table: Rows, notes: dict[str, str]) -> dict[str, Any]:
+        """Returns the columns of answers to standardised features (N rows)."""
         from ..training.teacher import answer
-        from .prediction_table import table_of
+        from .prediction_table import columns_of
 
         model = self.model
         features = features.to(model.config.device)
@@ -180,37 +193,21 @@ class Predictor:
             model.ensemble, model.voter, features.values, features.present, model.chains
         )
         readable = features.present.any(1).cpu().numpy()
-        return table_of(model, outputs, features, table, self._notes(table, readable, notes))
+        ids = [str(i) for i in table["id"]]
+        return columns_of(model, outputs, features, ids, self._notes(table, readable, notes))
 
-    def _notes(self, table: pd.DataFrame, readable: np.ndarray, notes: dict[str, str]) -> list[str]:
+    def _notes(self, table: Rows, readable: np.ndarray, notes: dict[str, str]) -> list[str]:
         """Returns why each row lacks an input or has no answer (N,); '' where nothing is wrong."""
-        import numpy as np
+        from ..data.waveforms import Waveform
+        from ..features.sources import column
 
-        given = np.zeros(len(table), dtype=bool)
-        for name in {"audio", "text"} & set(table.columns):
-            given |= table[name].notna().to_numpy()
+        inputs = zip(column(table, "audio"), column(table, "text"), strict=True)
+        given = [any(isinstance(x, (str, Waveform)) for x in both) for both in inputs]
         reads = self._reads()
         return [
-            notes.get(i, "" if ok else NOTHING + (reads if has else ""))
-            for i, ok, has in zip(table["id"].astype(str).tolist(), readable, given, strict=True)
+            notes.get(str(i), "" if ok else NOTHING + (reads if has else ""))
+            for i, ok, has in zip(table["id"], readable, given, strict=True)
         ]
-
-
-def _in_order(features: Features | None, widths: dict[str, int], n: int) -> Features:
-    """Returns the features with every modality of the model, absent where nothing was found."""
-    import torch
-
-    from ..features.tensors import Features
-
-    features = features or Features({}, torch.zeros(n, 0, dtype=torch.bool))
-    values = {m: features.values.get(m, torch.zeros(n, width)) for m, width in widths.items()}
-    present = [
-        features.present[:, features.names.index(m)]
-        if m in features.names
-        else torch.zeros(n).bool()
-        for m in widths
-    ]
-    return Features(values, torch.stack(present, 1), list(widths))
 
 
 def predict(
@@ -228,7 +225,7 @@ def predict(
 
     With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
     """
-    from .prediction_table import delivered, numbered
+    from .prediction_table import as_columns, delivered, numbered
 
     if output is not None:
         check_table(output)
@@ -239,7 +236,7 @@ def predict(
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return delivered([answers], output, "window")
+        return delivered([as_columns(answers)], output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
@@ -251,8 +248,7 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store, rows = _manifest_table(predictor, manifest)
-    progress = manifest is not None
-    parts = labelled_parts(predictor, with_sounds(table), store, given, progress=progress)
+    parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
     return delivered(numbered(parts, rows), output, "utterance")
 
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .new_arrays import read_from
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.encoders import Encoder
 
+    from ..features.sources import Rows
     from .predict import Predictor
 
 PART = 50_000  # rows answered at once
 
 
 def labelled_parts(
-    predictor: Predictor, table: pd.DataFrame, store: str | Path | None,
+    predictor: Predictor, table: Rows, store: str | Path | None,
     arrays: Mapping[str, str | Path], *, progress: bool = False,
-) -> Iterator[pd.DataFrame]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Yields the answers to the rows of a table in their order, at most PART at once.
 
     What is missing in the store is extracted first, of all rows. Where a new speaker's numbers come
@@ -42,17 +43,37 @@ def labelled_parts(
             # a stored feature is found again by its content, so a temporary store is only slow
             store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
         encoders = predictor.encoders()
-        size = max(len(table), 1) if predictor.model.standardizer.mode == "speaker" else PART
-        if len(table) > size:  # at once: a store is written anew when something is added to it
+        count = len(table["id"])
+        size = max(count, 1) if predictor.model.standardizer.mode == "speaker" else PART
+        if count > size:  # at once: a store is written anew when something is added to it
             _extract(predictor, table, encoders, store, progress)
-        for start in range(0, max(len(table), 1), size):
-            rows = table.iloc[start : start + size]
+        for start in range(0, max(count, 1), size):
+            rows = _cut(table, slice(start, start + size))
             features, notes = predictor.features(rows, store, encoders=encoders, progress=progress)
             yield predictor.answer(features, rows, notes)
 
 
+def joined(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the columns of all parts of a table."""
+    first, *others = parts
+    if not others:
+        return first
+    return {
+        name: np.concatenate([value, *(part[name] for part in others)])
+        if isinstance(value, np.ndarray)
+        else [cell for part in (first, *others) for cell in part[name]]
+        for name, value in first.items()
+    }
+
+
+def _cut(table: Rows, part: slice) -> Rows:
+    if isinstance(table, Mapping):
+        return {name: column[part] for name, column in table.items()}
+    return table.iloc[part]
+
+
 def _extract(
-    predictor: Predictor, table: pd.DataFrame, encoders: dict[str, Encoder], store: str | Path,
+    predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: str | Path,
     progress: bool,
 ) -> None:  # fmt: skip
     from ..features.extract import extract_rows

@@ -23,28 +23,25 @@ if TYPE_CHECKING:
     from ..training.teacher import Prediction
 
 
-def table_of(
-    model: Model, outputs: Prediction, features: Features, table: pd.DataFrame, notes: list[str]
-) -> pd.DataFrame:
+def columns_of(
+    model: Model, outputs: Prediction, features: Features, ids: list[str], notes: list[str]
+) -> dict[str, Any]:
     """Returns the answers to N rows: id, label, confidence, p_<class>, each modality's vote, note.
 
     Args:
         model: what answered.
         outputs: its outputs.
         features: the standardised features that it read.
-        table: the rows, with their ids.
+        ids: (N,) of the rows.
         notes: (N,) what is wrong with a row, '' where nothing is.
     """
-    import pandas as pd
-
     readable = features.present.any(1).cpu().numpy()
-    columns: dict[str, Any] = {"id": table["id"].astype(str).tolist()}
+    columns: dict[str, Any] = {"id": ids}
     if outputs.affect is not None:
         affect = outputs.affect.cpu().numpy().astype(float)
         columns |= {a: np.where(readable, affect[:, i], np.nan) for i, a in enumerate(AFFECT)}
     if model.config.task.kind == "affect":
-        columns["note"] = notes
-        return pd.DataFrame(columns, index=table.index)
+        return {**columns, "note": notes}
     probs = outputs.probs.cpu().numpy().astype(float)
     columns["label"], columns["confidence"] = vote(model, probs, readable)
     for k, name in enumerate(model.classes):
@@ -55,15 +52,14 @@ def table_of(
         present = features.present[:, features.names.index(head)].cpu().numpy()
         label, sure = vote(model, outputs.by_head[h].cpu().numpy().astype(float), present)
         columns[f"{head}_label"], columns[f"{head}_confidence"] = label, sure
-    columns["note"] = notes
-    return pd.DataFrame(columns, index=table.index)
+    return {**columns, "note": notes}
 
 
 def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, list]:
     """Returns label and confidence per row of (N, C), None and NaN where `present` (N,) is not."""
-    from ..self_training.tasks.multi_label import several_words
-
     if model.voter.multi:  # 'a;b'; as sure as of the least sure of its classes
+        from ..self_training.tasks.multi_label import several_words
+
         labels = several_words(probs, model.classes)
         label = [name if ok else None for name, ok in zip(labels, present, strict=True)]
         return label, np.where(present, np.maximum(probs, 1 - probs).min(1), np.nan).tolist()
@@ -72,11 +68,17 @@ def vote(model: Model, probs: np.ndarray, present: np.ndarray) -> tuple[list, li
     return label, np.where(present, probs.max(1), np.nan).tolist()
 
 
-def lines(answers: pd.DataFrame) -> list[str]:
+def as_columns(answers: pd.DataFrame) -> dict[str, Any]:
+    """Returns the columns of a table of answers."""
+    return {str(name): answers[name].tolist() for name in answers.columns}
+
+
+def lines(answers: dict[str, Any]) -> list[str]:
     """Returns one line an utterance: label, confidence, values, votes of the modalities."""
-    heads = [c[: -len("_label")] for c in answers.columns if c.endswith("_label")]
+    heads = [name[: -len("_label")] for name in answers if name.endswith("_label")]
     found = []
-    for row in answers.to_dict("records"):
+    for values in zip(*answers.values(), strict=True):
+        row = dict(zip(answers, values, strict=True))
         if "id" not in row:  # a window of a recording
             row["id"] = f"{shown(row['path'], 160)} {row['start']:g}-{row['end']:g} s"
         else:
@@ -103,18 +105,17 @@ def lines(answers: pd.DataFrame) -> list[str]:
     return found
 
 
-def numbered(parts: Iterable[pd.DataFrame], rows: Sequence[int]) -> Iterator[pd.DataFrame]:
-    """Yields the parts of a table with the numbers of its rows (N,) behind the id, if there are."""
+def numbered(parts: Iterable[dict[str, Any]], rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yields parts of answers with the numbers of their rows (N,) behind the ids, if there are."""
     at = 0
     for part in parts:
-        if rows:
-            part.insert(1, "row", rows[at : at + len(part)])
-        at += len(part)
-        yield part
+        own = rows[at : at + len(part["note"])]
+        at += len(part["note"])
+        yield {"id": part["id"], "row": own, **part} if rows else part
 
 
-def delivered(parts: Iterable[pd.DataFrame], output: str | Path | None, what: str) -> str:
-    """Returns the answers as lines, or writes them and returns where they went.
+def delivered(parts: Iterable[dict[str, Any]], output: str | Path | None, what: str) -> str:
+    """Returns the answers as lines, or writes them part by part and returns where they went.
 
     Raises ManifestError, after that, where no row at all could be labelled.
     """
@@ -124,9 +125,11 @@ def delivered(parts: Iterable[pd.DataFrame], output: str | Path | None, what: st
         if tally.none:
             raise ManifestError("\n".join(["nothing could be labelled:", *shown_lines[:20]]))
         return "\n".join(shown_lines)
+    import pandas as pd
+
     with growing_table(output) as add:
         for part in parts:
-            add(tally.count(part))
+            add(pd.DataFrame(tally.count(part)))
     if tally.none:
         raise ManifestError(
             f"{output}: none of {counted(tally.rows, what)} could be labelled "
@@ -148,12 +151,12 @@ class _Tally:
     noted: int = 0  # with a note
     first: str = ""  # the first note
 
-    def count(self, part: pd.DataFrame) -> pd.DataFrame:
+    def count(self, part: dict[str, Any]) -> dict[str, Any]:
         """Returns a part when it is counted."""
-        column = "label" if "label" in part else "valence"
-        notes = [note for note in part["note"].tolist() if note]
-        self.rows += len(part)
-        self.lost += int(part[column].isna().to_numpy().sum())
+        answers = part["label" if "label" in part else "valence"]
+        notes = [note for note in part["note"] if note]
+        self.rows += len(part["note"])
+        self.lost += sum(value is None or value != value for value in answers)
         self.noted += len(notes)
         self.first = self.first or (notes[0] if notes else "")
         return part

@@ -96,7 +96,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
         raise RunError(
             f"{run} has task.kind={task.kind}: its rounds take rows by the spread of the members, "
             "or where every class is decided, not by a rule that could be previewed here; its "
-            "ledger.csv lists what each round took"
+            "ledger lists what each round took"
         )
     dataset = _dataset(opened, config)
     if not len(dataset.pool):

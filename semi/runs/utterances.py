@@ -14,12 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def utterances(audio: Sequence[Any] | None, texts: Sequence[str | None] | None) -> pd.DataFrame:
-    """Returns the manifest table of some sounds, some texts, or pairs of both."""
-    import pandas as pd
-
-    from ..data.manifest import COLUMNS
-
+def utterances(
+    audio: Sequence[Any] | None, texts: Sequence[str | None] | None
+) -> dict[str, list[Any]]:
+    """Returns the columns id, audio and text of some sounds, some texts, or pairs of both."""
     sounds = _sounds(audio)
     texts = [texts] if isinstance(texts, str) else list(texts or [])
     if not sounds and not texts:
@@ -37,13 +35,8 @@ def utterances(audio: Sequence[Any] | None, texts: Sequence[str | None] | None) 
             names[i] = f"{s.name} ({i + 1})"
     if len(set(names)) < n:
         raise ManifestError("the same audio file is given twice; each utterance is labelled once")
-    table = pd.DataFrame({c: pd.Series([None] * n, dtype=object) for c in COLUMNS})
-    table["id"], table["text"] = names, pd.Series(texts, dtype=object)
     paths = [os.path.abspath(s) if isinstance(s, str) else s for s in sounds]
-    table["audio"] = pd.Series(paths, dtype=object)
-    for name in ("valence", "arousal", "seconds", "start", "end"):
-        table[name] = float("nan")
-    return table
+    return {"id": names, "audio": paths, "text": list(texts)}
 
 
 def _sounds(audio: Any) -> list[str | Waveform | None]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.encoders import Encoder
 
     from ..data.audio_opening import SoundSource
+    from ..features.sources import Rows
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
 
@@ -33,13 +34,13 @@ class Labeller(Protocol):
         ...
 
     def features(
-        self, table: pd.DataFrame, store: str, *, encoders: dict[str, Encoder]
+        self, table: Rows, store: str, *, encoders: dict[str, Encoder]
     ) -> tuple[Features, dict[str, str]]:
         """Returns the features of N rows, and per id what could not be read."""
         ...
 
-    def answer(self, features: Features, table: pd.DataFrame, notes: dict[str, str]) -> Any:
-        """Returns the table of answers."""
+    def answer(self, features: Features, table: Rows, notes: dict[str, str]) -> dict[str, Any]:
+        """Returns the columns of answers."""
         ...
 
 
@@ -192,14 +193,13 @@ def _answered(predictor: Labeller, batch: list[Window], store: str, encoders: di
     sounds = [
         None if w.sound is None else Waveform(w.path, w.sound[:, None], SAMPLE_RATE) for w in batch
     ]
-    table = pd.DataFrame({"id": [str(k) for k in range(len(batch))]})
-    table["audio"] = pd.Series(sounds, dtype=object)
+    table = {"id": [str(k) for k in range(len(batch))], "audio": sounds}
     features, notes = predictor.features(table, store, encoders=encoders)
     notes |= {str(k): window.note for k, window in enumerate(batch) if window.note}
-    answers = predictor.answer(features, table, notes).drop(columns="id")
+    answers = predictor.answer(features, table, notes)
     places = {
         "path": [w.path for w in batch],
         "start": [round(w.start, 3) for w in batch],
         "end": [round(w.end, 3) for w in batch],
     }
-    return pd.concat([pd.DataFrame(places), answers.reset_index(drop=True)], axis=1)
+    return pd.DataFrame({**places, **{name: x for name, x in answers.items() if name != "id"}})

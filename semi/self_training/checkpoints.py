@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -25,7 +24,8 @@ from ..files import (
 )
 from ..training.dataset import Dataset
 from ..training.teacher import outputs_of_logits
-from .ledger import merge_rounds, read_ledger, round_rows
+from .ledger import check_ledger, round_rows
+from .merged_ledger import write_merged
 from .record import round_record
 from .round_state import AFFECT, STATE, VOTER, SavedRound, read_learned
 from .run_dir import Run
@@ -33,6 +33,8 @@ from .state import RoundState
 from .tasks import TASKS
 
 LEDGER = "ledger.parquet"
+CSV_BELOW = 100_000  # utterances; no spreadsheet opens what so many make in some rounds
+LIVE = 5_000  # pool rows up to which the merged ledger is written anew after every round
 OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
 OnRead = Callable[[RoundState], None]  # of every finished round that is read back
 
@@ -75,7 +77,7 @@ class RunRecorder:
         self.on_record, self.on_read = on_record, on_read
         self.features = features  # SHA-256 of what the dataset was made of
         self.before: RoundState | None = None  # the accepted round the next one is taught by
-        self.parts: list[pd.DataFrame] = []
+        self.ledgers: list[Path] = []  # of the finished rounds
 
     def go_on(self, rule: str, before: RoundState) -> None:
         """Keeps further rounds whose pseudo-labels come from `rule`, taught by `before`."""
@@ -133,17 +135,19 @@ class RunRecorder:
     def _follow(self, state: RoundState) -> None:
         path = self.run.round_dir(state.number) / LEDGER
         if path.is_file():
-            ids = self.dataset.ids[self.dataset.pool.cpu().numpy()]
-            self.parts.append(read_ledger(path, ids, state.number))
+            check_ledger(path, self.dataset.ids[self.dataset.pool.cpu().numpy()], state.number)
+            self.ledgers.append(path)
         if state.accepted:
             self.before = state
-        self.write_ledger()
+        if len(self.dataset.pool) <= LIVE:
+            self.write_ledger()
 
     def write_ledger(self) -> None:
-        """Writes ledger.csv and ledger.parquet of all finished rounds."""
-        ledger = merge_rounds(self.parts)
-        write_table(self.run.path / "ledger.csv", ledger)
-        write_table(self.run.path / "ledger.parquet", ledger)
+        """Writes ledger.parquet of all finished rounds, and ledger.csv where `ledger` says so."""
+        asked = self.config.ledger
+        small = len(self.dataset.ids) < CSV_BELOW
+        as_csv = asked == "csv" or (asked == "auto" and small)
+        write_merged(self.ledgers, self.run.path, len(self.dataset.pool), as_csv=as_csv)
 
 
 def _tensors(state: RoundState) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from ..config.reads import settings_read
 from ..config.schema import Config
 from ..config.training import GATE_METRICS, TASK_METRICS
 from ..data.gold import GOLD, gold_table
+from ..data.kept_reviews import keep_reviews
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..errors import RunError
@@ -29,7 +30,7 @@ from ..threads import limited_threads
 from ..training.fit import OnStep
 from .checkpoints import RunRecorder
 from .checksum_chain import mark_finished, refuse_other_features
-from .closing import Gains
+from .closing import Gains, expected_gain
 from .gold_answers import answers_of
 from .model_dir import Model, save_model
 from .prepare import Prepared, prepare, splits_table
@@ -179,7 +180,9 @@ class RunFrame:
             "warm_start": ending.start.metric,
             "final": final.metric,
             "gain": {part: gain.to_dict() for part, gain in ending.gains.items()},
+            "expected_gain": expected_gain(ending.gains),
         }
+        self.recorder.write_ledger()
         write_table(run.path / GOLD_ANSWERS, answers_of(ready.dataset, final, self.config))
         write_json(run.path / RESULT, result | ending.facts)
         self.trackers.final(final.number, _scores(metrics))
@@ -236,7 +239,7 @@ def run_frame(
                 raise
             refuse_other_features(run.path, ready.sha256)
             run.go_on()
-            run.keep_reviews(manifest.reviewed)
+            keep_reviews(run.path, manifest.reviewed)
             _settle_scaling(run, ready, progress)
             frame = RunFrame(run, ready, progress)
             try:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pseudo_label.pool import REASONS
 
-from ..errors import RunError
-from ..files import ANEW, read_table
+from ..errors import RunError, reading
+from ..files import ANEW
 from ..training.dataset import Dataset
 from .confidence import round_confidence
 from .state import RoundState
 from .tasks import Task
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 ORDER = ["id", "round", "chosen", "accepted", "label", "weight", "reason", "rule", "threshold"]
+FULL = ("id", "round", "chosen", "accepted", "reason", "rule")  # a value in every row
 
 
 def round_rows(
@@ -51,54 +56,53 @@ def round_rows(
     return pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])
 
 
-def read_ledger(path: Path, ids: np.ndarray, number: int) -> pd.DataFrame:
-    """Returns a round's rows as `round_rows` made them; RunError where they are none of its own.
+def check_ledger(path: Path, ids: np.ndarray, number: int) -> None:
+    """Raises RunError unless a round's ledger is as `round_rows` makes them of this pool.
 
     Args:
         path: the round's ledger.parquet.
         ids: (P,) of the pool.
         number: of the round.
     """
-    table = read_table(path, ORDER)
-    wrong = [name for name, column in table.items() if not _of_kind(str(name), column)]
-    if wrong:
-        raise RunError(f"{path} has other values than semi writes in column {wrong[0]}; {ANEW}")
-    own = sorted(table["id"]) == sorted(ids.tolist()) and set(table["round"]) <= {number}
-    if not own:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with reading(path, "a table", ANEW):
+        schema = pq.read_schema(path)
+    lacking = [name for name in ORDER if name not in schema.names]
+    if lacking:
+        raise RunError(f"{path} lacks the column {lacking[0]}; {ANEW}")
+    # of the others the type says enough, unless it is one that only an empty column may have
+    looked = [f.name for f in schema if f.name in FULL or not _of_kind(f)]
+    with reading(path, "a table", ANEW):
+        table = pq.read_table(path, columns=looked)
+    for name in looked:
+        empty = table[name].null_count == len(table)
+        full = table[name].null_count == 0 and _of_kind(schema.field(name))
+        if not (full if name in FULL else empty or _only_nan(table[name])):
+            raise RunError(f"{path} has other values than semi writes in column {name}; {ANEW}")
+    own = table["id"].cast(pa.large_string()).combine_chunks()
+    same = len(table) == len(ids) and own.equals(pa.array(ids.astype(object), pa.large_string()))
+    if not same or not (table["round"].to_numpy() == number).all():
         raise RunError(f"{path} is not of round {number} and this pool of {len(ids)}; {ANEW}")
-    return table
 
 
-def _of_kind(name: str, column: pd.Series) -> bool:
-    """Says whether a column of the ledger holds what its name promises."""
+def _of_kind(field: pa.Field) -> bool:
+    """Says whether the type of a column of the ledger is what its name promises."""
+    import pyarrow.types as kinds
+
+    name, kind = field.name, field.type
     if name in ("chosen", "accepted"):
-        return column.dtype == bool
+        return kinds.is_boolean(kind)
     if name == "round":
-        return pd.api.types.is_integer_dtype(column)
+        return kinds.is_integer(kind)
     if name in ("id", "label", "reason", "rule") or name.startswith("vote_"):
-        must = name in ("id", "reason", "rule")
-        texts = column if must else column.dropna()
-        return bool(texts.map(lambda value: isinstance(value, str)).all())
-    return column.isna().all() or (pd.api.types.is_numeric_dtype(column) and column.dtype != bool)
+        return kinds.is_string(kind) or kinds.is_large_string(kind)
+    return kinds.is_integer(kind) or kinds.is_floating(kind)
 
 
-def merge_rounds(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Returns the ledger of all rounds with first_round, last_round and flips.
+def _only_nan(column: pa.ChunkedArray) -> bool:
+    """Says whether a column holds no number at all."""
+    import pyarrow.types as kinds
 
-    first_round and last_round are the first and the latest accepted round up to the row's own
-    that learned from the utterance (-1 = none so far); flips counts changes of its label so far.
-    """
-    if not parts:
-        return pd.DataFrame(columns=[*ORDER, "first_round", "last_round", "flips"])
-    ledger = pd.concat(parts, ignore_index=True)
-    taken = ledger["round"].where(ledger["accepted"])
-    by_id = ledger.assign(taken=taken).groupby("id", sort=False)
-    ledger["first_round"] = by_id["taken"].cummin().groupby(ledger["id"]).ffill()
-    ledger["last_round"] = by_id["taken"].cummax().groupby(ledger["id"]).ffill()
-    before = by_id["label"].shift()
-    flip = before.notna() & (before != ledger["label"])
-    ledger["flips"] = flip.groupby(ledger["id"], sort=False).cumsum().astype(np.int64)
-    for name in ("first_round", "last_round"):
-        ledger[name] = ledger[name].fillna(-1).astype(np.int64)
-    rest = [c for c in ledger.columns if c not in ORDER]
-    return ledger.reindex(columns=[*ORDER, *rest])
+    return kinds.is_floating(column.type) and bool(np.isnan(column.to_numpy()).all())

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import RunError
+from ..locks import FileLock, taken
+
+__all__ = ["FileLock", "lock_of", "locked", "unlock"]
 
 
-def lock_of(path: Path) -> int:
-    """Takes the folder's lock and returns its descriptor; the system frees it when we die."""
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock: two processes in one run are not refused there
-        return descriptor
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        who = f"process {holder}" if holder else "another process"
-        raise RunError(f"{path} is being written by {who}; wait for it or stop it") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+def lock_of(path: Path) -> FileLock:
+    """Takes the folder's lock and returns it; RunError where another process holds it."""
+    file = path / ".lock"
+    number = _number(file)  # first: older releases of filelock empty the file
+    lock = taken(file)
+    if lock is None:
+        who = f"process {number}" if number else "another process"
+        raise RunError(f"{path} is being written by {who}; wait for it or stop it")
+    if number is not None:  # else a note of filelock's own, where the file system has no locks
+        with suppress(OSError):  # on Windows nobody writes to a locked file
+            file.write_text(str(os.getpid()))
+    return lock
 
 
-def unlock(descriptor: int | None) -> None:
+def _number(file: Path) -> str | None:
+    """Returns the number of the process that a lock's file names, "" if none, None if not ours."""
+    with suppress(OSError):
+        text = file.read_bytes()[:20].decode(errors="replace").strip()
+        return text if not text or text.isdigit() else None
+    return ""
+
+
+def unlock(lock: FileLock | None) -> None:
     """Lets other processes write there."""
-    if descriptor is not None:
-        os.close(descriptor)
+    if lock is not None:
+        lock.release()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,8 @@ from ..config.paths import absolute
 from ..config.recipes import RECIPES, SETTLED
 from ..config.schema import Config, load_config, signature
 from ..data.manifest import Manifest
-from ..data.reviewed import GOLD_REVIEWS, read_all
-from ..data.reviews import read_reviews
 from ..data.roles import Splits
-from ..data.wording import counted, shown
+from ..data.wording import shown
 from ..errors import RunError
 from ..files import read_table
 
@@ -49,27 +46,6 @@ def taken_over(path: Path, config: Config) -> Config:
             taken = {word: getattr(getattr(begun, name), word)}
             config = replace(config, **{name: replace(section, **taken)})
     return config
-
-
-def with_own_reviews(config: Config) -> Config:
-    """Returns the config with the reviews that a begun run keeps of its own, if it does.
-
-    The file they came from grows while people go on; what was said since teaches no begun run, and
-    a sentence on stderr says how much that is.
-    """
-    own = Path(config.path, GOLD_REVIEWS)
-    if not config.data.reviews or not own.is_file():
-        return config
-    known = set(read_reviews(own))
-    now = [path for path in config.data.reviews if Path(path).expanduser().is_file()]
-    if since := len(set(read_all(now)) - known):
-        print(
-            f"semi: {config.path} goes on with the {counted(len(known), 'review')} that it was "
-            f"begun with; {counted(since, 'other', 'has', 'have')} come since: train under another "
-            "name=... to learn from all of them",
-            file=sys.stderr,
-        )
-    return replace(config, data=replace(config.data, reviews=[str(own)]))
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:

@@ -15,8 +15,8 @@ from .. import files
 from ..checksums import CHECKSUMS, refuse_newer, seal
 from ..config.paths import absolute, check_places, found_again
 from ..config.schema import Config, load_config, save
-from ..data.reviewed import GOLD_REVIEWS, Reviewed
-from ..data.reviews import REVIEWS, list_of, read_reviews
+from ..data.reviewed import GOLD_REVIEWS
+from ..data.reviews import REVIEWS, read_reviews
 from ..data.wording import counted
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_text
@@ -28,7 +28,7 @@ from .checksum_chain import (
     round_numbers,
 )
 from .integrity import check_run
-from .lock import lock_of, unlock
+from .lock import FileLock, lock_of, unlock
 from .resumed import COMMITTEE, RECIPE, SCALING, refuse_other_settings, taken_over
 
 
@@ -49,7 +49,9 @@ class Run:
         run = Run.open("runs/demo")                        # to read; takes no lock
     """
 
-    def __init__(self, path: Path, config: Config, lock: int | None = None, resumed: bool = False):
+    def __init__(
+        self, path: Path, config: Config, lock: FileLock | None = None, resumed: bool = False
+    ):
         self.path = path
         self.config = config
         self.resumed = resumed  # the folder held this run before
@@ -214,12 +216,6 @@ class Run:
                 f"the manifest changed since {self.path} began (SHA-256 {before[:12]}..., now "
                 f"{sha256[:12]}...); restore it, or start a new run with another name=..."
             )
-
-    def keep_reviews(self, reviewed: Reviewed | None) -> None:
-        """Writes down the reviews that a new run learns from; a begun run has read its own."""
-        path = self.path / GOLD_REVIEWS
-        if reviewed is not None and not path.is_file():
-            write_text(path, list_of(reviewed.lines))
 
     # --- rounds ---
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from ..config import schema as settings
 from ..config.recipes import resolved
+from ..data.kept_reviews import own_reviews
 from ..data.reviewed import reviewed_notes
 from ..training.finetune.provenance import encoder_notes
 from ..training.rows import read_rows
 from .closing import gains_of, sentence_of
 from .final_student import last_student
 from .frame import Ending, RunResult, run_frame
-from .resumed import with_own_reviews
 from .rounds import run_rounds
 from .settling import settled
 
@@ -28,7 +30,10 @@ def self_train(
         progress: bars on stderr.
     """
     settings.check(config)
-    manifest, splits = read_rows(with_own_reviews(config) if resume else config)
+    data = config.data
+    if resume:
+        data = replace(data, reviews=own_reviews(Path(config.path), data.reviews))
+    manifest, splits = read_rows(replace(config, data=data))
     if progress:
         print(manifest.reading, file=sys.stderr, flush=True)
         if manifest.reviewed is not None:

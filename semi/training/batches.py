@@ -40,7 +40,7 @@ def draws(
 
 
 def row_weights(
-    targets: TrainingTargets, rows: Tensor, size: int, factor: Tensor, ramp: float
+    targets: TrainingTargets, rows: Tensor, size: int, factor: Tensor, ramp: Tensor
 ) -> Tensor:
     """Returns (G, B) weights whose sum is the mean gold loss plus the scaled pseudo-label loss.
 
@@ -56,10 +56,10 @@ def row_weights(
     return torch.cat([gold, weight[:, size:] * scale], 1)
 
 
-def pseudo_scale(targets: TrainingTargets, drawn: int, ramp: float) -> Tensor:
+def pseudo_scale(targets: TrainingTargets, drawn: int, ramp: Tensor) -> Tensor:
     """Returns (G, 1): what a drawn pseudo row's weight counts in the loss of a step."""
     mass = targets.weight[:, targets.gold].sum(1, keepdim=True).clamp(min=1e-6)
-    return ramp * len(targets.pseudo) / mass / drawn
+    return mass.reciprocal() * (ramp * len(targets.pseudo)) / drawn
 
 
 def noisy_view(x: Tensor, corrupt: Corruption, generator: torch.Generator) -> Tensor:

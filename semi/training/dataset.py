@@ -46,6 +46,7 @@ class Dataset:
     _codes: tuple[np.ndarray, Tensor] | None = field(
         default=None, init=False, repr=False, compare=False
     )
+    _folds: tuple[Tensor, int] | None = field(default=None, init=False, repr=False, compare=False)
     _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -56,7 +57,9 @@ class Dataset:
     @property
     def folds(self) -> int:
         """Number of out-of-fold parts K; there are K + 1 chains."""
-        return int(self.fold.max()) + 1
+        if self._folds is None or self._folds[0] is not self.fold:
+            self._folds = (self.fold, int(self.fold.max()) + 1)  # the host waits for it once
+        return self._folds[1]
 
     @property
     def device(self) -> torch.device:

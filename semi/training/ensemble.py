@@ -17,6 +17,7 @@ from models.fusion.config import CLOSED_FORM, ON_AXES
 from models.fusion.linear import Linear, coordinates, member_scores, on_axes
 
 from ..shapes import misfit
+from .copies import to_device, to_host
 
 SPEC_SHAPE = {"config": {str: (float, bool, str, [str])}, "dims": {str: int}, "classes": int}
 GONE = ("param.task_scale",)  # of earlier versions: read by nothing in the model
@@ -75,11 +76,10 @@ class Ensemble:
                 module = build_fusion(config, dims, classes)
                 states.append((dict(module.named_parameters()), dict(module.named_buffers())))
         states *= count // made
-        params = {
-            k: torch.stack([s[0][k].detach() for s in states]).to(device) for k in states[0][0]
-        }
-        buffers = {k: torch.stack([s[1][k] for s in states]).to(device) for k in states[0][1]}
-        return cls(config, dims, classes, params, buffers)
+        params = {k: torch.stack([s[0][k].detach() for s in states]) for k in states[0][0]}
+        buffers = {k: torch.stack([s[1][k] for s in states]) for k in states[0][1]}
+        parts = (to_device(params, device), to_device(buffers, device))
+        return cls(config, dims, classes, *parts)
 
     @property
     def count(self) -> int:
@@ -174,7 +174,7 @@ class Ensemble:
         """Returns every tensor by name, ready for a safetensors file."""
         parts = {f"param.{k}": v for k, v in self.params.items()}
         parts |= {f"buffer.{k}": v for k, v in self.buffers.items()}
-        return {k: v.detach().cpu().contiguous() for k, v in parts.items()}
+        return to_host(parts)
 
     def spec(self) -> dict:
         """Returns the JSON-able facts that rebuild the architecture: no class paths."""
@@ -188,11 +188,14 @@ class Ensemble:
         if wrong := misfit(spec, SPEC_SHAPE):
             raise ValueError(f"its description {wrong}")
         part = {
-            kind: {
-                k[len(kind) + 1 :]: v.to(device)
-                for k, v in tensors.items()
-                if k.startswith(kind + ".") and k not in GONE
-            }
+            kind: to_device(
+                {
+                    k[len(kind) + 1 :]: v
+                    for k, v in tensors.items()
+                    if k.startswith(kind + ".") and k not in GONE
+                },
+                device,
+            )
             for kind in ("param", "buffer")
         }
         parts = (part["param"], part["buffer"])

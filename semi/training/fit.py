@@ -20,11 +20,13 @@ from ..config.task import TaskConfig
 from ..config.training import TrainConfig
 from .affect_scale import affect_scale, unscale_affect
 from .ensemble import Ensemble, seed_global
+from .graphed_step import GraphedStep
 from .losses import LossContext
 from .objective import Batch, MemberRows, Objective, ObjectiveConfig
-from .optim import MemberAdamW, clip_members, keep_heap, learning_rate
-from .steps import FitConfig, FitPlan, steps
+from .optim import MemberAdamW, keep_heap, learning_rate
+from .steps import FitConfig, FitPlan, Steps
 from .targets import TrainingTargets
+from .training_step import TrainingStep
 
 OnStep = Callable[[int, dict[str, float]], None]
 Probe = Callable[[dict[str, Tensor]], dict[str, float]]
@@ -56,33 +58,36 @@ def fit(
         k: v.detach().clone().requires_grad_(k not in fixed) for k, v in ensemble.params.items()
     }
     objective, teaching = prepared(ensemble, targets, config)
-    optimizer = MemberAdamW(list(params.values()), config.train)
-    run = over_members(objective, len(config.train))
     device = targets.present.device
     if device.type == "cpu":
         keep_heap()
     generator = torch.Generator(device=device).manual_seed(seed)
+    plain = TrainingStep(
+        Steps(teaching, generator), over_members(objective, len(config.train)), params,
+        ensemble.buffers, MemberAdamW(list(params.values()), config.train), first.clip,
+        torch.zeros(1, dtype=torch.int64, device=device),
+    )  # fmt: skip
+    do = GraphedStep(plain, generator) if device.type == "cuda" else plain
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_global(seed, device)  # dropout draws from the global generator under vmap
-        for step, (batch, taught) in enumerate(steps(teaching, generator)):
-            loss, parts = run(params, ensemble.buffers, batch, taught)
-            optimizer.zero_grad()
-            loss.sum().backward()
-            if first.clip > 0:
-                clip_members([p.grad for p in params.values() if p.grad is not None], first.clip)
-            optimizer.step(step, first.steps)
-            now = {k: v.detach() for k, v in params.items()}
+        for step, contrasting in enumerate(plain.steps.contrasts):
+            parts, now = do(contrasting), plain.now()
             last = (stop is not None and stop(step + 1, now)) or step == first.steps - 1
             if on_step is not None and (step % LOG_EVERY == 0 or last):
-                values = {k: float(v.detach().mean()) for k, v in parts.items()}
-                values |= probe(now) if probe else {}
+                values = means(parts) | (probe(now) if probe else {})
                 on_step(step, {"lr": learning_rate(step, first.steps, first)} | values)
             if last:
                 break
-    done = {k: v.detach() for k, v in params.items()}
+    done = plain.now()
     if teaching.scale is not None:
         done = unscale_affect(done, teaching.scale, ensemble.count // chains)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def means(parts: dict[str, Tensor]) -> dict[str, float]:
+    """Returns the mean over the members of each part of the loss; the host waits once for all."""
+    each = torch.stack([value.detach().mean() for value in parts.values()]).tolist()
+    return dict(zip(parts, each, strict=True))
 
 
 def prepared(

@@ -51,6 +51,11 @@ class MemberAdamW:
     def __init__(self, params: Sequence[Tensor], configs: Sequence[TrainConfig]) -> None:
         """Takes leaves (E, ...) and the settings of E / S members each, in order."""
         self.params, self.configs = list(params), list(configs)
+        device, count = self.params[0].device, configs[0].steps
+        rates = [[learning_rate(step, count, c) for c in configs] for step in range(count)]
+        # on a CPU the kernel reads the rate as it is, on a GPU as float32
+        dtype = torch.float64 if device.type == "cpu" else torch.float32
+        self.rates = torch.tensor(rates, dtype=dtype, device=device)  # (steps, S)
         self.state = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in self.params}
         self.steps = {
             p: [torch.zeros((), device=p.device) for _ in configs] for p in self.params
@@ -62,12 +67,12 @@ class MemberAdamW:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, at: int, steps: int) -> None:
-        """Updates what has a gradient, at the rates of step `at` of `steps`."""
+    def step(self, at: Tensor) -> None:
+        """Updates what has a gradient, at the rates of step `at` (1,) int64."""
+        rates = self.rates.index_select(0, at)[0]
         learned = [p for p in self.params if p.grad is not None]
         groups = ([p for p in learned if p.dim() >= 3], [p for p in learned if p.dim() < 3])
         for place, config in enumerate(self.configs):
-            rate = learning_rate(at, steps, config)
             for group, decay in zip(groups, (config.weight_decay, 0.0), strict=True):
                 if not group:
                     continue
@@ -80,6 +85,6 @@ class MemberAdamW:
                     [self.state[p][1][part] for p in group],
                     [],
                     [self.steps[p][place] for p in group],
-                    fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=rate,
+                    fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=rates[place],
                     weight_decay=decay, eps=EPS, maximize=False,
                 )  # fmt: skip

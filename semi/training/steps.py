@@ -5,7 +5,7 @@ Letters: G chains, E members, S configs trained side by side, B rows of a batch,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,45 +69,66 @@ class FitPlan:
     scale: AffectScale | None  # of valence and arousal
 
 
-def steps(plan: FitPlan, generator: torch.Generator) -> Iterator[tuple[Batch, MemberRows]]:
-    """Yields the batch of each step and what its rows (E, B, ...) teach."""
-    targets, whole = plan.targets, plan.config
-    config, noise, contrast = whole.train[0], whole.noise, whole.contrast
-    device = targets.present.device
-    chains, _, classes = targets.target.shape
-    corrupt = {m: Corruption(noise, device=device) for m in targets.values}
-    rows = draws(targets, config, generator, whole.task)  # (steps, B)
-    size = rows.shape[1] // 2 if len(targets.pseudo) else rows.shape[1]
-    factor, adjust = correction(targets, config, whole.task)
-    smooth = torch.tensor([c.label_smoothing for c in whole.train], device=device)
-    smooth = smooth.repeat_interleave(chains // len(smooth))[:, None, None]  # (G, 1, 1)
-    spread = 2 if whole.task.multi else classes
-    by_class = whole.classify and contrast.intra + contrast.inter > 0
-    repeat = plan.members // chains
-    fall = contrast.weight_end - contrast.weight
-    shares = [contrast.weight + fall * step / config.steps for step in range(config.steps)]
-    shares = shares if whole.classify else [1.0] * config.steps
-    weights = adjust.new_tensor(shares)  # at once: each upload would wait for the device
-    for step in range(config.steps):
-        ramp = min(1.0, (step + 1) / max(1.0, PSEUDO_RAMP * config.steps))
-        inputs, present = noisy_batch(targets, rows[step], corrupt, noise, generator, plan.twins)
-        known, drawn = _drawn(plan, rows[step], size, factor, ramp, (inputs, present))
-        if noise.mixup_alpha > 0 and whole.classify:
-            drawn = mixed(drawn, noise.mixup_alpha, generator)
-        batch = Batch(drawn.inputs, present, weights[step], adjust, shares[step] > 0, plan.twins)
+class Steps:
+    """The steps of a fit as one function of the step's number, which lies on the device.
+
+    What changes from step to step is a table with a row for each, made once: a step uploads nothing
+    and asks nothing, so that it can be a CUDA graph.
+    """
+
+    def __init__(self, plan: FitPlan, generator: torch.Generator) -> None:
+        self.plan, self.generator = plan, generator
+        targets, whole = plan.targets, plan.config
+        config, contrast, count = whole.train[0], whole.contrast, whole.train[0].steps
+        device, chains = targets.present.device, len(targets.target)
+        self.corrupt = {m: Corruption(whole.noise, device=device) for m in targets.values}
+        self.rows = draws(targets, config, generator, whole.task)  # (steps, B)
+        drawn = self.rows.shape[1]
+        self.size = drawn // 2 if len(targets.pseudo) else drawn
+        self.factor, self.adjust = correction(targets, config, whole.task)
+        smooth = torch.tensor([c.label_smoothing for c in whole.train], device=device)
+        self.smooth = smooth.repeat_interleave(chains // len(smooth))[:, None, None]  # (G, 1, 1)
+        fall = contrast.weight_end - contrast.weight
+        shares = [contrast.weight + fall * step / count for step in range(count)]
+        shares = shares if whole.classify else [1.0] * count
+        self.contrasts = [share > 0 for share in shares]
+        self.shares = self.adjust.new_tensor(shares)
+        rise = max(1.0, PSEUDO_RAMP * count)
+        ramps = [min(1.0, (step + 1) / rise) for step in range(count)]
+        self.ramps = torch.tensor(ramps, dtype=torch.float64, device=device)
+
+    def batch(self, at: Tensor, contrasting: bool) -> tuple[Batch, MemberRows]:
+        """Returns the batch of a step and what its rows (E, B, ...) teach.
+
+        Args:
+            at: (1,) int64 number of the step.
+            contrasting: one of `contrasts`, which the host must know.
+        """
+        plan, whole = self.plan, self.plan.config
+        rows, share, ramp = (t.index_select(0, at)[0] for t in (self.rows, self.shares, self.ramps))
+        seen = noisy_batch(
+            plan.targets, rows, self.corrupt, whole.noise, self.generator, plan.twins
+        )
+        known, drawn = _drawn(plan, rows, self.size, self.factor, ramp, seen)
+        if whole.noise.mixup_alpha > 0 and whole.classify:
+            drawn = mixed(drawn, whole.noise.mixup_alpha, self.generator)
+        batch = Batch(drawn.inputs, seen[1], share, self.adjust, contrasting, plan.twins)
+        by_class = whole.classify and whole.contrast.intra + whole.contrast.inter > 0
+        spread = 2 if whole.task.multi else plan.targets.target.shape[2]
         taught = MemberRows(
-            target=drawn.target * (1 - smooth) + smooth / spread,
+            target=drawn.target * (1 - self.smooth) + self.smooth / spread,
             weight=drawn.weight,
             known=known,
             affect=drawn.affect,
-            gold=given_labels(known, size) if by_class else None,
+            gold=given_labels(known, self.size) if by_class else None,
             negative=drawn.negative,
         )
-        yield batch, taught.each(lambda t: t.repeat_interleave(repeat, 0))
+        repeat = plan.members // len(plan.targets.target)
+        return batch, taught.each(lambda t: t.repeat_interleave(repeat, 0))
 
 
 def _drawn(
-    plan: FitPlan, rows: Tensor, size: int, factor: Tensor, ramp: float,
+    plan: FitPlan, rows: Tensor, size: int, factor: Tensor, ramp: Tensor,
     seen: tuple[dict[str, Tensor], Tensor],
 ) -> tuple[Tensor, StepRows]:  # fmt: skip
     """Returns the class (G, B) that each chain knows of a row, -1 = none, and the rows of a step.
@@ -117,7 +138,7 @@ def _drawn(
         rows: (B,) rows of the table.
         size: how many of them are gold; they come first.
         factor: (N,) loss factor of each row.
-        ramp: of the pseudo-labels.
+        ramp: () of the pseudo-labels.
         seen: the inputs and who is present.
     """
     targets, task, scale = plan.targets, plan.config.task, plan.scale

@@ -62,7 +62,7 @@ class Voter:
             **({"multi": True} if self.multi else {}),
             **({"quiet": self.quiet} if self.quiet else {}),
             "heads": self.heads,
-            "weights": [float(w) for w in self.weights],
+            "weights": self.weights.tolist(),
             "calibrations": {h: c.state_dict() for h, c in self.calibrations.items()},
         }
 
@@ -128,7 +128,8 @@ def fit_voter(
 
     Labels (n, C) of 0 and 1 make it a voter for several labels a row.
     """
-    multi = label.dim() == 2
+    multi, device = label.dim() == 2, logits.device
+    logits, label, present = logits.cpu(), label.cpu(), present.cpu()  # few rows: the host fits
     if multi:
         logits, present = yes_no(logits), present.repeat_interleave(label.shape[1], 0)
         label = label.flatten()
@@ -141,7 +142,7 @@ def fit_voter(
     voter.quiet = list(quiet or [])
     here = can_speak(heads, present, voter.quiet)
     here[:, 0] = True
-    voter.weights = _weights(voter, voter.by_head(logits), label, here, config)
+    voter.weights = _weights(voter, voter.by_head(logits), label, here, config).to(device)
     voter.multi = multi
     return voter
 

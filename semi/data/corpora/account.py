@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import how_to_install
 from ..wording import counted
 from .files import FILMS, SOUNDS, Tree, examples, tally
 
@@ -75,8 +76,8 @@ def _films(table: pd.DataFrame) -> list[str]:
     )
     if importlib.util.find_spec("av") is None:
         note += (
-            ", which needs PyAV, not installed here: pip install 'semi-emotion[m4a]', or none of "
-            "them can be heard"
+            f", which needs PyAV, not installed here: {how_to_install('m4a')}, or none of them can "
+            "be heard"
         )
     return [f"{note} ({examples(films)})"]
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...errors import ManifestError
+from ...errors import ManifestError, how_to_install
 from ..delimited import Records
 from ..header_rows import refuse_rows_above, repeated
 from ..headers import known_columns
@@ -79,8 +79,8 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
         import openpyxl  # noqa: F401  # pyright: ignore[reportMissingModuleSource]
     except ImportError:
         raise ManifestError(
-            f"{path.name}: Excel workbooks need openpyxl; pip install 'semi-emotion[xlsx]', or "
-            "save the sheet as CSV (UTF-8)"
+            f"{path.name}: Excel workbooks need openpyxl; {how_to_install('xlsx')}, or save the "
+            "sheet as CSV (UTF-8)"
         ) from None
     try:
         frames = pd.read_excel(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...data.wording import nearest
+from ...errors import how_to_install
 from .kept import Kept
 from .several import Trackers, open_trackers
 from .tracker import Tracker
@@ -66,7 +67,7 @@ def missing_library(names: Sequence[str]) -> str:
         # what W&B writes lies in a folder ./wandb: to Python a package without a file
         if found is None or (found is not True and found.origin is None):
             return (
-                f"{name} needs a library that is not installed here: pip install "
-                f"'semi-emotion[{name}]', or take {name} out of track"
+                f"{name} needs a library that is not installed here: {how_to_install(name)}, or "
+                f"take {name} out of track"
             )
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, given_keys, signature
 from ...config.training import GATE_METRICS
 from ...features.config import STANDARDIZE
+from ...parallel import EngineConfig
 
 CONTROLS = ("placebo", "shuffled", "oracle")
 USB = ("usb_supervised", "usb_fixmatch", "usb_flexmatch", "usb_freematch", "usb_softmatch",
@@ -62,7 +62,7 @@ class DatasetConfig:
 
 
 @dataclass
-class BenchConfig(LearningConfig):
+class BenchConfig(LearningConfig, EngineConfig):
     """A benchmark; the sections of learning are those of a run and hold for every arm."""
 
     recipe: str = "none"
@@ -97,12 +97,11 @@ class BenchConfig(LearningConfig):
     """What gains are measured in: macro_f1 | waf | uar | accuracy."""
     resamples: int = 2000
     """Bootstrap resamples behind every interval."""
-    part: str = "1/1"
-    """k/n: do the k-th of n parts of the work, so that n processes or machines can share it."""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the first setting that is not allowed."""
         super().__post_init__()
+        EngineConfig.__post_init__(self)
         for name in ("seeds", "draws", "resamples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -125,9 +124,6 @@ class BenchConfig(LearningConfig):
         arms = [*self.rules, *self.variants, *self.controls, "supervised"]
         if self.reference and self.reference not in arms:
             raise ValueError(unknown("reference", self.reference, arms))
-        match = re.fullmatch(r"(\d+)/(\d+)", self.part)
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError(f"part must be k/n with 1 <= k <= n, such as 2/4, got '{self.part}'")
 
 
 def budget_name(value: float) -> str:

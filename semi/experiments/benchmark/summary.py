@@ -11,8 +11,9 @@ from ...checksums import derived
 from ...data.wording import counted
 from ...evaluation.names import METRIC_NAMES
 from ...files import write_table, write_text
-from .config import BenchConfig
+from .config import BenchConfig, budget_name
 from .corpus import BenchCorpus
+from .gate_account import gate_sentences
 from .plots import plot_gains, plot_shares
 from .results import LOGISTIC, SUPERVISED, Results, collect, read_runs
 from .significance import LEVEL, MIN_RUNS, NOT_RULES, Draw, Line, lines_of, mean_lines
@@ -31,7 +32,7 @@ def write_summary(
         splits: test rows of each outer fold, by corpus.
         skipped: a sentence for each budget that a corpus has too few labels for.
     """
-    results = collect(read_runs(folder / "runs.csv"), corpora, splits)
+    results = collect(_in_order(read_runs(folder / "runs.csv"), config), corpora, splits)
     lines = [
         line
         for name, result in results.items()
@@ -64,6 +65,17 @@ def write_summary(
     with derived(folder / "gap.png"):
         plot_shares(folder / "gap.png", [*lines, *means])
     return text
+
+
+def _in_order(rows: list[dict[str, str]], config: BenchConfig) -> list[dict[str, str]]:
+    """Returns the lines draw by draw, as one process writes them, in whatever order they came."""
+    budgets = [budget_name(budget) for budget in config.budgets]
+
+    def place(row: dict[str, str]) -> tuple[int, ...]:
+        budget = budgets.index(row["budget"]) if row["budget"] in budgets else len(budgets)
+        return int(row["draw"]), int(row["seed"]), budget, int(row["fold"])
+
+    return sorted(rows, key=place)
 
 
 def _other_references(config: BenchConfig, beside: list[Line], plain: list[Line]) -> list[str]:
@@ -140,7 +152,7 @@ def summary_lines(
         "",
         *_sizes(results),
         *(f"- {sentence}" for sentence in skipped),
-        *_reading(lines),
+        *_reading(lines, gate_sentences(results, config.metric)),
     ]
     for dataset in dict.fromkeys(x.dataset for x in [*lines, *means]):
         of_dataset = [x for x in [*lines, *means] if x.dataset == dataset]
@@ -169,12 +181,12 @@ def _sizes(results: dict[str, Results]) -> list[str]:
     return sizes
 
 
-def _reading(lines: list[Line]) -> list[str]:
+def _reading(lines: list[Line], gate: list[str]) -> list[str]:
     """Returns the sentences: harm, gains, on how many corpora, the noise floor, the gate."""
     rules = [x for x in lines if x.arm not in NOT_RULES]
     if not rules:
         return ["", "No comparison is complete yet."]
-    sentences = ["", "## Reading", "", *_verdicts(rules), *_controls(lines)]
+    sentences = ["", "## Reading", "", *_verdicts(rules), *_controls(lines), *gate]
     ours = [x for x in rules if x.against != LOGISTIC]
     if ours and not any(x.verdict() == "better" for x in ours):
         sentences.append("- No rule of ours is distinguishable from supervised training as a gain.")

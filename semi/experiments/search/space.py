@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.wording import counted, nearest
-from ...errors import ConfigError, SemiError
+from ...errors import ConfigError, SemiError, how_to_install
 
 # What is judged must stay the same; what the warm start does not read cannot be searched.
 SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
@@ -143,7 +143,7 @@ def ask(
     try:
         import optuna  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise SemiError("a search needs Optuna: pip install 'semi-emotion[search]'") from None
+        raise SemiError(f"a search needs Optuna: {how_to_install('search')}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
     study = optuna.create_study(

@@ -48,11 +48,12 @@ async function showList(query) {
   }
 }
 
-function showProgress({ reviewed, random, wanted }) {
+function showProgress({ reviewed, random, wanted, precision }) {
   byId("reviewed").textContent = several(reviewed, "review");
   byId("random").textContent = `random ${Math.min(random, wanted)} of ${wanted}`;
   byId("random-bar").value = random;
   byId("random-bar").max = wanted || 1;
+  byId("precision").textContent = precision ? `pseudo-labels: ${precision}` : "";
 }
 
 // Opens a row of the list; `state.opening` is done when it is shown.

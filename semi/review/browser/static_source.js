@@ -60,7 +60,7 @@ function staticSource() {
     return { saved: review, own: own().get(review.id) || null, progress: progress() };
   }
 
-  const bytes = (id) => Uint8Array.from(atob(rows[place.get(id)].opus), (letter) => letter.charCodeAt(0));
+  const bytes = (id) => Uint8Array.from(atob(rows[place.get(id)].mp3), (letter) => letter.charCodeAt(0));
   // as a spreadsheet is kept from running a cell: semi takes the apostrophe off again
   const guarded = (cell) => (/^'*[=+\-@\t\r]/.test(cell) && isNaN(cell) ? `'${cell}` : cell);
   const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
@@ -87,7 +87,7 @@ function staticSource() {
     async row(id) {
       return { ...shown(rows[place.get(id)], own()), others: [], others_hidden: 0 };
     },
-    soundAddress: (id) => URL.createObjectURL(new Blob([bytes(id)], { type: "audio/ogg" })),
+    soundAddress: (id) => URL.createObjectURL(new Blob([bytes(id)], { type: "audio/mpeg" })),
     soundBytes: async (id) => bytes(id).buffer,
     async save({ id, verdict, label, query }) {
       const row = rows[place.get(id)];

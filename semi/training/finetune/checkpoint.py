@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...config.schema import Config
+from ...data.reviews import list_of
 from ...errors import RunError, reading
 from ...files import jsonable, write_tensors
 from ...guarded_files import CHANGED
@@ -29,10 +30,13 @@ STATE_SHAPE = {
 
 def signature(config: Config, rows: GoldRows) -> dict[str, Any]:
     """Returns all that the numbers follow from."""
+    lines = rows.reviewed.lines if rows.reviewed is not None else None
+    reviews = None if lines is None else hashlib.sha256(list_of(lines).encode()).hexdigest()
     encoders = {name: asdict(getattr(config.encoders, name)) for name in ("speech", "text")}
     return jsonable({
         "seed": config.seed, "precision": config.precision, "manifest": rows.sha256,
-        "rows": rows.ids, "finetune": asdict(config.finetune), "encoders": encoders,
+        "rows": rows.ids, "reviews": reviews, "finetune": asdict(config.finetune),
+        "encoders": encoders,
     })  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ...config.schema import Config
 from ...data.audio import load_audio
 from ...data.audio_decoders import SAMPLE_RATE
+from ...data.reviewed import Reviewed
 from ...errors import AudioError, ManifestError
 from ..rows import read_rows
 
@@ -32,6 +33,7 @@ class GoldRows:
     target: np.ndarray  # (N, C) float32
     label: np.ndarray  # (N,) int
     present: dict[str, np.ndarray]  # modality -> (N,) bool: a path or a text is there
+    reviewed: Reviewed | None  # what people said of single rows, where data.reviews names it
     train: np.ndarray  # (n,) rows, never a dev or test row, never a hidden label
     watch: np.ndarray  # rows of one out-of-fold part, of other speakers than `train`
     notes: list[str] = field(default_factory=list)
@@ -77,6 +79,7 @@ def gold_rows(config: Config, modalities: list[str]) -> GoldRows:
         splits.target,
         splits.label,
         present,
+        manifest.reviewed,
         train,
         np.flatnonzero(watched),
         splits.notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,20 @@ import numpy as np
 import torch
 
 from models.encoders.pruning_auto import auto_note
+from models.encoders.to_device import sent
 
-from ...checksums import seal
 from ...config import schema as settings
 from ...config.schema import Config
+from ...data.kept_reviews import own_reviews
 from ...data.wording import counted
 from ...errors import ConfigError, RunError
 from ...evaluation.metrics import score
 from ...features.extract import explained
 from ...features.progress import Progress
-from ...files import write_dir, write_json, write_table
 from ...threads import limited_threads
 from . import checkpoint as checkpoints
 from .data import FinetuneBatch, GoldRows, RowReader, batches, gold_rows
+from .folder import keep_own_reviews, refuse_other_work, write_adapted
 from .learner import (
     Learner,
     class_shares,
@@ -35,7 +36,6 @@ from .learner import (
     rate_at,
     shared,
 )
-from .provenance import ADAPTED_ON
 
 NOT_PRETRAINED = ("acoustic", "egemaps", "char-ngram", "precomputed", "none")
 
@@ -71,11 +71,14 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
     about = config.finetune
     parts = {m: p for m, p in (("speech", about.speech), ("text", about.text)) if p != "none"}
     _check(config, parts)
-    rows = gold_rows(config, list(parts))
-    rows.notes += auto_note(config.encoders.speech.pruning) if "speech" in parts else []
     target = Path(config.runs_dir, f"{config.name}-finetune")
     checkpoint = target / checkpoints.CHECKPOINT
-    _check_target(target, checkpoint, list(parts), resume)
+    refuse_other_work(target, list(parts), resume)
+    if resume:
+        reviews = own_reviews(target, config.data.reviews)
+        config = replace(config, data=replace(config.data, reviews=reviews))
+    rows = gold_rows(config, list(parts))
+    rows.notes += auto_note(config.encoders.speech.pruning) if "speech" in parts else []
     device = _device(config)
     limited, fork = limited_threads(config.threads), torch.random.fork_rng(enabled=True)
     with limited, processes(device) as (rank, world), fork:
@@ -88,9 +91,11 @@ def finetune(config: Config, *, resume: bool = False, progress: bool = True) -> 
         learner = Learner(_encoders(config, parts), len(rows.classes), contrast=about.contrast > 0)
         learner.to(device)
         show = progress and rank == 0
+        if rank == 0:
+            keep_own_reviews(target, rows.reviewed, resume)
         history = _train(learner, rows, config, checkpoint, _Share(rank, world), show=show)
         if rank == 0:
-            _write(learner, target, rows, history)
+            write_adapted(learner, target, rows, history)
         if world > 1:
             torch.distributed.barrier()
     checkpoint.unlink(missing_ok=True)
@@ -169,10 +174,10 @@ class _GradientStep:
                 with _arithmetic(self.config, device):
                     out = self.model(batch.inputs, pruner)
                 present = {
-                    m: torch.tensor([float(x is not None) for x in items], device=device)
+                    m: sent(torch.tensor([float(x is not None) for x in items]), device)
                     for m, items in batch.inputs.items()
                 }
-                chosen = torch.from_numpy(batch.rows).to(device)
+                chosen = sent(torch.from_numpy(batch.rows), device)
                 loss = objective(out, present, self.target[chosen], self.label[chosen], about)
                 (loss / about.accumulate).backward()
             total += loss.detach() / about.accumulate
@@ -260,32 +265,6 @@ def _check(config: Config, parts: dict[str, str]) -> None:
                 f"finetune.{name}={parts[name]}, but encoders.{name}.model={model} has no weights "
                 f"to adapt; name a pretrained model or folder, or set finetune.{name}=none"
             )
-
-
-def _check_target(target: Path, checkpoint: Path, parts: list[str], resume: bool) -> None:
-    for name in parts:
-        if (target / name).exists():
-            raise RunError(
-                f"{target / name} already holds an adapted encoder; choose another name=..., or "
-                "delete the folder"
-            )
-    if checkpoint.exists() and not resume:
-        raise RunError(
-            f"{target} holds an unfinished adaptation; continue it with --resume, choose another "
-            "name=..., or delete the folder"
-        )
-
-
-def _write(learner: Learner, target: Path, rows: GoldRows, history: list) -> None:
-    """Writes the adapted folders, each whole, with the utterances they have learned from."""
-    encoders: Any = learner.encoders
-    for name, encoder in encoders.items():
-        with write_dir(target / name) as folder:
-            encoder.save(folder)
-            write_table(folder / ADAPTED_ON, rows.table[["id"]].iloc[rows.train])
-            seal(folder)
-    write_json(target / "history.json", history)
-    seal(target, leave_out=(checkpoints.CHECKPOINT,))
 
 
 def _words(rows: GoldRows) -> list[str]:

@@ -86,11 +86,10 @@ def solve_logistic(
         if i in ANEW:
             inverse, past = problem.inverse(problem.bend(probs)), []
         down = _direction(g, past, inverse)
-        new, new_loss, new_g, probs, worse = _line_search(problem, w, loss, g, down)
-        new, new_g = (torch.where(_wide(worse), old, it) for old, it in ((w, new), (g, new_g)))
+        new, loss, new_g, probs, last = _line_search(problem, (w, loss, g), down, enough)
         past = [*past, _curvature(new - w, new_g - g)][-HISTORY:]
-        w, g, loss = new, new_g, torch.where(worse, loss, new_loss)
-        if (g.abs().amax((1, 2)) <= enough).all() or worse.all():
+        w, g = new, new_g
+        if last:
             break
     w = w.transpose(1, 2).contiguous()
     return w[:, :-1], w[:, -1]
@@ -144,19 +143,28 @@ def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], inverse: Te
 
 
 def _line_search(
-    problem: _Penalised, w: Tensor, loss: Tensor, g: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns new weights, what `slope` says of them, and which problems (E,) did not get lower."""
+    problem: _Penalised, start: tuple[Tensor, Tensor, Tensor], down: Tensor, enough: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+    """Returns new weights, what `slope` says of them, and whether nothing more is to be gained.
+
+    A problem that does not get lower stays at its start (w, loss, gradient). All that the host must
+    know is read at once: on a GPU it waits once a trial, and the first trial is nearly always good.
+    """
+    w, loss, g = start
     step = torch.ones_like(loss)
     slack = 1e-4 * _dot(g, down)
     for _ in range(6):
         new = w - _wide(step) * down
         new_loss, new_g, probs = problem.slope(new)
         worse = new_loss > loss - step * slack + 1e-7 * loss.abs()
-        if not worse.any():
+        slope = torch.where(_wide(worse), g, new_g)
+        flat = slope.abs().amax((1, 2)) <= enough
+        some, every, done = torch.stack([worse.any(), worse.all(), flat.all()]).tolist()
+        if not some:
             break
         step = torch.where(worse, step * 0.4, step)
-    return new, new_loss, new_g, probs, worse
+    new, new_loss = torch.where(_wide(worse), w, new), torch.where(worse, loss, new_loss)
+    return new, new_loss, slope, probs, done or every
 
 
 def _curvature(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from ..data.reviews import REVIEWS, Review, read_reviews, standing
 from ..data.wording import counted
-from ..evaluation.ledger_file import ledger_of
-from ..runs.reopen import result_of
-from ..self_training.run_dir import Run
-from .recommended import WANTED
+from .ledger_file import LEDGER_TABLE, ledger_of
+from .run_json import read_result, shown_records
 
+WANTED = 50  # reviews of random rows that a precision is stated from
 Labels = Mapping[str, frozenset[str]]  # utterance -> its class, or its classes
 
 
@@ -44,6 +43,19 @@ class Precision:
             return 0.0, 1.0
         found = binomtest(self.right, self.rows).proportion_ci(0.95, method="wilson")
         return float(found.low), float(found.high)
+
+    def words(self, of: int) -> str:
+        """Returns '80.0 % right, 95 % interval [67.0, 88.8], by reviews of 50 rows ...'.
+
+        Args:
+            of: pseudo-labels that the rows were drawn from.
+        """
+        low, high = self.interval()
+        more = f"; {self.undecided} more without a label that most agree on" * bool(self.undecided)
+        return (
+            f"{100 * self.share:.1f} % right, 95 % interval [{100 * low:.1f}, {100 * high:.1f}], "
+            f"by reviews of {counted(self.rows, 'row')} drawn at random of {of:,}{more}"
+        )
 
 
 def precision(machine: Labels, reviews: Iterable[Review], *, several: bool = False) -> Precision:
@@ -96,10 +108,13 @@ def classes_of(label: str) -> frozenset[str]:
     return frozenset(part.strip() for part in label.split(";") if part.strip())
 
 
-def pseudo_labels(run: Run) -> dict[str, frozenset[str]]:
+def pseudo_labels(run: Path, best: int) -> dict[str, frozenset[str]]:
     """Returns what the round that ships learned of each pool row it took; none of a warm start."""
-    best = result_of(run)["best_round"]
-    table = ledger_of(run.path, ("id", "accepted", "label"), number=best)
+    if not best or not (run / LEDGER_TABLE).is_file():
+        return {}
+    table = ledger_of(run, ("id", "accepted"), ("label",), best)
+    if "label" not in table:  # valence and arousal have none
+        return {}
     own = table[table["accepted"].astype(bool)]
     pairs = zip(own["id"].tolist(), own["label"].tolist(), strict=True)
     return {name: classes_of(label) for name, label in pairs if isinstance(label, str)}
@@ -109,17 +124,18 @@ def precision_sentence(path: str | Path, *, asked: bool = False) -> str:
     """Returns what random reviews say of a run's pseudo-labels, or how many are lacking.
 
     Args:
-        path: the run's folder, with its reviews.csv.
+        path: the folder of a finished run, with its reviews.csv.
         asked: say it also of fewer rows than it takes, and where there is nothing to say.
     """
-    run = Run.open(path)
-    reviews = read_reviews(run.path / REVIEWS)
-    if not reviews and not asked:
+    path = Path(path)
+    reviews, result = read_reviews(path / REVIEWS), read_result(path)
+    if result is None or (not reviews and not asked):
         return ""
-    machine, best = pseudo_labels(run), result_of(run)["best_round"]
+    best = result["best_round"]
+    machine = pseudo_labels(path, best)
     if not machine:
         return "no pseudo-label ships, so there is nothing to be right or wrong" if asked else ""
-    found = precision(machine, reviews, several=run.config.task.multi)
+    found = precision(machine, reviews, several=_several(path))
     lacking = WANTED - found.rows
     wait = (
         f"{found.rows} of the {WANTED} reviews of random rows from which the precision of the "
@@ -127,11 +143,10 @@ def precision_sentence(path: str | Path, *, asked: bool = False) -> str:
     )
     if lacking > 0 and not (asked and found.rows):
         return wait
-    low, high = found.interval()
-    more = f"; {found.undecided} more without a label that most agree on" * bool(found.undecided)
-    sentence = (
-        f"pseudo-labels of round {best}: {100 * found.share:.1f} % right, 95 % interval "
-        f"[{100 * low:.1f}, {100 * high:.1f}], by reviews of {counted(found.rows, 'row')} drawn at "
-        f"random of {len(machine):,}{more}"
-    )
+    sentence = f"pseudo-labels of round {best}: {found.words(len(machine))}"
     return f"{sentence}; {wait}" if lacking > 0 else sentence
+
+
+def _several(run: Path) -> bool:
+    """Says whether a row of a run may have several labels."""
+    return any("sample_f1" in (record.get("metrics_oof") or {}) for record in shown_records(run))

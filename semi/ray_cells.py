@@ -1,0 +1,138 @@
+"""Cells on a Ray cluster: one actor a worker, a bounded number in flight, the dead replaced."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import SemiError
+
+DEATHS = 3  # of workers at one cell, then it is the cell's fault
+WAIT_SECONDS = 20  # for the head of a cluster to answer
+STORE_BYTES = 200_000_000  # of shared memory, where we start Ray ourselves; cells are small
+
+
+class Cells:
+    """What runs in an actor; the function is fetched once, also after a restart."""
+
+    def __init__(self, shared: list[Any]):
+        import ray  # pyright: ignore[reportMissingImports]
+
+        self.function: Callable[[Any], Any] = ray.get(shared[0])
+
+    def run(self, cell: Any) -> Any:
+        """Returns what the function makes of a cell."""
+        return self.function(cell)
+
+
+def on_ray(
+    function: Callable[[Any], Any], cells: Iterable[Any], *, address: str, workers: int,
+    gpus: float, ahead: int,
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    """Yields (number of the cell, its result), in any order.
+
+    Args:
+        function: of one cell.
+        cells: taken one by one.
+        address: of a running cluster; "" = RAY_ADDRESS or a Ray of our own on this machine.
+        workers: how many; 0 = as many as the cluster has GPUs, or CPUs where `gpus` is 0.
+        gpus: of each worker.
+        ahead: cells in flight a worker.
+    """
+    work = enumerate(cells)
+    if (first := next(work, None)) is None:
+        return  # nothing to start Ray for
+    work, flying = itertools.chain([first], work), {}
+    with _cluster(address, workers) as ray:
+        count = workers or _places(ray, gpus)
+        actor = ray.remote(
+            num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
+        )(Cells)  # fmt: skip
+        shared = ray.put(function)
+
+        def give(worker: Any) -> None:
+            if (following := next(work, None)) is not None:
+                flying[worker.run.remote(following[1])] = (following[0], worker)
+
+        crew = [actor.remote([shared]) for _ in range(count)]
+        try:
+            for worker in crew * ahead:
+                give(worker)
+            while flying:
+                (done,), _ = ray.wait(list(flying), num_returns=1)
+                number, worker = flying.pop(done)
+                result = _result(ray, done)
+                give(worker)
+                yield number, result
+        finally:
+            for worker in crew:
+                ray.kill(worker)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    """Returns a cell's result; the error that the function raised, or SemiError on deaths."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        words = " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:400]
+        raise SemiError(
+            f"Ray gave up on a piece of work after {DEATHS} tries more, because its worker died "
+            f"each time (out of memory, or semi is not installed there?): {words}; what is "
+            "finished is kept, so the same command goes on"
+        ) from error
+
+
+def _places(ray: Any, gpus: float) -> int:
+    """Returns how many workers the cluster has room for; SemiError if for none."""
+    there = ray.cluster_resources()
+    count = int(there.get("GPU", 0) / gpus) if gpus else int(there.get("CPU", 0))
+    if count < 1:
+        raise SemiError(
+            f"the Ray cluster has no {'GPU' if gpus else 'CPU'} for a worker; "
+            + ("set device=cpu, or join one that has" if gpus else "set ray_address to another")
+        )
+    return count
+
+
+def _answers(address: str) -> None:
+    """Raises OSError where nobody answers at an address; Ray itself would try for very long."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT_SECONDS).close()
+
+
+@contextmanager
+def _cluster(address: str, workers: int) -> Iterator[Any]:
+    """Yields the module ray, connected: to the cluster at an address, or to one of our own."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    import ray  # pyright: ignore[reportMissingImports]
+
+    if ray.is_initialized():  # the caller's own
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        if address:
+            _answers(address)
+            ray.init(address, log_to_driver=False, logging_level="error")
+        else:
+            ray.init("local", num_cpus=workers or None, log_to_driver=False,
+                     logging_level="error", **own)  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        words = " ".join(str(error).split())[:300]
+        where = f"the Ray cluster at '{address}' cannot be joined" if address else (
+            "Ray cannot be started on this machine"
+        )  # fmt: skip
+        raise SemiError(f"{where}: {words}; correct ray_address, or set engine=local") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
