@@ -33,7 +33,7 @@ def sizes(monkeypatch):
     seen, answer = [], Predictor.answer
 
     def counted(self, features, table, notes):
-        seen.append(len(table))
+        seen.append(len(table["id"]))
         return answer(self, features, table, notes)
 
     monkeypatch.setattr(prediction_parts, "PART", 7)
