@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -73,6 +74,10 @@ def fill(
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(workers) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
+    if settle := getattr(encoder, "settle_layout", None):
+        note = settle(shelf.folder.parent, float(sizes.sum()))
+        if note and progress:
+            print(f"{shelf.modality}: {note}", file=sys.stderr)
     kind = INPUT_KINDS[source.kind]
     settled: set[str] = set()
     while True:
