@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from ..pooling import Moments, combine_layers, join_moments, masked_moments, moments_by_row, vector
+from . import layout
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers, stored_as
@@ -53,7 +55,9 @@ class SpeechEncoder:
             if not possible:
                 raise ValueError(f"encoders.speech.pruning: {reason}")
             self.pruner = TokenPruner(config.pruning, max(self.layers))
-        rows = config.layout == "rows" or (config.layout == "auto" and self.device.type == "cpu")
+        usual = "rows" if self.device.type == "cpu" else "padded"
+        self.layout = usual if config.layout == "auto" else config.layout
+        rows = self.layout in ("rows", "plain")
         self.budget = 0 if rows else int(config.batch_seconds * SAMPLE_RATE)
 
     @classmethod
@@ -113,11 +117,44 @@ class SpeechEncoder:
         """The network, read on first use: a full feature store never loads it."""
         backbone = fold_weight_norm(make_backbone(self.model.load()))
         if isinstance(backbone, Wav2VecBackbone):
-            backbone.folds_norm = True
-            # on GPUs only in 16 bits, whose kernels want frames first; untried there in float32
-            if self.device.type == "cpu" or self.precision != "fp32":
-                backbone.store_frames_first()
+            if self.device.type == "cpu":
+                backbone.store_frames_first(self.layout != "plain")
+            else:
+                backbone.folds_norm = True
+                if self.precision != "fp32":  # whose kernels want frames first; untried in float32
+                    backbone.store_frames_first()
         return backbone.to(self.device, DTYPES[self.precision]).eval()
+
+    def settle_layout(self, folder: Path, seconds: float) -> str:
+        """Chooses the layout for `seconds` of sound to come, and says so in a line; '' = as usual.
+
+        Where the setting says auto, on a CPU in float32, it is measured for much sound; what was
+        measured on such a machine for such an encoder is remembered in `folder`.
+        """
+        auto = self.config.layout == "auto" and self.precision == "fp32"
+        if not auto or self.device.type != "cpu" or seconds < layout.ENOUGH_SECONDS:
+            return ""
+        size = f"{self.model.model_type}, {self.model.depth} x {self.model.width}"
+        what = f"{size}, layers to {max(self.layers)}; {layout.machine()}"
+        if known := layout.recall(folder, what):
+            self._lay(known)
+            return f"layout {known}, as measured before on this machine (encoders.speech.layout)"
+        spent = layout.cheapest(lambda name, sounds: self._lay(name)._run_all(sounds))
+        self._lay(layout.remember(folder, what, spent))
+        costs = ", ".join(f"{name} {cpu:.2f}" for name, cpu in spent.items())
+        return f"layout {self.layout}: CPU-seconds were {costs} (encoders.speech.layout)"
+
+    def _lay(self, name: str) -> SpeechEncoder:
+        """Goes on in another layout, on a CPU, and returns self."""
+        self.layout = name
+        self.budget = int(layout.BATCH_SECONDS * SAMPLE_RATE) if name == "packed" else 0
+        if isinstance(self.backbone, Wav2VecBackbone):
+            self.backbone.store_frames_first(name != "plain")
+        return self
+
+    def _run_all(self, batch: list[np.ndarray]) -> None:
+        for _ in self._run(batch, lambda state: None):
+            pass
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
         """Returns (B, *shape) float32: frames pooled per layer, then layers combined.
@@ -196,7 +233,7 @@ class SpeechEncoder:
         with exact_float32(self.device):
             states = backbone(
                 padded, lengths, last=max(self.layers), pruner=self.pruner,
-                packed=self.config.layout == "packed",
+                packed=self.layout == "packed",
             )  # fmt: skip
             for layer, state in states:
                 if layer in self.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,6 +52,12 @@ def fill(
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(hands.threads) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
+    settle = getattr(encoder, "settle_layout", None)
+    # of several processes each would measure for itself, and rounding tells layouts apart
+    if settle and hands.engine.engine == "local" and hands.worker.world == 1:
+        note = settle(shelf.folder.parent, float(sizes.sum()))
+        if note and progress:
+            print(f"{shelf.modality}: {note}", file=sys.stderr)
     kind = INPUT_KINDS[source.kind]
     settled: set[str] = set()
     while True:
