@@ -17,15 +17,16 @@ STORE_BYTES = 200_000_000  # of shared memory, where we start Ray ourselves; cel
 
 
 class Cells:
-    """What runs in an actor; the function is fetched once, also after a restart."""
+    """What runs in an actor; the function is fetched once, and again after a restart."""
 
-    def __init__(self, shared: list[Any]):
-        import ray  # pyright: ignore[reportMissingImports]
+    function: Any = None
 
-        self.function: Callable[[Any], Any] = ray.get(shared[0])
+    def run(self, shared: list[Any], cell: Any) -> Any:
+        """Returns what the function makes of a cell; `shared` holds a reference to the function."""
+        if self.function is None:
+            import ray  # pyright: ignore[reportMissingImports]
 
-    def run(self, cell: Any) -> Any:
-        """Returns what the function makes of a cell."""
+            self.function = ray.get(shared[0])
         return self.function(cell)
 
 
@@ -56,9 +57,9 @@ def on_ray(
 
         def give(worker: Any) -> None:
             if (following := next(work, None)) is not None:
-                flying[worker.run.remote(following[1])] = (following[0], worker)
+                flying[worker.run.remote([shared], following[1])] = (following[0], worker)
 
-        crew = [actor.remote([shared]) for _ in range(count)]
+        crew = [actor.remote() for _ in range(count)]
         try:
             for worker in crew * ahead:
                 give(worker)

@@ -18,9 +18,10 @@ from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from .encode import INPUT_KINDS, encode, wants_frames
 from .merge import Shard
+from .plan import Plan, cut
 from .quarantine import Failure
 from .remote import Remote
-from .shards import Plan, cut, shard_path
+from .shards import shard_path
 from .sources import RowSource
 
 if TYPE_CHECKING:
