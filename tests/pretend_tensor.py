@@ -102,6 +102,8 @@ class PretendTensor(torch.Tensor):
 
     work: Work  # of the GPU that is switched on
     data_: torch.Tensor
+    made_on: Any  # stream
+    stream_of_this_thread: Any
 
     @staticmethod
     def __new__(cls, data: torch.Tensor) -> PretendTensor:
@@ -111,6 +113,7 @@ class PretendTensor(torch.Tensor):
             dtype=data.dtype, layout=data.layout, device="meta", requires_grad=False,
         )  # fmt: skip
         made.data_ = data
+        made.made_on = cls.stream_of_this_thread()
         return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -150,6 +153,9 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if not ours and not lands:
         return func(*args, **kwargs)
     name, work = func._schema.name.split("::")[-1], PretendTensor.work
+    stream = PretendTensor.stream_of_this_thread()
+    if any(x.made_on not in stream.behind for x in ours):
+        raise Mismatch(f"{name} reads what another stream makes, without waiting ({place()})")
     if any(true_device(x).type == "meta" for x in host):
         raise AssertionError(f"a bare meta tensor came to {name} at {place()}")
     if name in COPIES:

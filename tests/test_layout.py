@@ -9,9 +9,8 @@ import torch
 from tiny_speech import encoder, speech, tiny
 
 from models.encoders import layout
-from semi.features.encode import fill
+from semi.features.fill import Hands, fill
 from semi.features.keys import FileKeys
-from semi.features.shards import Worker
 from semi.features.sources import Limits, audio_source
 from semi.features.store import FeatureStore
 
@@ -103,7 +102,7 @@ def test_an_extraction_of_much_sound_says_which_layout_it_takes(tmp_path, capsys
     source = replace(audio_source(table, FileKeys(), Limits()), size=lambda row: HOUR)
     ours, store = encoder(tiny("hubert-base")), FeatureStore(tmp_path / "store")
     shelf = store.shelf("speech", ours.identity())
-    fill(shelf, source, ours, Worker(), workers=1, progress=True)
+    fill(shelf, source, ours, Hands(1), progress=True)
     told = [line for line in capsys.readouterr().err.splitlines() if "layout" in line]
     assert len(told) == 1 and told[0].startswith(f"speech: layout {ours.layout}: CPU-seconds were")
     assert len(list((tmp_path / "store").glob("layout-*.json"))) == 1

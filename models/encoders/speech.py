@@ -24,7 +24,8 @@ from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
 from .pruning_auto import auto_note
 from .speech_models import SpeechModel, make_backbone, speech_model
-from .transport import Piece, cut, upload
+from .staging import PaddedBatch, StagedBatch, arrived, on_its_way
+from .transport import Piece, cut
 from .wav2vec import Wav2VecBackbone
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
@@ -168,7 +169,7 @@ class SpeechEncoder:
         def pool(state: LayerState) -> Moments:  # every layer with its own token sizes
             return masked_moments(state.hidden, state.tokens.weights(), variance=spread)
 
-        parts: list[list[Moments]] = [[] for _ in batch]
+        parts: list[list[Moments]] = [[] for _ in batch]  # of each utterance, piece by piece
         for owners, layers in self._run(batch, pool):
             for owner, moments in zip(owners, moments_by_row(layers), strict=True):
                 parts[owner].append(moments)
@@ -197,6 +198,25 @@ class SpeechEncoder:
         self, batch: list[np.ndarray], use: Callable[[LayerState], T]
     ) -> Iterator[tuple[list[int], list[T]]]:
         """Yields for every padded batch the rows its pieces belong to and `use` of each layer."""
+        plan = list(batch.padded) if isinstance(batch, StagedBatch) else self._plan(batch)
+        while plan:
+            now = plan.pop(0)
+            try:
+                layers = self._layers(now, use)
+            except torch.OutOfMemoryError:
+                half = len(now.pieces) // 2  # the card is smaller than batch_seconds assumes
+                if not half:
+                    raise
+                plan[:0] = [
+                    PaddedBatch(now.owners[:half], now.pieces[:half]),
+                    PaddedBatch(now.owners[half:], now.pieces[half:]),
+                ]
+                self.budget = max(len(now.pieces[0].samples) * half, 1)
+                continue
+            yield now.owners, layers
+
+    def _plan(self, batch: list[np.ndarray]) -> list[PaddedBatch]:
+        """Returns the pieces of the sounds in padded batches, longest first."""
         longest = min(int(self.config.chunk_seconds * SAMPLE_RATE), self.backbone.longest)
         owners: list[int] = []
         pieces: list[Piece] = []
@@ -205,27 +225,37 @@ class SpeechEncoder:
             parts = cut(_checked(wave, owner), longest, epsilon)
             owners.extend([owner] * len(parts))
             pieces.extend(parts)
-        plan = token_budget([len(p.samples) for p in pieces], self.budget)
-        while plan:
-            chosen = plan.pop(0)
-            try:
-                layers = self._layers([pieces[i] for i in chosen], use)
-            except torch.OutOfMemoryError:
-                if len(chosen) == 1:
-                    raise
-                half = len(chosen) // 2  # the card is smaller than batch_seconds assumes
-                plan[:0] = [chosen[:half], chosen[half:]]
-                self.budget = max(len(pieces[chosen[0]].samples) * half, 1)
-                continue
-            yield [owners[i] for i in chosen], layers
+        return [
+            PaddedBatch([owners[i] for i in chosen], [pieces[i] for i in chosen])
+            for chosen in token_budget([len(p.samples) for p in pieces], self.budget)
+        ]
+
+    def staged(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the batch, on CUDA with its sounds on their way there; for a thread ahead.
+
+        Where that does not succeed it comes back as it is: the fault is met where it is encoded.
+        """
+        if self.device.type != "cuda":
+            return batch
+        try:
+            plan = self._plan(batch)  # outside: what reads the weights is no copy of sounds
+            with torch.cuda.stream(self.copies):
+                return StagedBatch(batch, [on_its_way(padded, self.device) for padded in plan])
+        except Exception:
+            return batch
+
+    @cached_property
+    def copies(self) -> torch.cuda.Stream:
+        """The stream on which the next batch is copied."""
+        return torch.cuda.Stream(self.device)
 
     @torch.inference_mode()
-    def _layers(self, pieces: list[Piece], use: Callable[[LayerState], T]) -> list[T]:
+    def _layers(self, batch: PaddedBatch, use: Callable[[LayerState], T]) -> list[T]:
         """Returns `use` of each layer asked for, applied as the layer is produced."""
         backbone = self.backbone
         rows = [
             backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0))))
-            for wave in upload(pieces, self.device)
+            for wave in arrived(batch, self.device)
         ]
         lengths = [row.shape[-1] for row in rows]
         padded = pad_rows(rows, backbone.multiple).to(DTYPES[self.precision])
