@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -33,3 +34,45 @@ def service(run, *words):
         server.kill()
         server.wait()
         server.stdout.close()
+
+
+@contextmanager
+def listening(app):
+    """Serves an application in a thread of this process; yields (host, port)."""
+    import threading
+    import time
+
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def exchanged(place, *pieces, pause=0.0):
+    """Sends bytes over a bare connection, piece by piece, and returns all that comes back."""
+    import time
+
+    with socket.create_connection(place, timeout=60) as connection:
+        for piece in pieces:
+            try:
+                connection.sendall(piece)
+            except OSError:  # it has answered and closed
+                break
+            time.sleep(pause)
+        found = b""
+        try:
+            while block := connection.recv(65536):
+                found += block
+        except ConnectionResetError:
+            pass
+    return found

@@ -175,6 +175,8 @@ class Service:
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         """Holds one of the places; where there is none, nothing of the body is read."""
+        if not self._works():
+            raise Refused(503, "the service is not ready", retry_after=5)
         if self.open >= self.limits.places:
             raise _full(1)
         try:
