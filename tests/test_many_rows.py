@@ -7,6 +7,7 @@ import torch
 from tiny_dataset import tiny_config, tiny_dataset
 
 import semi
+from models.fusion import FusionConfig
 from semi.data import header_rows
 from semi.data.delimited import read_records
 from semi.features.config import FeaturesConfig
@@ -14,7 +15,10 @@ from semi.features.moments import moments, per_group
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.files import read_table, read_tensors
+from semi.self_training import floor, model_selection
+from semi.self_training.rounds import warm_start
 from semi.training import blocks
+from semi.training.committee import Committee
 from semi.training.students import closed_form, learned_start
 from semi.training.students.discriminant import discriminant
 
@@ -131,7 +135,8 @@ def test_a_round_put_away_says_what_it_said(tmp_path):
         held = read_tensors(run / f"round-{state.number:02d}" / "state.safetensors")
         assert torch.equal(state.outputs.pool_logits, held["pool_logits"])
         if state.pseudo_labels is not None:
-            assert torch.equal(state.pseudo_labels.label, held["picked.label"])
+            assert torch.equal(state.pseudo_labels.label.long(), held["picked.label"].long())
+            assert held["picked.label"].dtype == torch.int8  # one byte a row, not eight
 
 
 def test_names_of_columns_among_ids_are_still_found_and_ids_cost_no_look(tmp_path):
@@ -146,3 +151,44 @@ def test_cells_behind_an_apostrophe_are_read_as_they_were_written(tmp_path):
     semi.files.write_table(tmp_path / "t.csv", table)
     back = read_table(tmp_path / "t.csv")
     assert back.to_dict("list") == table.to_dict("list")
+
+
+def test_a_dataset_of_some_rows_has_their_sides_and_numbers():
+    dataset = tiny_dataset()
+    dataset.committee = Committee(dataset.pool[::2], drawn(2, len(dataset.pool[::2]), 3))
+    rows = torch.cat([dataset.pool[4:9], dataset.gold, dataset.test[:2]])
+    part = dataset.at(rows)
+    for side in ("gold", "pool", "dev", "test"):
+        ids = dataset.ids[getattr(dataset, side)].tolist()
+        kept = [name for name in ids if name in set(dataset.ids[rows].tolist())]
+        assert part.ids[getattr(part, side)].tolist() == kept
+    assert torch.equal(part.target[part.gold], dataset.target[dataset.gold])
+    assert torch.equal(part.values["speech"], dataset.values["speech"][rows])
+    asked = dataset.pool[::2].tolist()
+    assert part.ids[part.committee.rows].tolist() == [
+        dataset.ids[row] for row in asked if row in set(dataset.pool[4:9].tolist())
+    ]
+    with pytest.raises(ValueError, match="must hold all gold rows"):
+        dataset.at(dataset.gold[1:])
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0])
+def test_the_floor_and_the_student_are_chosen_alike_whether_rows_are_many_or_few(
+    monkeypatch, spread
+):
+    dataset = tiny_dataset(gold=120, pool=90, spread=spread)
+    config = tiny_config(recipe="auto", model=FusionConfig(kind="discriminant"))
+    config.rounds.floor = True
+    few = warm_start(dataset, config, learned_start(dataset, config))
+    chosen = model_selection.select_model(dataset, config)
+    for module in (floor, model_selection):
+        monkeypatch.setattr(module, "MANY_ROWS", 10)
+    many = warm_start(dataset, config, learned_start(dataset, config))
+    assert many.verdict == few.verdict
+    assert [e["standing"] for e in many.floor] == pytest.approx(
+        [e["standing"] for e in few.floor], abs=1e-4
+    )
+    torch.testing.assert_close(
+        many.outputs.pool_logits, few.outputs.pool_logits, rtol=1e-3, atol=1e-4
+    )
+    assert model_selection.select_model(dataset, config).sentence == chosen.sentence

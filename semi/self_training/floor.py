@@ -16,7 +16,7 @@ from torch import Tensor
 from models.fusion.config import ON_AXES
 
 from ..config.learning import LearningConfig
-from ..training.dataset import Dataset
+from ..training.dataset import MANY_ROWS, Dataset
 from ..training.students import STUDENTS
 from .gate import judged, surprise
 from .state import RoundState
@@ -106,6 +106,7 @@ def floor_of(
         axes[config.model.components] = learned
     views: dict[int, Dataset] = {}
     plainly = replace(dataset, seen=None)  # others may see it on more axes
+    looked = plainly.at(dataset.gold) if len(dataset.present) > MANY_ROWS else plainly
     for plain in plain_models(config):
         about = replace(config, model=replace(config.model, **plain.model))
         if plain.imbalance is not None:
@@ -114,7 +115,7 @@ def floor_of(
         if width not in axes:
             axes[width] = student.start(plainly, about)
         if width not in views:
-            views[width] = student.view(plainly, axes[width])
+            views[width] = student.view(looked, axes[width])
         seen = views[width]
         ensemble = student.fit(seen, targets_of(seen, None, None), about, axes[width])
         state = judged(replace(seen, pool=seen.pool[:0]), ensemble, about)
@@ -151,8 +152,12 @@ class _Judged:
         """Returns the round with all its outputs, its models for values of full width."""
         if self.config is None or self.state.ensemble is None:
             raise RuntimeError("the run's own student is whole already")
-        state = judged(self.seen, self.state.ensemble, self.config)
         student = STUDENTS[self.config.model.kind]
-        state.ensemble = student.whole(self.state.ensemble, dataset, self.learned)
+        ensemble = student.whole(self.state.ensemble, dataset, self.learned)
+        if len(self.seen.present) < len(dataset.present):  # gold alone was looked at
+            state = judged(replace(dataset, seen=None), ensemble, self.config)
+        else:
+            state = judged(self.seen, self.state.ensemble, self.config)
+        state.ensemble = ensemble
         state.verdict = f"warm start on gold only: {name} ({self.strength})"
         return state

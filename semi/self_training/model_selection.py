@@ -19,7 +19,7 @@ from models.fusion.config import CLOSED_FORM
 
 from ..config.learning import LearningConfig
 from ..data.wording import counted
-from ..training.dataset import Dataset
+from ..training.dataset import MANY_ROWS, Dataset
 from .gate import surprise
 from .rounds import Outcome, run_rounds
 from .state import RoundState
@@ -91,6 +91,8 @@ def select_model(
     if not len(dataset.pool) or not config.rounds.max_rounds:
         return ModelSelection(config)
     dataset = for_trials(dataset)
+    if len(dataset.present) > MANY_ROWS:
+        dataset = dataset.at(torch.cat([dataset.gold, dataset.pool]))
     live = live or _in_memory()
     columns = max(dataset.dims.values())
     tried = {f"Gaussian classes on {min(usual.components, columns)} components": trial}

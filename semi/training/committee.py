@@ -35,6 +35,11 @@ class Committee:
         known = self.rows[at] == rows
         return torch.where(known[:, None], self.probs[chain, at].to(probs), probs)
 
+    def at(self, place: Tensor) -> Committee:
+        """Returns what is said of rows that keep a place (N,) in another dataset; -1 = none."""
+        kept = place[self.rows] >= 0
+        return Committee(place[self.rows][kept], self.probs[:, kept])
+
 
 def committee_of(rows: Tensor, answers: list[Tensor], losses: list[Tensor]) -> Committee:
     """Returns the mean of answers (G, r, C), weighed by exp(-SHARPNESS x total log-loss on gold).

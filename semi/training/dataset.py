@@ -5,13 +5,15 @@ Letters: N utterances, M modalities, C classes, n gold rows, P pool rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .committee import Committee
+
+MANY_ROWS = 131_072  # above, what looks at some rows alone is given a dataset of those alone
 
 
 @dataclass
@@ -77,6 +79,29 @@ class Dataset:
             return self._tie[1]
         self._tie = (self.pool, self.hashed(self.pool))
         return self._tie[1]
+
+    def at(self, rows: Tensor) -> Dataset:
+        """Returns the dataset of some rows (r,), each once; the others are of no side any more.
+
+        A gold row that is left out leaves its part of the folds, so `rows` has all of them.
+        """
+        place = torch.full((len(self.present),), -1, device=self.device)
+        place[rows] = torch.arange(len(rows), device=self.device)
+        sides = {k: place[getattr(self, k)] for k in ("gold", "pool", "dev", "test")}
+        if bool((sides["gold"] < 0).any()):
+            raise ValueError("the rows must hold all gold rows")
+        picked = {k: getattr(self, k) for k in ("affect", "multi")}
+        where = rows.cpu().numpy()
+        return replace(
+            self, ids=self.ids[where], group=self.group[where], present=self.present[rows],
+            values={m: v[rows] for m, v in self.values.items()},
+            target=self.target[rows], label=self.label[rows],
+            **{k: v[v >= 0] for k, v in sides.items()},
+            **{k: None if v is None else v[rows] for k, v in picked.items()},
+            external=None if self.external is None else self.external[:, rows],
+            committee=None if self.committee is None else self.committee.at(place),
+            seen=None if self.seen is None else {m: v[rows] for m, v in self.seen.items()},
+        )  # fmt: skip
 
     def hashed(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 hashes of the ids of `rows`: an order that means nothing."""

@@ -21,6 +21,8 @@ from .dataset import Dataset
 from .ensemble import Ensemble
 from .voter import FUSED, Voter, fit_voter, mean_odds
 
+ASKED_AT_ONCE = 8192  # rows
+
 
 @torch.no_grad()
 def chain_logits(
@@ -30,15 +32,18 @@ def chain_logits(
     chains: int,
     *,
     multi: bool = False,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Returns (G, H, R, C) log of the mean member probability of each chain and head.
 
-    With `multi` the log odds of the mean probability of each class.
+    With `multi` the log odds of the mean probability of each class. `rows` (R,) are those of
+    `values` and `present` that are asked, a few thousand at a time; None = all of them.
     """
     parts = []
-    for start in range(0, max(len(present), 1), 8192):
-        rows = slice(start, start + 8192)
-        out = ensemble.predict_logits({m: v[rows] for m, v in values.items()}, present[rows])
+    for start in range(0, max(len(present if rows is None else rows), 1), ASKED_AT_ONCE):
+        some = slice(start, start + ASKED_AT_ONCE)
+        some = some if rows is None else rows[some]
+        out = ensemble.predict_logits({m: v[some] for m, v in values.items()}, present[some])
         heads = []
         for logits in out.heads().values():
             if multi:
@@ -112,9 +117,9 @@ def teacher_outputs(
         heads, config = [FUSED], VoteConfig(method="fused", calibration="none")
 
     def ask(rows: Tensor) -> Tensor:
-        values = {m: v[rows] for m, v in dataset.values.items()}
-        here = dataset.present[rows]
-        return chain_logits(ensemble, values, here, chains, multi=task.multi)[:, : len(heads)]
+        given = dataset.values, dataset.present
+        found = chain_logits(ensemble, *given, chains, multi=task.multi, rows=rows)
+        return found[:, : len(heads)]
 
     on_gold = ask(gold)  # (G, H, n, C)
     pick = dataset.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
