@@ -13,6 +13,7 @@ from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
+from .serve_verbs import SERVE_VERBS
 from .verbs import (
     Arguments,
     Parser,
@@ -219,6 +220,7 @@ VERBS: dict[str, Verb] = {
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **REVIEW_VERBS,
     **RUN_VERBS,
+    **SERVE_VERBS,
 }  # fmt: skip
 
 

@@ -129,7 +129,10 @@ def _read_table(path: str | Path) -> pandas.DataFrame:
         if Path(path).suffix == ".parquet":
             return pd.read_parquet(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return table.map(unguarded).rename(columns=unguarded)
+        for name in table.columns:
+            if table[name].str.startswith("'").any():
+                table[name] = table[name].map(unguarded)
+        return table.rename(columns=unguarded)
 
 
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:

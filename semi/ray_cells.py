@@ -47,7 +47,7 @@ def on_ray(
     if (first := next(work, None)) is None:
         return  # nothing to start Ray for
     work, flying = itertools.chain([first], work), {}
-    with _cluster(address, workers) as ray:
+    with cluster(address, workers) as ray:
         count = workers or _places(ray, gpus)
         actor = ray.remote(
             num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
@@ -109,7 +109,7 @@ def _answers(address: str) -> None:
 
 
 @contextmanager
-def _cluster(address: str, workers: int) -> Iterator[Any]:
+def cluster(address: str, workers: int) -> Iterator[Any]:
     """Yields the module ray, connected: to the cluster at an address, or to one of our own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     import ray  # pyright: ignore[reportMissingImports]

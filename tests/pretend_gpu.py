@@ -10,7 +10,6 @@ cannot tell: how fast anything is, what CUDA's own kernels round differently, an
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -18,6 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from pretend_attention import attention_stand_ins
 from pretend_graph import PretendGraph, capture
 from pretend_tensor import CUDA, Mismatch, PretendTensor, Work, on_gpu, place, run, true_device
 from torch.overrides import TorchFunctionMode
@@ -278,29 +278,10 @@ def _stand_ins(work: Work) -> list[tuple[Any, str, Any]]:
         # wrapper tensors cannot be made in inference mode; without gradients the numbers are alike
         (guard, "__enter__", _no_grad),
         (guard, "__exit__", lambda self, *_: torch._C._set_grad_enabled(self.before)),
-        (torch.nn.functional, "scaled_dot_product_attention", _attention()),
+        *attention_stand_ins(),
     ]
 
 
 def _no_grad(self: Any) -> None:
     self.before = torch.is_grad_enabled()
     torch._C._set_grad_enabled(False)
-
-
-def _attention() -> Callable:
-    """Returns attention that is one kernel where nothing is differentiated, as it is on CUDA."""
-    real = torch.nn.functional.scaled_dot_product_attention
-
-    @functools.wraps(real)
-    def attention(query, key, value, attn_mask=None, *args, **kwargs):
-        given = [x for x in (query, key, value, attn_mask) if x is not None]
-        if not any(map(_here, given)) or torch.is_grad_enabled():
-            return real(query, key, value, attn_mask, *args, **kwargs)
-        if not all(map(_here, given)):
-            raise Mismatch(f"cuda:0 and cpu in attention ({place()})")
-        PretendTensor.work.launch()
-        rows: list[Any] = [None if x is None else x.data_ for x in (query, key, value, attn_mask)]
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            return PretendTensor(real(*rows, *args, **kwargs))
-
-    return attention

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 CUDA = torch.device("cuda", 0)
 ROOT = str(Path(__file__).resolve().parents[1])
 OURS = tuple(f"{ROOT}/{part}/" for part in ("semi", "models", "noise", "pseudo_label"))
-ITSELF = ("pretend_tensor.py", "pretend_gpu.py")
+ITSELF = ("/pretend_tensor.py", "/pretend_gpu.py", "/pretend_attention.py")
 true_device = torch._C.TensorBase.device.__get__  # what C++ says: cpu or meta
 
 WAITS = {  # the host reads a number off the device: a size, a check of the input, an error flag
@@ -91,9 +91,8 @@ def place() -> str:
         name = frame.f_code.co_filename
         if name.startswith(OURS):
             return f"{name[len(ROOT) + 1 :]}:{frame.f_lineno} {frame.f_code.co_name}"
-        file = Path(name).name
-        if other == "?" and "/torch/" not in name and file not in ITSELF:
-            other = f"{file}:{frame.f_lineno}"
+        if other == "?" and "/torch/" not in name and not name.endswith(ITSELF):
+            other = f"{name.rpartition('/')[2]}:{frame.f_lineno}"
         frame = frame.f_back
     return other
 

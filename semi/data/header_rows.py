@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ManifestError
 from .delimited import DELIMITERS, Fault, Records
-from .headers import known_columns, listed
+from .headers import known_columns, listed, may_be_column
 
 LINES_ABOVE = 30  # lines among which a header is looked for
 BETWEEN_COLUMNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -45,7 +45,7 @@ def repeated(records: Records) -> list[Fault]:
     names = set(header)
     for number, record in zip(records.rows[1:], records.cells[1:], strict=True):
         first = record[0].strip()
-        if first not in names and not known_columns([first]):
+        if first not in names and not may_be_column(first):
             continue
         cells = [cell.strip() for cell in record]
         filled = [cell for cell in cells if cell]

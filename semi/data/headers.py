@@ -188,6 +188,13 @@ def known_columns(names: Collection[str], what: str = "") -> list[str]:
     return [name for name, canonical in found.items() if what in ("", canonical)]
 
 
+def may_be_column(cell: str) -> bool:
+    """Says whether a cell is the name of a column; most cells are not, and millions are asked."""
+    if cell.isascii() and cell.isalnum() and not cell.isalpha():  # u000017: no name has a digit
+        return False
+    return _plain(cell) in _spellings()
+
+
 def listed(names: list[str]) -> str:
     """Returns the names of columns as a message prints them."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

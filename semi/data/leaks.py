@@ -83,9 +83,10 @@ def leak_report(
     side = pd.Series(splits.role).map(SIDES)
     nothing = pd.Series([None] * len(table), dtype=object)
     text = _text_keys(table["text"]) if "text" in inputs else nothing
+    sounds = "audio" in inputs and bool(table["audio"].notna().to_numpy().any())
     keys = {
         "utterance": _utterance_keys(table, text),
-        "audio": _audio_keys(table, side, audio_key) if "audio" in inputs else nothing,
+        "audio": _audio_keys(table, side, audio_key) if sounds else nothing,
         "text": text,
         "speaker": table["speaker"],
         "session": table["session"],

@@ -121,7 +121,8 @@ def _encode_elsewhere(
         for number in pending.free(hands.worker):
             yield task_of(pending.plan, number, source)
 
-    work = ShardWriter(encoder, pending.folder.absolute(), hands.threads)
+    shelf = pending.shelf
+    work = ShardWriter(encoder, pending.folder.absolute(), hands.threads, shelf.remote)
     gpus = float(str(getattr(encoder, "device", "cpu")).startswith("cuda"))
     for _, shard in run_cells(hands.engine, work, tasks(), gpus=gpus):
         pending.written(shard)

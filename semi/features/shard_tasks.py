@@ -19,6 +19,7 @@ from ..errors import AudioError
 from .encode import INPUT_KINDS, encode, wants_frames
 from .merge import Shard
 from .quarantine import Failure
+from .remote import Remote
 from .shards import Plan, cut, shard_path
 from .sources import RowSource
 
@@ -70,14 +71,18 @@ class ShardWriter:
     encoder: Encoder
     folder: Path  # of the plan, on a file system that all workers share
     threads: int  # that decode
+    remote: Remote | None = None  # the object store that the folder is a copy of
 
     def __call__(self, task: ShardTask) -> int:
         """Returns the shard's number; nothing is done where its file is there already."""
         path = shard_path(self.folder, task.shard)
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(self.threads) as pool:
                 loads = task.loads(self.encoder, pool)
                 encode_task(task, loads, self.encoder).save(path)
+            if self.remote is not None:
+                self.remote.put_shard(path)
         return task.shard
 
 

@@ -154,10 +154,14 @@ class Pending:
             result.save(self.path(shard))
         except FileNotFoundError:
             raise PlanGone from None
+        if self.shelf.remote is not None:
+            self.shelf.remote.put_shard(self.path(shard))
         self.written(shard)
 
     def written(self, shard: int) -> None:
         """Frees the lock of a shard whose file is there, and takes it away: nobody needs it now."""
+        if self.shelf.remote is not None and not self.path(shard).exists():
+            self.shelf.remote.get_shards(self.folder, self.path(shard).name)  # of another machine
         self.give_back(shard)
         with contextlib.suppress(OSError):
             self._lock_path(shard).unlink()
@@ -175,6 +179,8 @@ class Pending:
             if self.folder.exists():
                 merge(self.shelf, self.folder.glob("[0-9]*.npz"))
                 discard(self.folder)
+                if self.shelf.remote is not None:
+                    self.shelf.remote.drop(self.folder)
 
     def _lock_path(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.lock"
@@ -230,6 +236,8 @@ def begin(
         with writing(pending.folder, StoreError):
             pending.folder.mkdir(parents=True, exist_ok=True)
             (pending.folder / BEGUN).touch()
+            if shelf.remote is not None:
+                shelf.remote.get_shards(pending.folder)
         return pending, snapshot
 
 
@@ -276,5 +284,7 @@ def _harvest(shelf: Shelf) -> bool:
             continue
         merge(shelf, folder.glob("[0-9]*.npz"))
         discard(folder)
+        if shelf.remote is not None:
+            shelf.remote.drop(folder)
         return True
     return False

@@ -74,8 +74,8 @@ class Standardizer:
         rows = torch.as_tensor(rows, dtype=torch.bool)
         new, groups = cls._begin(rows, config, speakers)
         for m, name in enumerate(features.names):
-            use = rows & features.present[:, m]
-            new._fit_one(name, _take(features.values[name], use), _take(groups, use))
+            some = (rows & features.present[:, m]).nonzero()[:, 0]
+            new._fit_one(name, features.values[name], groups[some], some)
         return new
 
     def apply(
@@ -115,7 +115,7 @@ class Standardizer:
         for name, packed in frames.items():
             owner = packed.owner()
             use = rows[owner]
-            new._fit_one(name, packed.values[use], groups[owner[use]])
+            new._fit_one(name, packed.values[use], groups[owner[use]], None)
         return new
 
     def apply_frames(
@@ -186,8 +186,9 @@ class Standardizer:
             new.speakers = [name for name in new.speakers if name]
         return new, _numbers(names, new.speakers)
 
-    def _fit_one(self, name: str, values: Tensor, groups: Tensor) -> None:
-        if not len(values):
+    def _fit_one(self, name: str, values: Tensor, groups: Tensor, rows: Tensor | None) -> None:
+        """Learns the scaling of a modality from `rows` (r,) of its values, None = all of them."""
+        if not len(groups):
             raise ValueError(
                 f"no training row has {name}, so it cannot be standardised; give training rows "
                 "that have it or leave that modality out"
@@ -195,14 +196,15 @@ class Standardizer:
         dims = values.shape[1]
         mean, variance = torch.zeros(dims).double(), torch.ones(dims).double()
         if self.mode != "none":
-            _, means, square = moments(values, torch.zeros_like(groups), 1)
-            mean, variance = means[0], square[0] / len(values)
+            _, means, square = moments(values, torch.zeros_like(groups), 1, rows)
+            mean, variance = means[0], square[0] / len(groups)
         own = (torch.zeros(0, dims), torch.ones(0, dims))
         if self.speakers:
             n = len(self.speakers)
-            own = per_group(values, groups, n, mean, variance, self.shrink)
+            own = per_group(values, groups, n, mean, variance, self.shrink, rows)
         profile = Profile(mean.float(), deviation(mean, variance), *own)
         if self.pca is not None:
+            values = values if rows is None else values[rows]
             here = torch.ones(len(values), dtype=torch.bool)
             scaled = self._scale(values, here, profile, groups, *own)
             profile.components, profile.scale = principal(scaled, self.pca)
@@ -238,7 +240,9 @@ class Standardizer:
         if fresh:
             use = here & (groups >= len(means))
             spread = (profile.mean.double(), profile.std.double() ** 2)
-            extra = per_group(value[use], groups[use] - len(means), fresh, *spread, self.shrink)
+            some = use.nonzero()[:, 0]
+            new = groups[some] - len(means)
+            extra = per_group(value, new, fresh, *spread, self.shrink, some)
             means, stds = torch.cat([means, extra[0]]), torch.cat([stds, extra[1]])
         room = value if in_place else None
         scaled = self._scale(value, here, profile, groups, means, stds, room)
@@ -293,8 +297,3 @@ def _numbers(names: Sequence[str], order: Sequence[str]) -> Tensor:
         return torch.full((len(names),), -1)
     place = {name: i for i, name in enumerate(order)}
     return torch.tensor([place.get(name, -1) for name in names], dtype=torch.long)
-
-
-def _take(values: Tensor, mask: Tensor) -> Tensor:
-    """Returns the rows where `mask` is true, without a copy when that is all."""
-    return values if bool(mask.all()) else values[mask]

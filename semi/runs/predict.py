@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
+from ..features.remote import store_there
 from ..files import check_table
 from .new_arrays import parse_arrays
-from .prediction_parts import joined, labelled_parts
+from .prediction_parts import labelled_parts
 from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
@@ -89,21 +89,11 @@ class Predictor:
 
         given: Any = audio
         table = with_sounds(given) if hasattr(given, "columns") else utterances(given, texts)
-        answers = self.columns(table, store=store, arrays=arrays, progress=progress)
-        return pd.DataFrame(answers, index=getattr(table, "index", None))
-
-    def columns(
-        self,
-        table: Rows,
-        *,
-        store: str | Path | None = None,
-        arrays: Mapping[str, str | Path] | None = None,
-        progress: bool = False,
-    ) -> dict[str, Any]:
-        """Returns what `predict` does as columns, each with one entry a row; without pandas."""
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
-        return joined(labelled_parts(self, table, store, arrays or {}, progress=progress))
+        parts = labelled_parts(self, table, store, arrays or {}, progress=progress)
+        answers = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+        return answers.set_axis(given.index) if hasattr(given, "index") else answers
 
     def predict_windows(
         self, audio: Any, *, seconds: float = 5.0, hop: float | None = None, progress: bool = False
@@ -248,7 +238,8 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store, rows = _manifest_table(predictor, manifest)
-    parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
+    progress = manifest is not None
+    parts = labelled_parts(predictor, table, store, given, progress=progress)
     return delivered(numbered(parts, rows), output, "utterance")
 
 
@@ -287,4 +278,4 @@ def _manifest_table(
     config.data.manifest, config.data.audio_root = str(path), ""
     store = config.features.store
     rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store if os.path.isdir(store) else None, rows
+    return table, store_there(store), rows

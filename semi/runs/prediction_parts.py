@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .new_arrays import read_from
 
@@ -25,7 +23,7 @@ def labelled_parts(
     predictor: Predictor, table: Rows, store: str | Path | None,
     arrays: Mapping[str, str | Path], *, progress: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Yields the answers to the rows of a table in their order, at most PART at once.
+    """Yields the columns of answers to the rows of a table in their order, at most PART at once.
 
     What is missing in the store is extracted first, of all rows. Where a new speaker's numbers come
     from all rows of that speaker (`features.standardize: speaker`), all rows are one part.
@@ -48,28 +46,16 @@ def labelled_parts(
         if count > size:  # at once: a store is written anew when something is added to it
             _extract(predictor, table, encoders, store, progress)
         for start in range(0, max(count, 1), size):
-            rows = _cut(table, slice(start, start + size))
+            rows = table if count <= size else _rows(table, slice(start, start + size))
             features, notes = predictor.features(rows, store, encoders=encoders, progress=progress)
             yield predictor.answer(features, rows, notes)
 
 
-def joined(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the columns of all parts of a table."""
-    first, *others = parts
-    if not others:
-        return first
-    return {
-        name: np.concatenate([value, *(part[name] for part in others)])
-        if isinstance(value, np.ndarray)
-        else [cell for part in (first, *others) for cell in part[name]]
-        for name, value in first.items()
-    }
-
-
-def _cut(table: Rows, part: slice) -> Rows:
-    if isinstance(table, Mapping):
-        return {name: column[part] for name, column in table.items()}
-    return table.iloc[part]
+def _rows(table: Rows, part: slice) -> Rows:
+    given: Any = table
+    if hasattr(given, "iloc"):
+        return given.iloc[part]
+    return {name: values[part] for name, values in given.items()}
 
 
 def _extract(

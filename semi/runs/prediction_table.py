@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..self_training.model_dir import Model
     from ..training.teacher import Prediction
 
+Columns = dict[str, Any]  # name -> one entry a row
+
 
 def columns_of(
     model: Model, outputs: Prediction, features: Features, ids: list[str], notes: list[str]
@@ -105,17 +107,17 @@ def lines(answers: dict[str, Any]) -> list[str]:
     return found
 
 
-def numbered(parts: Iterable[dict[str, Any]], rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yields parts of answers with the numbers of their rows (N,) behind the ids, if there are."""
+def numbered(parts: Iterable[Columns], rows: Sequence[int]) -> Iterator[Columns]:
+    """Yields the parts of a table with the numbers of its rows (N,) behind the id, if there are."""
     at = 0
     for part in parts:
-        own = rows[at : at + len(part["note"])]
-        at += len(part["note"])
-        yield {"id": part["id"], "row": own, **part} if rows else part
+        size = len(part["id"])
+        yield {"id": part["id"], "row": rows[at : at + size], **part} if rows else part
+        at += size
 
 
-def delivered(parts: Iterable[dict[str, Any]], output: str | Path | None, what: str) -> str:
-    """Returns the answers as lines, or writes them part by part and returns where they went.
+def delivered(parts: Iterable[Columns], output: str | Path | None, what: str) -> str:
+    """Returns the answers as lines, or writes them and returns where they went.
 
     Raises ManifestError, after that, where no row at all could be labelled.
     """
@@ -151,12 +153,12 @@ class _Tally:
     noted: int = 0  # with a note
     first: str = ""  # the first note
 
-    def count(self, part: dict[str, Any]) -> dict[str, Any]:
+    def count(self, part: Columns) -> Columns:
         """Returns a part when it is counted."""
-        answers = part["label" if "label" in part else "valence"]
+        column = "label" if "label" in part else "valence"
         notes = [note for note in part["note"] if note]
         self.rows += len(part["note"])
-        self.lost += sum(value is None or value != value for value in answers)
+        self.lost += sum(value is None or value != value for value in part[column])
         self.noted += len(notes)
         self.first = self.first or (notes[0] if notes else "")
         return part

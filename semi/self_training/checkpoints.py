@@ -8,6 +8,7 @@ round only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from ..checksums import seal
 from ..config.schema import Config
 from ..evaluation.run_json import ROUND, read_round_record
 from ..files import (
+    read_tensors,
     write_dir,
     write_json,
     write_table,
@@ -33,6 +35,7 @@ from .state import RoundState
 from .tasks import TASKS
 
 LEDGER = "ledger.parquet"
+PICKED = ("chosen", "label", "weight", "probs", "threshold", "reason")
 CSV_BELOW = 100_000  # utterances; no spreadsheet opens what so many make in some rounds
 LIVE = 5_000  # pool rows up to which the merged ledger is written anew after every round
 OnRecord = Callable[[RoundState, dict], None]  # of every newly finished round
@@ -132,6 +135,17 @@ class RunRecorder:
         if self.on_record:
             self.on_record(state, record)
 
+    def put_away(self, state: RoundState) -> None:
+        """Puts maps of the round's file in the place of what it says of the pool: the same numbers.
+
+        Rounds are kept to the end, and all of them would take a pool's memory once each.
+        """
+        held = read_tensors(self.run.round_dir(state.number) / STATE)
+        state.outputs.pool_logits = held["pool_logits"].to(self.dataset.device)
+        if state.pseudo_labels is not None:
+            labels = {name: held[f"picked.{name}"].to(self.dataset.device) for name in PICKED}
+            state.pseudo_labels = replace(state.pseudo_labels, negative=None, **labels)
+
     def _follow(self, state: RoundState) -> None:
         path = self.run.round_dir(state.number) / LEDGER
         if path.is_file():
@@ -159,7 +173,7 @@ def _tensors(state: RoundState) -> dict[str, Tensor]:
         found |= {f"affect.{name}": getattr(state.outputs.affect, name) for name in AFFECT}
     if state.pseudo_labels is not None:
         pseudo_labels = state.pseudo_labels
-        for name in ("chosen", "label", "weight", "probs", "threshold", "reason"):
+        for name in PICKED:
             found[f"picked.{name}"] = getattr(pseudo_labels, name)
         for k, chain in enumerate(pseudo_labels.state):
             found |= {f"rule.{k}.{name}": torch.as_tensor(v) for name, v in chain.items()}

@@ -38,6 +38,10 @@ class Recorder(Protocol):
         """Keeps a finished round, whole or not at all."""
         ...
 
+    def put_away(self, state: RoundState) -> None:
+        """Lets go of what a kept round says of the pool; it can still be read, from the disk."""
+        ...
+
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns the tensors of a finished pre-training, or None."""
         ...
@@ -56,6 +60,9 @@ class NoRecorder:
 
     def save(self, state: RoundState) -> None:
         """Keeps nothing."""
+
+    def put_away(self, state: RoundState) -> None:
+        """Leaves the round as it is: there is no disk to read it from."""
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns None: no pre-training was kept."""
@@ -209,8 +216,8 @@ def run_rounds(
         on_round(state)
         states.append(state)
         if state.accepted:
-            current, taken = state, taken + 1
-            best = state if state.metric >= best.metric else best
+            recorder.put_away(current)  # its pool is asked again only if it ships
+            current, taken, best = state, taken + 1, max(state, best, key=lambda s: s.metric)
             continue
         state.ensemble = None
         if refused is not None or not config.rounds.retry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..blocks import summed
 from .closed_form import LinearTargets
 
 ABSENT_LOG_SHARE = -30.0  # log share of a class without rows
@@ -54,20 +55,20 @@ def discriminant(
         power: class shares enter as share ** (1 - power).
         pull: rows at the middle of each view that pull every class mean.
     """
-    mass = (target * weight[..., None]).sum(1)  # (E, C)
+    (mass,) = summed(
+        target.shape[1], lambda rows: ((target[:, rows] * weight[:, rows, None]).sum(1),)
+    )  # (E, C)
     share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
     # a class of which a chain saw no row would sit, harmless to nobody, in the middle of all others
     prior = torch.where(mass > 1e-6, (1 - power) * share.log(), ABSENT_LOG_SHARE)
     solved = {"prior": prior}
     for i, x in enumerate(views):
         w = weight * present[:, i]
-        tw = target * w[..., None]  # (E, r, C)
-        count = tw.sum(1).clamp(min=1e-6)  # (E, C)
-        total = tw.transpose(1, 2) @ x  # (E, C, k)
+        count, total, scatter = moments(x, target, w)
+        count = count.clamp(min=1e-6)
         middle = total.sum(1) / count.sum(1)[:, None]  # stands for a class nobody has this view of
         seen = count > 1e-5
         mean = torch.where(seen[..., None], total / count[..., None], middle[:, None])
-        scatter = (x * w[..., None]).transpose(1, 2) @ x
         scatter = scatter - (mean * count[..., None]).transpose(1, 2) @ mean
         scatter = scatter / count.sum(1)[:, None, None]
         size = scatter.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-4)  # (E,)
@@ -82,6 +83,27 @@ def discriminant(
         for part in ("own", "joint"):
             solved[f"views.{i}.{part}"], solved[f"views.{i}.{part}_bias"] = map_, bias
     return solved
+
+
+def moments(x: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns each class's weight (E, C) and sum of rows (E, C, k), and all products (E, k, k).
+
+    Block by block: nothing of E members times r rows times k components arises.
+
+    Args:
+        x: (r, k).
+        target: (E, r, C).
+        weight: (E, r).
+    """
+
+    def of(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        part, w = x[rows], weight[:, rows, None]
+        shares = target[:, rows] * w  # (E, b, C)
+        products = (part * w).transpose(1, 2) @ part
+        return shares.sum(1), shares.transpose(1, 2) @ part, products
+
+    count, total, scatter = summed(len(x), of)
+    return count, total, scatter
 
 
 def _pull(share: Tensor, count: Tensor, least: float) -> Tensor:

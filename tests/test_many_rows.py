@@ -1,0 +1,148 @@
+"""What many rows are summed, scaled and put away by: the numbers of all of them at once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_dataset import tiny_config, tiny_dataset
+
+import semi
+from semi.data import header_rows
+from semi.data.delimited import read_records
+from semi.features.config import FeaturesConfig
+from semi.features.moments import moments, per_group
+from semi.features.standardize import Standardizer
+from semi.features.tensors import Features
+from semi.files import read_table, read_tensors
+from semi.training import blocks
+from semi.training.students import closed_form, learned_start
+from semi.training.students.discriminant import discriminant
+
+
+def drawn(rows, columns, *more):
+    return torch.randn(rows, columns, *more, generator=torch.Generator().manual_seed(rows))
+
+
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_gaussian_classes_of_blocks_are_those_of_all_rows(monkeypatch, block):
+    views, present = [drawn(90, 5), drawn(91, 3)[:90]], torch.rand(90, 2) < 0.8
+    target = drawn(3, 90, 4).softmax(2)
+    weight = drawn(3, 90).abs()
+    whole = discriminant(views, present, target, weight, 0.4, 0.5, 2.0)
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", block)
+    found = discriminant(views, present, target, weight, 0.4, 0.5, 2.0)
+    assert found.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_block_at_a_time_takes_no_memory_for_all_rows_of_all_members(monkeypatch):
+    asked = []
+
+    def of(rows):
+        asked.append(rows.stop - rows.start)
+        return (torch.ones(rows.stop - rows.start).sum(),)
+
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
+    assert blocks.summed(1000, of)[0] == 1000 and max(asked) == 64
+    assert blocks.summed(0, of)[0] == 0
+
+
+@pytest.mark.parametrize("rows", [1, 300, 257 * 70])
+def test_moments_of_some_rows_are_those_of_a_copy_of_them(rows):
+    values = drawn(20_000, 3) * 2 + 5
+    some = torch.randperm(20_000, generator=torch.Generator().manual_seed(0))[:rows].sort().values
+    groups = torch.arange(20_000) % 4
+    for found, expected in zip(
+        moments(values, groups[some], 4, some), moments(values[some], groups[some], 4), strict=True
+    ):
+        assert torch.equal(found, expected)
+    mean, variance = torch.zeros(3).double(), torch.ones(3).double()
+    own = torch.where(groups == 2, -1, groups)
+    for found, expected in zip(
+        per_group(values, own[some], 4, mean, variance, 3.0, some),
+        per_group(values[some], own[some], 4, mean, variance, 3.0),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("mode", ["global", "speaker"])
+def test_scaling_is_learned_without_a_copy_of_the_rows(mode):
+    rows, dims = 40_000, 64
+    values = np.random.default_rng(0).normal(size=(rows, dims)).astype(np.float32)
+    features = Features({"speech": torch.from_numpy(values)}, torch.ones(rows, 1).bool())
+    learn = torch.arange(rows) % 5 > 0
+    speakers = [f"s{i % 9}" for i in range(rows)]
+    about = FeaturesConfig(standardize=mode, speaker_shrink=0.0)
+    fitted = Standardizer.fit(features, learn, about, speakers)
+    used = values[learn.numpy()].astype(np.float64)
+    profile = fitted.profiles["speech"]
+    np.testing.assert_allclose(profile.mean, used.mean(0), atol=1e-6)
+    np.testing.assert_allclose(profile.std, used.std(0), atol=1e-6)
+    if mode == "speaker":
+        own = used[[s == "s3" for s, u in zip(speakers, learn.tolist(), strict=True) if u]]
+        np.testing.assert_allclose(profile.speaker_mean[3], own.mean(0), atol=1e-5)
+
+
+def test_axes_of_a_great_pool_are_learned_from_a_part_of_it(monkeypatch):
+    dataset = tiny_dataset()
+    config = tiny_config()
+    config.model.kind = "discriminant"
+    whole = learned_start(dataset, config)
+    monkeypatch.setattr(closed_form, "MOST_AXES_ROWS", len(dataset.gold) + len(dataset.pool))
+    assert all(torch.equal(v, whole[k]) for k, v in learned_start(dataset, config).items())
+    monkeypatch.setattr(closed_form, "MOST_AXES_ROWS", 20)
+    part = learned_start(dataset, config)
+    assert not torch.equal(part["views.0.center"], whole["views.0.center"])
+    order = torch.randperm(len(dataset.pool), generator=torch.Generator().manual_seed(1))
+    dataset.pool = dataset.pool[order]  # which part it is follows from the ids alone
+    for name, value in learned_start(dataset, config).items():
+        torch.testing.assert_close(value, part[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_round_put_away_says_what_it_said(tmp_path):
+    lines = [
+        f"u{i:03d},{'I am glad' if i % 2 else 'this is sad'} {i},"
+        f"{('joy' if i % 2 else 'sorrow') if i < 30 else ''}"
+        for i in range(60)
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(["id,text,label", *lines]) + "\n")
+    words = [
+        "recipe=none", "name=a", f"runs_dir={tmp_path}", f"data.manifest={tmp_path}/m.csv",
+        f"features.store={tmp_path}/store", "encoders.speech.model=none", "track=[]", "threads=1",
+        "model.kind=discriminant", "train.folds=2", "rounds.max_rounds=3", "rounds.accept_se=9",
+    ]  # fmt: skip
+    from semi.self_training import train
+    from semi.self_training.rounds import run_rounds
+
+    states = []
+
+    def kept(*args, **more):
+        outcome = run_rounds(*args, **more)
+        states.extend(outcome.states)
+        return outcome
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "run_rounds", kept)
+        run = semi.self_train(semi.load_config(None, words), progress=False).path
+    assert len(states) > 2
+    for state in states:
+        held = read_tensors(run / f"round-{state.number:02d}" / "state.safetensors")
+        assert torch.equal(state.outputs.pool_logits, held["pool_logits"])
+        if state.pseudo_labels is not None:
+            assert torch.equal(state.pseudo_labels.label, held["picked.label"])
+
+
+def test_names_of_columns_among_ids_are_still_found_and_ids_cost_no_look(tmp_path):
+    text = ["id,label,speaker", "u1,a,s", "id,label,speaker", "Utterance_ID,emotion,spk", "u2,b,s"]
+    found = header_rows.repeated(read_records(text, ",", 1))
+    assert [fault[0] for fault in found] == [3, 4]
+    assert not header_rows.may_be_column("u000017") and header_rows.may_be_column("Emotion")
+
+
+def test_cells_behind_an_apostrophe_are_read_as_they_were_written(tmp_path):
+    table = pd.DataFrame({"=x": ["=1+1", "b"], "y": ["'c", "d"]})
+    semi.files.write_table(tmp_path / "t.csv", table)
+    back = read_table(tmp_path / "t.csv")
+    assert back.to_dict("list") == table.to_dict("list")
