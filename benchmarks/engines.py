@@ -28,7 +28,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cell(seed: int) -> float:
-    """Returns a number that takes about half a second of one core."""
+    """Returns a number that takes about a tenth of a second of one core."""
     x = np.random.default_rng(seed).normal(size=(300, 300))
     for _ in range(150):
         x = np.tanh(x @ x.T / 300)

@@ -40,7 +40,7 @@ def on_ray(
         function: of one cell.
         cells: taken one by one.
         address: of a running cluster; "" = RAY_ADDRESS or a Ray of our own on this machine.
-        workers: how many; 0 = as many as the cluster has GPUs, or CPUs where `gpus` is 0.
+        workers: how many at most; 0 = as many as the cluster has GPUs, or CPUs where `gpus` is 0.
         gpus: of each worker.
         ahead: cells in flight a worker.
     """
@@ -49,7 +49,8 @@ def on_ray(
         return  # nothing to start Ray for
     work, flying = itertools.chain([first], work), {}
     with cluster(address, workers) as ray:
-        count = workers or _places(ray, gpus)
+        places = _places(ray, gpus)  # an actor more than that would wait forever
+        count = min(workers, places) if workers else places
         actor = ray.remote(
             num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
         )(Cells)  # fmt: skip

@@ -178,6 +178,20 @@ def test_cells_come_back_with_their_numbers_and_errors_as_they_were_raised(engin
         list(run_cells(engine, variants, [["bad"]]))
 
 
+@RAY
+def test_more_workers_than_the_cluster_has_room_for_are_as_many_as_it_has():
+    ray = pytest.importorskip("ray")
+    ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=10**8,
+             log_to_driver=False, logging_level="error")  # fmt: skip
+    try:
+        results = dict(run_cells(EngineConfig("ray", processes=3), SQUARE, range(5)))
+        assert results == {i: i * i for i in range(5)} and ray.is_initialized()
+        with pytest.raises(SemiError, match=r"^the Ray cluster has no GPU for a worker; set dev"):
+            list(run_cells(EngineConfig("ray"), SQUARE, [1], gpus=1.0))
+    finally:
+        ray.shutdown()
+
+
 def test_a_process_that_is_killed_ends_the_work_in_a_sentence():
     with pytest.raises(SemiError, match=r"a worker process ended .*: killed, out of memory"):
         list(run_cells(EngineConfig(processes=2), os._exit, [1, 1, 1]))

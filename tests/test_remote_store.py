@@ -9,6 +9,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.core import url_to_fs
 from two_runs import settings, write_manifest
 
 import semi
@@ -55,7 +56,7 @@ def words(manifest, store, *more):
 
 
 def objects(address):
-    fs, root = fsspec.url_to_fs(address)
+    fs, root = url_to_fs(address)
     fs.invalidate_cache()
     return {name.partition(root.strip("/") + "/")[2]: fs.cat_file(name) for name in fs.find(root)}
 

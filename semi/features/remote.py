@@ -174,11 +174,11 @@ def _talking(url: str) -> Iterator[Any]:
 
     Object stores raise errors of their own libraries, which have no common base.
     """
-    import fsspec
+    from fsspec.core import url_to_fs
 
     protocol = url.partition("://")[0]
     try:
-        yield fsspec.url_to_fs(url)[0]
+        yield url_to_fs(url)[0]
     except SemiError:
         raise
     except ImportError as error:
