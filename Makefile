@@ -1,4 +1,4 @@
-# make demo | lint | test | test-extras | test-oldest | fuzz | format | configs | clean
+# make demo | lint | test | test-extras | test-oldest | fuzz | gpu-sweep | format | configs | clean
 # (PYTHON=python3.12 chooses an interpreter)
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 COUNT ?= 20000
 SEED ?= 0
 
-.PHONY: demo lint test test-extras test-oldest fuzz format configs clean
+.PHONY: demo lint test test-extras test-oldest fuzz gpu-sweep format configs clean
 
 demo: $(READY)
 	@$(BIN)/semi demo
@@ -23,6 +23,10 @@ test: $(READY)
 # Mutated files and runs, far more than the test takes: make fuzz COUNT=100000 SEED=7
 fuzz: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py $(COUNT) $(SEED)
+
+# All encoders, layouts, pruning methods, fusions, losses and rules on the pretend GPU of the tests
+gpu-sweep: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/gpu_sweep.py
 
 # The tests that `make test` passes over where an optional library is missing; here a missing one
 # fails. PyWavelets and moto are nobody's extras: tests compare our wavelet with the one, and the

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from pretend_gpu import pretend_gpu
-from test_benchmark_programs import run
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 PARTS = ["Rates", "The CPU's vectors", "The CPU's solutions", "Extraction", "Training steps",
@@ -41,10 +40,10 @@ def assert_whole(found, ways):
     assert [row["rows"] for row in rows["Rounds"]] == [300, 1000] * 2
 
 
-def test_it_measures_a_cpu(tmp_path):
+def test_it_measures_a_cpu(gpu, tmp_path, capsys):
     words = ["--small", "--device", "cpu", "--minutes", "9", "--name", "here"]
-    lines = run("gpu.py", *words, "--output", str(tmp_path))
-    assert lines[-1] == str(tmp_path / "gpu-here.md")
+    gpu.main([*words, "--output", str(tmp_path)])
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "gpu-here.md")
     assert_whole(json.loads((tmp_path / "gpu-here.json").read_text()), ["plain"])
     page = (tmp_path / "gpu-here.md").read_text()
     assert "random: speed only" in page and "small: the figures mean nothing" in page

@@ -17,10 +17,11 @@ from models.encoders.transport import as_pcm
 FEW = {"layers": [1, 3], "combine": "views", "pooling": "mean_std"}
 
 
-def encoder(model, device, **settings):
+def encoder(model, device, precision="fp32", **settings):
     """Returns an encoder round a copy of a model."""
     about = describe(model.config, load=lambda: copy.deepcopy(model), identity={})
-    return SpeechEncoder(about, SpeechConfig(model="tiny", **settings), device=device)
+    config = SpeechConfig(model="tiny", **settings)
+    return SpeechEncoder(about, config, device=device, precision=precision)
 
 
 def both(model, sounds, ask=lambda e, x: e.encode(x), **settings):

@@ -25,7 +25,7 @@ from semi.training.optim import MemberAdamW
 from semi.training.steps import FitConfig
 from semi.training.students.logistic import solve_logistic
 
-BIG, SMALL = 5, 3  # steps; what they differ by is the cost of the steps between them
+BIG, SMALL = 3, 2  # steps; what they differ by is the cost of the steps between them
 LEAST = {"rtol": 1e-5, "atol": 1e-6}
 
 
