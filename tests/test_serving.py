@@ -201,6 +201,34 @@ def test_a_full_queue_is_429_with_when_to_come_again(heard, sounds):
         assert client.post("/predict", files={"file": content}).status_code == 200
 
 
+def test_the_bytes_that_are_held_at_once_are_bounded(heard, sounds):
+    from semi.serving.app import ServiceLimits, serving_app
+    from semi.serving.labelling import RunLabeller
+    from semi.serving.uploads import UploadLimits
+
+    labeller = RunLabeller(heard)
+    labeller.warm_up()
+    go, real = threading.Event(), labeller.label
+    labeller.label = lambda rows: (go.wait(), real(rows))[1]
+    content = sounds[0].read_bytes() + bytes(90_000)
+    app = serving_app(labeller, ServiceLimits(UploadLimits(bytes=100_000), held=1))
+    with TestClient(app) as client:
+        codes = []
+
+        def ask():
+            codes.append(client.post("/predict", files={"file": content}).status_code)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not app.state.service.open:
+            time.sleep(0.001)
+        assert client.post("/predict", files={"file": content}).status_code == 429
+        go.set()
+        thread.join()
+        assert codes[0] in (200, 422) and app.state.service.open_bytes == 0
+        assert client.post("/predict", files={"file": content}).status_code == codes[0]
+
+
 def test_what_is_not_labelled_in_time_is_503(heard, sounds):
     from semi.serving.app import ServiceLimits, serving_app
     from semi.serving.labelling import RunLabeller
