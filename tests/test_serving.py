@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 from served_run import EXTRAS
+from spoken_run import run_settings
 from starlette.testclient import TestClient
 from test_new_arrays import run as arrays_run  # noqa: F401  a fixture
 from test_review_kinds import run_of
+from tiny_speech import tiny
 
 import semi
 
@@ -288,3 +290,28 @@ def test_a_token_opens_all_but_health(heard, sounds):
             assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
         good = {"Authorization": "Bearer schlüssel".encode()}
         assert client.post("/predict", headers=good, **sent).status_code == 200
+
+
+@pytest.mark.parametrize("name, words", [
+    ("wavlm-base", []), ("hubert-large", []), ("whisper", []),
+    ("", ["encoders.speech.pooling=frames", "model.kind=cross_attention"]),
+])  # fmt: skip
+def test_encoders_that_pad_and_models_of_sequences_answer_as_predict_does(
+    heard, sounds, tmp_path, name, words
+):
+    folder = heard.parents[1]
+    if name:
+        tiny(name).save_pretrained(tmp_path / "model")
+        words = [f"encoders.speech.model={tmp_path}/model", "encoders.speech.layers=[2]"]
+    plain = [w for w in run_settings(folder, tmp_path / "store") if not w.startswith("runs_dir")]
+    words = [*plain, f"runs_dir={tmp_path}/runs", "data.labeled_fraction=0.5",
+             "data.test_fraction=0.3", "data.allow_leaks=[text]", "rounds.max_rounds=0",
+             *words]  # fmt: skip
+    path = semi.self_train(semi.load_config(None, words), progress=False).path
+    table = semi.load(path).predict([str(s) for s in sounds], texts=["ja"] * len(sounds))
+    with client_of(path) as client:
+        files = [("file", s.read_bytes()) for s in sounds]
+        texts = [("text", (None, "ja"))] * len(sounds)
+        found = client.post("/predict/batch", files=[*files, *texts]).json()["answers"]
+    for answer, row in zip(found, table.to_dict("records"), strict=True):
+        assert_same(answer, row)
