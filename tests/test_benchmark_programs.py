@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from served_run import EXTRAS
 
 from semi.data.corpora import bundled_emodb
 
@@ -117,3 +119,14 @@ def test_contrast_is_shown_with_and_without_in_every_case(tmp_path):
 def test_fused_contrastive_terms_are_those_of_the_usual_way():
     lines = run("contrast_cost.py", "--repeats", "1")
     assert len(lines) == 4 and all(float(line.split()[-4]) < 1e-5 for line in lines[1:])
+
+
+@pytest.mark.extras(*EXTRAS)
+def test_the_load_on_a_service_is_all_answered(heard):
+    lines = run("serving.py", str(heard), "--clients", "1", "3", "--requests", "3", "9",
+                "--calls", "2")  # fmt: skip
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "->" in line]
+    assert [row[:2] for row in rows] == [["1", "3"], ["3", "9"]]
+    assert all(row[-1] == "0" and 0 < float(row[3]) <= float(row[4]) for row in rows)
+    assert "Largest difference of a probability to `model.predict`: 0.0e+00." in lines[2]
+    assert lines[-1].startswith("One `model.predict` call per request in process: ")

@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 from served_run import EXTRAS
+from spoken_run import run_settings
 from starlette.testclient import TestClient
 from test_new_arrays import run as arrays_run  # noqa: F401  a fixture
 from test_review_kinds import run_of
+from tiny_speech import tiny
 
 import semi
 
@@ -201,6 +203,34 @@ def test_a_full_queue_is_429_with_when_to_come_again(heard, sounds):
         assert client.post("/predict", files={"file": content}).status_code == 200
 
 
+def test_the_bytes_that_are_held_at_once_are_bounded(heard, sounds):
+    from semi.serving.app import ServiceLimits, serving_app
+    from semi.serving.labelling import RunLabeller
+    from semi.serving.uploads import UploadLimits
+
+    labeller = RunLabeller(heard)
+    labeller.warm_up()
+    go, real = threading.Event(), labeller.label
+    labeller.label = lambda rows: (go.wait(), real(rows))[1]
+    content = sounds[0].read_bytes() + bytes(90_000)
+    app = serving_app(labeller, ServiceLimits(UploadLimits(bytes=100_000), held=1))
+    with TestClient(app) as client:
+        codes = []
+
+        def ask():
+            codes.append(client.post("/predict", files={"file": content}).status_code)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not app.state.service.open:
+            time.sleep(0.001)
+        assert client.post("/predict", files={"file": content}).status_code == 429
+        go.set()
+        thread.join()
+        assert codes[0] in (200, 422) and app.state.service.open_bytes == 0
+        assert client.post("/predict", files={"file": content}).status_code == codes[0]
+
+
 def test_what_is_not_labelled_in_time_is_503(heard, sounds):
     from semi.serving.app import ServiceLimits, serving_app
     from semi.serving.labelling import RunLabeller
@@ -260,3 +290,28 @@ def test_a_token_opens_all_but_health(heard, sounds):
             assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
         good = {"Authorization": "Bearer schlüssel".encode()}
         assert client.post("/predict", headers=good, **sent).status_code == 200
+
+
+@pytest.mark.parametrize("name, words", [
+    ("wavlm-base", []), ("hubert-large", []), ("whisper", []),
+    ("", ["encoders.speech.pooling=frames", "model.kind=cross_attention"]),
+])  # fmt: skip
+def test_encoders_that_pad_and_models_of_sequences_answer_as_predict_does(
+    heard, sounds, tmp_path, name, words
+):
+    folder = heard.parents[1]
+    if name:
+        tiny(name).save_pretrained(tmp_path / "model")
+        words = [f"encoders.speech.model={tmp_path}/model", "encoders.speech.layers=[2]"]
+    plain = [w for w in run_settings(folder, tmp_path / "store") if not w.startswith("runs_dir")]
+    words = [*plain, f"runs_dir={tmp_path}/runs", "data.labeled_fraction=0.5",
+             "data.test_fraction=0.3", "data.allow_leaks=[text]", "rounds.max_rounds=0",
+             *words]  # fmt: skip
+    path = semi.self_train(semi.load_config(None, words), progress=False).path
+    table = semi.load(path).predict([str(s) for s in sounds], texts=["ja"] * len(sounds))
+    with client_of(path) as client:
+        files = [("file", s.read_bytes()) for s in sounds]
+        texts = [("text", (None, "ja"))] * len(sounds)
+        found = client.post("/predict/batch", files=[*files, *texts]).json()["answers"]
+    for answer, row in zip(found, table.to_dict("records"), strict=True):
+        assert_same(answer, row)

@@ -22,7 +22,14 @@ from .batching import Batcher, QueueFull, TooSlow
 from .docs_page import docs_page
 from .labelling import Answer, RunLabeller, Utterance, labelled
 from .metrics import ServiceMetrics
-from .uploads import Refused, UploadLimits, one_utterance, several_utterances
+from .uploads import (
+    HEADROOM,
+    Refused,
+    UploadLimits,
+    declared_bytes,
+    one_utterance,
+    several_utterances,
+)
 
 OPEN = ("/health", "/health/live", "/health/ready")  # without a token: a probe has none
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -49,6 +56,7 @@ class ServiceLimits:
     together: int = 16  # utterances labelled at once, at most
     pause: float = 0.004  # seconds waited for more of them
     seconds: float = 30.0  # until an utterance must be labelled
+    held: int = 8  # largest requests whose bytes may be in memory together
 
 
 def serving_app(
@@ -96,7 +104,7 @@ class Service:
         )
         self.metrics = ServiceMetrics(lambda: self.batcher.waiting)
         self.batcher.on_batch = self.metrics.on_batch
-        self.open = 0  # requests that are being read or answered
+        self.open = self.open_bytes = 0  # requests that are being read or answered
         self.worker: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
@@ -136,7 +144,7 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """Labels one utterance: a form with the part `file` (a sound), `text`, or both."""
-        async with self._place():
+        async with self._place(request):
             row = await one_utterance(request, self.limits.uploads)
             (answer,) = await self._label([row])
         if not labelled(answer):
@@ -148,7 +156,7 @@ class Service:
 
         Each row has its answer, or an error. Status 422 where none has an answer.
         """
-        async with self._place():
+        async with self._place(request):
             rows = await several_utterances(request, self.limits.uploads, self.labeller.sendable)
             answers = await self._label(rows)
         found = [a if labelled(a) else {"error": _why(a)} for a in answers]
@@ -173,21 +181,26 @@ class Service:
         return self.worker is not None and not self.worker.done()
 
     @contextlib.asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, request: Request) -> AsyncIterator[None]:
         """Holds one of the places; where there is none, nothing of the body is read."""
+        uploads = self.limits.uploads
+        size = declared_bytes(request, uploads)
         if not self._works():
             raise Refused(503, "the service is not ready", retry_after=5)
-        if self.open >= self.limits.places:
+        full = self.open_bytes + size > self.limits.held * (uploads.bytes + HEADROOM)
+        if self.open >= self.limits.places or full:
             raise _full(1)
         try:
             self.batcher.room()
         except QueueFull as full:
             raise _full(full.retry_after) from None
         self.open += 1
+        self.open_bytes += size
         try:
             yield
         finally:
             self.open -= 1
+            self.open_bytes -= size
 
     async def _label(self, rows: list[Utterance]) -> list[Answer]:
         try:

@@ -69,15 +69,19 @@ def too_large(limits: UploadLimits) -> Refused:
     )
 
 
-def check_length(request: Request, limits: UploadLimits) -> None:
-    """Raises Refused where the length that is declared is none, or too large."""
+def declared_bytes(request: Request, limits: UploadLimits) -> int:
+    """Returns how many bytes a request says that it brings, the most that it may where it does not.
+
+    Refused where that is no number, or too many.
+    """
     declared = request.headers.get("content-length")
     if declared is None:
-        return
+        return limits.bytes
     if not (declared.isascii() and declared.isdecimal()):
         raise Refused(400, "Content-Length must be a number of bytes")
     if len(declared) > 18 or int(declared) > limits.bytes + HEADROOM:
         raise too_large(limits)
+    return int(declared)
 
 
 async def one_utterance(request: Request, limits: UploadLimits) -> Utterance:
@@ -138,7 +142,6 @@ async def _form(request: Request, limits: UploadLimits, *, files: int) -> FormDa
             f"the body must be multipart/form-data with the sound in its part 'file', got "
             f"{shown(kind, 60) if kind else 'no Content-Type'}; for example: curl -F file=@a.wav",
         )
-    check_length(request, limits)
     own = Request(request.scope, bounded(request.receive, limits))
     try:
         return await own.form(max_files=files, max_fields=files, max_part_size=HEADROOM)
@@ -188,7 +191,6 @@ def _text(value: str, what: str) -> str:
 
 
 async def _json(request: Request, limits: UploadLimits) -> Any:
-    check_length(request, limits)
     own = Request(request.scope, bounded(request.receive, limits))
     try:
         body = await own.body()
