@@ -25,12 +25,13 @@ fuzz: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py $(COUNT) $(SEED)
 
 # The tests that `make test` passes over where an optional library is missing; here a missing one
-# fails. PyWavelets is nobody's extra: a test compares our wavelet with it; playwright and
-# axe-playwright-python drive the browser tests, where a Chromium is found.
+# fails. PyWavelets and moto are nobody's extras: tests compare our wavelet with the one, and the
+# other is an object store on this machine; playwright and axe-playwright-python drive the browser
+# tests, where a Chromium is found.
 test-extras:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-extras TESTS='--extras $(TESTS)' \
-	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,ray,search,wandb,xlsx \
-	  ALSO='PyWavelets playwright axe-playwright-python' test
+	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,ray,s3,search,serve,wandb,xlsx \
+	  ALSO='PyWavelets moto[server] playwright axe-playwright-python' test
 
 # All tests on the oldest versions that pyproject.toml allows, but for the golden runs that draw
 # dropout: from the same seed torch 2.6 draws it otherwise than the torch that recorded them.

@@ -106,7 +106,7 @@ def row_of(rule: str, cells: Any, area: Any, corpora: list[str]) -> list[str]:
 def table(cells: Any) -> str:
     """Returns the table in Markdown; the rule with the best mean first."""
     area = areas(cells)
-    corpora = list(dict.fromkeys(cells.corpus))
+    corpora = sorted(set(cells.corpus))
     start = [f"{area[c, 'random'].mean():.1f}" for c in corpora]
     ends = [f"{curves(cells[(cells.corpus == c) & (cells.rule == 'random')]).iloc[-1].mean():.1f}"
             for c in corpora]  # fmt: skip
@@ -124,21 +124,31 @@ def table(cells: Any) -> str:
 
 
 def plot(cells: Any, rules: list[str], path: Path) -> None:
-    """Writes the mean curves of some rules, one panel a corpus."""
+    """Writes the mean curves of some rules, one panel a corpus.
+
+    A band is the 95 % t interval, over cells, of how far a rule is from random labels.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    corpora = list(dict.fromkeys(cells.corpus))
+    corpora = sorted(set(cells.corpus))
     figure, panels = plt.subplots(1, len(corpora), figsize=(3 * len(corpora), 2.8), squeeze=False)
     for panel, corpus in zip(panels[0], corpora, strict=True):
+        here = cells[cells.corpus == corpus]
+        random = curves(here[here.rule == "random"])
         for rule in rules:
-            some = cells[(cells.corpus == corpus) & (cells.rule == rule)]
+            some = here[here.rule == rule]
             if len(some):
-                mean = curves(some).mean(axis=1)
+                mine = curves(some)
+                mean = mine.mean(axis=1)
                 style = {"color": "black", "linestyle": "--"} if rule == "random" else {}
-                panel.plot(mean.index, mean.to_numpy(), label=rule, linewidth=1.3, **style)
+                line = panel.plot(mean.index, mean.to_numpy(), label=rule, linewidth=1.3, **style)
+                apart = [interval(row.dropna().to_numpy()) for _, row in (mine - random).iterrows()]
+                low, high = zip(*((a - m, b - m) for m, a, b in apart), strict=True)
+                color = line[0].get_color()
+                panel.fill_between(mean.index, mean + low, mean + high, alpha=0.2, color=color)
         panel.set_title(corpus, fontsize=9)
         panel.set_xlabel("labels", fontsize=8)
         panel.tick_params(labelsize=7)

@@ -41,12 +41,10 @@ DIMS = 256
 CHUNK = 4096  # rows made at once: this program must stay smaller than what it measures
 LISTS = """
 import sys
-from semi.review.query import Index, Query
+from semi.review.query import Query
 from semi.review.rows import review_table
-from semi.review.server import review_app
-table = review_table(sys.argv[1])
-review_app(table, "token")
-index = Index(table)
+from semi.review.server import Requests
+index = Requests(review_table(sys.argv[1]), "").index
 for asked in ({}, {"order": "confidence"}, {"q": "r1"}, {"part": "held-out"}, {"order": "margin"}):
     index.select(Query(**asked), {}, set())
 """

@@ -13,6 +13,7 @@ from .data.wording import clipped, counted, nearest, setting
 from .errors import ManifestError, SemiError, is_full_disk
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
+from .serve_verbs import SERVE_VERBS
 from .verbs import (
     Arguments,
     Parser,
@@ -35,9 +36,6 @@ def _config(args: Arguments):
     from .config.schema import load_config
 
     return load_config(*_split(args.words))
-
-
-# --- the verbs ------------------------------------------------------------------------------------
 
 
 def _manifest_arguments(parser: Parser) -> None:
@@ -219,6 +217,7 @@ VERBS: dict[str, Verb] = {
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **REVIEW_VERBS,
     **RUN_VERBS,
+    **SERVE_VERBS,
 }  # fmt: skip
 
 

@@ -10,12 +10,13 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any
 
-from .errors import ConfigError, SemiError
+from .errors import ConfigError, SemiError, how_to_install
 from .threads import limited_threads
 
 ENGINES = ("local", "ray")
@@ -50,6 +51,25 @@ class EngineConfig:
         return self.engine == "local" and self.processes < 2
 
 
+def connected(engine: EngineConfig) -> AbstractContextManager[object]:
+    """Keeps one connection to Ray for several calls of `run_cells` in a `with` block."""
+    if engine.engine != "ray":
+        return nullcontext()
+    _find_ray()
+    from .ray_cells import cluster
+
+    return cluster(engine.ray_address, engine.processes)
+
+
+def _find_ray() -> None:
+    """Raises ConfigError where the library is not installed."""
+    if find_spec("ray") is None:
+        raise ConfigError(
+            "engine: ray needs a library that is not installed here: "
+            f"{how_to_install('ray')}, or set engine=local"
+        )
+
+
 def run_cells(
     engine: EngineConfig,
     function: Callable[[Any], Any],
@@ -66,11 +86,7 @@ def run_cells(
         gpus: of each worker on Ray.
     """
     if engine.engine == "ray":
-        if find_spec("ray") is None:
-            raise ConfigError(
-                "engine: ray needs a library that is not installed here: pip install "
-                "'semi-emotion[ray]', or set engine=local"
-            )
+        _find_ray()
         from .ray_cells import on_ray
 
         return on_ray(

@@ -17,15 +17,16 @@ STORE_BYTES = 200_000_000  # of shared memory, where we start Ray ourselves; cel
 
 
 class Cells:
-    """What runs in an actor; the function is fetched once, also after a restart."""
+    """What runs in an actor; the function is fetched once, and again after a restart."""
 
-    def __init__(self, shared: list[Any]):
-        import ray  # pyright: ignore[reportMissingImports]
+    function: Any = None
 
-        self.function: Callable[[Any], Any] = ray.get(shared[0])
+    def run(self, shared: list[Any], cell: Any) -> Any:
+        """Returns what the function makes of a cell; `shared` holds a reference to the function."""
+        if self.function is None:
+            import ray  # pyright: ignore[reportMissingImports]
 
-    def run(self, cell: Any) -> Any:
-        """Returns what the function makes of a cell."""
+            self.function = ray.get(shared[0])
         return self.function(cell)
 
 
@@ -47,7 +48,7 @@ def on_ray(
     if (first := next(work, None)) is None:
         return  # nothing to start Ray for
     work, flying = itertools.chain([first], work), {}
-    with _cluster(address, workers) as ray:
+    with cluster(address, workers) as ray:
         count = workers or _places(ray, gpus)
         actor = ray.remote(
             num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
@@ -56,9 +57,9 @@ def on_ray(
 
         def give(worker: Any) -> None:
             if (following := next(work, None)) is not None:
-                flying[worker.run.remote(following[1])] = (following[0], worker)
+                flying[worker.run.remote([shared], following[1])] = (following[0], worker)
 
-        crew = [actor.remote([shared]) for _ in range(count)]
+        crew = [actor.remote() for _ in range(count)]
         try:
             for worker in crew * ahead:
                 give(worker)
@@ -109,7 +110,7 @@ def _answers(address: str) -> None:
 
 
 @contextmanager
-def _cluster(address: str, workers: int) -> Iterator[Any]:
+def cluster(address: str, workers: int) -> Iterator[Any]:
     """Yields the module ray, connected: to the cluster at an address, or to one of our own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     import ray  # pyright: ignore[reportMissingImports]

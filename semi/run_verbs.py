@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 
 from .errors import SemiError
-from .verbs import Arguments, Parser, Verb, say, split, takes_places, takes_run, takes_settings
+from .verbs import (
+    Arguments,
+    Parser,
+    Verb,
+    port_number,
+    say,
+    split,
+    takes_places,
+    takes_run,
+    takes_settings,
+)
 
 
 def _takes_runs(parser: Parser, what: str) -> None:
@@ -210,16 +219,10 @@ def _demo(args: Arguments) -> None:
     say(run_words(config.path))
 
 
-def _port(word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and int(word) < 65536):
-        raise ArgumentTypeError(f"must be 0 to 65535, got '{word}'")
-    return int(word)
-
-
 def _review_arguments(parser: Parser) -> None:
     takes_run(parser)
     takes_places(parser)
-    parser.add_argument("--port", type=_port, default=8765,
+    parser.add_argument("--port", type=port_number, default=8765,
                         help="on 127.0.0.1; default 8765, or another that is free")  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     parser.add_argument("--reviewer", default="", metavar="NAME", help="who reviews; else asked")

@@ -73,6 +73,13 @@ def split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     return (files[0] if files else None), [w for w in words if "=" in w]
 
 
+def port_number(word: str) -> int:
+    """Returns a port, 0 for any that is free; what argparse refuses otherwise."""
+    if not (word.isascii() and word.isdecimal() and int(word) < 65536):
+        raise argparse.ArgumentTypeError(f"must be 0 to 65535, got '{word}'")
+    return int(word)
+
+
 def say(*lines: str) -> None:
     """Prints the lines."""
     for line in lines:

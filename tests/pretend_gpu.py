@@ -4,21 +4,24 @@
         ...                       # device="cuda" works as it does on a GPU, with the CPU's numbers
     assert not work.waits         # (kind, file:line) -> how often the host waited for the device
 
-Tensors of two devices in one operation are refused, as are generators of the other device. What it
-cannot tell: how fast anything is, what CUDA's own kernels round differently, and races of streams.
+Tensors of two devices in one operation are refused, as are generators of the other device and
+what another stream made, unless it was waited for. What it
+cannot tell: how fast anything is, what CUDA's own kernels round differently.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from pretend_attention import attention_stand_ins
 from pretend_graph import PretendGraph, capture
+from pretend_streams import stream_stand_ins
 from pretend_tensor import CUDA, Mismatch, PretendTensor, Work, on_gpu, place, run, true_device
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -103,8 +106,6 @@ class _Functions(TorchFunctionMode):
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy ({place()})")
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and _here(first):
             args = (first, _as_tensors(args[1]), *args[2:])
-        if func is torch.Tensor.record_stream:
-            return None
         if on_gpu(kwargs.get("device")):
             kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)
@@ -202,53 +203,8 @@ def _to(
     return torch.ops.aten._to_copy(tensor, **kwargs)
 
 
-class _Stream:
-    """A queue of work; there is but one here, and it is always empty."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self.device = CUDA
-
-    def wait_stream(self, other: Any) -> None:
-        """Orders two streams on the device: the host does not wait."""
-
-    def wait_event(self, event: Any) -> None:
-        """Orders a stream behind an event on the device: the host does not wait."""
-
-    def record_event(self, event: Any = None) -> _Event:
-        return event or _Event()
-
-    def query(self) -> bool:
-        return True
-
-    def synchronize(self) -> None:
-        PretendTensor.work.wait("synchronize")
-
-
-class _Event:
-    """A mark in a queue."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def record(self, stream: Any = None) -> None:
-        """Marks where the queue stands."""
-
-    def wait(self, stream: Any = None) -> None:
-        """Orders a stream behind the mark on the device: the host does not wait."""
-
-    def query(self) -> bool:
-        return True
-
-    def synchronize(self) -> None:
-        PretendTensor.work.wait("synchronize")
-
-    def elapsed_time(self, end: Any) -> float:
-        return 1.0
-
-
 def _stand_ins(work: Work) -> list[tuple[Any, str, Any]]:
     """Returns what stands in for parts of torch that a build without CUDA has not."""
-    stream = _Stream()
     tensor, cuda = torch.Tensor, torch.cuda
     guard = torch.autograd.grad_mode.inference_mode
     return [
@@ -271,36 +227,28 @@ def _stand_ins(work: Work) -> list[tuple[Any, str, Any]]:
         (cuda, "max_memory_allocated", lambda *_: 0),
         (cuda, "reset_peak_memory_stats", lambda *_: None),
         (cuda, "empty_cache", lambda: None),
-        (cuda, "Stream", _Stream),
-        (cuda, "Event", _Event),
-        (cuda, "current_stream", lambda *_: stream),
-        (cuda, "stream", lambda *_: nullcontext()),
         # wrapper tensors cannot be made in inference mode; without gradients the numbers are alike
         (guard, "__enter__", _no_grad),
         (guard, "__exit__", lambda self, *_: torch._C._set_grad_enabled(self.before)),
-        (torch.nn.functional, "scaled_dot_product_attention", _attention()),
+        (ThreadPoolExecutor, "submit", _submit),
+        *attention_stand_ins(),
+        *stream_stand_ins(),
     ]
+
+
+_submitted = ThreadPoolExecutor.submit
+
+
+def _submit(self: ThreadPoolExecutor, func: Callable, *args: Any, **kwargs: Any) -> Future:
+    """Submits work that has the GPU, too: what PyTorch sends through Python is of one thread."""
+
+    def work() -> Any:
+        with _Functions(), _Operations():
+            return func(*args, **kwargs)
+
+    return _submitted(self, work)
 
 
 def _no_grad(self: Any) -> None:
     self.before = torch.is_grad_enabled()
     torch._C._set_grad_enabled(False)
-
-
-def _attention() -> Callable:
-    """Returns attention that is one kernel where nothing is differentiated, as it is on CUDA."""
-    real = torch.nn.functional.scaled_dot_product_attention
-
-    @functools.wraps(real)
-    def attention(query, key, value, attn_mask=None, *args, **kwargs):
-        given = [x for x in (query, key, value, attn_mask) if x is not None]
-        if not any(map(_here, given)) or torch.is_grad_enabled():
-            return real(query, key, value, attn_mask, *args, **kwargs)
-        if not all(map(_here, given)):
-            raise Mismatch(f"cuda:0 and cpu in attention ({place()})")
-        PretendTensor.work.launch()
-        rows: list[Any] = [None if x is None else x.data_ for x in (query, key, value, attn_mask)]
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            return PretendTensor(real(*rows, *args, **kwargs))
-
-    return attention

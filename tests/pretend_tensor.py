@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 CUDA = torch.device("cuda", 0)
 ROOT = str(Path(__file__).resolve().parents[1])
 OURS = tuple(f"{ROOT}/{part}/" for part in ("semi", "models", "noise", "pseudo_label"))
-ITSELF = ("pretend_tensor.py", "pretend_gpu.py")
+ITSELF = ("/pretend_tensor.py", "/pretend_gpu.py", "/pretend_attention.py")
 true_device = torch._C.TensorBase.device.__get__  # what C++ says: cpu or meta
 
 WAITS = {  # the host reads a number off the device: a size, a check of the input, an error flag
@@ -91,9 +91,8 @@ def place() -> str:
         name = frame.f_code.co_filename
         if name.startswith(OURS):
             return f"{name[len(ROOT) + 1 :]}:{frame.f_lineno} {frame.f_code.co_name}"
-        file = Path(name).name
-        if other == "?" and "/torch/" not in name and file not in ITSELF:
-            other = f"{file}:{frame.f_lineno}"
+        if other == "?" and "/torch/" not in name and not name.endswith(ITSELF):
+            other = f"{name.rpartition('/')[2]}:{frame.f_lineno}"
         frame = frame.f_back
     return other
 
@@ -103,6 +102,8 @@ class PretendTensor(torch.Tensor):
 
     work: Work  # of the GPU that is switched on
     data_: torch.Tensor
+    made_on: Any  # stream
+    stream_of_this_thread: Any
 
     @staticmethod
     def __new__(cls, data: torch.Tensor) -> PretendTensor:
@@ -112,6 +113,7 @@ class PretendTensor(torch.Tensor):
             dtype=data.dtype, layout=data.layout, device="meta", requires_grad=False,
         )  # fmt: skip
         made.data_ = data
+        made.made_on = cls.stream_of_this_thread()
         return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -151,6 +153,9 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if not ours and not lands:
         return func(*args, **kwargs)
     name, work = func._schema.name.split("::")[-1], PretendTensor.work
+    stream = PretendTensor.stream_of_this_thread()
+    if any(x.made_on not in stream.behind for x in ours):
+        raise Mismatch(f"{name} reads what another stream makes, without waiting ({place()})")
     if any(true_device(x).type == "meta" for x in host):
         raise AssertionError(f"a bare meta tensor came to {name} at {place()}")
     if name in COPIES:

@@ -68,8 +68,7 @@ def examples(model, rows=16):
     for name, width in module.widths.items():
         frames = module.frames.get(name)
         x = torch.randn(*([rows, frames] if frames else [rows]), width, generator=draw)
-        if module.scales:
-            x = x * model.standardizer.profiles[name].std + model.standardizer.profiles[name].mean
+        x = x * model.standardizer.profiles[name].std + model.standardizer.profiles[name].mean
         if frames:  # rows of any length
             length = torch.arange(rows)[:, None, None] % frames + 1
             x = torch.where(torch.arange(frames)[None, :, None] < length, x, torch.nan)
@@ -87,7 +86,7 @@ def library(model, inputs, present):
     if frames := Shipped(model).frames:
         packed = {n: packed_frames(x, present[:, i]) for i, (n, x) in enumerate(values.items())}
         values = sequences(scale.apply_frames(packed), max(frames.values())).values
-    elif scale.mode != "speaker":
+    else:
         values = scale.apply(Features(values, present)).values
     said = answer(model.ensemble, model.voter, values, present, model.chains)
     task = model.config.task.kind

@@ -20,8 +20,9 @@ from semi.data.audio_decoders import SAMPLE_RATE
 from semi.errors import EncoderError
 from semi.features import encode as encode_module
 from semi.features.extract import Extraction, extract_rows, open_encoders
+from semi.features.plan import cut, make_plan
 from semi.features.quarantine import read_quarantine
-from semi.features.shards import cut, make_plan, worker_from_environment
+from semi.features.shards import worker_from_environment
 from semi.features.sources import Limits
 from semi.features.store import FeatureStore
 

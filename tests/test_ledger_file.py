@@ -11,7 +11,7 @@ from semi.evaluation.ledger_file import last_round, ledger_for_people, ledger_of
 from semi.evaluation.report_picks import PICKS_LISTED, picks
 from semi.evaluation.report_sounds import Utterances
 from semi.review.history import history_of
-from semi.self_training.ledger import merge_rounds
+from semi.self_training.merged_ledger import write_merged
 
 
 def ledger(rows, rounds=2, seed=0, **columns):
@@ -61,7 +61,7 @@ def test_what_a_ledger_lacks_is_a_sentence(tmp_path):
 
 
 def test_a_run_without_rounds_has_an_empty_ledger(tmp_path):
-    write(tmp_path, merge_rounds([]))
+    write_merged([], tmp_path, 0, as_csv=False)
     assert last_round(tmp_path) == 0
     assert len(ledger_of(tmp_path, ("id", "chosen"), None, 1)) == 0
     history = history_of(tmp_path, np.array(["a", "b"]))
@@ -124,5 +124,5 @@ def test_only_the_utterances_that_are_asked_for_are_looked_up():
     assert [utterances.text(i) for i in ("u7", "u1999", "absent", "u3")] == [
         "text u7", "text u1999", "", "text u3",
     ]  # fmt: skip
-    assert utterances.label("u7") == utterances.speaker("u7") == utterances.clip("u7") == ""
+    assert utterances.speaker("u7") == utterances.clip("u7") == ""
     assert Utterances(None).text("u7") == ""

@@ -104,6 +104,30 @@ def test_gradients_vmap_and_optimisers_give_the_numbers_of_the_cpu():
     assert got.equal(want)
 
 
+def test_a_stream_may_use_what_another_has_made_once_it_has_waited_for_it():
+    with pretend_gpu() as work:
+        here, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            made = torch.ones(3, device="cuda")
+            event = torch.cuda.current_stream().record_event()
+            assert torch.cuda.current_stream() is side
+        with pytest.raises(Mismatch, match="another stream makes, without waiting"):
+            made + 1
+        here.wait_event(event)
+        made + 1
+        with torch.cuda.stream(side), pytest.raises(Mismatch, match="another stream"):
+            torch.cat([made, _on(here)])
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            torch.cat([made, _on(here)])
+    assert not work.waits  # the host has waited for nothing
+
+
+def _on(stream):
+    with torch.cuda.stream(stream):
+        return torch.ones(3, device="cuda")
+
+
 def test_nothing_of_it_is_left_afterwards():
     before = torch.Generator, torch.Tensor.device, torch.cuda.is_available()
     with pretend_gpu():

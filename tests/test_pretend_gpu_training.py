@@ -48,7 +48,7 @@ def cheap(**model):
 
 
 def both(dataset, config, targets=with_pseudo, learn=fit, **changes):
-    """Returns the parameters that CPU and pretend GPU come to, and waits and launches a step."""
+    """Compares what CPU and pretend GPU learn; returns waits and launches a step."""
 
     def run(dataset, steps):
         train = dataclasses.replace(config.train, steps=steps)
@@ -57,7 +57,7 @@ def both(dataset, config, targets=with_pseudo, learn=fit, **changes):
         seen = []
         done = learn(start, targets(dataset), FitConfig.of(now, **changes), seed=1,
                      on_step=lambda step, values: seen.append(values))  # fmt: skip
-        return done.tensors(), seen
+        return done.predict_logits(dataset.values, dataset.present).fused.cpu(), seen
 
     want, logged = run(dataset, BIG)
     works = []
@@ -65,9 +65,11 @@ def both(dataset, config, targets=with_pseudo, learn=fit, **changes):
         with pretend_gpu() as work:
             got, seen = run(moved(dataset, "cuda"), steps)
         works.append(work)
-    for name, value in want.items():
-        torch.testing.assert_close(got[name], value, **LEAST)
-    assert [list(values) for values in seen] == [list(values) for values in logged]
+    # of logits, not parameters: a GPU reads the rate in float32, and AdamW makes much of a gradient
+    # that is 0 but for rounding, as that of a key's bias
+    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
+    for now, then in zip(seen, logged, strict=True):
+        assert now == pytest.approx(then, rel=1e-3, abs=1e-5)
     less, more = works
     waits, launches = (
         (sum(getattr(more, name).values()) - sum(getattr(less, name).values())) / (BIG - SMALL)
@@ -137,7 +139,7 @@ def test_contrast_without_labels_learns_without_a_wait_in_a_step():
 def test_logging_waits_once_for_all_parts_of_the_loss():
     config = cheap()
     _, _, work = both(tiny_dataset(folds=2), config)
-    logged = {at: n for (_, at), n in work.waits.items() if at.endswith(" fit") and "/fit.py" in at}
+    logged = {at: n for (_, at), n in work.waits.items() if at.endswith(" means")}
     assert list(logged.values()) == [2], work.table()  # the first and the last step
 
 

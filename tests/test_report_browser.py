@@ -6,6 +6,7 @@ from test_report_rows import run, table  # noqa: F401  fixtures
 
 from semi.evaluation.html_report import write_report
 
+pytestmark = pytest.mark.extras("playwright")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 

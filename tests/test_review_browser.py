@@ -28,6 +28,7 @@ from semi.review.rows import review_table
 from semi.review.static_page import write_static
 
 __all__ = ["browser"]  # a fixture
+pytestmark = pytest.mark.extras("playwright")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from semi.review.rows import review_table
 from semi.review.server import PAGE
 
 __all__ = ["browser"]  # a fixture
+pytestmark = pytest.mark.extras("playwright")
 
 
 SCROLL = """share => {

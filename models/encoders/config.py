@@ -12,7 +12,7 @@ COMBINE = ("mean", "sum", "concat", "views", "joined")
 POOLING = ("mean", "mean_std", "frames")
 TEXT_POOLING = ("mean", "mean_std", "cls", "frames")
 LADDER = 12  # layers kept where all are asked for
-LAYOUTS = ("auto", "rows", "padded", "packed")
+LAYOUTS = ("auto", "rows", "plain", "padded", "packed")
 
 
 @dataclass
@@ -46,7 +46,13 @@ class SpeechConfig:
     batch_seconds: float = 600.0
     """Audio seconds per padded batch, padding included; changes speed and memory, not results."""
     layout: str = "auto"
-    """auto (rows on a CPU, padded elsewhere) | rows | padded | packed (torch >= 2.10 on a GPU)."""
+    """auto | rows | plain | padded | packed; the same numbers, to rounding, at another speed.
+
+    auto is padded on a GPU and rows, one sound at a time, on a CPU. For half an hour of sound or
+    more, in fp32, it is measured which of rows, plain (rows, the convolutions stored as in PyTorch)
+    and packed (nothing is computed on padding; on a GPU with torch >= 2.10) costs the processor
+    least; that takes seconds and is remembered in the feature store.
+    """
     reverse: bool = False
     """Play every wave backwards first: another view of it, for an ensemble."""
     pruning: PruningConfig = field(default_factory=PruningConfig)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from ..pooling import Moments, combine_layers, join_moments, masked_moments, moments_by_row, vector
+from . import layout
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers, stored_as
@@ -22,7 +24,8 @@ from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
 from .pruning_auto import auto_note
 from .speech_models import SpeechModel, make_backbone, speech_model
-from .transport import Piece, cut, upload
+from .staging import PaddedBatch, StagedBatch, arrived, on_its_way
+from .transport import Piece, cut
 from .wav2vec import Wav2VecBackbone
 
 CODE = 1  # raised whenever this package's own arithmetic changes the numbers
@@ -53,7 +56,9 @@ class SpeechEncoder:
             if not possible:
                 raise ValueError(f"encoders.speech.pruning: {reason}")
             self.pruner = TokenPruner(config.pruning, max(self.layers))
-        rows = config.layout == "rows" or (config.layout == "auto" and self.device.type == "cpu")
+        usual = "rows" if self.device.type == "cpu" else "padded"
+        self.layout = usual if config.layout == "auto" else config.layout
+        rows = self.layout in ("rows", "plain")
         self.budget = 0 if rows else int(config.batch_seconds * SAMPLE_RATE)
 
     @classmethod
@@ -113,11 +118,44 @@ class SpeechEncoder:
         """The network, read on first use: a full feature store never loads it."""
         backbone = fold_weight_norm(make_backbone(self.model.load()))
         if isinstance(backbone, Wav2VecBackbone):
-            backbone.folds_norm = True
-            # on GPUs only in 16 bits, whose kernels want frames first; untried there in float32
-            if self.device.type == "cpu" or self.precision != "fp32":
-                backbone.store_frames_first()
+            if self.device.type == "cpu":
+                backbone.store_frames_first(self.layout != "plain")
+            else:
+                backbone.folds_norm = True
+                if self.precision != "fp32":  # whose kernels want frames first; untried in float32
+                    backbone.store_frames_first()
         return backbone.to(self.device, DTYPES[self.precision]).eval()
+
+    def settle_layout(self, folder: Path, seconds: float) -> str:
+        """Chooses the layout for `seconds` of sound to come, and says so in a line; '' = as usual.
+
+        Where the setting says auto, on a CPU in float32, it is measured for much sound; what was
+        measured on such a machine for such an encoder is remembered in `folder`.
+        """
+        auto = self.config.layout == "auto" and self.precision == "fp32"
+        if not auto or self.device.type != "cpu" or seconds < layout.ENOUGH_SECONDS:
+            return ""
+        size = f"{self.model.model_type}, {self.model.depth} x {self.model.width}"
+        what = f"{size}, layers to {max(self.layers)}; {layout.machine()}"
+        if known := layout.recall(folder, what):
+            self._lay(known)
+            return f"layout {known}, as measured before on this machine (encoders.speech.layout)"
+        spent = layout.cheapest(lambda name, sounds: self._lay(name)._run_all(sounds))
+        self._lay(layout.remember(folder, what, spent))
+        costs = ", ".join(f"{name} {cpu:.2f}" for name, cpu in spent.items())
+        return f"layout {self.layout}: CPU-seconds were {costs} (encoders.speech.layout)"
+
+    def _lay(self, name: str) -> SpeechEncoder:
+        """Goes on in another layout, on a CPU, and returns self."""
+        self.layout = name
+        self.budget = int(layout.BATCH_SECONDS * SAMPLE_RATE) if name == "packed" else 0
+        if isinstance(self.backbone, Wav2VecBackbone):
+            self.backbone.store_frames_first(name != "plain")
+        return self
+
+    def _run_all(self, batch: list[np.ndarray]) -> None:
+        for _ in self._run(batch, lambda state: None):
+            pass
 
     def encode(self, batch: list[np.ndarray]) -> torch.Tensor:
         """Returns (B, *shape) float32: frames pooled per layer, then layers combined.
@@ -131,7 +169,7 @@ class SpeechEncoder:
         def pool(state: LayerState) -> Moments:  # every layer with its own token sizes
             return masked_moments(state.hidden, state.tokens.weights(), variance=spread)
 
-        parts: list[list[Moments]] = [[] for _ in batch]
+        parts: list[list[Moments]] = [[] for _ in batch]  # of each utterance, piece by piece
         for owners, layers in self._run(batch, pool):
             for owner, moments in zip(owners, moments_by_row(layers), strict=True):
                 parts[owner].append(moments)
@@ -160,6 +198,25 @@ class SpeechEncoder:
         self, batch: list[np.ndarray], use: Callable[[LayerState], T]
     ) -> Iterator[tuple[list[int], list[T]]]:
         """Yields for every padded batch the rows its pieces belong to and `use` of each layer."""
+        plan = list(batch.padded) if isinstance(batch, StagedBatch) else self._plan(batch)
+        while plan:
+            now = plan.pop(0)
+            try:
+                layers = self._layers(now, use)
+            except torch.OutOfMemoryError:
+                half = len(now.pieces) // 2  # the card is smaller than batch_seconds assumes
+                if not half:
+                    raise
+                plan[:0] = [
+                    PaddedBatch(now.owners[:half], now.pieces[:half]),
+                    PaddedBatch(now.owners[half:], now.pieces[half:]),
+                ]
+                self.budget = max(len(now.pieces[0].samples) * half, 1)
+                continue
+            yield now.owners, layers
+
+    def _plan(self, batch: list[np.ndarray]) -> list[PaddedBatch]:
+        """Returns the pieces of the sounds in padded batches, longest first."""
         longest = min(int(self.config.chunk_seconds * SAMPLE_RATE), self.backbone.longest)
         owners: list[int] = []
         pieces: list[Piece] = []
@@ -168,27 +225,37 @@ class SpeechEncoder:
             parts = cut(_checked(wave, owner), longest, epsilon)
             owners.extend([owner] * len(parts))
             pieces.extend(parts)
-        plan = token_budget([len(p.samples) for p in pieces], self.budget)
-        while plan:
-            chosen = plan.pop(0)
-            try:
-                layers = self._layers([pieces[i] for i in chosen], use)
-            except torch.OutOfMemoryError:
-                if len(chosen) == 1:
-                    raise
-                half = len(chosen) // 2  # the card is smaller than batch_seconds assumes
-                plan[:0] = [chosen[:half], chosen[half:]]
-                self.budget = max(len(pieces[chosen[0]].samples) * half, 1)
-                continue
-            yield [owners[i] for i in chosen], layers
+        return [
+            PaddedBatch([owners[i] for i in chosen], [pieces[i] for i in chosen])
+            for chosen in token_budget([len(p.samples) for p in pieces], self.budget)
+        ]
+
+    def staged(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the batch, on CUDA with its sounds on their way there; for a thread ahead.
+
+        Where that does not succeed it comes back as it is: the fault is met where it is encoded.
+        """
+        if self.device.type != "cuda":
+            return batch
+        try:
+            plan = self._plan(batch)  # outside: what reads the weights is no copy of sounds
+            with torch.cuda.stream(self.copies):
+                return StagedBatch(batch, [on_its_way(padded, self.device) for padded in plan])
+        except Exception:
+            return batch
+
+    @cached_property
+    def copies(self) -> torch.cuda.Stream:
+        """The stream on which the next batch is copied."""
+        return torch.cuda.Stream(self.device)
 
     @torch.inference_mode()
-    def _layers(self, pieces: list[Piece], use: Callable[[LayerState], T]) -> list[T]:
+    def _layers(self, batch: PaddedBatch, use: Callable[[LayerState], T]) -> list[T]:
         """Returns `use` of each layer asked for, applied as the layer is produced."""
         backbone = self.backbone
         rows = [
             backbone.prepare(F.pad(wave, (0, max(backbone.shortest - len(wave), 0))))
-            for wave in upload(pieces, self.device)
+            for wave in arrived(batch, self.device)
         ]
         lengths = [row.shape[-1] for row in rows]
         padded = pad_rows(rows, backbone.multiple).to(DTYPES[self.precision])
@@ -196,7 +263,7 @@ class SpeechEncoder:
         with exact_float32(self.device):
             states = backbone(
                 padded, lengths, last=max(self.layers), pruner=self.pruner,
-                packed=self.config.layout == "packed",
+                packed=self.layout == "packed",
             )  # fmt: skip
             for layer, state in states:
                 if layer in self.layers:

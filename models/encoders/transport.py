@@ -76,6 +76,14 @@ def _scale(samples: Any, epsilon: float) -> tuple[float, float]:
     return mean, math.sqrt(variance + epsilon)
 
 
+def _side_by_side(samples: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    """Returns all samples in one host tensor, for CUDA in page-locked memory from the first."""
+    count, dtype = sum(map(len, samples)), torch.from_numpy(samples[0][:0]).dtype
+    joined = torch.empty(count, dtype=dtype, pin_memory=device.type == "cuda")
+    np.concatenate(samples, out=joined.numpy())
+    return joined
+
+
 def upload(pieces: list[Piece], device: torch.device) -> list[torch.Tensor]:
     """Returns the waves (S,) in float32 on the device, scaled; nothing waits for the transfer."""
     samples = [piece.samples for piece in pieces]
@@ -84,7 +92,7 @@ def upload(pieces: list[Piece], device: torch.device) -> list[torch.Tensor]:
     if device.type == "cpu":
         waves = [torch.from_numpy(as_float(part)) for part in samples]
     else:
-        joined = sent(torch.from_numpy(np.concatenate(samples)), device)
+        joined = _side_by_side(samples, device).to(device, non_blocking=True)
         joined = joined / FULL_SCALE if joined.dtype == torch.int16 else joined
         waves = list(joined.split([len(part) for part in samples]))
     scales = [piece.scale for piece in pieces if piece.scale is not None]

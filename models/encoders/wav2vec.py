@@ -37,11 +37,12 @@ class Wav2VecBackbone(Backbone):
         self.folds_norm = False  # True: the first norm is in its convolution; for inference
 
     @torch.no_grad()
-    def store_frames_first(self) -> None:
+    def store_frames_first(self, wanted: bool = True) -> None:
         """Stores the front end's weights so that its states lie frame by frame; for inference.
 
-        The same numbers; on CPUs the convolutions take a third less time, and the norms and the
-        projection after them need no copy (benchmarks/extract.py).
+        The same numbers; on most CPUs the convolutions take a third less time, and the norms and
+        the projection after them need no copy (benchmarks/extract.py). Not `wanted`: as PyTorch
+        stores them.
         """
         for layer in self.convolutions:
             conv = layer.conv
@@ -49,8 +50,9 @@ class Wav2VecBackbone(Backbone):
                 return
         for layer in self.convolutions:
             weight = layer.conv.weight  # (D, C, kernel)
-            weight.data = weight.permute(0, 2, 1).contiguous().permute(0, 2, 1)
-        self.frames_first = True
+            by_frame = weight.permute(0, 2, 1).contiguous().permute(0, 2, 1)
+            weight.data = by_frame if wanted else weight.contiguous()
+        self.frames_first = wanted
 
     def prepare(self, wave: torch.Tensor) -> torch.Tensor:
         """Returns the wave (S,) itself."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..data.reviewed import GOLD_REVIEWS
 from ..errors import ConfigError
+from ..features.remote import is_url
 from .schema import Config
 
 # What may be named anew for a finished run, because it says where, not what.
@@ -31,7 +32,8 @@ def absolute(config: Config) -> Config:
     )
     speech = replace(encoders.speech, model=_if_there(encoders.speech.model))
     text = replace(encoders.text, model=_if_there(encoders.text.model))
-    store = os.path.abspath(config.features.store)
+    store = config.features.store
+    store = store if is_url(store) else os.path.abspath(store)
     teacher = config.distill.teacher
     return replace(
         config, data=data, encoders=replace(encoders, speech=speech, text=text),

@@ -118,7 +118,8 @@ def load_config(
     """Returns defaults <- YAML file <- `key=value` words; raises ConfigError with every problem.
 
     `elsewhere` says that the file is that of a run or a model: what only matters where it trains
-    (is there such a GPU?) is left out, and settings removed since are named on stderr, not refused.
+    (is there such a GPU? which engine?) is left out, and settings removed since are named on
+    stderr, not refused.
     """
     resolved = settings.resolve(Config, path, overrides, of_run=elsewhere)
     for note in resolved.notes:
@@ -132,7 +133,8 @@ def load_config(
         where = str(path) if of_file else "the configuration"
         raise ConfigProblems(problems, resolved.sections.get("data"), where)
     resolved.value.given = given_here
-    return suited(resolved.value)
+    config = suited(resolved.value)
+    return replace(config, engine="local", ray_address="", processes=0) if elsewhere else config
 
 
 def given_keys(resolved: settings.Resolved) -> list[str]:

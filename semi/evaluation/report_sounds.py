@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_CLIPS = 60
 MOST_BYTES = 3_600_000  # of all clips as they stand in the page; the rest of it is about 0.3 MB
 LONGEST_TEXT = 300  # letters
-COLUMNS = ("audio", "start", "end", "text", "speaker")
+ROW_COLUMNS = ("audio", "start", "end", "text", "speaker")
 
 
 class Utterances:
@@ -41,14 +41,14 @@ class Utterances:
         import pyarrow.compute as pc
 
         new = sorted(set(names) - self._rows.keys())
-        self._rows |= dict.fromkeys(new, (None,) * len(COLUMNS))
+        self._rows |= dict.fromkeys(new, (None,) * len(ROW_COLUMNS))
         if self._table is None or not new:
             return
         ids = pa.array(self._table["id"].astype(str), pa.large_string())
         asked = pc.SetLookupOptions(pa.array(new, pa.large_string()))
         known = pc.call_function("is_in", [ids], asked).to_numpy(zero_copy_only=False)
         found = self._table.iloc[np.flatnonzero(known)]
-        cells = (found[c].tolist() if c in found else [None] * len(found) for c in COLUMNS)
+        cells = (found[c].tolist() if c in found else [None] * len(found) for c in ROW_COLUMNS)
         self._rows |= zip(found["id"].astype(str), zip(*cells, strict=True), strict=True)
 
     def text(self, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..data.reviews import REVIEWS, Review, read_reviews, standing
@@ -103,6 +104,7 @@ def agreed(words: Iterable[Review], *, several: bool = False) -> frozenset[str] 
     return winners[0]
 
 
+@lru_cache(maxsize=4096)  # a ledger has millions of labels, and few different ones
 def classes_of(label: str) -> frozenset[str]:
     """Returns the classes of a label a;b."""
     return frozenset(part.strip() for part in label.split(";") if part.strip())

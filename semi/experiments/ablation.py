@@ -11,7 +11,7 @@ from ..runs.compare import compare
 from ..runs.comparison import Comparison
 from ..runs.reopen import result_of
 from ..self_training.run_dir import Run
-from ..self_training.train import self_train
+from .whole_runs import train_runs
 
 
 def variants(vary: Sequence[str]) -> list[str]:
@@ -38,7 +38,7 @@ def ablate(
     for setting in variants(vary):
         name = f"{base.name}+" + re.sub(r"[^\w.+=-]+", "-", setting).strip("-")
         configs.append(load_config(path, [*overrides, setting, f"name={name}"]))
-    for config in configs:
-        self_train(config, resume=True, progress=progress)
-        result_of(Run.open(config.path))
-    return compare([c.path for c in configs], paired=True, output=output)
+    runs = train_runs(configs, progress=progress)
+    for run in runs:
+        result_of(Run.open(run))
+    return compare(runs, paired=True, output=output)

@@ -24,7 +24,7 @@ from ..runs.ensemble_folder import ENSEMBLE
 from ..runs.predictions import Predictions, write_predictions
 from ..runs.reopen import PROBS, predictions_of
 from ..runs.scores import Score, names_of, score_of
-from ..self_training.train import self_train
+from .whole_runs import train_runs
 
 
 @dataclass
@@ -72,11 +72,12 @@ def all_folds(path: str | None, overrides: Sequence[str] = (), *, progress: bool
     target = Path(base.path)
     if target.exists() and not (target / ENSEMBLE).is_file():
         raise RunError(f"{target} exists and is no pool of parts; choose another name=...")
-    runs = []
+    configs = []
     for number in range(1, base.data.test_folds + 1):
         config = copy.deepcopy(base)
         config.data.test_fold, config.name = number, f"{base.name}-fold{number}"
-        runs.append(str(self_train(config, resume=True, progress=progress).path))
+        configs.append(config)
+    runs = train_runs(configs, progress=progress)
     parts = [predictions_of(run) for run in runs]
     whole, notes = pool(parts, target.name)
     scores, pooled = [score_of(part, "test") for part in parts], score_of(whole, "test")

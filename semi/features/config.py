@@ -18,7 +18,7 @@ class FeaturesConfig:
     """Where features are kept and how they are scaled before a model sees them."""
 
     store: str = "feature_store"
-    """Folder of the feature store; may be shared by any number of runs and machines."""
+    """Folder of the feature store, or s3://bucket/prefix; may be shared by runs and machines."""
     standardize: str = "auto"
     """Mean 0, deviation 1 on training rows: auto | global | speaker (each speaker's own) | none.
 

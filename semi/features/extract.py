@@ -129,7 +129,7 @@ def extract_rows(
 
     began = time.monotonic()
     worker = worker_from_environment()
-    report = Extraction(store=str(store.root), notes=encoder_notes(encoders))
+    report = Extraction(store=store.place, notes=encoder_notes(encoders))
     show = progress and int(os.environ.get("LOCAL_RANK", worker.rank)) == 0
     limits = limits or Limits()
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
@@ -148,7 +148,7 @@ def extract_rows(
         snapshot = fill(shelf, source, encoder, hands, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         count = _count(source, snapshot, at, before)
-        count.quarantined, count.store = len(reasons), str(shelf.folder)
+        count.quarantined, count.store = len(reasons), f"{store.place}/{shelf.folder.name}"
         count.seconds, new = time.monotonic() - start, (at >= 0) & ~before
         if compare and worker.rank == 0 and new.any():
             count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1))

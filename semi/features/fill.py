@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from .encode import INPUT_KINDS
 from .merge import leftovers
 from .progress import Progress
 from .quarantine import read_quarantine
-from .shard_tasks import ShardTask, ShardWriter, encode_task, task_of
+from .shard_tasks import LoadedBatch, ShardTask, ShardWriter, batches_of, encode_task, task_of
 from .shards import Pending, PlanGone, Worker, begin
 from .sources import RowSource
 from .store import Shelf, Snapshot
@@ -51,6 +52,13 @@ def fill(
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(hands.threads) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
+    settle = getattr(encoder, "settle_layout", None)
+    # of several processes each would measure for itself, and rounding tells layouts apart
+    alone = hands.worker.world == 1 and hands.engine.engine == "local"
+    if settle and alone and hands.engine.processes <= 1:
+        note = settle(shelf.folder.parent, float(sizes.sum()))
+        if note and progress:
+            print(f"{shelf.modality}: {note}", file=sys.stderr)
     kind = INPUT_KINDS[source.kind]
     settled: set[str] = set()
     while True:
@@ -90,26 +98,31 @@ def _work(
 def _encode_here(
     pending: Pending, source: RowSource, encoder: Encoder, hands: Hands, bar: Progress
 ) -> None:
-    """Encodes every shard that is free, one after the other; the next is decoded meanwhile."""
-    waiting: deque[tuple[ShardTask, list[Future]]] = deque()
-    pool = ThreadPoolExecutor(hands.threads)
+    """Encodes every shard that is free, one after the other.
+
+    The next is decoded meanwhile, and its first batch is on a GPU before it is needed.
+    """
+    waiting: deque[tuple[ShardTask, Iterable[LoadedBatch]]] = deque()
+    pool, stager = ThreadPoolExecutor(hands.threads), ThreadPoolExecutor(1)
 
     def first() -> None:
-        task, loads = waiting.popleft()
+        task, batches = waiting.popleft()
         before = pending.size_done()
-        shard = encode_task(task, loads, encoder, lambda done: bar.at(before + done))
+        shard = encode_task(task, batches, encoder, lambda done: bar.at(before + done))
         pending.finish(task.shard, shard)
 
     try:
         for number in pending.free(hands.worker):
             task = task_of(pending.plan, number, source)
-            waiting.append((task, task.loads(encoder, pool)))
+            loads = task.loads(encoder, pool)
+            waiting.append((task, batches_of(task, loads, encoder, stager)))
             if len(waiting) > AHEAD:
                 first()
         while waiting:
             first()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        stager.shutdown(wait=True, cancel_futures=True)
 
 
 def _encode_elsewhere(
@@ -121,7 +134,8 @@ def _encode_elsewhere(
         for number in pending.free(hands.worker):
             yield task_of(pending.plan, number, source)
 
-    work = ShardWriter(encoder, pending.folder.absolute(), hands.threads)
+    shelf = pending.shelf
+    work = ShardWriter(encoder, pending.folder.absolute(), hands.threads, shelf.remote)
     gpus = float(str(getattr(encoder, "device", "cpu")).startswith("cuda"))
     for _, shard in run_cells(hands.engine, work, tasks(), gpus=gpus):
         pending.written(shard)

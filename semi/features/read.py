@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..parallel import EngineConfig
 from .extract import Extraction, extract_rows
 from .sources import Limits
 from .store import FeatureStore
@@ -30,6 +31,7 @@ class RawFeatures:
 def read_features(
     table: Rows, encoders: dict[str, Encoder], store: str | Path, limits: Limits, *,
     workers: int = 2, frames: bool = False, some: bool = False, progress: bool = False,
+    engine: EngineConfig | None = None,
 ) -> RawFeatures:  # fmt: skip
     """Returns the raw features of every row of a table.
 
@@ -42,10 +44,11 @@ def read_features(
         frames: keep sequences, for models of sequences.
         some: a modality that no row has is left out; else it is a StoreError.
         progress: bars on stderr.
+        engine: where what is missing is encoded; None = in this process.
     """
     shelf = FeatureStore(store)
     extraction = extract_rows(
-        table, encoders, shelf, limits=limits, workers=workers, progress=progress
+        table, encoders, shelf, limits=limits, workers=workers, progress=progress, engine=engine
     )
     if some:
         counts = extraction.modalities

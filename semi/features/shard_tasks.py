@@ -6,8 +6,8 @@ Letters: n items of a task.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,11 @@ from ..data.audio_decoders import SAMPLE_RATE
 from ..errors import AudioError
 from .encode import INPUT_KINDS, encode, wants_frames
 from .merge import Shard
+from .one_ahead import OneAhead
+from .plan import Plan, cut
 from .quarantine import Failure
-from .shards import Plan, cut, shard_path
+from .remote import Remote
+from .shards import shard_path
 from .sources import RowSource
 
 if TYPE_CHECKING:
@@ -70,14 +73,18 @@ class ShardWriter:
     encoder: Encoder
     folder: Path  # of the plan, on a file system that all workers share
     threads: int  # that decode
+    remote: Remote | None = None  # the object store that the folder is a copy of
 
     def __call__(self, task: ShardTask) -> int:
         """Returns the shard's number; nothing is done where its file is there already."""
         path = shard_path(self.folder, task.shard)
         if not path.exists():
-            with ThreadPoolExecutor(self.threads) as pool:
-                loads = task.loads(self.encoder, pool)
-                encode_task(task, loads, self.encoder).save(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as stager:
+                batches = batches_of(task, task.loads(self.encoder, pool), self.encoder, stager)
+                encode_task(task, batches, self.encoder).save(path)
+            if self.remote is not None:
+                self.remote.put_shard(path)
         return task.shard
 
 
@@ -107,31 +114,64 @@ def _loader(task: ShardTask, encoder: Encoder) -> Callable[[Any], Any]:
     return load
 
 
-def encode_task(
-    task: ShardTask,
-    loads: list[Future],
-    encoder: Encoder,
-    tell: Callable[[float], object] = lambda done: None,
-) -> Shard:
-    """Returns the shard of a task, encoded in batches that follow from the task alone.
+@dataclass
+class LoadedBatch:
+    """What is encoded at once."""
+
+    last: int  # the first item of the task that is not in it
+    items: dict[int, Any]  # place in the task -> what the encoder is given
+    reasons: dict[int, str]  # place -> why it could not be loaded
+    given: list[Any]  # the items, on a GPU on their way there
+
+
+def batches_of(
+    task: ShardTask, loads: list[Future], encoder: Encoder, stager: Executor | None = None
+) -> OneAhead[tuple[int, int], LoadedBatch]:
+    """Returns the batches of a task, which follow from the task alone.
+
+    Where the encoder is on a GPU, `stager` brings the next batch there while one is encoded.
 
     Args:
         task: n items.
         loads: (n,) futures of what the encoder is given.
         encoder: the encoder.
-        tell: called after each batch with the size of what is done.
+        stager: None loads a batch when it is asked for.
     """
     kind = INPUT_KINDS[task.kind]
     budget = max(kind.batch, float(getattr(encoder, "budget", 0)) / SAMPLE_RATE)
+    most = kind.items if budget == kind.batch else len(task.sizes)
+    stage = getattr(encoder, "staged", None) if getattr(encoder, "takes_pcm", False) else None
+
+    def load(bounds: tuple[int, int]) -> LoadedBatch:
+        items, reasons = _loaded(loads, *bounds)
+        given = list(items.values())
+        return LoadedBatch(bounds[1], items, reasons, given if stage is None else stage(given))
+
+    bounds = itertools.pairwise(cut(task.sizes, budget, most).tolist())
+    return OneAhead(bounds, load, None if stage is None else stager)
+
+
+def encode_task(
+    task: ShardTask,
+    batches: Iterable[LoadedBatch],
+    encoder: Encoder,
+    tell: Callable[[float], object] = lambda done: None,
+) -> Shard:
+    """Returns the shard of a task.
+
+    Args:
+        task: n items.
+        batches: of the task.
+        encoder: the encoder.
+        tell: called after each batch with the size of what is done.
+    """
     failures: list[Failure] = []
     good: list[np.ndarray] = []
     kept: list[int] = []
     seconds: list[float] = []
-    most = kind.items if budget == kind.batch else len(task.sizes)
-    for first, last in itertools.pairwise(cut(task.sizes, budget, most).tolist()):
-        batch, reasons = _loaded(loads, first, last)
-        results = encode(encoder, list(batch.values()))
-        for (i, value), result in zip(batch.items(), results, strict=True):
+    for batch in batches:
+        results, reasons = encode(encoder, batch.given), batch.reasons
+        for (i, value), result in zip(batch.items.items(), results, strict=True):
             if isinstance(result, str):
                 reasons[i] = result
                 continue
@@ -140,7 +180,7 @@ def encode_task(
             seconds.append(len(value) / SAMPLE_RATE if task.kind == "audio" else np.nan)
         for i, reason in sorted(reasons.items()):
             failures.append(Failure(task.keys[i].decode(), task.ids[i], task.paths[i], reason))
-        tell(float(task.sizes[:last].sum()))
+        tell(float(task.sizes[: batch.last].sum()))
     lengths = None
     if wants_frames(encoder):
         lengths = np.array([len(frames) for frames in good], np.int64)

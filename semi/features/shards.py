@@ -8,10 +8,10 @@ a file. No process group: a worker needs the folder and nothing else.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,10 +23,11 @@ from ..errors import StoreError, writing
 from ..locks import FileLock, taken
 from .keys import KEY
 from .merge import Shard, merge, tidy
+from .plan import Plan, make_plan
 from .store import Shelf, Snapshot
 
 BEGUN = "begun"  # an empty file of a plan's folder, as long as the plan is not merged
-SHARD_ITEMS = 1024
+LOOK_SECONDS = 5.0  # between two looks at what other workers have finished
 
 
 @dataclass
@@ -55,44 +56,6 @@ def worker_from_environment() -> Worker:
     return Worker()
 
 
-@dataclass
-class Plan:
-    """The missing items in shards of similar work, each sorted by length."""
-
-    keys: np.ndarray  # (K,) S64 in the order of work
-    rows: np.ndarray  # (K,) int64, a row of the table that has each item
-    sizes: np.ndarray  # (K,) float64
-    bounds: np.ndarray  # (S + 1,) int64, where shards begin
-    name: str  # follows from the contents
-
-    def __len__(self) -> int:
-        return len(self.bounds) - 1
-
-    def items(self, shard: int) -> slice:
-        """Returns where a shard's items stand in the arrays."""
-        return slice(int(self.bounds[shard]), int(self.bounds[shard + 1]))
-
-
-def make_plan(keys: np.ndarray, rows: np.ndarray, sizes: np.ndarray, budget: float) -> Plan:
-    """Deals items into shards of at most `budget` (in the unit of sizes) and SHARD_ITEMS items."""
-    order = np.lexsort((keys, sizes))
-    keys, rows, sizes = keys[order], rows[order], sizes[order]
-    bounds = cut(sizes, budget, SHARD_ITEMS)
-    digest = hashlib.sha256(keys.tobytes() + sizes.tobytes() + bounds.tobytes()).hexdigest()
-    return Plan(keys, rows, sizes, bounds, digest[:16])
-
-
-def cut(sizes: np.ndarray, budget: float, most: int) -> np.ndarray:
-    """Returns the bounds of consecutive runs that stay within a budget and a number of items."""
-    bounds, total = [0], 0.0
-    for i, size in enumerate(sizes):
-        if i > bounds[-1] and (total + size > budget or i - bounds[-1] >= most):
-            bounds.append(i)
-            total = 0.0
-        total += size
-    return np.array([*bounds, len(sizes)] if len(sizes) else [0], np.int64)
-
-
 def shard_path(folder: Path, shard: int) -> Path:
     """Returns where a finished shard of a plan lies."""
     return folder / f"{shard:06d}.npz"
@@ -111,6 +74,8 @@ class Pending:
         self.folder = shelf.folder / "pending" / plan.name
         self.weights = np.add.reduceat(plan.sizes, plan.bounds[:-1])  # of each shard
         self._locks: dict[int, FileLock] = {}
+        self._finished = np.zeros(len(plan), bool)  # as of the last look, and our own since
+        self._looked = -np.inf
 
     def path(self, shard: int) -> Path:
         """Returns where a finished shard lies."""
@@ -120,11 +85,19 @@ class Pending:
         """Returns the numbers of the finished shards; PlanGone when all has been merged."""
         if not (self.folder / BEGUN).exists():
             raise PlanGone
-        return [int(path.name[:6]) for path in self.folder.glob("[0-9]*.npz")]
+        numbers = [int(path.name[:6]) for path in self.folder.glob("[0-9]*.npz")]
+        self._finished[numbers] = True
+        self._looked = time.monotonic()
+        return numbers
 
     def size_done(self) -> float:
-        """Returns the size of all finished shards, in the unit of the plan's sizes."""
-        return float(self.weights[self.done()].sum())
+        """Returns the size of all finished shards, in the unit of the plan's sizes.
+
+        Of other workers as they were some seconds ago: to look costs time that grows with shards.
+        """
+        if time.monotonic() > self._looked + LOOK_SECONDS:
+            self.done()
+        return float(self.weights[self._finished].sum())
 
     def free(self, worker: Worker) -> Iterator[int]:
         """Yields the shards that nobody has done or is doing, each locked when it is yielded.
@@ -154,10 +127,15 @@ class Pending:
             result.save(self.path(shard))
         except FileNotFoundError:
             raise PlanGone from None
+        if self.shelf.remote is not None:
+            self.shelf.remote.put_shard(self.path(shard))
         self.written(shard)
 
     def written(self, shard: int) -> None:
         """Frees the lock of a shard whose file is there, and takes it away: nobody needs it now."""
+        if self.shelf.remote is not None and not self.path(shard).exists():
+            self.shelf.remote.get_shards(self.folder, self.path(shard).name)  # of another machine
+        self._finished[shard] = True
         self.give_back(shard)
         with contextlib.suppress(OSError):
             self._lock_path(shard).unlink()
@@ -175,6 +153,8 @@ class Pending:
             if self.folder.exists():
                 merge(self.shelf, self.folder.glob("[0-9]*.npz"))
                 discard(self.folder)
+                if self.shelf.remote is not None:
+                    self.shelf.remote.drop(self.folder)
 
     def _lock_path(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.lock"
@@ -230,6 +210,8 @@ def begin(
         with writing(pending.folder, StoreError):
             pending.folder.mkdir(parents=True, exist_ok=True)
             (pending.folder / BEGUN).touch()
+            if shelf.remote is not None:
+                shelf.remote.get_shards(pending.folder)
         return pending, snapshot
 
 
@@ -276,5 +258,7 @@ def _harvest(shelf: Shelf) -> bool:
             continue
         merge(shelf, folder.glob("[0-9]*.npz"))
         discard(folder)
+        if shelf.remote is not None:
+            shelf.remote.drop(folder)
         return True
     return False

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ from ..errors import StoreError
 from ..locks import held
 from .files import write_whole
 from .keys import KEY, identity_key
+from .marks import is_marked, mark
+from .remote import Remote, copy_of, is_url, shelf_names
 
 STORE_FORMAT = 2
 # 1 had no `crc` and its store.json did not guard itself; it is read, and becomes 2 with new items
@@ -121,18 +122,28 @@ class FeatureStore:
     """A folder of shelves, one for each encoder that ever filled it."""
 
     def __init__(self, root: str | Path):
-        self.root = Path(root)
+        self.url = str(root).rstrip("/") if is_url(root) else ""
+        self.root = copy_of(self.url) if self.url else Path(root)
+
+    @property
+    def place(self) -> str:
+        """Where it is: the folder, or the address of an object store."""
+        return self.url or str(self.root)
 
     def shelf(self, modality: str, identity: dict[str, Any]) -> Shelf:
         """Returns the shelf of one encoder, which may not exist on disk yet."""
-        return Shelf(self.root, modality, identity)
+        return Shelf(self.root, modality, identity, self.url)
 
     def shelves(self) -> list[Shelf]:
         """Returns every shelf on disk, by name."""
         found = []
+        for name in shelf_names(self.url) if self.url else []:
+            Remote(f"{self.url}/{name}", self.root / name).pull()
         for path in sorted(self.root.glob("*/encoder.json")):
             about = read_json(path)
-            found.append(Shelf(self.root, about.get("modality", ""), about.get("identity", {})))
+            found.append(
+                Shelf(self.root, about.get("modality", ""), about.get("identity", {}), self.url)
+            )
         return found
 
     def verify(self) -> int:
@@ -143,11 +154,12 @@ class FeatureStore:
 class Shelf:
     """The results of one encoder."""
 
-    def __init__(self, root: Path, modality: str, identity: dict[str, Any]):
+    def __init__(self, root: Path, modality: str, identity: dict[str, Any], url: str = ""):
         self.modality = modality
         self.identity = identity
         self.key = identity_key(modality, identity)
         self.folder = Path(root) / f"{modality}-{self.key[:16]}"
+        self.remote = Remote(f"{url}/{self.folder.name}", self.folder) if url else None
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the lock that guards every change of this shelf, for a `with` block.
@@ -176,8 +188,14 @@ class Shelf:
 
         Sizes, headers and the index are always checked, and items by their CRC-32 as they are read.
         The SHA-256 of the data is checked when `verify` is asked for and whenever the file is not
-        the very one that passed last time.
+        the very one that passed last time. Of an object store the copy is brought up to date first.
         """
+        if self.remote is not None:
+            self.remote.pull()
+        return self.open_copy(verify=verify)
+
+    def open_copy(self, *, verify: bool = False) -> Snapshot:
+        """Returns what `open` does, of an object store as this disk has it."""
         path = self.folder / "store.json"
         last = None
         while path.exists():
@@ -265,26 +283,3 @@ def read_json(path: Path) -> dict[str, Any]:
         raise damaged(path.parent, f"{path.name} is not as it was written")
     value.pop(OWN_SHA256, None)
     return value
-
-
-def mark(path: Path, sha256: str) -> None:
-    """Notes on the file itself that it matched: microseconds of its time follow from the hash.
-
-    A later change, or a copy, loses the mark, and so the next reader checks the whole file again.
-    No second file has to be kept in step, and stores stay equal byte for byte.
-    """
-    try:
-        status = path.stat()
-        whole = status.st_mtime_ns // 1_000_000_000 * 1_000_000_000
-        os.utime(path, ns=(status.st_atime_ns, whole + _microseconds(sha256) * 1000))
-    except OSError:  # not ours to touch: it is checked again next time
-        pass
-
-
-def is_marked(path: Path, sha256: str) -> bool:
-    """Returns whether the file still carries the mark of a check it passed."""
-    return path.stat().st_mtime_ns % 1_000_000_000 // 1000 == _microseconds(sha256)
-
-
-def _microseconds(sha256: str) -> int:
-    return int(sha256[:12], 16) % 1_000_000

@@ -16,7 +16,7 @@ from .query_pool import QueryPool, seeded_order
 from .recommended import EVERY
 
 SHARE = 2  # times its fair share of a batch, a speaker has at most
-SPREAD = ("stratified",)  # rules that share the batch out to speakers themselves
+SHARED_OUT = ("stratified",)  # rules that share the batch out to speakers themselves
 
 
 @dataclass
@@ -61,7 +61,7 @@ def chosen_rows(
     rest = left.nonzero()[:, 0]
     budget = count - float(pool.cost[drawn].sum())
     most = per_speaker
-    if most is None and rule not in SPREAD:
+    if most is None and rule not in SHARED_OUT:
         expected = budget / float(pool.cost.mean())
         most = max(1, math.ceil(SHARE * expected / len(torch.unique(pool.group))))
     rows, values = pick(pool.at(rest), rule, budget, per_group=most, seed=seed)

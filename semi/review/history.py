@@ -15,12 +15,12 @@ import pandas as pd
 from ..errors import RunError
 from ..evaluation.ledger_file import ledger_of
 
-COLUMNS = ("round", "label", "confidence", "chosen", "accepted", "reason")
+HISTORY_COLUMNS = ("round", "label", "confidence", "chosen", "accepted", "reason")
 
 
 @dataclass
 class History:
-    """The ledger's COLUMNS sorted by utterance and round, those that it has."""
+    """The ledger's HISTORY_COLUMNS sorted by utterance and round, those that it has."""
 
     values: dict[str, np.ndarray]  # (L,) numbers, or of a text its place in `texts`, -1 = none
     texts: dict[str, list[str]]
@@ -40,14 +40,14 @@ class History:
 
 def history_of(run: Path, ids: np.ndarray) -> History:
     """Returns the history of a run's utterances (N,); RunError where it names others."""
-    ledger: Any = ledger_of(run, ("id", "round"), COLUMNS)
+    ledger: Any = ledger_of(run, ("id", "round"), HISTORY_COLUMNS)
     names = ledger["id"].astype("category").cat
     number = pd.Index(ids).get_indexer(list(names.categories))[names.codes]
     if (number < 0).any():
         raise RunError("the ledger names utterances that the table of the run does not have")
     order = np.lexsort((ledger["round"].to_numpy(), number))
     values, texts = {}, {}
-    for name in (name for name in COLUMNS if name in ledger):
+    for name in (name for name in HISTORY_COLUMNS if name in ledger):
         column = ledger[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             texts[name] = column.cat.categories.tolist()

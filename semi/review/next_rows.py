@@ -19,9 +19,10 @@ from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
 from ..evaluation.ledger_file import last_round, ledger_of
 from ..evaluation.text import table as text_table
+from ..runs.model_answers import model_answers
 from ..runs.reopen import Finished
 from ..self_training.tasks import TASKS
-from ..training.teacher import Prediction, answer
+from ..training.teacher import Prediction
 from .acquisition import RULES
 from .batch_choice import ChosenRows, chosen_rows
 from .lists import (
@@ -102,9 +103,7 @@ def next_rows(
     done = opened(run, places)
     asked, notes = _asked(done, cost)
     model, dataset, seed = done.model, done.dataset, done.run.config.seed
-    values = {m: v[dataset.pool] for m, v in dataset.values.items()}
-    present = dataset.present[dataset.pool]
-    answers = answer(model.ensemble, model.voter, values, present, model.chains)
+    answers = model_answers(model, dataset, dataset.pool)
     pool = candidates_of(dataset, done.state, answers, asked)
     try:
         chosen = chosen_rows(pool, asked.fresh, rule, count, per_speaker=per_speaker, seed=seed)

@@ -14,7 +14,7 @@ from ..data.wording import counted
 
 UNLIKE = {
     "badge": "teaches what the rest of the list does not",
-    "stratified": "within the share of its speaker and class it teaches most",
+    "stratified": "teaches most within its share of the batch",
     "core_set": "unlike every labelled row",
     "typiclust": "typical of many rows of which few are labelled",
     "probcover": "many rows like it, of which none is labelled",

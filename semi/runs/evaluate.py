@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..evaluation.multitask import AFFECT
 from ..evaluation.names import MULTI_NAMES, SINGLE_NAMES
 from ..evaluation.run_json import read_round_record
 from ..evaluation.text import over, percent, table
+from ..features.remote import store_there
 from ..self_training.integrity import check_run
 from ..self_training.resumed import refuse_other_sides
 from ..self_training.run_dir import Run
@@ -149,7 +149,7 @@ def _scored(opened: Run, manifest: Manifest, splits: Splits, asked: _Gold) -> Ev
     rows = np.flatnonzero(gold | (mates & np.isin(splits.role, ("dev", "test", "unused"))))
     answers = predictor.predict(
         manifest.table.iloc[rows].reset_index(drop=True),
-        store=config.features.store if os.path.isdir(config.features.store) else None,
+        store=store_there(config.features.store),
     )
     probs = answers[[f"p_{c}" for c in manifest.classes]].to_numpy()
     scored = gold[rows] & ~np.isnan(probs).any(1)  # training leaves the others out of its report

@@ -8,6 +8,7 @@ vote are inside. Letters: B rows, T frames, D features, C classes, H heads.
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..data.wording import counted
 from ..errors import RunError, SemiError, how_to_install
 from ..features.sequences import sequences
 from ..features.tensors import Features, Frames
-from ..files import replacing
+from ..files import jsonable, replacing
 from ..self_training.model_dir import Model, load_model
 from ..training.teacher import answer
 from .export_module import Shipped, frames_of
@@ -81,8 +82,11 @@ def export(run: str | Path, output: str | Path) -> Exported:
     module = Shipped(model).eval()
     inputs, present = _examples(module)
     with replacing(output) as temporary:
-        write = _write_program if suffix == ".pt2" else _write_onnx
-        exported = write(module, inputs, present, temporary)
+        if suffix == ".pt2":
+            exported = _write_program(module, inputs, present, temporary)
+        else:
+            about = {"classes": model.classes, "encoders": model.identities}
+            exported = _write_onnx(module, inputs, present, temporary, about)
         expected = _own(model, inputs, present)
         gap = max(float((a - b).abs().max()) for a, b in zip(exported, expected, strict=True))
         if not gap <= TOLERANCE:
@@ -90,9 +94,15 @@ def export(run: str | Path, output: str | Path) -> Exported:
                 f"the exported model differs from the run's own by {gap:.1e}, more than "
                 f"{TOLERANCE:.0e}; it is not written"
             )
-    note = "features are raw, as in the feature store" if module.scales else (
-        "features must be standardised per speaker already: features.standardize is speaker"
-    )  # fmt: skip
+    shapes, outputs, note = _described(module, model)
+    return Exported(str(output), MODELS[suffix], shapes, model.classes, gap, note, outputs)
+
+
+def _described(module: Shipped, model: Model) -> tuple[list[str], list[str], str]:
+    """Returns the inputs, in order, the outputs, and how the inputs are prepared, for people."""
+    note = "features are raw, as in the feature store"
+    if model.standardizer.mode == "speaker":
+        note += ", and scaled as of a speaker that was not heard in training"
     middle = {n: f"{t}, " for n, t in module.frames.items()}
     shapes = [f"{n} (rows, {middle.get(n, '')}{module.widths[n]})" for n in module.names]
     shapes.append(f"present (rows, {len(module.names)}) bool")
@@ -107,7 +117,7 @@ def export(run: str | Path, output: str | Path) -> Exported:
         )
     if module.affect:
         outputs.append("values (rows, 2) of valence, arousal")
-    return Exported(str(output), MODELS[suffix], shapes, model.classes, gap, note, outputs)
+    return shapes, outputs, note
 
 
 def _examples(module: Shipped) -> tuple[list[Tensor], Tensor]:
@@ -118,8 +128,7 @@ def _examples(module: Shipped) -> tuple[list[Tensor], Tensor]:
         frames = module.frames.get(name)
         x = torch.randn(*([PARITY_ROWS, frames] if frames else [PARITY_ROWS]), module.widths[name],
                         generator=draw)  # fmt: skip
-        if module.scales:
-            x = x * getattr(module, f"std_{i}") + getattr(module, f"mean_{i}")
+        x = x * getattr(module, f"std_{i}") + getattr(module, f"mean_{i}")
         if frames:  # rows of any length
             length = torch.arange(PARITY_ROWS)[:, None, None] % frames + 1
             x = torch.where(torch.arange(frames)[None, :, None] < length, x, torch.nan)
@@ -136,13 +145,9 @@ def _own(model: Model, inputs: list[Tensor], present: Tensor) -> list[Tensor]:
     values = dict(zip(model.ensemble.dims, inputs, strict=True))
     if frames := frames_of(model):
         packed = {n: _packed(x, present[:, i]) for i, (n, x) in enumerate(values.items())}
-        if model.standardizer.mode != "speaker":
-            packed = model.standardizer.apply_frames(packed)
-        ready = sequences(packed, max(frames.values()))
+        ready = sequences(model.standardizer.apply_frames(packed), max(frames.values()))
     else:
-        ready = Features(values, present)
-        if model.standardizer.mode != "speaker":
-            ready = model.standardizer.apply(ready)
+        ready = model.standardizer.apply(Features(values, present))
     answers = answer(model.ensemble, model.voter, ready.values, present, model.chains)
     task = model.config.task
     every = [
@@ -170,6 +175,8 @@ def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path:
         program = torch.export.export(
             module, (inputs, present), dynamic_shapes=shapes, strict=False
         )
+        for node in program.graph.nodes:  # lines of our files, on this machine
+            node.meta.pop("stack_trace", None)
         content = io.BytesIO()  # torch's own words on a full disk do not say so
         torch.export.save(program, content)
         path.write_bytes(content.getvalue())
@@ -179,9 +186,13 @@ def _write_program(module: Shipped, inputs: list[Tensor], present: Tensor, path:
     return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
 
-def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Path
-) -> list[Tensor]:  # fmt: skip
-    """Writes an ONNX file and returns what ONNX Runtime says with it."""
+def _write_onnx(
+    module: Shipped, inputs: list[Tensor], present: Tensor, path: Path, about: dict[str, Any]
+) -> list[Tensor]:
+    """Writes an ONNX file and returns what ONNX Runtime says with it.
+
+    `about` becomes its metadata, JSON by name: what somebody without this library has to know.
+    """
     try:
         import onnxruntime  # pyright: ignore[reportMissingImports]
         import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
@@ -200,7 +211,12 @@ def _write_onnx(module: Shipped, inputs: list[Tensor], present: Tensor, path: Pa
             dynamic_shapes={"inputs": [{0: rows} for _ in inputs], "present": {0: rows}},
             verbose=False, external_data=False,
         )  # fmt: skip
-        program.save(str(path), external_data=False)  # pyright: ignore[reportOptionalMemberAccess]
+        assert program is not None
+        properties = {name: json.dumps(jsonable(value)) for name, value in about.items()}
+        program.model.metadata_props.update(properties)
+        for node in program.model.graph.all_nodes():  # lines of our files, on this machine
+            node.metadata_props.clear()
+        program.save(str(path), external_data=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     batches: list[Any] = []
     for part in _parts():

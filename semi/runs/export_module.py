@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.fusion import FusionOutput, build_fusion
 
 from ..self_training.model_dir import Model
-from ..training.voter import FUSED, can_speak, mean_odds, yes_no
+from ..training.voter import FUSED, can_speak
 
 
 class Shipped(nn.Module):
@@ -30,8 +30,8 @@ class Shipped(nn.Module):
         self.heads, self.calibrations = model.voter.heads, model.voter.calibrations
         self.quiet = model.voter.quiet
         self.multi, self.classify, self.affect = task.multi, task.kind != "affect", task.affect
-        self.scales = model.standardizer.mode != "speaker"
-        self.clamp = model.standardizer.clamp if model.standardizer.mode == "global" else 0.0
+        # of a speaker's own scaling nothing is known here: all rows have that of an unknown one
+        self.clamp = model.standardizer.clamp if model.standardizer.mode != "none" else 0.0
         self.frames = frames_of(model)
         self.register_buffer("weights", model.voter.weights.float())
         members = []
@@ -48,14 +48,14 @@ class Shipped(nn.Module):
             self.register_buffer(f"std_{i}", profile.std)
             axes = None if profile.components is None else profile.components * profile.scale
             self.register_buffer(f"axes_{i}", axes)
-            self.widths[name] = len(profile.mean) if self.scales else ensemble.dims[name]
+            self.widths[name] = len(profile.mean)
 
     def forward(self, inputs: list[Tensor], present: Tensor) -> list[Tensor]:
         """Returns calibrated probabilities (B, C), then valence and arousal (B, 2), if known."""
         values = {}
         for i, (name, x) in enumerate(zip(self.names, inputs, strict=True)):
             available = present[:, i].view(-1, *[1] * (x.dim() - 1))
-            values[name] = torch.where(available, self.scaled(i, x) if self.scales else x, 0.0)
+            values[name] = torch.where(available, self.scaled(i, x), 0.0)
         outputs = [member(values, present) for member in self.members]
         answers = []
         if self.classify:
@@ -73,8 +73,9 @@ class Shipped(nn.Module):
         """Returns (B, C): the members' mean, calibrated, voted over the heads that are present."""
         every = torch.stack(by_member)  # (E, H, B, C)
         if self.multi:
-            odds = mean_odds(every, 0)
-            pairs = yes_no(odds)  # (H, B C, 2)
+            odds = log_sigmoid(every).logsumexp(0) - log_sigmoid(-every).logsumexp(0)
+            pairs = torch.stack([log_sigmoid(-odds), log_sigmoid(odds)], -1)
+            pairs = pairs.flatten(1, 2)  # (H, B C, 2) of no and yes
             parts = [self.calibrations[h].apply(pairs[i])[:, 1] for i, h in enumerate(self.heads)]
             probs = torch.stack(parts).view_as(odds)
         else:
@@ -94,6 +95,11 @@ class Shipped(nn.Module):
         out = out.clamp(-self.clamp, self.clamp) if self.clamp else out
         axes = getattr(self, f"axes_{i}")
         return out if axes is None else out @ axes
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    """Returns log(sigmoid(x)); ONNX Runtime's own is the log of a rounded sigmoid, 1e-3 off."""
+    return x.clamp(max=0) - x.abs().neg().exp().log1p()
 
 
 def frames_of(model: Model) -> dict[str, int]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ManifestError, SemiError
 from ..files import check_table
-from .new_arrays import parse_arrays, read_from
+from .new_arrays import parse_arrays
+from .prediction_parts import joined, labelled_parts
 from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
@@ -104,13 +103,7 @@ class Predictor:
         """Returns what `predict` does as columns, each with one entry a row; without pandas."""
         if "id" not in table:
             raise ManifestError("the table to label has no column id; give each row a unique one")
-        read_from(self.model.config.encoders, arrays or {})
-        with ExitStack() as stack:
-            if store is None:
-                # a stored feature is found again by its content, so a temporary store is only slow
-                store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
-            features, notes = self.features(table, store, progress=progress)
-            return self.answer(features, table, notes)
+        return joined(labelled_parts(self, table, store, arrays or {}, progress=progress))
 
     def predict_windows(
         self, audio: Any, *, seconds: float = 5.0, hop: float | None = None, progress: bool = False
@@ -232,7 +225,7 @@ def predict(
 
     With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
     """
-    from .prediction_table import as_columns, delivered
+    from .prediction_table import as_columns, delivered, numbered
 
     if output is not None:
         check_table(output)
@@ -243,7 +236,7 @@ def predict(
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
         check_files(audio)
         answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
-        return delivered(as_columns(answers), output, "window")
+        return delivered([as_columns(answers)], output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
@@ -255,10 +248,8 @@ def predict(
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
         table, store, rows = _manifest_table(predictor, manifest)
-    answers = predictor.columns(table, store=store, arrays=given, progress=manifest is not None)
-    if rows:
-        answers = {"id": answers.pop("id"), "row": rows, **answers}
-    return delivered(answers, output, "utterance")
+    parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
+    return delivered(numbered(parts, rows), output, "utterance")
 
 
 def _check_read(

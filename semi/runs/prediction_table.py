@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from ..data.wording import counted, shown
 from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
-from ..files import write_table
+from .growing_table import growing_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,31 +105,63 @@ def lines(answers: dict[str, Any]) -> list[str]:
     return found
 
 
-def delivered(answers: dict[str, Any], output: str | Path | None, what: str) -> str:
-    """Returns the answers as lines, or writes them and returns where they went.
+def numbered(parts: Iterable[dict[str, Any]], rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yields parts of answers with the numbers of their rows (N,) behind the ids, if there are."""
+    at = 0
+    for part in parts:
+        own = rows[at : at + len(part["note"])]
+        at += len(part["note"])
+        yield {"id": part["id"], "row": own, **part} if rows else part
+
+
+def delivered(parts: Iterable[dict[str, Any]], output: str | Path | None, what: str) -> str:
+    """Returns the answers as lines, or writes them part by part and returns where they went.
 
     Raises ManifestError, after that, where no row at all could be labelled.
     """
-    column = "label" if "label" in answers else "valence"
-    count = len(answers["note"])
-    lost = sum(value is None or value != value for value in answers[column])
-    none = lost == count > 0
+    tally = _Tally()
     if output is None:
-        shown_lines = lines(answers)
-        if none:
+        shown_lines = [line for part in parts for line in lines(tally.count(part))]
+        if tally.none:
             raise ManifestError("\n".join(["nothing could be labelled:", *shown_lines[:20]]))
         return "\n".join(shown_lines)
     import pandas as pd
 
-    write_table(output, pd.DataFrame(answers))
-    notes = [note for note in answers["note"] if note]
-    if none:
+    with growing_table(output) as add:
+        for part in parts:
+            add(pd.DataFrame(tally.count(part)))
+    if tally.none:
         raise ManifestError(
-            f"{output}: none of {counted(count, what)} could be labelled "
-            f"({shown(notes[0], 160)}); its column note says why of each"
+            f"{output}: none of {counted(tally.rows, what)} could be labelled "
+            f"({shown(tally.first, 160)}); its column note says why of each"
         )
-    partly = len(notes) - lost
-    more = f", {lost} of them without a label" if lost else ""
+    partly = tally.noted - tally.lost
+    more = f", {tally.lost} of them without a label" if tally.lost else ""
     more += f", {partly} labelled although an input could not be used" if partly else ""
     more += " (see the column note)" if more else ""
-    return f"{output}: {counted(count, what)}{more}"
+    return f"{output}: {counted(tally.rows, what)}{more}"
+
+
+@dataclass
+class _Tally:
+    """What the parts of a table come to."""
+
+    rows: int = 0
+    lost: int = 0  # without a label
+    noted: int = 0  # with a note
+    first: str = ""  # the first note
+
+    def count(self, part: dict[str, Any]) -> dict[str, Any]:
+        """Returns a part when it is counted."""
+        answers = part["label" if "label" in part else "valence"]
+        notes = [note for note in part["note"] if note]
+        self.rows += len(part["note"])
+        self.lost += sum(value is None or value != value for value in answers)
+        self.noted += len(notes)
+        self.first = self.first or (notes[0] if notes else "")
+        return part
+
+    @property
+    def none(self) -> bool:
+        """Says whether there are rows and none of them has a label."""
+        return self.lost == self.rows > 0

@@ -23,8 +23,8 @@ from ..self_training.resumed import refuse_other_sides
 from ..self_training.run_dir import Run
 from ..self_training.state import RoundState
 from ..training.dataset import Dataset
-from ..training.teacher import answer
 from .ensemble_folder import ENSEMBLE, is_ensemble, read_ensemble
+from .model_answers import model_answers
 from .predictions import ROLE_OF, Predictions, read_external, read_predictions, write_predictions
 
 PROBS = "probs.parquet"  # in a run or an ensemble: what it says about every row
@@ -75,7 +75,7 @@ def reopen(path: str | Path, places: Sequence[str] = ()) -> Finished:
 def say(done: Finished) -> Predictions:
     """Returns the probabilities of every row: out-of-fold on gold, of the model elsewhere."""
     dataset, model = done.dataset, done.model
-    outputs = answer(model.ensemble, model.voter, dataset.values, dataset.present, model.chains)
+    outputs = model_answers(model, dataset)
     probs = outputs.probs.double()
     probs[dataset.gold] = done.state.outputs.oof.double()
     silent = ~dataset.present.any(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.wording import counted, shown
 from ..errors import RunError
 from ..evaluation.run_json import read_round_record
+from ..features.remote import store_there
 from ..files import read_table, write_table
 from ..self_training.integrity import check_run
 from ..self_training.run_dir import Run
@@ -93,7 +93,7 @@ def submit(
         config.data = opened.config.data
     else:
         config.data.manifest, config.data.audio_root = str(manifest), ""
-    store = config.features.store if os.path.isdir(config.features.store) else None
+    store = store_there(config.features.store)
     answers = predictor.predict(table, store=store, progress=progress)
     guess, lost = _largest(opened, result), answers["label"].isna().to_numpy()
     if lost.all():

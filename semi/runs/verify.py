@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..checksums import CHECKSUMS, DERIVED, LEFT_OUT
 from ..data.wording import counted
 from ..errors import RunError
+from ..features.remote import is_url
+from ..features.store import FeatureStore
 from ..features.verify import PLAIN, shelf_problems
 from ..self_training.integrity import OLD, IntegrityReport, inspect_folder, inspect_run
 from ..self_training.model_dir import MODEL_JSON
@@ -55,6 +58,8 @@ def verify(path: str | Path) -> Verification:
         path: a run, a model directory, a feature store or one folder of it, an ensemble, or what
             semi folds, finetune, search, benchmark and prune-report write.
     """
+    if is_url(path):
+        return _store_at(str(path))
     path = Path(path)
     if not path.is_dir():
         raise RunError(f"{path}: no such folder; name a run, a model folder or a feature store")
@@ -82,6 +87,17 @@ def _said(path: Path, what: str, found: IntegrityReport) -> Verification:
     notes = [f"{path / name} {why}" for name, why in LEFT_OUT.items() if (path / name).is_file()]
     problems = [*found.problems, *found.added]
     return Verification(str(path), what, found.files, problems, [*found.notes, *notes])
+
+
+def _store_at(url: str) -> Verification:
+    """Returns what is wrong with a feature store on an object store; gets every byte of it."""
+    store = FeatureStore(url)
+    with TemporaryDirectory() as folder:
+        store.root = Path(folder)
+        store.shelves()
+        found = _store(store.root)
+    problems = [problem.replace(folder, store.url) for problem in found.problems]
+    return replace(found, path=store.url, problems=problems, notes=[])
 
 
 def _store(path: Path) -> Verification:

@@ -68,7 +68,7 @@ def prepare(
     raw = read_features(
         manifest.table, encoders, config.features.store,
         Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=config.encoders.keeps_frames, progress=progress,
+        frames=config.encoders.keeps_frames, progress=progress, engine=config,
     )  # fmt: skip
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)

@@ -53,20 +53,11 @@ def fit(
     in what OWN_SETTINGS names.
     """
     first, chains = alike(config.train, targets), len(targets.target)
-    fixed = {k for k, p in ensemble.template.named_parameters() if not p.requires_grad}
-    params = {
-        k: v.detach().clone().requires_grad_(k not in fixed) for k, v in ensemble.params.items()
-    }
-    objective, teaching = prepared(ensemble, targets, config)
     device = targets.present.device
     if device.type == "cpu":
         keep_heap()
     generator = torch.Generator(device=device).manual_seed(seed)
-    plain = TrainingStep(
-        Steps(teaching, generator), over_members(objective, len(config.train)), params,
-        ensemble.buffers, MemberAdamW(list(params.values()), config.train), first.clip,
-        torch.zeros(1, dtype=torch.int64, device=device),
-    )  # fmt: skip
+    plain = training_step(ensemble, targets, config, generator)
     do = GraphedStep(plain, generator) if device.type == "cuda" else plain
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_global(seed, device)  # dropout draws from the global generator under vmap
@@ -78,10 +69,26 @@ def fit(
                 on_step(step, {"lr": learning_rate(step, first.steps, first)} | values)
             if last:
                 break
-    done = plain.now()
-    if teaching.scale is not None:
-        done = unscale_affect(done, teaching.scale, ensemble.count // chains)
+    done, scale = plain.now(), plain.steps.plan.scale
+    if scale is not None:
+        done = unscale_affect(done, scale, ensemble.count // chains)
     return Ensemble(ensemble.config, ensemble.dims, ensemble.classes, done, ensemble.buffers)
+
+
+def training_step(
+    ensemble: Ensemble, targets: TrainingTargets, config: FitConfig, generator: torch.Generator
+) -> TrainingStep:
+    """Returns the step of a fit, before the first; the ensemble is copied. See `fit`."""
+    fixed = {k for k, p in ensemble.template.named_parameters() if not p.requires_grad}
+    params = {
+        k: v.detach().clone().requires_grad_(k not in fixed) for k, v in ensemble.params.items()
+    }
+    objective, plan = prepared(ensemble, targets, config)
+    return TrainingStep(
+        Steps(plan, generator), over_members(objective, len(config.train)), params,
+        ensemble.buffers, MemberAdamW(list(params.values()), config.train), config.train[0].clip,
+        torch.zeros(1, dtype=torch.int64, device=targets.present.device),
+    )  # fmt: skip
 
 
 def means(parts: dict[str, Tensor]) -> dict[str, float]:

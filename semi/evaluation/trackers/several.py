@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
-SPREAD = 100_000  # values that a tracker's own histogram is made of, at most
+SPREAD_VALUES = 100_000  # values that a tracker's own histogram is made of, at most
 SEEN = 0.02  # a difference of a share, of 1, that a picture shows: some eight pixels
 
 
@@ -132,12 +132,12 @@ class Trackers:
     def confidences(self, name: str, values: Any, chosen: Any = None) -> None:
         """Adds the histogram of confidences, and the picture with the chosen rows marked.
 
-        Of more than SPREAD values the histogram is of a draw of so many, the picture of all.
+        Of more than SPREAD_VALUES values the histogram is of a draw of so many, the picture of all.
         """
         spread = np.asarray(values)
         if not len(spread):
             return
-        some = sample(len(spread), SPREAD)
+        some = sample(len(spread), SPREAD_VALUES)
         drawn = np.asarray(spread[some], float)
         self._of_round(lambda tracker, number: tracker.histogram(number, name, drawn))
         if words := drawn_of(len(some), len(spread)):

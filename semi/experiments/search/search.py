@@ -29,6 +29,7 @@ from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent, scored, table
 from ...files import ANEW
 from ...guarded_files import read_guarded, write_guarded
+from ...parallel import connected
 from ...self_training.lock import locked
 from ...self_training.record import measured_on
 from ...shapes import NUMBER
@@ -125,7 +126,7 @@ def search(
     refuse_idle(parameters, base.model.kind, space)
     folder = Path(f"{base.path}-search")
     folder.mkdir(parents=True, exist_ok=True)
-    with limited_threads(base.threads), locked(folder):
+    with limited_threads(base.threads), locked(folder), connected(base):
         bench = Trials(base, path, overrides)
         _bind(folder, base, parameters, sampler, batch, bench.manifest.sha256)
         done, begin = _finished(folder), 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...config import schema as settings
 from ...errors import SemiError
 from ...evaluation.multitask import YES
+from ...parallel import EngineConfig, run_cells
 from ...self_training.prepare import prepare
 from ...self_training.state import RoundState
+from ...threads import limited_threads
 from ...training.dataset import Dataset
 from ...training.rows import read_rows
 from .batched_trials import together, warm_starts
@@ -27,6 +30,7 @@ class Trials:
     def config(self, words: Sequence[str]) -> settings.Config:
         """Returns the recipe with a trial's settings."""
         config = settings.load_config(self.path, [*self.overrides, *words])
+        config = replace(config, engine="local", ray_address="", processes=0)
         return settings.without_recipe(config, "semi search")
 
     def dataset(self, config: settings.Config) -> Dataset:
@@ -57,23 +61,39 @@ class Trials:
                 good.append((number, self.config(words)))
             except (SemiError, ValueError) as error:
                 records[number]["why"] = " ".join(str(error).split())
+        parts = []
         for places in together([config for _, config in good]):
-            part = [good[place] for place in places]
-            begin = time.monotonic()
+            parts.append(([good[place] for place in places], done[0] if done else None))
+        engine = self.base if done else EngineConfig()  # the first trial reads the rows for all
+        gpus = float(self.base.device.startswith("cuda"))
+        for _, found in run_cells(engine, self.trained, parts, gpus=gpus):
+            for number, facts in found.items():
+                records[number] |= facts
+        return [records[n] for n, _ in drawn]
+
+    def trained(
+        self, task: tuple[list[tuple[int, settings.Config]], dict | None]
+    ) -> dict[int, dict[str, Any]]:
+        """Returns what is kept of trials that are trained as one program, by number.
+
+        Args:
+            task: number and settings of each, and the record of trial 0 (None while it is judged).
+        """
+        part, first = task
+        begin = time.monotonic()
+        with limited_threads(self.base.threads):
             try:
                 dataset = self.dataset(part[0][1])
                 states = warm_starts(dataset, [config for _, config in part])
             except (SemiError, ValueError) as error:
                 if part[0][0] == 0:
                     raise
-                for number, _ in part:
-                    records[number]["why"] = " ".join(str(error).split())
-                continue
-            seconds = (time.monotonic() - begin) / len(part)
-            for (number, config), state in zip(part, states, strict=True):
-                first = done[0] if done else None
-                records[number] |= _record(dataset, config, state, first, seconds, len(part))
-        return [records[n] for n, _ in drawn]
+                return {number: {"why": " ".join(str(error).split())} for number, _ in part}
+        seconds = (time.monotonic() - begin) / len(part)
+        return {
+            number: _record(dataset, config, state, first, seconds, len(part))
+            for (number, config), state in zip(part, states, strict=True)
+        }
 
 
 def _record(

@@ -1,0 +1,237 @@
+"""A feature store on an object store: the same bytes as in a folder, whole at any moment."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from two_runs import settings, write_manifest
+
+import semi
+from semi.cli import main
+from semi.config.schema import load_config
+from semi.data.corpora import bundled_emodb
+from semi.errors import StoreError
+from semi.features import encode, fill
+from semi.features.extract import extract
+from semi.features.merge import Shard, merge
+from semi.features.store import FeatureStore
+from semi.self_training.run_dir import Run
+
+S3 = pytest.mark.extras("s3fs", "moto", "boto3")
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A home for the copies, as of a machine that knows nothing yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return lambda name: monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+
+@pytest.fixture
+def address(disk):
+    fsspec.filesystem("memory").store.clear()
+    return "memory://bucket/store"
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    table = pd.read_csv(bundled_emodb(), dtype=str)[::45]
+    table["audio"] = [str(bundled_emodb().parent / name) for name in table["audio"]]
+    (folder / "broken.wav").write_bytes(b"no sound")
+    broken = table.iloc[:1].assign(id="broken", audio=str(folder / "broken.wav"))
+    pd.concat([table, broken]).to_csv(folder / "m.csv", index=False)
+    return folder / "m.csv"
+
+
+def words(manifest, store, *more):
+    return ["extract", f"data.manifest={manifest}", f"features.store={store}",
+            "encoders.speech.model=acoustic", "encoders.text.model=none", *more]  # fmt: skip
+
+
+def objects(address):
+    fs, root = fsspec.url_to_fs(address)
+    fs.invalidate_cache()
+    return {name.partition(root.strip("/") + "/")[2]: fs.cat_file(name) for name in fs.find(root)}
+
+
+def in_folder(store):
+    found = {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    return {name: c for name, c in found.items() if "lock" not in name and "sha256" not in name}
+
+
+def test_extraction_to_an_object_store_gives_the_bytes_of_a_folder(
+    speech, address, disk, tmp_path, capsys
+):
+    assert main(words(speech, tmp_path / "folder")) == 0
+    assert main(words(speech, address)) == 0
+    assert objects(address) == in_folder(tmp_path / "folder")
+    assert "quarantine.csv" in str(list(objects(address)))
+    disk("another machine")
+    capsys.readouterr()
+    assert main(words(speech, address)) == 0
+    assert "speech: 0 encoded, 12 in the store already" in capsys.readouterr().out
+    assert main(["verify", address]) == 0
+    assert (
+        f"{address}: feature store of 5 files, all as they were written" in capsys.readouterr().out
+    )
+
+
+def test_a_run_keeps_the_address_of_its_store(address, tmp_path):
+    write_manifest(tmp_path)
+    run = semi.self_train(settings(tmp_path, "r", f"features.store={address}"), progress=False)
+    assert Run.open(run.path).config.features.store == address
+    assert semi.load(run.path).predict(texts=["hurra toll"])["label"].notna().tolist() == [True]
+    assert any(name.startswith("text-") for name in objects(address))
+
+
+def test_a_flipped_bit_of_an_object_is_found(speech, address, disk, capsys):
+    assert main(words(speech, address)) == 0
+    fs = fsspec.filesystem("memory")
+    (data,) = [name for name in fs.find("/bucket") if "data-" in name]
+    content = bytearray(fs.cat_file(data))
+    content[-3] ^= 4
+    fs.pipe_file(data, bytes(content))
+    capsys.readouterr()
+    assert main(["verify", address]) == 2
+    assert "do not match their SHA-256" in capsys.readouterr().out
+    disk("another machine")
+    assert main(words(speech, address)) == 2
+    assert "is damaged: the contents of data-" in capsys.readouterr().err
+
+
+def shelf_at(address):
+    return FeatureStore(address).shelf("speech", {"model": "a"})
+
+
+def add(shelf, *numbers):
+    """Merges one shard with these items, as an extraction does."""
+    keys = np.array([f"{n:064x}" for n in numbers], "S64")
+    rows = np.array(numbers, np.float32)[:, None] + np.zeros(3, np.float32)
+    with shelf.locked():
+        shelf.describe()
+        path = shelf.folder / "part.npz"
+        Shard(keys, np.ones(len(keys), np.float32), rows, None).save(path)
+        merge(shelf, [path])
+        path.unlink()
+
+
+def test_of_two_writers_at_once_neither_loses_anything(address, disk, monkeypatch):
+    """The second machine ends its merge between the first one's reading and writing."""
+    first = shelf_at(address)
+    add(first, 1)
+    assert first.remote is not None
+    real, others = first.remote.push, [2]
+
+    def push():
+        if others:
+            number = others.pop()
+            disk("another machine")
+            add(shelf_at(address), number)
+            disk("cache")
+        return real()
+
+    monkeypatch.setattr(first.remote, "push", push)
+    add(first, 3)
+    disk("third machine")
+    assert len(shelf_at(address).open()) == 3
+    assert sum("data-" in name for name in objects(address)) == 1  # nothing old is left behind
+
+
+def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, monkeypatch):
+    monkeypatch.setattr(encode.INPUT_KINDS["audio"], "shard", (5.0, 5.0))
+    real, seen = fill.encode_task, []
+
+    def stops(*given):
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(fill, "encode_task", stops)
+    with pytest.raises(KeyboardInterrupt):
+        extract(load_config(None, words(speech, address)[1:]), progress=False)
+    shards = [name for name in objects(address) if "/pending/" in name]
+    assert len(shards) == 2
+    monkeypatch.setattr(fill, "encode_task", real)
+    disk("another machine")
+    assert main(words(speech, address)) == 0
+    shards = [name for name in objects(address) if "pending" in name]
+    assert shards == []
+
+
+def test_an_address_that_cannot_be_had_is_named(speech, disk, capsys):
+    assert main(words(speech, "nowhere://bucket/store")) == 2
+    assert "nowhere://bucket/store" in capsys.readouterr().err
+
+
+def test_a_state_that_is_none_is_refused(address, disk):
+    add(shelf_at(address), 1)
+    fsspec.filesystem("memory").pipe_file(
+        f"/bucket/store/{shelf_at(address).folder.name}/store.json", b"["
+    )
+    with pytest.raises(StoreError, match=r"store\.json is not as it was written"):
+        shelf_at(address).open()
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """The address of a bucket of moto's server, which speaks S3 on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+             "AWS_DEFAULT_REGION": "us-east-1",
+             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}  # fmt: skip
+    patch = pytest.MonkeyPatch()
+    for name, value in names.items():
+        patch.setenv(name, value)
+    try:
+        while server.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        import boto3  # pyright: ignore[reportMissingImports]
+
+        boto3.client("s3").create_bucket(Bucket="speech")
+        yield "s3://speech/store"
+    finally:
+        patch.undo()
+        server.terminate()
+        server.wait()
+
+
+@S3
+def test_extraction_to_s3_gives_the_bytes_of_a_folder(speech, bucket, disk, tmp_path, capsys):
+    assert main(words(speech, tmp_path / "folder")) == 0
+    assert main(words(speech, bucket)) == 0
+    assert objects(bucket) == in_folder(tmp_path / "folder")
+    disk("another machine")
+    capsys.readouterr()
+    assert main(words(speech, bucket)) == 0
+    assert "speech: 0 encoded, 12 in the store already" in capsys.readouterr().out
+    assert main(["verify", bucket]) == 0
+
+
+@S3
+@pytest.mark.extras("ray")
+def test_workers_on_ray_put_their_shards_to_s3(speech, bucket, disk, tmp_path):
+    assert main(words(speech, tmp_path / "folder")) == 0
+    there = f"{bucket}-ray"
+    assert main(words(speech, there, "engine=ray", "processes=2")) == 0
+    assert objects(there) == in_folder(tmp_path / "folder")
+
+
+@S3
+def test_a_bucket_that_is_not_there_is_named(speech, bucket, disk, capsys):
+    assert main(words(speech, "s3://another/store")) == 2
+    assert "s3://another/store" in capsys.readouterr().err
