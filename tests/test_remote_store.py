@@ -13,6 +13,7 @@ from fsspec.core import url_to_fs
 from two_runs import settings, write_manifest
 
 import semi
+from models.encoders.char_ngram import CharNgramEncoder
 from semi.cli import main
 from semi.config.schema import load_config
 from semi.data.corpora import bundled_emodb
@@ -164,6 +165,14 @@ def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, mo
     assert main(words(speech, address)) == 0
     shards = [name for name in objects(address) if "pending" in name]
     assert shards == []
+
+
+def test_a_manifest_is_predicted_from_the_store_of_its_run(address, tmp_path, monkeypatch, capsys):
+    write_manifest(tmp_path)
+    run = semi.self_train(settings(tmp_path, "r", f"features.store={address}"), progress=False)
+    monkeypatch.setattr(CharNgramEncoder, "encode", None)  # nothing is left to encode
+    assert main(["predict", str(run.path), "--manifest", str(tmp_path / "m.csv")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 90
 
 
 def test_an_address_that_cannot_be_had_is_named(speech, disk, capsys):
