@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import fsspec
@@ -144,6 +145,26 @@ def test_of_two_writers_at_once_neither_loses_anything(address, disk, monkeypatc
     disk("third machine")
     assert len(shelf_at(address).open()) == 3
     assert sum("data-" in name for name in objects(address)) == 1  # nothing old is left behind
+
+
+def test_a_reader_on_the_same_machine_takes_nothing_from_a_writer(address, disk, monkeypatch):
+    """It looks between the writer's merge and its upload, when the address has the old state."""
+    writer, found = shelf_at(address), []
+    reader = threading.Thread(target=lambda: found.append(len(shelf_at(address).open())))
+    assert writer.remote is not None
+    real = writer.remote.push
+
+    def push():
+        reader.start()
+        reader.join(0.5)
+        return real()
+
+    monkeypatch.setattr(writer.remote, "push", push)
+    add(writer, 1)
+    reader.join()
+    assert found == [1]
+    disk("another machine")
+    assert len(shelf_at(address).open()) == 1
 
 
 def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, monkeypatch):
