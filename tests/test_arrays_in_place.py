@@ -80,6 +80,23 @@ def test_rows_that_are_no_numbers_are_listed_and_the_others_used(tmp_path):
     assert found.present[:, 0].sum() == N - 2 and torch.isfinite(found.values["speech"]).all()
 
 
+def test_a_number_that_float32_cannot_hold_is_none(tmp_path):
+    values = drawn("<f8")
+    values[3, 1] = -1e39
+    encoder = corpus(tmp_path / "a.npz", names(), values)
+    found = load_features(
+        pd.DataFrame({"id": names()}), {"speech": encoder}, FeatureStore(tmp_path)
+    )
+    assert found.present[:, 0].nonzero()[:, 0].tolist() == [k for k in range(N) if k != 3]
+    assert torch.isfinite(found.values["speech"]).all()
+
+
+def test_ids_that_are_no_utf8_are_gone_through(tmp_path):
+    np.savez(tmp_path / "a.npz", id=np.array(["\ud800", "b"]), speech=np.ones((2, 3, D)))
+    config = SpeechConfig(model="precomputed", path=str(tmp_path / "a.npz"))
+    assert build_speech_encoder(config).shape == (D,)
+
+
 def test_no_row_that_can_be_used_is_told(tmp_path):
     encoder = corpus(tmp_path / "a.npz", names(), np.full((N, D), np.nan, np.float32))
     for ids, told in ((["x"], "has no row with speech"), (names(), "none of which has usable")):

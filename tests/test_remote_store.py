@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import fsspec
@@ -13,6 +14,7 @@ from fsspec.core import url_to_fs
 from two_runs import settings, write_manifest
 
 import semi
+from models.encoders.char_ngram import CharNgramEncoder
 from semi.cli import main
 from semi.config.schema import load_config
 from semi.data.corpora import bundled_emodb
@@ -20,6 +22,7 @@ from semi.errors import StoreError
 from semi.features import encode, fill
 from semi.features.extract import extract
 from semi.features.merge import Shard, merge
+from semi.features.shard_tasks import ShardTask, ShardWriter
 from semi.features.store import FeatureStore
 from semi.self_training.run_dir import Run
 
@@ -144,6 +147,26 @@ def test_of_two_writers_at_once_neither_loses_anything(address, disk, monkeypatc
     assert sum("data-" in name for name in objects(address)) == 1  # nothing old is left behind
 
 
+def test_a_reader_on_the_same_machine_takes_nothing_from_a_writer(address, disk, monkeypatch):
+    """It looks between the writer's merge and its upload, when the address has the old state."""
+    writer, found = shelf_at(address), []
+    reader = threading.Thread(target=lambda: found.append(len(shelf_at(address).open())))
+    assert writer.remote is not None
+    real = writer.remote.push
+
+    def push():
+        reader.start()
+        reader.join(0.5)
+        return real()
+
+    monkeypatch.setattr(writer.remote, "push", push)
+    add(writer, 1)
+    reader.join()
+    assert found == [1]
+    disk("another machine")
+    assert len(shelf_at(address).open()) == 1
+
+
 def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, monkeypatch):
     monkeypatch.setattr(encode.INPUT_KINDS["audio"], "shard", (5.0, 5.0))
     real, seen = fill.encode_task, []
@@ -164,6 +187,34 @@ def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, mo
     assert main(words(speech, address)) == 0
     shards = [name for name in objects(address) if "pending" in name]
     assert shards == []
+
+
+@pytest.mark.parametrize("merged_here", [False, True])
+@pytest.mark.parametrize("died_before_it_was_put", [False, True])
+def test_a_shard_of_another_machine_is_put_and_leaves_nothing_on_its_disk(
+    address, disk, merged_here, died_before_it_was_put
+):
+    encoder = CharNgramEncoder(width=8)
+    shelf = FeatureStore(address).shelf("text", encoder.identity())
+    folder = shelf.folder / "pending" / "plan"
+    if merged_here:
+        folder.mkdir(parents=True)
+        (folder / "begun").touch()
+    task = ShardTask(0, "text", np.array(["a" * 64], "S64"), np.ones(1), ["u"], [""], ["so"], str)
+    write = ShardWriter(encoder, folder, 1, shelf.remote)
+    if died_before_it_was_put:
+        assert ShardWriter(encoder, folder, 1)(task) == 0
+    assert write(task) == 0
+    assert [name.partition("/")[2] for name in objects(address)] == ["pending/plan/000000.npz"]
+    assert (folder / "000000.npz").exists() == merged_here
+
+
+def test_a_manifest_is_predicted_from_the_store_of_its_run(address, tmp_path, monkeypatch, capsys):
+    write_manifest(tmp_path)
+    run = semi.self_train(settings(tmp_path, "r", f"features.store={address}"), progress=False)
+    monkeypatch.setattr(CharNgramEncoder, "encode", None)  # nothing is left to encode
+    assert main(["predict", str(run.path), "--manifest", str(tmp_path / "m.csv")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 90
 
 
 def test_an_address_that_cannot_be_had_is_named(speech, disk, capsys):

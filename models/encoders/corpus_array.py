@@ -102,11 +102,13 @@ class CorpusArray:
 
     @cached_property
     def finite(self) -> np.ndarray:
-        """Which rows (N,) of vectors hold finite numbers only."""
+        """Which rows (N,) of vectors hold finite numbers only, as float32 too: 1e39 is none."""
         found = np.empty(len(self.values), bool)
         for start in range(0, len(found), BLOCK):
             rows = slice(start, start + BLOCK)
-            np.isfinite(self.values[rows]).all(1, out=found[rows])
+            with np.errstate(over="ignore"):
+                given = self.values[rows].astype(np.float32, copy=False)
+            np.isfinite(given).all(1, out=found[rows])
             released(self.values)
         return found
 

@@ -113,7 +113,7 @@ class PrecomputedEncoder:
     def _items(self) -> Iterator[str]:
         """Yields what there is to read, in order; nothing where a column says it row by row."""
         if self.corpus is not None:
-            yield from (name.as_py().decode() for name in self.corpus.ids)
+            yield from (name.as_py().decode("utf-8", "surrogatepass") for name in self.corpus.ids)
         elif not self.column:
             yield from self._files
 

@@ -54,8 +54,7 @@ def fill(
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))
     settle = getattr(encoder, "settle_layout", None)
     # of several processes each would measure for itself, and rounding tells layouts apart
-    alone = hands.worker.world == 1 and hands.engine.engine == "local"
-    if settle and alone and hands.engine.processes <= 1:
+    if settle and hands.engine.alone and hands.worker.world == 1:
         note = settle(shelf.folder.parent, float(sizes.sum()))
         if note and progress:
             print(f"{shelf.modality}: {note}", file=sys.stderr)

@@ -60,7 +60,8 @@ def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Tensor, Tensor]:
         raise StoreError(nothing_usable(name, "array", found, NOT_FINITE if found else ""))
     values = torch.empty(len(at), encoder.corpus.values.shape[1])
     for part, given in encoder.corpus.blocks(at):  # a missing row's place, -1, is the last row's
-        values[part] = torch.from_numpy(given.astype(np.float32))
+        with np.errstate(over="ignore"):  # of rows that are left out below
+            values[part] = torch.from_numpy(given.astype(np.float32))
     present = torch.from_numpy(usable)
     if not usable.all():
         values[~present] = 0.0

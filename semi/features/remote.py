@@ -2,7 +2,8 @@
 
 Objects are put whole or not at all; data and index have their hash in their names and never change,
 and store.json, which names them, is put last. So a reader sees a whole state at any moment. There
-are no locks: what two writers at once may lose is only encoded again (docs/scale.md).
+are no locks between machines: what two writers at once may lose is only encoded again
+(docs/scale.md). On one machine the lock of the shelf guards the copy.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from .one_ahead import OneAhead
 from .plan import Plan, cut
 from .quarantine import Failure
 from .remote import Remote
-from .shards import shard_path
+from .shards import BEGUN, shard_path
 from .sources import RowSource
 
 if TYPE_CHECKING:
@@ -76,15 +76,17 @@ class ShardWriter:
     remote: Remote | None = None  # the object store that the folder is a copy of
 
     def __call__(self, task: ShardTask) -> int:
-        """Returns the shard's number; nothing is done where its file is there already."""
+        """Returns the shard's number; nothing is encoded where its file is there already."""
         path = shard_path(self.folder, task.shard)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as stager:
                 batches = batches_of(task, task.loads(self.encoder, pool), self.encoder, stager)
                 encode_task(task, batches, self.encoder).save(path)
-            if self.remote is not None:
-                self.remote.put_shard(path)
+        if self.remote is not None:  # where it is there, too: its writer may have died before this
+            self.remote.put_shard(path)
+            if not (path.parent / BEGUN).exists():  # of another machine: nobody merges it here
+                path.unlink(missing_ok=True)
         return task.shard
 
 

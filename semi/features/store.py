@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,7 @@ class Shelf:
         self.key = identity_key(modality, identity)
         self.folder = Path(root) / f"{modality}-{self.key[:16]}"
         self.remote = Remote(f"{url}/{self.folder.name}", self.folder) if url else None
+        self._is_locked = False  # by us, now
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the lock that guards every change of this shelf, for a `with` block.
@@ -174,7 +175,16 @@ class Shelf:
                 f"The feature store at {self.folder} cannot be written ({error.strerror}); set "
                 "features.store to a folder where you may write"
             ) from error
-        return held(self.folder / ".lock")
+        return self._holding()
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[None]:
+        with held(self.folder / ".lock"):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
 
     def describe(self) -> None:
         """Writes down what the numbers come from; the caller holds the lock."""
@@ -188,11 +198,14 @@ class Shelf:
 
         Sizes, headers and the index are always checked, and items by their CRC-32 as they are read.
         The SHA-256 of the data is checked when `verify` is asked for and whenever the file is not
-        the very one that passed last time. Of an object store the copy is brought up to date first.
+        the very one that passed last time. Of an object store the copy is brought up to date first,
+        under the lock: another process may be about to put what it has written there.
         """
-        if self.remote is not None:
+        if self.remote is None:
+            return self.open_copy(verify=verify)
+        with contextlib.nullcontext() if self._is_locked else self.locked():
             self.remote.pull()
-        return self.open_copy(verify=verify)
+            return self.open_copy(verify=verify)
 
     def open_copy(self, *, verify: bool = False) -> Snapshot:
         """Returns what `open` does, of an object store as this disk has it."""

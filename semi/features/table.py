@@ -57,7 +57,7 @@ def load_features(
         rows = found.snapshot.rows(found.at.clip(min=0))  # (N, *shape)
         rows[found.at < 0] = 0.0
         readable = torch.from_numpy(found.at >= 0)
-        for part, value in _views(name, encoder, torch.from_numpy(rows)).items():
+        for part, value in by_modality(name, encoder, torch.from_numpy(rows)).items():
             values[part], present[part] = value, readable
     return Features(values, torch.stack(list(present.values()), dim=1), list(values))
 
@@ -88,7 +88,7 @@ def load_frames(
             lengths = np.zeros(len(readable), np.int64)
             lengths[readable] = np.diff(packed)
         offsets = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
-        for part, value in _views(name, encoder, torch.from_numpy(values)).items():
+        for part, value in by_modality(name, encoder, torch.from_numpy(values)).items():
             frames[part] = Frames(value, offsets, torch.from_numpy(readable))
     return frames
 
@@ -130,7 +130,7 @@ def layer_counts(encoders: dict[str, Encoder]) -> dict[str, int]:
     }
 
 
-def _views(name: str, encoder: Encoder, values: Tensor) -> dict[str, Tensor]:
+def by_modality(name: str, encoder: Encoder, values: Tensor) -> dict[str, Tensor]:
     """Returns (n, D) for each modality that an encoder's result (n, D) or (n, L, D) stands for."""
     if values.ndim == 2:
         return {name: values}

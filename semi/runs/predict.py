@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -271,6 +270,7 @@ def _manifest_table(
     """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
     from ..data.config import DataConfig
     from ..data.manifest import load_manifest
+    from ..features.remote import store_there
 
     config = predictor.model.config
     data = DataConfig(
@@ -285,6 +285,5 @@ def _manifest_table(
     print(manifest.reading, file=sys.stderr, flush=True)
     table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
-    store = config.features.store
     rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store if os.path.isdir(store) else None, rows
+    return table, store_there(config.features.store), rows

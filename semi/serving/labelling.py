@@ -1,7 +1,8 @@
 """A run's model and encoders, loaded once, that label some utterances together in memory.
 
-What `semi predict` writes into a feature store and reads back is handed over directly here, so that
-nothing of a client's reaches the disk. A row's answer does not depend on the rows beside it.
+What `semi predict` writes into a feature store and reads back is handed over directly here. On the
+disk are, while a request lasts, uploads of more than a megabyte (Starlette's temporary files) and
+the vectors of models of sequences. A row's answer does not depend on the rows beside it.
 
 Letters: B rows, D width of a modality.
 """
@@ -133,7 +134,7 @@ class RunLabeller:
         """Returns the standardised features (B rows); writes into `notes` what cannot be read."""
         import torch
 
-        from ..features.table import _views
+        from ..features.table import by_modality
         from ..features.tensors import Features
 
         values = {m: torch.zeros(len(rows), width) for m, width in self.widths.items()}
@@ -147,7 +148,7 @@ class RunLabeller:
             places, made = self._encoded(name, encoder, rows, notes)
             if not places:
                 continue
-            for m, value in _views(name, encoder, torch.from_numpy(np.stack(made))).items():
+            for m, value in by_modality(name, encoder, torch.from_numpy(np.stack(made))).items():
                 values[m][places] = value
                 present[places, order.index(m)] = True
         return self.model.standardizer.apply(Features(values, present, order))
