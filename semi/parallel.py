@@ -61,13 +61,18 @@ def connected(engine: EngineConfig) -> AbstractContextManager[object]:
     return cluster(engine.ray_address, engine.processes)
 
 
+def missing_ray() -> str:
+    """Returns that Ray is not installed here and how to get it, or ''."""
+    if find_spec("ray") is not None:
+        return ""
+    remedy = how_to_install("ray")
+    return f"ray needs a library that is not installed here: {remedy}, or set engine=local"
+
+
 def _find_ray() -> None:
     """Raises ConfigError where the library is not installed."""
-    if find_spec("ray") is None:
-        raise ConfigError(
-            "engine: ray needs a library that is not installed here: "
-            f"{how_to_install('ray')}, or set engine=local"
-        )
+    if missing := missing_ray():
+        raise ConfigError(f"engine: {missing}")
 
 
 def run_cells(

@@ -25,7 +25,7 @@ def _next_arguments(parser: Parser) -> None:
     parser.add_argument("--per-speaker", type=int, metavar="K",
                         help="at most K rows of a speaker; default: its share of the "
                              "batch, under other rules twice that")  # fmt: skip
-    _takes_rule_and_output(parser, "next", "how rows are chosen, such as margin")
+    _takes_rule_and_output(parser, "next", "how rows are chosen; default: stratified")
 
 
 def _next(args: Arguments) -> None:
@@ -41,7 +41,7 @@ def _suspects_arguments(parser: Parser) -> None:
     takes_places(parser)
     parser.add_argument("-n", "--count", type=int, default=30, metavar="N",
                         help="rows at most; default: 30")  # fmt: skip
-    _takes_rule_and_output(parser, "suspects", "how rows are ranked, such as self_confidence")
+    _takes_rule_and_output(parser, "suspects", "how rows are ranked; default: normalized_margin")
 
 
 def _suspects(args: Arguments) -> None:

@@ -505,7 +505,7 @@ def test_settings_that_are_wrong_are_named(features):
         with pytest.raises(ConfigError, match="problem in the configuration") as caught:
             load_bench(None, base + more)
         assert told in str(caught.value)
-    with pytest.raises(ConfigError, match="datasets: required, but not set"):
+    with pytest.raises(ConfigError, match="datasets: required, but not set; name a YAML file"):
         load_bench(None, [])
 
 

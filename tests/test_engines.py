@@ -230,8 +230,12 @@ def test_without_the_library_ray_the_extra_is_named(speech, tmp_path, capsys, mo
     monkeypatch.setattr(
         "semi.parallel.find_spec", lambda name: None if name == "ray" else real(name)
     )
-    assert main(words(speech, tmp_path / "store", "engine=ray")) == 2
-    assert "pip install 'semi-emotion[ray]', or set engine=local" in capsys.readouterr().err
+    given = words(speech, tmp_path / "store", "engine=ray")
+    for verb in ("extract", "check"):  # check says beforehand what would end the others
+        assert main([verb, *given[1:]]) == 2
+        errors = capsys.readouterr().err
+        assert "engine: ray needs a library that is not installed here: " in errors
+        assert "pip install 'semi-emotion[ray]', or set engine=local (command line)" in errors
 
 
 def semi(*given, **environment):

@@ -222,6 +222,35 @@ def test_an_address_that_cannot_be_had_is_named(speech, disk, capsys):
     assert "nowhere://bucket/store" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["extract", "check"])
+def test_a_kind_of_address_that_nobody_knows_is_refused_with_the_settings(speech, verb, capsys):
+    assert main([verb, *words(speech, "nowhere://bucket/store")[1:]]) == 2
+    assert (
+        "features.store: nowhere://bucket/store: no library knows addresses of 'nowhere://'; name "
+        "a folder, s3://bucket/prefix, gs://bucket/prefix or another address that fsspec opens "
+        "(command line)"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("address", "remedy"), [
+    ("s3://bucket/store", "pip install 'semi-emotion[s3]'"),
+    ("gs://bucket/store", "install gcsfs with pip"),
+    ("hdfs://there/store", "Install it from somewhere"),
+])  # fmt: skip
+def test_an_address_without_its_library_is_refused_with_the_settings(
+    speech, address, remedy, capsys, monkeypatch
+):
+    def missing(protocol):
+        raise ImportError("Install it from somewhere")
+
+    monkeypatch.setattr("fsspec.get_filesystem_class", missing)
+    sentence = f"{address} needs a library that is not installed here: {remedy}"
+    assert main(["check", *words(speech, address)[1:]]) == 2
+    assert f"features.store: {sentence} (command line)" in capsys.readouterr().err
+    assert main(["verify", address]) == 2
+    assert f"semi: error: {sentence}" in capsys.readouterr().err
+
+
 def test_a_state_that_is_none_is_refused(address, disk):
     add(shelf_at(address), 1)
     fsspec.filesystem("memory").pipe_file(

@@ -16,8 +16,9 @@ from ..data.wording import counted
 from ..errors import ConfigError
 from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
+from ..features.remote import address_problem
 from ..files import write_text
-from ..parallel import EngineConfig
+from ..parallel import EngineConfig, missing_ray
 from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
@@ -205,6 +206,10 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         found += [("device", s) for s in _device_problems(top.device)]
     if top is not None and top.tracking and not elsewhere:
         found += [("track", s) for s in [missing_library(top.track)] if s]
+    if top is not None and top.engine == "ray" and not elsewhere:
+        found += [("engine", s) for s in [missing_ray()] if s]
+    if (features := sections.get("features")) is not None and not elsewhere:
+        found += [("features.store", s) for s in [address_problem(features.store)] if s]
     if encoders is not None and not encoders.extra:
         models = {encoders.speech.model, encoders.text.model}
         if models == {"none"}:

@@ -35,6 +35,28 @@ def store_there(store: str) -> str | None:
     return store if is_url(store) or os.path.isdir(store) else None
 
 
+def address_problem(store: str) -> str:
+    """Returns why no address of this kind can be opened here, or '', as for every folder."""
+    if not is_url(store):
+        return ""
+    from fsspec import get_filesystem_class
+
+    protocol = store.partition("://")[0].rpartition("::")[2]
+    try:
+        get_filesystem_class(protocol)
+    except ValueError:
+        return (
+            f"{store}: no library knows addresses of '{protocol}://'; name a folder, "
+            "s3://bucket/prefix, gs://bucket/prefix or another address that fsspec opens"
+        )
+    except ImportError as error:
+        library = LIBRARIES.get(protocol, "")
+        remedy = f"install {library} with pip" if library else f"{error}"
+        remedy = how_to_install("s3") if protocol in ("s3", "s3a") else remedy
+        return f"{store} needs a library that is not installed here: {remedy}"
+    return ""
+
+
 def copy_of(url: str) -> Path:
     """Returns the folder of this disk that holds the copy of a store: below $XDG_CACHE_HOME."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute()
@@ -177,17 +199,12 @@ def _talking(url: str) -> Iterator[Any]:
     """
     from fsspec.core import url_to_fs
 
-    protocol = url.partition("://")[0]
+    if problem := address_problem(url):
+        raise StoreError(problem)
     try:
         yield url_to_fs(url)[0]
     except SemiError:
         raise
-    except ImportError as error:
-        library = LIBRARIES.get(protocol, error.name or protocol)
-        remedy = how_to_install("s3") if protocol == "s3" else f"install {library} with pip"
-        raise StoreError(
-            f"features.store={url} needs a library that is not installed here: {remedy}"
-        ) from error
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise StoreError(

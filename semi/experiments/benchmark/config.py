@@ -136,7 +136,10 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     resolved = settings.resolve(BenchConfig, path, overrides)
     problems = resolved.problems
     if not problems and not resolved.value.datasets:
-        problems.append("datasets: required, but not set")
+        problems.append(
+            "datasets: required, but not set; name a YAML file that has them, as in "
+            "semi benchmark configs/bench.yaml"
+        )
     if not problems:
         resolved.value.given = given_keys(resolved)
         if resolved.value.recipe != "none" and resolved.value.rules:
