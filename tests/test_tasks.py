@@ -21,6 +21,7 @@ from semi.features.sequences import sequences
 from semi.features.tensors import Frames
 from semi.self_training.rounds import run_rounds
 from semi.self_training.targets import targets_of
+from semi.training import teacher
 from semi.training.affect_scale import affect_scale
 from semi.training.batches import StepRows, given_labels, mixed
 from semi.training.dataset import Dataset
@@ -381,6 +382,25 @@ def test_training_and_prediction_on_sequences_ignore_the_padding():
     assert final.metric > 0.8
     one, two = (chain_logits(final.ensemble, p.values, p.present, chains=4) for p in (short, long))
     torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+
+
+def test_valence_and_arousal_of_a_pool_are_asked_for_a_few_rows_at_a_time(monkeypatch):
+    dataset, config = with_affect(tiny_dataset()), settings("affect", batch=96, steps=2)
+    ensemble = fresh_ensemble(dataset, config, {})
+    whole = chain_affect(ensemble, dataset.values, dataset.present, 4)
+    real, asked = ensemble.predict_logits, []
+
+    def few(values, present):
+        asked.append(len(present))
+        return real(values, present)
+
+    monkeypatch.setattr(ensemble, "predict_logits", few)
+    monkeypatch.setattr(teacher, "ASKED_AT_ONCE", 7)
+    outputs = teacher.teacher_outputs(dataset, ensemble, config.vote, config.task)
+    assert max(asked) == 7 and outputs.affect is not None
+    found = (outputs.affect.pool, outputs.affect.pool_spread)
+    for ours, expected in zip(found, whole, strict=True):
+        torch.testing.assert_close(ours, expected[:, dataset.pool], atol=1e-6, rtol=1e-5)
 
 
 def test_chain_affect_without_rows_is_empty():

@@ -15,8 +15,8 @@ from ..files import ANEW
 if TYPE_CHECKING:
     import pandas as pd
 
-LEDGER_TABLE = "ledger.parquet"
-FOR_PEOPLE = ("ledger.csv", LEDGER_TABLE)  # the first that is there is the one to open
+LEDGER_TABLE, LEDGER_CSV = "ledger.parquet", "ledger.csv"
+FOR_PEOPLE = (LEDGER_CSV, LEDGER_TABLE)  # the first that is there is the one to open
 
 
 def ledger_of(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..checksums import seal
 from ..config.schema import Config
+from ..evaluation.ledger_file import LEDGER_TABLE
 from ..evaluation.run_json import ROUND, read_round_record
 from ..files import (
     read_tensors,
@@ -34,7 +35,6 @@ from .run_dir import Run
 from .state import RoundState
 from .tasks import TASKS
 
-LEDGER = "ledger.parquet"
 PICKED = ("chosen", "label", "weight", "probs", "threshold", "reason")
 CSV_BELOW = 100_000  # utterances; no spreadsheet opens what so many make in some rounds
 LIVE = 5_000  # pool rows up to which the merged ledger is written anew after every round
@@ -129,7 +129,7 @@ class RunRecorder:
             write_json(folder / VOTER, saved)
             write_json(folder / ROUND, record)
             if rows is not None:
-                write_table(folder / LEDGER, rows)
+                write_table(folder / LEDGER_TABLE, rows)
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
         if self.on_record:
@@ -147,7 +147,7 @@ class RunRecorder:
             state.pseudo_labels = replace(state.pseudo_labels, negative=None, **labels)
 
     def _follow(self, state: RoundState) -> None:
-        path = self.run.round_dir(state.number) / LEDGER
+        path = self.run.round_dir(state.number) / LEDGER_TABLE
         if path.is_file():
             check_ledger(path, self.dataset.ids[self.dataset.pool.cpu().numpy()], state.number)
             self.ledgers.append(path)

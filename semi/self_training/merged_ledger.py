@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..evaluation.ledger_file import LEDGER_CSV, LEDGER_TABLE
 from ..files import replacing
 from ..formulas import guarded_table
 from .ledger import ORDER
@@ -72,11 +73,11 @@ def write_merged(rounds: Sequence[Path], folder: Path, rows: int, *, as_csv: boo
         as_csv: write ledger.csv too; else there is none.
     """
     schema = _schema(rounds)
-    _write_parquet(folder / "ledger.parquet", schema, _pieces(rounds, rows, schema))
+    _write_parquet(folder / LEDGER_TABLE, schema, _pieces(rounds, rows, schema))
     if as_csv:
-        _write_csv(folder / "ledger.csv", schema, _pieces(rounds, rows, schema))
+        _write_csv(folder / LEDGER_CSV, schema, _pieces(rounds, rows, schema))
     else:
-        (folder / "ledger.csv").unlink(missing_ok=True)
+        (folder / LEDGER_CSV).unlink(missing_ok=True)
 
 
 def _schema(rounds: Sequence[Path]) -> pa.Schema:
@@ -126,7 +127,8 @@ def _write_csv(path: Path, schema: pa.Schema, pieces: Iterator[pa.Table]) -> Non
         replacing(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
-        guarded_table(schema.empty_table().to_pandas()).to_csv(file, index=False)
+        head = guarded_table(schema.empty_table().to_pandas())
+        head.to_csv(file, index=False, lineterminator="\n")
         for piece in pieces:
             table = guarded_table(piece.to_pandas())
             table.to_csv(file, index=False, header=False, lineterminator="\n")

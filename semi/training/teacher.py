@@ -10,6 +10,7 @@ log-probabilities, and is calibrated and voted as R x C yes-no questions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..config.task import TaskConfig
 from ..config.training import VoteConfig
 from .dataset import Dataset
-from .ensemble import Ensemble
+from .ensemble import Ensemble, Logits
 from .voter import FUSED, Voter, fit_voter, mean_odds
 
 ASKED_AT_ONCE = 8192  # rows
@@ -40,10 +41,7 @@ def chain_logits(
     `values` and `present` that are asked, a few thousand at a time; None = all of them.
     """
     parts = []
-    for start in range(0, max(len(present if rows is None else rows), 1), ASKED_AT_ONCE):
-        some = slice(start, start + ASKED_AT_ONCE)
-        some = some if rows is None else rows[some]
-        out = ensemble.predict_logits({m: v[some] for m, v in values.items()}, present[some])
+    for out in _asked(ensemble, values, present, rows):
         heads = []
         for logits in out.heads().values():
             if multi:
@@ -71,17 +69,34 @@ def log_probs(logits: Tensor) -> Tensor:
     return logits.mT.log_softmax(-2).mT
 
 
+def _asked(
+    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, rows: Tensor | None
+) -> Iterator[Logits]:
+    """Yields what all members say of rows (R,), None = of all, ASKED_AT_ONCE at a time."""
+    for start in range(0, max(len(present if rows is None else rows), 1), ASKED_AT_ONCE):
+        some = slice(start, start + ASKED_AT_ONCE)
+        some = some if rows is None else rows[some]
+        yield ensemble.predict_logits({m: v[some] for m, v in values.items()}, present[some])
+
+
 @torch.no_grad()
 def chain_affect(
-    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, chains: int
-) -> tuple[Tensor, Tensor]:
-    """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members."""
-    affect = ensemble.predict_logits(values, present).affect
-    if affect is None or not affect.shape[1]:  # no row at all
-        nothing = present.new_zeros(chains, 0, 2, dtype=torch.float32)
-        return nothing, nothing
-    affect = affect.unflatten(0, (chains, -1))  # (G, E/G, R, 2)
-    return affect.mean(1), affect.std(1, correction=0)
+    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, chains: int,
+    *, rows: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members.
+
+    `rows` as in `chain_logits`.
+    """
+    means, spreads = [], []
+    for out in _asked(ensemble, values, present, rows):
+        if out.affect is None or not out.affect.shape[1]:  # no row at all
+            nothing = present.new_zeros(chains, 0, 2, dtype=torch.float32)
+            return nothing, nothing
+        affect = out.affect.unflatten(0, (chains, -1))  # (G, E/G, r, 2)
+        means.append(affect.mean(1))
+        spreads.append(affect.std(1, correction=0))
+    return torch.cat(means, 1), torch.cat(spreads, 1)
 
 
 @dataclass
@@ -136,8 +151,7 @@ def _affect_outputs(dataset: Dataset, ensemble: Ensemble) -> AffectOutputs:
     chains = dataset.folds + 1
 
     def ask(rows: Tensor) -> tuple[Tensor, Tensor]:
-        values = {m: v[rows] for m, v in dataset.values.items()}
-        return chain_affect(ensemble, values, dataset.present[rows], chains)
+        return chain_affect(ensemble, dataset.values, dataset.present, chains, rows=rows)
 
     on_gold = ask(dataset.gold)[0]  # (G, n, 2)
     pick = dataset.fold.view(1, -1, 1).expand(1, -1, 2)
