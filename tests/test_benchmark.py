@@ -485,7 +485,7 @@ def test_the_shipped_benchmark_loads():
     assert learning_of(config, 3, config.variants["certified"]).select.precision_target == 0.85
 
 
-def test_settings_that_are_wrong_are_named(features):
+def test_settings_that_are_wrong_are_named(features, monkeypatch):
     base = [f"datasets.toy.features={features}"]
     for more, told in (
         (["budgets=[1.5]"], "budgets must be whole counts of 1 or more, or shares in"),
@@ -507,6 +507,9 @@ def test_settings_that_are_wrong_are_named(features):
         assert told in str(caught.value)
     with pytest.raises(ConfigError, match="datasets: required, but not set; name a YAML file"):
         load_bench(None, [])
+    monkeypatch.setattr("semi.parallel.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"engine: ray needs .*semi-emotion\[ray\]', or set eng"):
+        load_bench(None, [*base, "engine=ray"])
 
 
 def test_budgets_have_names():

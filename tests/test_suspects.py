@@ -81,7 +81,7 @@ def test_nothing_contradicted_is_said(spoilt, tmp_path):
     ("words", "sentence"),
     [
         (["--rule", "self_confidense"], "no rule 'self_confidense'; did you mean 'self_confid"),
-        (["-n", "0"], "-n must be a number of rows above 0, got 0"),
+        (["-n", "0"], "-n must be a whole number of rows above 0, got 0"),
         (["-o", "s.docx"], "cannot write '.docx'; name it .csv"),
     ],
 )

@@ -38,7 +38,8 @@ def opened(run: str | Path, places: Sequence[str]) -> Finished:
 def check_count(count: float, unit: str = "rows") -> None:
     """Raises RunError where nothing is asked for."""
     if not count > 0 or not np.isfinite(count) or (unit == "rows" and count != int(count)):
-        raise RunError(f"-n must be a number of {unit} above 0, got {count:g}")
+        kind = "whole number" if unit == "rows" else "number"
+        raise RunError(f"-n must be a {kind} of {unit} above 0, got {count:g}")
 
 
 def check_list(run: Path, name: str, output: str | Path | None) -> None:

@@ -15,7 +15,7 @@ from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, given_keys, signature
 from ...config.training import GATE_METRICS
 from ...features.config import STANDARDIZE
-from ...parallel import EngineConfig
+from ...parallel import EngineConfig, missing_ray
 
 CONTROLS = ("placebo", "shuffled", "oracle")
 USB = ("usb_supervised", "usb_fixmatch", "usb_flexmatch", "usb_freematch", "usb_softmatch",
@@ -140,6 +140,8 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
             "datasets: required, but not set; name a YAML file that has them, as in "
             "semi benchmark configs/bench.yaml"
         )
+    if not problems and resolved.value.engine == "ray" and (missing := missing_ray()):
+        problems.append(f"engine: {missing}")
     if not problems:
         resolved.value.given = given_keys(resolved)
         if resolved.value.recipe != "none" and resolved.value.rules:
