@@ -18,7 +18,7 @@ from semi.features.store import FeatureStore
 from semi.features.table import load_features
 from semi.runs.distill import distill
 from semi.runs.evaluate import evaluate
-from semi.runs.prediction_table import lines
+from semi.runs.prediction_table import as_columns, lines
 from semi.self_training.checksum_chain import mark_begun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -81,7 +81,7 @@ def test_an_etri_recipe_runs(home, name):
     report = (result.path / "report.html").read_text()
     assert ("arousal: CCC" in report) == (kind != "class")
     said = semi.load(result.path).predict(texts=["ja"]) if "text" in name else None
-    assert said is None or lines(said)[0].startswith("text 1")
+    assert said is None or lines(as_columns(said))[0].startswith("text 1")
 
 
 @pytest.mark.parametrize("name", EMO)

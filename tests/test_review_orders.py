@@ -6,6 +6,7 @@ import pytest
 from spoken_run import copied
 
 from semi.data.reviews import Review
+from semi.review.history import History
 from semi.review.query import Index, Query
 from semi.review.recommended import DRAWN, EVERY, draw, recommended
 from semi.review.rows import ReviewTable, review_table
@@ -30,8 +31,8 @@ def table_of(n=500, name="run", seed=0, roles=None, **columns):
         "chosen": np.ones(n, dtype=bool), "start": np.full(n, np.nan), "end": np.full(n, np.nan),
     }  # fmt: skip
     cells = {k: np.array(v, dtype=object) for k, v in text.items()} | numbers | columns
-    return ReviewTable(name, None, "single", CLASSES, cells, probs, probs, probs, {}, {},
-                       np.zeros(n + 1, dtype=int))  # fmt: skip
+    return ReviewTable(name, None, "single", CLASSES, cells, probs, probs, probs, {},
+                       History({}, {}, np.zeros(n + 1, dtype=int)))  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 5, 23, 500, 3000])

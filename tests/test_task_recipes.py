@@ -136,8 +136,9 @@ def resumed(done, folder, config):
 
 
 def test_values_ship_as_one_chain_and_rounds_come_only_when_asked_for(home):
-    plain = json.loads((home / "runs" / "affect" / "model" / "model.json").read_text())
-    assert plain["chains"] == 1
+    words = ["name=not_asked"]
+    done = semi.self_train(settings(home, "affect", *words), progress=False)
+    assert json.loads((done.path / "model" / "model.json").read_text())["chains"] == 1
     words = ["name=asked", "rounds.max_rounds=2"]  # with the members that they go by
     asked = semi.self_train(settings(home, "affect", *words), progress=False)
     assert asked.rounds >= 1

@@ -161,7 +161,10 @@ class Pending:
 
     def _take(self, shard: int, *, wait: bool = False) -> bool:
         """Locks a shard that is not finished and returns whether that could be; PlanGone."""
-        lock = taken(self._lock_path(shard), wait=wait)
+        try:
+            lock = taken(self._lock_path(shard), wait=wait)
+        except FileNotFoundError:  # merged while the lock's file was being made
+            raise PlanGone from None
         if lock is None:
             return False
         if not (self.folder / BEGUN).exists():  # merged just now, and our lock made the folder anew

@@ -37,8 +37,10 @@ class DoneRows:
         """
         places = [k for k, pair in enumerate(chosen) if not self.has(*pair)]
         if chosen and not places:
-            what = "its row is" if len(chosen) == 1 else f"all {len(chosen):,} rows are"
-            raise RunError(f"{self.run}: {what} {self.by()} already; {ALL}")
+            every = f"all {counted(len(chosen), 'row', 'is', 'are')}"
+            if len(chosen) == 1:
+                every = "its row is"
+            raise RunError(f"{self.run}: {every} {self.by()} already; {ALL}")
         return places
 
     def note(self, left: int) -> list[str]:

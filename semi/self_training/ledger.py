@@ -76,7 +76,7 @@ def check_ledger(path: Path, ids: np.ndarray, number: int) -> None:
     looked = [f.name for f in schema if f.name in FULL or not _of_kind(f)]
     with reading(path, "a table", ANEW):
         table = pq.read_table(path, columns=looked)
-    for name in looked:
+    for name in looked if len(table) else ():  # of no rows a column may have any type
         empty = table[name].null_count == len(table)
         full = table[name].null_count == 0 and _of_kind(schema.field(name))
         if not (full if name in FULL else empty or _only_nan(table[name])):

@@ -33,10 +33,10 @@ class GoldRows:
     target: np.ndarray  # (N, C) float32
     label: np.ndarray  # (N,) int
     present: dict[str, np.ndarray]  # modality -> (N,) bool: a path or a text is there
-    reviewed: Reviewed | None  # what people said of single rows, where data.reviews names it
     train: np.ndarray  # (n,) rows, never a dev or test row, never a hidden label
     watch: np.ndarray  # rows of one out-of-fold part, of other speakers than `train`
     notes: list[str] = field(default_factory=list)
+    reviewed: Reviewed | None = None  # what people said of single rows, where data.reviews names it
 
     @property
     def ids(self) -> list[str]:
@@ -79,10 +79,10 @@ def gold_rows(config: Config, modalities: list[str]) -> GoldRows:
         splits.target,
         splits.label,
         present,
-        manifest.reviewed,
         train,
         np.flatnonzero(watched),
         splits.notes,
+        manifest.reviewed,
     )
 
 
