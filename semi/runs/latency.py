@@ -174,7 +174,7 @@ def _label_rows(pipeline: _Pipeline, rows: int) -> int:
 
 def _label_vectors(pipeline: _Pipeline, row: int) -> None:
     """Labels one row whose modalities are one vector each."""
-    from ..features.table import _views
+    from ..features.table import by_modality
     from ..features.tensors import Features
 
     model, dims = pipeline.model, pipeline.model.ensemble.dims
@@ -182,7 +182,7 @@ def _label_vectors(pipeline: _Pipeline, row: int) -> None:
     for name, encoder in pipeline.encoders.items():
         source = pipeline.sources[name]
         if source.keys[row] != b"":
-            values |= _views(name, encoder, encoder.encode([source.load(row)]))
+            values |= by_modality(name, encoder, encoder.encode([source.load(row)]))
     present = torch.tensor([[m in values for m in dims]])
     width = {m: len(profile.mean) for m, profile in model.standardizer.profiles.items()}
     full = {m: values.get(m, torch.zeros(1, width[m])) for m in dims}
@@ -194,7 +194,7 @@ def _label_frames(pipeline: _Pipeline, row: int) -> None:
     """Labels one row whose modalities are sequences of frames."""
     from ..features.encode import wants_frames
     from ..features.sequences import sequences
-    from ..features.table import _views
+    from ..features.table import by_modality
     from ..features.tensors import Frames
 
     model = pipeline.model
@@ -210,7 +210,7 @@ def _label_frames(pipeline: _Pipeline, row: int) -> None:
                 frames.encode_frames(batch)[0] if wants_frames(encoder) else encoder.encode(batch)
             )
         offsets = torch.tensor([0, len(rows)])
-        for view, value in _views(name, encoder, rows.float()).items():
+        for view, value in by_modality(name, encoder, rows.float()).items():
             packed[view] = Frames(value, offsets, torch.tensor([present]))
     scaled = model.standardizer.apply_frames(packed, pipeline.speaker(row))
     ready = sequences(scaled, model.config.features.max_frames)
