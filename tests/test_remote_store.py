@@ -22,7 +22,6 @@ from semi.errors import StoreError
 from semi.features import encode, fill
 from semi.features.extract import extract
 from semi.features.merge import Shard, merge
-from semi.features.shard_tasks import ShardTask, ShardWriter
 from semi.features.store import FeatureStore
 from semi.self_training.run_dir import Run
 
@@ -187,26 +186,6 @@ def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, mo
     assert main(words(speech, address)) == 0
     shards = [name for name in objects(address) if "pending" in name]
     assert shards == []
-
-
-@pytest.mark.parametrize("merged_here", [False, True])
-@pytest.mark.parametrize("died_before_it_was_put", [False, True])
-def test_a_shard_of_another_machine_is_put_and_leaves_nothing_on_its_disk(
-    address, disk, merged_here, died_before_it_was_put
-):
-    encoder = CharNgramEncoder(width=8)
-    shelf = FeatureStore(address).shelf("text", encoder.identity())
-    folder = shelf.folder / "pending" / "plan"
-    if merged_here:
-        folder.mkdir(parents=True)
-        (folder / "begun").touch()
-    task = ShardTask(0, "text", np.array(["a" * 64], "S64"), np.ones(1), ["u"], [""], ["so"], str)
-    write = ShardWriter(encoder, folder, 1, shelf.remote)
-    if died_before_it_was_put:
-        assert ShardWriter(encoder, folder, 1)(task) == 0
-    assert write(task) == 0
-    assert [name.partition("/")[2] for name in objects(address)] == ["pending/plan/000000.npz"]
-    assert (folder / "000000.npz").exists() == merged_here
 
 
 def test_a_manifest_is_predicted_from_the_store_of_its_run(address, tmp_path, monkeypatch, capsys):

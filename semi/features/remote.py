@@ -116,6 +116,7 @@ class Remote:
     def get_shards(self, plan: Path, name: str = "*.npz") -> None:
         """Gets the finished shards of a plan that the copy lacks."""
         with _talking(self.url) as fs:
+            fs.invalidate_cache()  # others put some since it was listed
             for found in sorted(fs.glob(self._at(f"pending/{plan.name}/{name}"))):
                 if not (plan / Path(found).name).exists():
                     self._get(fs, found, plan / Path(found).name)
@@ -123,6 +124,7 @@ class Remote:
     def drop(self, plan: Path) -> None:
         """Removes the shards of a plan that is merged."""
         with _talking(self.url) as fs:
+            fs.invalidate_cache()
             if fs.exists(self._at(f"pending/{plan.name}")):
                 fs.rm(self._at(f"pending/{plan.name}"), recursive=True)
 
