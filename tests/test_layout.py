@@ -94,6 +94,15 @@ def test_nothing_is_measured_where_it_would_not_pay(settings, precision, seconds
     assert ours.layout == settings.get("layout", "rows")
 
 
+def test_a_few_more_sounds_are_encoded_as_those_before_them(tmp_path):
+    """Layouts round differently: one store holds the vectors of one."""
+    first = encoder(tiny("hubert-base"))
+    assert first.settle_layout(tmp_path, HOUR)
+    later = encoder(tiny("hubert-base"))
+    assert later.settle_layout(tmp_path, 1.0).startswith(f"layout {first.layout}, as measured")
+    assert later.layout == first.layout
+
+
 def test_an_extraction_of_much_sound_says_which_layout_it_takes(tmp_path, capsys):
     from semi.data.waveforms import Waveform
 

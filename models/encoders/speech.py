@@ -133,13 +133,15 @@ class SpeechEncoder:
         measured on such a machine for such an encoder is remembered in `folder`.
         """
         auto = self.config.layout == "auto" and self.precision == "fp32"
-        if not auto or self.device.type != "cpu" or seconds < layout.ENOUGH_SECONDS:
+        if not auto or self.device.type != "cpu":
             return ""
         size = f"{self.model.model_type}, {self.model.depth} x {self.model.width}"
         what = f"{size}, layers to {max(self.layers)}; {layout.machine()}"
         if known := layout.recall(folder, what):
             self._lay(known)
             return f"layout {known}, as measured before on this machine (encoders.speech.layout)"
+        if seconds < layout.ENOUGH_SECONDS:
+            return ""
         spent = layout.cheapest(lambda name, sounds: self._lay(name)._run_all(sounds))
         self._lay(layout.remember(folder, what, spent))
         costs = ", ".join(f"{name} {cpu:.2f}" for name, cpu in spent.items())
