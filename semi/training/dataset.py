@@ -108,7 +108,7 @@ class Dataset:
         from pandas.util import hash_array
 
         ids = self.ids[rows.cpu().numpy()].astype(object)
-        hashed = hash_array(ids)  # pyright: ignore[reportCallIssue]
+        hashed = hash_array(ids, categorize=False)  # pyright: ignore[reportCallIssue]
         return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
 
     def group_code(self, rows: Tensor) -> Tensor:
