@@ -1,19 +1,14 @@
 """A finished run on real speech for the tests of the review page, and its server in a process."""
 
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from server_process import server_process
 
 import semi
 from semi.data.corpora import bundled_emodb
-
-ROOT = Path(__file__).parents[1]
 
 
 def spoken_run(folder, store, rows=60):
@@ -47,25 +42,9 @@ def run_settings(folder, store):
 @contextmanager
 def serving(run, *words):
     """Runs `semi review RUN` as a process of its own; yields it and its address."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "semi", "review", str(run), "--no-browser", "--port", "0", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
-        # a shell that runs the tests in the background hands down SIGINT as ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert server.stdout is not None
-    said = []
-    try:
-        for line in server.stdout:
-            said.append(line)
-            if address := re.search(r"http://\S+", line):
-                yield server, address.group()
-                return
-        raise AssertionError("".join(said))
-    finally:
-        server.kill()
-        server.wait()
-        server.stdout.close()
+    told = ["review", str(run), "--no-browser", "--port", "0", *words]
+    with server_process(told, r"http://\S+") as (server, address, _):
+        yield server, address.group()
 
 
 def copied(run, folder):

@@ -9,11 +9,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from broken_corpus import broken_corpus
 
 from semi.cli import main
-from semi.data.corpora import bundled_emodb
 from semi.errors import ConfigError, RunError, SemiError
 from semi.experiments.ablation import variants
 from semi.parallel import EngineConfig, run_cells
@@ -60,12 +59,7 @@ def tree(root):
 def speech(tmp_path_factory):
     """Twenty-four bundled recordings, and a file that is none."""
     folder = tmp_path_factory.mktemp("speech")
-    table = pd.read_csv(bundled_emodb(), dtype=str)[::22][:24]
-    table["audio"] = [str(bundled_emodb().parent / name) for name in table["audio"]]
-    (folder / "broken.wav").write_bytes(b"this is no sound")
-    broken = table.iloc[:1].assign(id="broken", audio=str(folder / "broken.wav"))
-    pd.concat([table, broken]).to_csv(folder / "m.csv", index=False)
-    return folder / "m.csv"
+    return broken_corpus(folder, 22, 24)
 
 
 def words(manifest, store, *more):

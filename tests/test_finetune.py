@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from killed_adaptation import killed_adaptation
 from test_text_encoder import TEXTS, folder
 from tiny_speech import tiny, waves
 
@@ -224,20 +225,10 @@ def weights(folder):
     return load_file(Path(folder) / "model.safetensors")
 
 
-def test_a_killed_adaptation_resumes_to_the_same_weights(configure, monkeypatch, tmp_path):
+def test_a_killed_adaptation_resumes_to_the_same_weights(configure, tmp_path):
     whole = finetune(configure(name="whole"), progress=False)
-    import semi.training.finetune.checkpoint as module
-
-    real, config = module.save, configure(name="cut")
-
-    def save_and_die(*args):
-        real(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(config, progress=False)
-    monkeypatch.setattr(module, "save", real)
+    config = configure(name="cut")
+    killed_adaptation(config)
     with pytest.raises(RunError, match="unfinished adaptation; continue it with --resume"):
         finetune(config, progress=False)
     with pytest.raises(RunError, match=r"begun with other settings \(finetune differ\)"):
@@ -250,24 +241,14 @@ def test_a_killed_adaptation_resumes_to_the_same_weights(configure, monkeypatch,
 
 
 def test_a_resumed_adaptation_learns_from_the_reviews_it_was_begun_with(
-    configure, monkeypatch, tmp_path, capsys
+    configure, tmp_path, capsys
 ):
     said = tmp_path / "r.csv"
     append_reviews(said, [Review("u31", "label", "high", "x"), Review("u0", "label", "high", "x")])
     words = (f"data.reviews={said}",)
     whole = finetune(configure(*words, name="whole"), progress=False)
-    import semi.training.finetune.checkpoint as module
-
-    real, config = module.save, configure(*words, name="cut")
-
-    def save_and_die(*args):
-        real(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(config, progress=False)
-    monkeypatch.setattr(module, "save", real)
+    config = configure(*words, name="cut")
+    killed_adaptation(config)
     append_reviews(said, [Review("u31", "label", "low", "x"), Review("u33", "label", "low", "x")])
     with pytest.raises(RunError, match=r"begun with other settings \(rows, reviews differ\)"):
         finetune(configure("data.reviews=[]", name="cut"), resume=True, progress=False)

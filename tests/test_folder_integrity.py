@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from killed_adaptation import killed_adaptation
 from test_text_encoder import folder as text_model
 from two_runs import settings, write_manifest
 
@@ -205,17 +206,9 @@ def test_an_adapted_encoder_names_what_changed_and_is_not_used(tmp_path):
         (done / name).write_bytes(before)
 
 
-def test_a_damaged_checkpoint_of_an_adaptation_is_not_gone_on_from(tmp_path, monkeypatch):
-    whole, config = checkpoints.save, adapting(tmp_path)
-
-    def save_and_die(*args):
-        whole(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoints, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(config, progress=False)
-    monkeypatch.undo()
+def test_a_damaged_checkpoint_of_an_adaptation_is_not_gone_on_from(tmp_path):
+    config = adapting(tmp_path)
+    killed_adaptation(config)
     home = tmp_path / "t-finetune"
     assert verify(home).what == "unfinished adaptation"
     every_flip_is_named(home, least=1, times=30)

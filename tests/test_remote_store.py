@@ -8,8 +8,8 @@ import time
 
 import fsspec
 import numpy as np
-import pandas as pd
 import pytest
+from broken_corpus import broken_corpus
 from fsspec.core import url_to_fs
 from two_runs import settings, write_manifest
 
@@ -17,7 +17,6 @@ import semi
 from models.encoders.char_ngram import CharNgramEncoder
 from semi.cli import main
 from semi.config.schema import load_config
-from semi.data.corpora import bundled_emodb
 from semi.errors import StoreError
 from semi.features import encode, fill
 from semi.features.extract import extract
@@ -44,12 +43,7 @@ def address(disk):
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
-    table = pd.read_csv(bundled_emodb(), dtype=str)[::45]
-    table["audio"] = [str(bundled_emodb().parent / name) for name in table["audio"]]
-    (folder / "broken.wav").write_bytes(b"no sound")
-    broken = table.iloc[:1].assign(id="broken", audio=str(folder / "broken.wav"))
-    pd.concat([table, broken]).to_csv(folder / "m.csv", index=False)
-    return folder / "m.csv"
+    return broken_corpus(folder, 45)
 
 
 def words(manifest, store, *more):

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from served_run import EXTRAS, ROOT, service
+from served_run import EXTRAS, service
+from server_process import ROOT
 
 import semi
 from semi.cli import main

@@ -86,11 +86,7 @@ def declared_bytes(request: Request, limits: UploadLimits) -> int:
 
 async def one_utterance(request: Request, limits: UploadLimits) -> Utterance:
     """Returns the utterance of a form with a part `file`, a part `text`, or both."""
-    form = await _form(request, limits, files=1)
-    try:
-        sounds, texts = await _parts(form)
-    finally:
-        await form.close()
+    sounds, texts = await _form_parts(request, limits, files=1)
     if not sounds and not texts:
         raise Refused(422, "nothing to label: send a part 'file' (a sound), 'text', or both")
     if len(texts) > 1:
@@ -110,11 +106,7 @@ async def several_utterances(
     """
     if _kind(request) == "application/json":
         return _of_json(await _json(request, limits), limits, sendable)
-    form = await _form(request, limits, files=limits.files)
-    try:
-        sounds, texts = await _parts(form)
-    finally:
-        await form.close()
+    sounds, texts = await _form_parts(request, limits, files=limits.files)
     if not sounds and not texts:
         raise Refused(422, "nothing to label: send parts 'file' (sounds), 'text', or both")
     if sounds and texts and len(sounds) != len(texts):
@@ -132,6 +124,17 @@ async def several_utterances(
 
 def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _form_parts(
+    request: Request, limits: UploadLimits, *, files: int
+) -> tuple[list[bytes], list[str]]:
+    """Returns the sounds and the texts of a request's form, which is closed again."""
+    form = await _form(request, limits, files=files)
+    try:
+        return await _parts(form)
+    finally:
+        await form.close()
 
 
 async def _form(request: Request, limits: UploadLimits, *, files: int) -> FormData:
