@@ -16,6 +16,7 @@ from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.files import read_table, read_tensors
 from semi.self_training import floor, model_selection
+from semi.self_training.pool_answers import pool_logits
 from semi.self_training.rounds import warm_start
 from semi.training import blocks
 from semi.training.committee import Committee
@@ -133,7 +134,7 @@ def test_a_round_put_away_says_what_it_said(tmp_path):
     assert len(states) > 2
     for state in states:
         held = read_tensors(run / f"round-{state.number:02d}" / "state.safetensors")
-        assert torch.equal(state.outputs.pool_logits, held["pool_logits"])
+        assert "pool_logits" not in held  # of a million rows it would be most of the folder
         if state.pseudo_labels is not None:
             assert torch.equal(state.pseudo_labels.label.long(), held["picked.label"].long())
             assert held["picked.label"].dtype == torch.int8  # one byte a row, not eight
@@ -189,6 +190,6 @@ def test_the_floor_and_the_student_are_chosen_alike_whether_rows_are_many_or_few
         [e["standing"] for e in few.floor], abs=1e-4
     )
     torch.testing.assert_close(
-        many.outputs.pool_logits, few.outputs.pool_logits, rtol=1e-3, atol=1e-4
+        pool_logits(dataset, many), pool_logits(dataset, few), rtol=1e-3, atol=1e-4
     )
     assert model_selection.select_model(dataset, config).sentence == chosen.sentence
