@@ -129,17 +129,19 @@ class RunRecorder:
             write_json(folder / ROUND, record)
             if rows is not None:
                 write_round_ledger(folder / LEDGER_TABLE, rows)
+        if self.before is not None:
+            self.before.last_logits = None  # its pool was asked for this round
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
         if self.on_record:
             self.on_record(state, record)
+        self._put_away(state)
 
-    def put_away(self, state: RoundState) -> None:
+    def _put_away(self, state: RoundState) -> None:
         """Puts maps of the round's file in the place of its pseudo-labels: the same numbers.
 
         Rounds are kept to the end, and all of them would take a pool's memory once each.
         """
-        state.last_logits = None
         if state.pseudo_labels is not None:
             held = read_tensors(self.run.round_dir(state.number) / STATE)
             labels = {name: held[f"picked.{name}"].to(self.dataset.device) for name in PICKED}

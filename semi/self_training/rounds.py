@@ -36,11 +36,7 @@ class Recorder(Protocol):
         ...
 
     def save(self, state: RoundState) -> None:
-        """Keeps a finished round, whole or not at all."""
-        ...
-
-    def put_away(self, state: RoundState) -> None:
-        """Lets go of what a kept round says of the pool; it can be read or asked again."""
+        """Keeps a finished round, whole or not at all; what it holds of the pool may move there."""
         ...
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
@@ -61,9 +57,6 @@ class NoRecorder:
 
     def save(self, state: RoundState) -> None:
         """Keeps nothing."""
-
-    def put_away(self, state: RoundState) -> None:
-        """Leaves the round as it is: there is no disk to read it from."""
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns None: no pre-training was kept."""
@@ -244,7 +237,6 @@ def run_rounds(
         on_round(state)
         states.append(state)
         if state.accepted:
-            recorder.put_away(current)  # its pool is asked again only if it ships
             current, taken, best = state, taken + 1, max(state, best, key=lambda s: s.metric)
             continue
         state.ensemble = None

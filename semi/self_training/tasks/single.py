@@ -5,6 +5,7 @@ Letters: G chains, P pool rows, R rows, C classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,18 +50,23 @@ class Single:
     ) -> tuple[PseudoLabels, Tensor]:
         """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
         pools, cap = Pools(dataset, state, config, rate, number), config.select.mass_cap
-        parts = [select(pools.of(k), config.select) for k in range(dataset.folds)]
-        pool = pools.of(dataset.folds)  # of the chain that ships
-        parts.append(select(pool, config.select))
+        chains, parts = dataset.folds + 1, []
+        target = dataset.target.new_empty(chains, len(dataset.pool), len(dataset.classes))
+        for k in range(chains):  # the last one ships
+            part = select(pools.of(k), config.select)
+            target[k] = part.target
+            probs = part.probs if k == dataset.folds else None
+            parts.append(replace(part, target=target[k], probs=probs))
         weight = capped(dataset, torch.stack([part.weight for part in parts]), cap)
         last, negative = parts[-1], None
+        assert last.probs is not None  # `select` says what it saw
         if STUDENTS[config.model.kind].by_steps:
             negative = negatives(dataset, [p.negative for p in parts], cap)
         pseudo_labels = PseudoLabels(
             torch.stack([p.chosen for p in parts]),
             torch.stack([p.label for p in parts]),
             weight,
-            last.probs if last.probs is not None else pool.probs,
+            last.probs,
             last.threshold,
             last.reason,
             [p.state for p in parts],
@@ -68,7 +74,7 @@ class Single:
             affect=state.outputs.affect.pool if state.outputs.affect is not None else None,
             negative=negative,
         )
-        return pseudo_labels, torch.stack([p.target for p in parts])
+        return pseudo_labels, target
 
     def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns all metrics of gold rows and the interval over groups of the main ones.
