@@ -34,11 +34,11 @@ def theirs(learned: Learned, rule: str, count: int, seed: int) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     dataset = learned.dataset
-    x = joined_features(dataset)
     rows = torch.cat([dataset.gold, dataset.pool])
+    x = joined_features(dataset, rows)
     y = torch.full((len(rows),), torch.nan)
     y[: len(dataset.gold)] = dataset.label[dataset.gold].float()
-    x, y = x[rows].double().numpy(), y.double().numpy()
+    x, y = x.double().numpy(), y.double().numpy()
     classes = list(range(len(dataset.classes)))
     about: dict[str, Any] = {"random_state": seed}
     asked: dict[str, Any] = {}

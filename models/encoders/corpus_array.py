@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,17 +121,6 @@ class CorpusArray:
     def values(self) -> np.ndarray:
         """The array, (N, ...)."""
         return self._content[2]
-
-    def blocks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yields slices of `rows` (n,), and the vectors of the rows that each names."""
-        for start in range(0, len(rows), BLOCK):
-            part = slice(start, min(start + BLOCK, len(rows)))
-            at = rows[part]
-            in_order = (
-                len(at) and at[0] >= 0 and np.array_equal(at, np.arange(at[0], at[0] + len(at)))
-            )
-            yield part, self.values[at[0] : at[0] + len(at)] if in_order else self.values[at]
-            released(self.values)
 
 
 def composed_ids(given: np.ndarray) -> pa.Array:

@@ -5,6 +5,10 @@ Letters: B batch, D features, k components, C classes, M modalities. VMAP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -159,7 +163,7 @@ class View(nn.Module):
 
 @torch.no_grad()
 def coordinates(
-    values: dict[str, Tensor], present: Tensor, axes: dict[str, Tensor]
+    values: Mapping[str, Any], present: Tensor, axes: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Returns every row on the principal axes of each view (N, k); zeros where it lacks the view.
 
@@ -167,7 +171,7 @@ def coordinates(
     here. A few rows at a time, so that no second (N, D) arises.
 
     Args:
-        values: name -> (N, D) or (N, T, D) frames.
+        values: name -> (N, D) or (N, T, D) frames: tensors, or what `split` yields them of.
         present: (N, M).
         axes: `views.<i>.center` (1, D) and `views.<i>.basis` (1, D, k); of stacked members the
             first counts.
@@ -175,11 +179,11 @@ def coordinates(
     seen = {}
     for i, (name, value) in enumerate(values.items()):
         center, basis = (axes[f"views.{i}.{part}"][0] for part in ("center", "basis"))
-        rows = max(1, CACHED * (64 if value.is_cuda else 1) // max(1, value[:1].numel()))
-        out = value.new_empty(len(value), basis.shape[1])
+        rows = max(1, CACHED * (64 if basis.is_cuda else 1) // max(1, prod(value.shape[1:])))
+        out = basis.new_empty(len(value), basis.shape[1])
         parts = (value.split(rows), present[:, i].split(rows), out.split(rows))
         turned = basis.T.contiguous()
-        room = value.new_empty(min(rows, len(value)), value.shape[-1])
+        room = basis.new_empty(min(rows, len(value)), value.shape[-1])
         for given, here, part in zip(*parts, strict=True):
             x = framewise_mean(name, {name: given}, None)
             x = torch.sub(x, center, out=room[: len(x)])

@@ -14,8 +14,10 @@ from torch import Tensor
 from ..data.audio import Quarantined
 from ..errors import StoreError
 from .count import Count
+from .mapped import MANY, MappedVectors
 from .notes import nothing_usable
 from .sources import column
+from .tensors import Vectors
 
 if TYPE_CHECKING:
     from .sources import Rows
@@ -49,20 +51,16 @@ def count_rows(table: Rows, encoder: Any) -> tuple[Count, list[Quarantined]]:
     return count, [Quarantined(str(ids[row]), path, NOT_FINITE) for row in lost]
 
 
-def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Tensor, Tensor]:
+def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Vectors, Tensor]:
     """Returns (N, D) float32, zeros where a row has none, and which rows have one (N,) bool.
 
-    StoreError where no row has.
+    Those of many rows stay in the file. StoreError where no row has.
     """
     at, usable = find_rows(table, encoder)
     if not usable.any():
         found = int((at >= 0).sum())
         raise StoreError(nothing_usable(name, "array", found, NOT_FINITE if found else ""))
-    values = torch.empty(len(at), encoder.corpus.values.shape[1])
-    for part, given in encoder.corpus.blocks(at):  # a missing row's place, -1, is the last row's
-        with np.errstate(over="ignore"):  # of rows that are left out below
-            values[part] = torch.from_numpy(given.astype(np.float32))
-    present = torch.from_numpy(usable)
-    if not usable.all():
-        values[~present] = 0.0
-    return values, present
+    source, present = encoder.corpus.values, torch.from_numpy(usable)
+    # a missing row's place, -1, is the last row's
+    vectors = MappedVectors(source, at, present, source.shape[1])
+    return (vectors if len(at) >= MANY else vectors[:]), present

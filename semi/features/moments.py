@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .tensors import Vectors
+
 BLOCK_ROWS = 256  # rows worked on at once: they stay in the cache
 FLAT = 1e-6  # a deviation below this share of the mean is a constant dimension, left unscaled
 
 
 def moments(
-    values: Tensor, groups: Tensor, n: int, rows: Tensor | None = None
+    values: Vectors, groups: Tensor, n: int, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns each group's count (n, 1), mean and sum of squared deviations (n, D), in float64.
 
@@ -46,7 +48,7 @@ def moments(
     return count, mean + shift.double(), (square - count * mean.square()).clamp(min=0)
 
 
-def _blocks(values: Tensor, rows: Tensor | None) -> Iterator[Tensor]:
+def _blocks(values: Vectors, rows: Tensor | None) -> Iterator[Tensor]:
     """Yields BLOCK_ROWS rows at a time; those of an index are copied a few blocks at a time."""
     if rows is None:
         yield from values.split(BLOCK_ROWS)
@@ -56,7 +58,7 @@ def _blocks(values: Tensor, rows: Tensor | None) -> Iterator[Tensor]:
 
 
 def per_group(
-    values: Tensor, groups: Tensor, n: int, mean: Tensor, variance: Tensor, shrink: float,
+    values: Vectors, groups: Tensor, n: int, mean: Tensor, variance: Tensor, shrink: float,
     rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns each group's mean and deviation (n, D): (count * own + shrink * global) / sum.

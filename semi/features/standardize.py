@@ -11,41 +11,16 @@ from torch import Tensor
 
 from ..data.wording import counted
 from .config import FeaturesConfig
+from .mapped import MappedVectors
 from .moments import BLOCK_ROWS, deviation, moments, per_group
 from .principal import principal
-from .tensors import Features, Frames
+from .profile import Profile
+from .tensors import Features, Frames, Vectors
 
 STANDARDIZER_SHAPE = {
     "mode": str, "clamp": (float, None), "shrink": float, "pca": (int, None), "speakers": [str],
     "scale": {str: float},
 }  # fmt: skip
-
-
-@dataclass
-class Profile:
-    """Mean and deviation of one modality, over all rows and for each known speaker."""
-
-    mean: Tensor  # (D,) float32
-    std: Tensor  # (D,) float32
-    speaker_mean: Tensor  # (S, D) float32, shrunk; S = 0 unless per speaker
-    speaker_std: Tensor  # (S, D) float32
-    components: Tensor | None = None  # (D, P) float32 principal axes
-    scale: float = 1.0  # one factor for all components: their mean variance is 1 afterwards
-
-    @property
-    def width(self) -> int:
-        """Numbers a row after scaling; ValueError where the parts do not go together."""
-        dims, speakers = self.mean.shape, self.speaker_mean.shape[:1]
-        for part in (self.std, *self.speaker_mean, *self.speaker_std):
-            if part.shape != dims or len(dims) != 1:
-                raise ValueError("means and deviations are not of one width")
-        if self.speaker_std.shape[:1] != speakers or self.speaker_mean.dim() != 2:
-            raise ValueError("means and deviations are not of the same speakers")
-        if self.components is None:
-            return len(self.mean)
-        if self.components.dim() != 2 or self.components.shape[:1] != dims:
-            raise ValueError("the principal axes are not of the width of the means")
-        return self.components.shape[1]
 
 
 @dataclass
@@ -128,7 +103,7 @@ class Standardizer:
             owner = packed.owner()
             known = torch.ones(len(owner), dtype=torch.bool)
             values = self._apply_one(name, packed.values, known, groups[owner], fresh)
-            out[name] = Frames(values, packed.offsets, packed.present)
+            out[name] = Frames(values[:], packed.offsets, packed.present)
         return out
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -186,7 +161,7 @@ class Standardizer:
             new.speakers = [name for name in new.speakers if name]
         return new, _numbers(names, new.speakers)
 
-    def _fit_one(self, name: str, values: Tensor, groups: Tensor, rows: Tensor | None) -> None:
+    def _fit_one(self, name: str, values: Vectors, groups: Tensor, rows: Tensor | None) -> None:
         """Learns the scaling of a modality from `rows` (r,) of its values, None = all of them."""
         if not len(groups):
             raise ValueError(
@@ -204,7 +179,7 @@ class Standardizer:
             own = per_group(values, groups, n, mean, variance, self.shrink, rows)
         profile = Profile(mean.float(), deviation(mean, variance), *own)
         if self.pca is not None:
-            values = values if rows is None else values[rows]
+            values = values[:] if rows is None else values[rows]
             here = torch.ones(len(values), dtype=torch.bool)
             scaled = self._scale(values, here, profile, groups, *own)
             profile.components, profile.scale = principal(scaled, self.pca)
@@ -221,12 +196,12 @@ class Standardizer:
     def _apply_one(
         self,
         name: str,
-        value: Tensor,
+        value: Vectors,
         here: Tensor,
         groups: Tensor,
         fresh: int,
         in_place: bool = False,
-    ) -> Tensor:
+    ) -> Vectors:
         profile = self.profiles.get(name)
         if profile is None:
             known = ", ".join(self.profiles)
@@ -244,11 +219,17 @@ class Standardizer:
             new = groups[some] - len(means)
             extra = per_group(value, new, fresh, *spread, self.shrink, some)
             means, stds = torch.cat([means, extra[0]]), torch.cat([stds, extra[1]])
-        room = value if in_place else None
-        scaled = self._scale(value, here, profile, groups, means, stds, room)
-        if profile.components is not None:
-            scaled = (scaled @ profile.components) * profile.scale
-        return scaled
+
+        def scaled(part: Tensor, rows: Tensor | slice, room: Tensor | None) -> Tensor:
+            found = self._scale(part, here[rows], profile, groups[rows], means, stds, room)
+            if profile.components is None:
+                return found
+            return (found @ profile.components) * profile.scale
+
+        if isinstance(value, MappedVectors):  # what it hands out is a copy already
+            return value.scaled(lambda part, rows: scaled(part, rows, part), profile.width)
+        value = value[:]
+        return scaled(value, slice(None), value if in_place else None)
 
     def _scale(
         self,

@@ -17,7 +17,7 @@ from .notes import nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource
 from .store import FeatureStore, Shelf, Snapshot
-from .tensors import Features, Frames
+from .tensors import Features, Frames, Vectors
 
 __all__ = ["Features", "Frames", "load_features", "load_frames"]
 
@@ -42,7 +42,7 @@ def load_features(
     extracted or a modality has no row at all.
     """
     sources = make_sources(table, encoders, store, limits=limits, workers=workers)
-    values: dict[str, Tensor] = {}
+    values: dict[str, Vectors] = {}
     present: dict[str, Tensor] = {}
     for name, encoder in encoders.items():
         if name not in sources:

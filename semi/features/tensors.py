@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Vectors(Protocol):
+    """The vectors (N, D) of N rows: a tensor, or what reads them from a file as they are asked for.
+
+    Whoever needs some rows slices them out, and has a tensor; all at once are `vectors[:]`.
+    """
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, D), or (N, T, D) of frames."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the numbers."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Tensor: ...
+
+    def split(self, rows: int, /) -> Iterable[Tensor]:
+        """Yields all rows, so many at a time."""
+        ...
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        ...
+
+    def to(self, device: Any, /) -> Any:
+        """Returns the vectors on a device."""
+        ...
 
 
 @dataclass
 class Features:
     """The features of N utterances in M modalities."""
 
-    values: dict[str, Tensor]  # modality -> (N, D) float32, zeros where missing
+    values: Mapping[str, Vectors]  # modality -> (N, D) float32, zeros where missing
     present: Tensor  # (N, M) bool, columns in the order of `names`
     names: list[str] = field(default_factory=list)
 

@@ -40,12 +40,12 @@ def candidates_of(
         asked: the rows.
     """
     rows, pool = asked.rows, dataset.pool[asked.rows]
-    features = joined_features(dataset)
+    features = joined_features(dataset, torch.cat([pool, dataset.gold]))
     heads = answers.by_head[1:, rows]
     return QueryPool(
         probs=answers.probs[rows],
-        features=features[pool],
-        gold_features=features[dataset.gold],
+        features=features[: len(pool)],
+        gold_features=features[len(pool) :],
         gold_count=dataset.target[dataset.gold].sum(0),
         group=dataset.group_code(pool),
         tie=dataset.tie()[rows],

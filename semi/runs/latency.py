@@ -6,7 +6,7 @@ Runs are timed by turns, so that whatever else the machine does hits all of them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import SemiError
+from ..features.tensors import Vectors
 from ..self_training.model_dir import Model, load_model, same_encoder
 from ..training.teacher import answer
 
@@ -101,7 +102,7 @@ def _alone(model: Model) -> Callable[[], int]:
     return partial(_label_features, model, values, torch.ones(1, len(dims), dtype=torch.bool))
 
 
-def _label_features(model: Model, values: dict[str, torch.Tensor], present: torch.Tensor) -> int:
+def _label_features(model: Model, values: Mapping[str, Vectors], present: torch.Tensor) -> int:
     """Labels standardised rows and returns how many they are."""
     answer(model.ensemble, model.voter, values, present, model.chains)
     return len(present)

@@ -119,7 +119,7 @@ def _gold_again(
         values = torch.cat([values, affect_values], 1)
     return replace(
         whole,
-        values={m: torch.cat([v, v[again]]) for m, v in whole.values.items()},
+        values={m: torch.cat([v[:], v[again]]) for m, v in whole.values.items()},
         present=torch.cat([whole.present, whole.present[again]]),
         target=torch.cat([whole.target, _tensor(words, device)], 1),
         weight=torch.cat([given, taught], 1),

@@ -15,7 +15,7 @@ from pseudo_label.selection import Gold, Pool
 from ..config.learning import LearningConfig
 from ..config.training import TrainConfig
 from ..features.principal import principal
-from ..training.dataset import Dataset
+from ..training.dataset import MANY_ROWS, Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
 from ..training.voter import Voter
@@ -24,6 +24,7 @@ from .state import RoundState
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
 WITH_MEMBERS = ("ups",)  # rules that look at the spread of the members
+AT_ONCE = 65_536  # rows that are brought into it at once
 GRAPH_DIMS = 128  # wider features are cut to this many principal components for the graph
 
 
@@ -130,20 +131,25 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
 
 def graph_features(dataset: Dataset, config: SelectionConfig) -> Tensor | None:
     """Returns (N, D) features for rules that compare rows, or None where the rule does not."""
-    return joined_features(dataset) if config.rule in WITH_FEATURES else None
+    every = torch.arange(len(dataset.present), device=dataset.device)
+    return joined_features(dataset, every) if config.rule in WITH_FEATURES else None
 
 
-def joined_features(dataset: Dataset) -> Tensor:
-    """Returns (N, D) features by which rows are compared with each other.
+def joined_features(dataset: Dataset, rows: Tensor) -> Tensor:
+    """Returns (r, D) features by which rows (r,) are compared with each other.
 
     Every modality has the same say, whatever its width; beyond GRAPH_DIMS columns the principal
-    components of training rows stand for them.
+    components of training rows stand for them, of many those of the smallest hashes.
     """
-    views = [averaged(v) for v in dataset.values.values()]
-    parts = [v / max(v.shape[1], 1) ** 0.5 for v in views]
-    joined = torch.cat(parts, 1)
-    if joined.shape[1] <= GRAPH_DIMS:
-        return joined
-    train = torch.cat([dataset.gold, dataset.pool])
-    axes, _ = principal(joined[train], GRAPH_DIMS)
-    return joined @ axes.to(joined)
+
+    def joined(some: Tensor) -> Tensor:
+        views = [averaged(v[some]) for v in dataset.values.values()]
+        return torch.cat([v / max(v.shape[1], 1) ** 0.5 for v in views], 1)
+
+    width = sum(dataset.dims.values())
+    if width <= GRAPH_DIMS:
+        return joined(rows)
+    train = dataset.some(torch.cat([dataset.gold, dataset.pool]), MANY_ROWS)
+    axes, _ = principal(joined(train), GRAPH_DIMS)
+    parts = [joined(some) @ axes.to(dataset.device) for some in rows.split(AT_ONCE)]
+    return torch.cat(parts) if parts else axes.new_zeros(0, axes.shape[1])

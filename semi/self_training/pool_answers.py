@@ -7,11 +7,14 @@ Letters: G chains (last one holds nothing out), H heads (fused first), P pool ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from models.fusion.config import ON_AXES
 
+from ..features.tensors import Vectors
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.teacher import chain_logits
@@ -60,7 +63,7 @@ def pool_answers(dataset: Dataset, state: RoundState) -> Tensor:
     return state.answers
 
 
-def narrowest(dataset: Dataset, ensemble: Ensemble) -> tuple[dict[str, Tensor], Ensemble]:
+def narrowest(dataset: Dataset, ensemble: Ensemble) -> tuple[Mapping[str, Vectors], Ensemble]:
     """Returns values that the members can be asked with and the members that read these.
 
     Where the dataset holds its rows on the axes of these linear members, no more is needed.

@@ -20,12 +20,14 @@ from ..data.roles import Splits
 from ..data.wording import WARNING, counted
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
+from ..features.mapped import READ_AT_ONCE
 from ..features.notes import encoder_notes
 from ..features.read import RawFeatures, read_features
 from ..features.sequences import sequences
 from ..features.sources import Limits
 from ..features.standardize import Standardizer
 from ..features.table import layer_counts
+from ..features.tensors import Vectors
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import read_rows
 from .standardize_selection import Scaling, choose_scaling
@@ -112,14 +114,15 @@ def prepare(
 def digest(raw: RawFeatures) -> str:
     """Returns the SHA-256 of raw features: names, which rows have them, and every number."""
     sha256 = hashlib.sha256()
-    vectors = raw.vectors.values if raw.vectors else {}
-    arrays = {"present": raw.vectors.present} if raw.vectors else {}
-    arrays |= vectors
+    arrays: dict[str, Vectors] = {}
+    if raw.vectors:
+        arrays = {"present": raw.vectors.present, **raw.vectors.values}
     for name, frames in raw.frames.items():
         arrays |= {name: frames.values, f"{name} offsets": frames.offsets}
     for name, values in sorted(arrays.items()):
         sha256.update(f"{name} {tuple(values.shape)}".encode())
-        sha256.update(np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8).data)
+        for part in values.split(READ_AT_ONCE):
+            sha256.update(np.ascontiguousarray(part.numpy()).reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
 
 

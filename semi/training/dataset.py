@@ -5,12 +5,14 @@ Letters: N utterances, M modalities, C classes, n gold rows, P pool rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..features.tensors import Vectors
 from .committee import Committee
 
 MANY_ROWS = 131_072  # above, what looks at some rows alone is given a dataset of those alone
@@ -22,7 +24,7 @@ class Dataset:
 
     ids: np.ndarray  # (N,) str
     # modality -> (N, D_m), standardised, zeros where missing; or (N, T, D_m), NaN = no frame
-    values: dict[str, Tensor]
+    values: Mapping[str, Vectors]
     present: Tensor  # (N, M) bool
     target: Tensor  # (N, C) gold distribution (several labels: 0 or 1) on gold rows, else zeros
     label: Tensor  # (N,) int64 true class where known, also HIDDEN gold; -1 unknown. Reports only.
@@ -110,6 +112,12 @@ class Dataset:
         ids = self.ids[rows.cpu().numpy()].astype(object)
         hashed = hash_array(ids, categorize=False)  # pyright: ignore[reportCallIssue]
         return torch.from_numpy((hashed >> np.uint64(1)).astype(np.int64)).to(self.device)
+
+    def some(self, rows: Tensor, most: int) -> Tensor:
+        """Returns `rows` (r,), or of more than `most` those of the smallest hashes of their ids."""
+        if len(rows) <= most:
+            return rows
+        return rows[self.hashed(rows).argsort()][:most]
 
     def group_code(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 codes of the groups of `rows`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -10,6 +12,7 @@ from models.fusion import ContrastConfig, permutation_control, retrieval_at_1
 from models.fusion.diagnostics import effective_rank, uniformity
 from noise import Corruption, NoiseConfig
 
+from ..features.tensors import Vectors
 from .batches import noisy_view
 from .ensemble import Ensemble
 from .fit import Probe
@@ -19,7 +22,7 @@ SAMPLED_ROWS = 256
 
 def contrast_probe(
     ensemble: Ensemble,
-    values: dict[str, Tensor],
+    values: Mapping[str, Vectors],
     present: Tensor,
     rows: Tensor,
     noise: NoiseConfig,

@@ -6,7 +6,7 @@ B rows of a batch, C classes. Fold membership and pseudo-label weights are one m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.fusion import ContrastConfig
 
 from ..config.task import TaskConfig
 from ..config.training import TrainConfig
+from ..features.tensors import Vectors
 from .affect_scale import affect_scale, unscale_affect
 from .ensemble import Ensemble, seed_global
 from .graphed_step import GraphedStep
@@ -189,7 +190,7 @@ def pretrain(
 
 
 def without_labels(
-    values: dict[str, Tensor], present: Tensor, rows: Tensor, classes: int
+    values: Mapping[str, Vectors], present: Tensor, rows: Tensor, classes: int
 ) -> TrainingTargets:
     """Returns targets that say nothing, on `rows` (n,) of the table: what `pretrain` learns from.
 

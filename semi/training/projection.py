@@ -5,6 +5,7 @@ Letters: N rows, M views, D features, k components.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -13,13 +14,14 @@ from torch import Tensor
 from models.fusion.linear import coordinates
 
 from ..features.principal import is_sketched, principal_axes
+from ..features.tensors import Vectors
 from .dataset import Dataset
 
 AXES_ROWS = 3072  # rows that axes in thousands of dimensions are learned from
 
 
 def principal_start(
-    values: dict[str, Tensor], present: Tensor, rows: Tensor, components: int,
+    values: Mapping[str, Vectors], present: Tensor, rows: Tensor, components: int,
     blocks: dict[str, int] | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Returns the middle (1, D) and axes (1, D, k) of every view by name; no label is read.

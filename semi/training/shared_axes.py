@@ -7,10 +7,14 @@ believes most in the longest axes. Letters: n rows, M views, k components of a v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from models.fusion.linear import coordinates
+
+from ..features.tensors import Vectors
 
 NOISE = 1.0
 """Variance of the noisy twins that pairs must be told from, in mean variances of a component.
@@ -20,7 +24,7 @@ It keeps a view from being whitened, which costs 2 to 12 points, and chance from
 
 
 def shared_axes(
-    values: dict[str, Tensor], present: Tensor, rows: Tensor, axes: dict[str, Tensor], by: float
+    values: Mapping[str, Vectors], present: Tensor, rows: Tensor, axes: dict[str, Tensor], by: float
 ) -> dict[str, Tensor]:
     """Returns the axes with each view's turned by I + by * sum_j K_j K_j'; no label is read.
 

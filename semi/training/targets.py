@@ -5,16 +5,19 @@ Letters: G chains, N rows, n gold and p pseudo-labelled among them, M modalities
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from ..features.tensors import Vectors
 
 
 @dataclass
 class TrainingTargets:
     """What one fit learns from; everything lies on one device."""
 
-    values: dict[str, Tensor]  # modality -> (N, D_m), standardised
+    values: Mapping[str, Vectors]  # modality -> (N, D_m), standardised
     present: Tensor  # (N, M) bool
     target: Tensor  # (G, N, C) rows sum to 1 where weight > 0; 0 and 1 for several labels a row
     weight: Tensor  # (G, N) 0 = not a training row of this chain

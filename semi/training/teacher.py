@@ -10,7 +10,7 @@ log-probabilities, and is calibrated and voted as R x C yes-no questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..config.task import TaskConfig
 from ..config.training import VoteConfig
+from ..features.tensors import Vectors
 from .dataset import Dataset
 from .ensemble import Ensemble, Logits
 from .voter import FUSED, Voter, fit_voter, mean_odds
@@ -28,7 +29,7 @@ ASKED_AT_ONCE = 8192  # rows
 @torch.no_grad()
 def chain_logits(
     ensemble: Ensemble,
-    values: dict[str, Tensor],
+    values: Mapping[str, Vectors],
     present: Tensor,
     chains: int,
     *,
@@ -78,7 +79,7 @@ def log_probs(logits: Tensor) -> Tensor:
 
 
 def _asked(
-    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, rows: Tensor | None
+    ensemble: Ensemble, values: Mapping[str, Vectors], present: Tensor, rows: Tensor | None
 ) -> Iterator[Logits]:
     """Yields what all members say of rows (R,), None = of all, ASKED_AT_ONCE at a time."""
     for start in range(0, max(len(present if rows is None else rows), 1), ASKED_AT_ONCE):
@@ -89,7 +90,7 @@ def _asked(
 
 @torch.no_grad()
 def chain_affect(
-    ensemble: Ensemble, values: dict[str, Tensor], present: Tensor, chains: int,
+    ensemble: Ensemble, values: Mapping[str, Vectors], present: Tensor, chains: int,
     *, rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns valence and arousal of each chain (G, R, 2): mean and deviation of its members.
@@ -181,7 +182,7 @@ class Prediction:
 
 
 def answer(
-    ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
+    ensemble: Ensemble, voter: Voter, values: Mapping[str, Vectors], present: Tensor, chains: int
 ) -> Prediction:
     """Returns the prediction of all chains together: a row's answer depends on that row alone."""
     logits = chain_logits(

@@ -5,11 +5,12 @@ A modality called `speech.3` is layer 3 of the encoder `speech`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
+from ..features.tensors import Vectors
 from .dataset import Dataset
 
 
@@ -47,10 +48,10 @@ def _layer(name: str) -> int:
     return int(layer) if layer.isdigit() else 0
 
 
-def joined(values: dict[str, Tensor], views: Views) -> dict[str, Tensor]:
+def joined(values: Mapping[str, Vectors], views: Views) -> dict[str, Vectors]:
     """Returns view -> (N, D): its parts of `values` side by side."""
     return {
-        view: values[parts[0]] if len(parts) == 1 else torch.cat([values[p] for p in parts], -1)
+        view: values[parts[0]] if len(parts) == 1 else torch.cat([values[p][:] for p in parts], -1)
         for view, parts in views.parts.items()
     }
 

@@ -157,7 +157,7 @@ def predictions_of(dataset: Dataset, outcome: Outcome, begun: float) -> ArmPredi
 def sklearn_arm(dataset: Dataset, kind: str) -> ArmPredictions:
     """Returns the answers of scikit-learn: logistic, self_training_<threshold>, label_spreading."""
     begun = time.process_time()
-    x = torch.cat(list(dataset.values.values()), 1).cpu().numpy()
+    x = torch.cat([v[:] for v in dataset.values.values()], 1).cpu().numpy()
     gold, pool, test = (t.cpu().numpy() for t in (dataset.gold, dataset.pool, dataset.test))
     label = dataset.label.cpu().numpy()
     model = _sklearn(kind, len(gold) + len(pool))

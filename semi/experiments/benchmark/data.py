@@ -84,7 +84,8 @@ def _scaled(corpus: BenchCorpus, learn: torch.Tensor, mode: str) -> dict[str, to
         mine = "global" if everywhere and mode == "speaker" else mode
         scaling = replace(corpus.scaling, standardize=mine)
         speakers = corpus.group.tolist()
-        values |= Standardizer.fit(part, learn, scaling, speakers).apply(part, speakers).values
+        scaled = Standardizer.fit(part, learn, scaling, speakers).apply(part, speakers).values
+        values |= {v: vectors[:] for v, vectors in scaled.items()}
     return {v: values[v] for v in corpus.features.names}
 
 

@@ -198,7 +198,8 @@ class _Draws:
 
     def __init__(self, dataset: Dataset, generator: torch.Generator) -> None:
         self.dataset, self.generator = dataset, generator
-        self.x = torch.cat(list(dataset.values.values()), 1)  # (N, D), zeros where missing
+        values = [v[:] for v in dataset.values.values()]
+        self.x = torch.cat(values, 1)  # (N, D), zeros where missing
         self.unlabelled = torch.cat([dataset.pool, dataset.gold])
         self.corrupt = Corruption(STRONG, device=dataset.device)
 

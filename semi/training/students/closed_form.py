@@ -124,7 +124,7 @@ def fit_linear(
         weight = (weight[:, None] * draw).flatten(0, 1)
         affect = None if affect is None else affect.repeat_interleave(repeat, 0)
     given = LinearTargets(
-        views=[Taken(value, rows) for value in targets.values.values()],
+        views=[Taken(value[:], rows) for value in targets.values.values()],
         present=targets.present[rows],
         target=Taken(targets.target, rows, repeat),
         weight=weight,

@@ -1,0 +1,150 @@
+"""Vectors of many rows stay in their file; what is read of them is what a tensor of all holds."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from tiny_dataset import tiny_config, tiny_dataset
+
+from models.encoders.array_files import Archive
+from models.fusion import FusionConfig
+from semi.features import in_place
+from semi.features.config import FeaturesConfig
+from semi.features.mapped import MappedVectors
+from semi.features.read import RawFeatures
+from semi.features.standardize import Standardizer
+from semi.features.tensors import Features
+from semi.self_training.pool_answers import pool_logits
+from semi.self_training.prepare import digest
+from semi.self_training.rounds import run_rounds
+from semi.training.students import learned_start
+
+ROWS, DIMS = 300, 9
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Vectors in another order than the file's, of which some rows have none."""
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=draw.normal(3, 2, (ROWS, DIMS)).astype(np.float32))
+    with Archive(tmp_path / "x.npz") as archive:
+        source = archive.mapped("x")
+    at = draw.permutation(ROWS)
+    at[:100] = np.arange(50, 150)  # a stretch in the file's order
+    at[::11] = -1
+    return MappedVectors(source, at, torch.from_numpy(at >= 0), DIMS)
+
+
+def as_tensor(mapped):
+    values = torch.from_numpy(np.array(mapped.source[mapped.at]))
+    values[~mapped.present] = 0.0
+    return values
+
+
+def both(mapped):
+    present = mapped.present[:, None]
+    return Features({"x": mapped}, present), Features({"x": as_tensor(mapped)}, present)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [slice(None), slice(10, 70), slice(0, 0), slice(-5, None), torch.tensor([7, 3, 3, 299]),
+     torch.zeros(0, dtype=torch.long), torch.arange(ROWS) % 3 == 0, np.array([1, 2])],
+)  # fmt: skip
+def test_rows_are_sliced_out_as_of_a_tensor(mapped, rows):
+    assert torch.equal(mapped[rows], as_tensor(mapped)[rows])
+    assert mapped[rows].dtype == torch.float32
+
+
+@pytest.mark.parametrize("rows", [1, 7, 256, 100_000])
+def test_all_rows_come_some_after_the_other(mapped, rows):
+    parts = list(mapped.split(rows))
+    assert max(map(len, parts)) <= rows
+    assert torch.equal(torch.cat(parts), as_tensor(mapped))
+    assert len(parts) == -(-ROWS // rows) and mapped.shape == (ROWS, DIMS) and mapped.dim() == 2
+
+
+def test_a_file_of_other_numbers_is_read_as_float32(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(12, dtype=np.int16).reshape(4, 3))
+    with Archive(tmp_path / "x.npz") as archive:
+        source = archive.mapped("x")
+    found = MappedVectors(source, np.arange(4), torch.ones(4).bool(), 3)
+    assert torch.equal(found[1:3], torch.arange(3, 9).float().view(2, 3))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [FeaturesConfig(standardize="global"), FeaturesConfig(standardize="speaker"),
+     FeaturesConfig(standardize="none"), FeaturesConfig(standardize="global", clamp=0.5),
+     FeaturesConfig(standardize="speaker", pca=4)],
+)  # fmt: skip
+def test_scaling_is_that_of_a_tensor(mapped, config):
+    mine, other = both(mapped)
+    learn = torch.arange(ROWS) % 4 > 0
+    speakers = [f"s{i % 7}" if i % 4 else f"new{i % 2}" for i in range(ROWS)]
+    fitted = [Standardizer.fit(features, learn, config, speakers) for features in (mine, other)]
+    for name in ("mean", "std", "speaker_mean", "speaker_std"):
+        assert torch.equal(*(getattr(f.profiles["x"], name) for f in fitted))
+    one, two = (f.apply(given, speakers) for f, given in zip(fitted, (mine, other), strict=True))
+    assert one.dims == two.dims == {"x": config.pca or DIMS}
+    torch.testing.assert_close(one.values["x"][:], two.values["x"][:], rtol=0, atol=1e-6)
+    some = torch.tensor([5, 250, 11])
+    torch.testing.assert_close(one.values["x"][some], two.values["x"][some], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"scaled already|has 4 dimensions"):
+        fitted[0].apply(one, speakers)
+
+
+def test_the_digest_is_that_of_a_tensor_and_of_all_bytes_at_once(mapped):
+    found = {digest(RawFeatures(None, features)) for features in both(mapped)}
+    whole = hashlib.sha256()
+    for name, value in (("present", mapped.present[:, None]), ("x", as_tensor(mapped))):
+        whole.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
+    assert found == {whole.hexdigest()}
+
+
+@pytest.mark.parametrize("kind", ["discriminant", "contrastive_residual", "concat"])
+def test_rounds_are_those_of_a_tensor(mapped, kind):
+    tiny = tiny_dataset(gold=120, pool=150, test=30, views=1)
+    config = tiny_config(model=FusionConfig(kind=kind, hidden=8))
+    outcomes = []
+    for features in both(mapped):
+        dataset = tiny.at(torch.arange(ROWS))
+        dataset.values, dataset.present = features.values, features.present
+        learned = learned_start(dataset, config)
+        state = run_rounds(dataset, config).states[0]
+        outcomes.append((learned, state, pool_logits(dataset, state)))
+    (axes, state, logits), (same_axes, same, same_logits) = outcomes
+    assert all(torch.equal(v, same_axes[k]) for k, v in axes.items())
+    torch.testing.assert_close(state.outputs.oof, same.outputs.oof)
+    torch.testing.assert_close(logits, same_logits)
+
+
+class _Encoder:
+    in_place = True
+
+    def __init__(self, path):
+        from models.encoders.corpus_array import CorpusArray
+
+        self.corpus = CorpusArray(path, "x")
+
+
+def test_vectors_of_a_file_stay_there_where_rows_are_many(tmp_path, monkeypatch):
+    values = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    values[4, 1] = np.nan
+    ids = [f"u{i}" for i in range(40)]
+    np.savez(tmp_path / "x.npz", id=np.array(ids), x=values)
+    table = {"id": [*ids[::-1], "nobody"]}
+    few, present = in_place.read_vectors("speech", table, _Encoder(tmp_path / "x.npz"))
+    monkeypatch.setattr(in_place, "MANY", 41)
+    many, same = in_place.read_vectors("speech", table, _Encoder(tmp_path / "x.npz"))
+    assert isinstance(few, torch.Tensor) and isinstance(many, MappedVectors)
+    assert torch.equal(many[:], few) and torch.equal(present, same)
+    assert (~present).nonzero()[:, 0].tolist() == [35, 40] and not few[~present].any()
+
+
+def test_a_dataset_of_mapped_vectors_lies_on_its_device(mapped):
+    features, _ = both(mapped)
+    assert features.to("cpu").values["x"] is mapped
+    on_gpu = mapped.to("meta")  # what no CPU is, a GPU here
+    assert on_gpu.shape == mapped.shape and on_gpu.device.type == "meta"
