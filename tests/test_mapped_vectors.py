@@ -3,16 +3,19 @@
 import hashlib
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_dataset import tiny_config, tiny_dataset
 
-from models.encoders.array_files import Archive
+from models.encoders import TextConfig, build_text_encoder
+from models.encoders.corpus_array import CorpusArray
 from models.fusion import FusionConfig
-from semi.features import in_place
+from semi.features import in_place, table
 from semi.features.config import FeaturesConfig
 from semi.features.mapped import MappedVectors
-from semi.features.read import RawFeatures
+from semi.features.read import RawFeatures, read_features
+from semi.features.sources import Limits
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
 from semi.self_training.pool_answers import pool_logits
@@ -27,17 +30,17 @@ ROWS, DIMS = 300, 9
 def mapped(tmp_path):
     """Vectors in another order than the file's, of which some rows have none."""
     draw = np.random.default_rng(0)
-    np.savez(tmp_path / "x.npz", x=draw.normal(3, 2, (ROWS, DIMS)).astype(np.float32))
-    with Archive(tmp_path / "x.npz") as archive:
-        source = archive.mapped("x")
+    values = draw.normal(3, 2, (ROWS, DIMS)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", id=np.arange(ROWS), x=values)
+    source = CorpusArray(tmp_path / "x.npz", "x")
     at = draw.permutation(ROWS)
     at[:100] = np.arange(50, 150)  # a stretch in the file's order
     at[::11] = -1
-    return MappedVectors(source, at, torch.from_numpy(at >= 0), DIMS)
+    return MappedVectors(source.read, at, torch.from_numpy(at >= 0), DIMS)
 
 
 def as_tensor(mapped):
-    values = torch.from_numpy(np.array(mapped.source[mapped.at]))
+    values = torch.from_numpy(mapped.read.__self__.values[mapped.at])
     values[~mapped.present] = 0.0
     return values
 
@@ -66,10 +69,11 @@ def test_all_rows_come_some_after_the_other(mapped, rows):
 
 
 def test_a_file_of_other_numbers_is_read_as_float32(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.arange(12, dtype=np.int16).reshape(4, 3))
-    with Archive(tmp_path / "x.npz") as archive:
-        source = archive.mapped("x")
-    found = MappedVectors(source, np.arange(4), torch.ones(4).bool(), 3)
+    values = np.arange(12, dtype=np.int16).reshape(4, 3)
+    np.savez(tmp_path / "x.npz", id=np.arange(4), x=values)
+    found = MappedVectors(
+        CorpusArray(tmp_path / "x.npz", "x").read, np.arange(4), torch.ones(4).bool(), 3
+    )
     assert torch.equal(found[1:3], torch.arange(3, 9).float().view(2, 3))
 
 
@@ -124,8 +128,6 @@ class _Encoder:
     in_place = True
 
     def __init__(self, path):
-        from models.encoders.corpus_array import CorpusArray
-
         self.corpus = CorpusArray(path, "x")
 
 
@@ -141,6 +143,19 @@ def test_vectors_of_a_file_stay_there_where_rows_are_many(tmp_path, monkeypatch)
     assert isinstance(few, torch.Tensor) and isinstance(many, MappedVectors)
     assert torch.equal(many[:], few) and torch.equal(present, same)
     assert (~present).nonzero()[:, 0].tolist() == [35, 40] and not few[~present].any()
+
+
+def test_vectors_of_the_store_stay_there_where_rows_are_many(tmp_path, monkeypatch):
+    words = ["I am glad", "", "this is sad", "so it goes", "I am glad"]
+    rows = pd.DataFrame({"id": [f"u{i}" for i in range(5)], "text": words})
+    encoders = {"text": build_text_encoder(TextConfig(model="char-ngram"))}
+    few = read_features(rows, encoders, tmp_path, Limits()).vectors
+    monkeypatch.setattr(table, "MANY", 5)
+    many = read_features(rows, encoders, tmp_path, Limits()).vectors
+    assert isinstance(few.values["text"], torch.Tensor)
+    assert isinstance(many.values["text"], MappedVectors)
+    assert torch.equal(many.values["text"][:], few.values["text"])
+    assert many.present[:, 0].tolist() == [True, False, True, True, True]
 
 
 def test_a_dataset_of_mapped_vectors_lies_on_its_device(mapped):

@@ -122,6 +122,14 @@ class CorpusArray:
         """The array, (N, ...)."""
         return self._content[2]
 
+    def read(self, at: np.ndarray) -> np.ndarray:
+        """Returns the values (n, ...) of some rows (n,); -1 is the last one."""
+        values, first = self.values, int(at[0]) if len(at) else -1
+        in_order = first >= 0 and np.array_equal(at, np.arange(first, first + len(at)))
+        found = np.array(values[first : first + len(at)] if in_order else values[at])
+        released(values)
+        return found
+
 
 def composed_ids(given: np.ndarray) -> pa.Array:
     """Returns (N,) ids as tables spell them, in UTF-8; see `composed_id`."""

@@ -60,7 +60,6 @@ def read_vectors(name: str, table: Rows, encoder: Any) -> tuple[Vectors, Tensor]
     if not usable.any():
         found = int((at >= 0).sum())
         raise StoreError(nothing_usable(name, "array", found, NOT_FINITE if found else ""))
-    source, present = encoder.corpus.values, torch.from_numpy(usable)
-    # a missing row's place, -1, is the last row's
-    vectors = MappedVectors(source, at, present, source.shape[1])
+    corpus, present = encoder.corpus, torch.from_numpy(usable)
+    vectors = MappedVectors(corpus.read, at, present, corpus.values.shape[1])
     return (vectors if len(at) >= MANY else vectors[:]), present

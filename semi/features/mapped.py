@@ -1,6 +1,6 @@
 """Vectors of many rows, left in the file that holds them: read, and scaled, as they are asked for.
 
-Letters: N rows, K rows of the file, D numbers of a vector, b rows of a block.
+Letters: N rows, D numbers of a vector, b rows of a block.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.encoders.array_files import released
-
 MANY = 131_072  # rows from which on vectors stay in their file
 READ_AT_ONCE = 4096  # rows read at once: scattered ones bring their neighbours into memory
+Read = Callable[[np.ndarray], np.ndarray]  # places in a file (b,) int64 -> (b, D) numbers
 Scale = Callable[[Tensor, Tensor], Tensor]  # values (b, D) and their rows (b,) -> (b, D')
 
 
@@ -24,12 +23,12 @@ Scale = Callable[[Tensor, Tensor], Tensor]  # values (b, D) and their rows (b,) 
 class MappedVectors:
     """The vectors (N, D) of a table's rows as a file holds them; what is sliced out is float32.
 
-    A `Vectors` as a tensor is one. What has been read is given back to the system at once: of ten
-    gigabytes a few megabytes are ever in memory.
+    A `Vectors` as a tensor is one. Where what was read is given back to the system at once, a few
+    megabytes of ten gigabytes are ever in memory.
     """
 
-    source: np.ndarray  # (K, D) numbers, a map of the file
-    at: np.ndarray  # (N,) int64 rows of it
+    read: Read
+    at: np.ndarray  # (N,) int64 place of each row
     present: Tensor  # (N,) bool; the others are zeros
     width: int
     scale: Scale | None = None
@@ -65,13 +64,8 @@ class MappedVectors:
         return found
 
     def _read(self, rows: Tensor) -> Tensor:
-        at = self.at[rows.numpy()]
-        first = int(at[0])
-        in_order = first >= 0 and np.array_equal(at, np.arange(first, first + len(at)))
         with np.errstate(over="ignore"):  # of rows that are left out below
-            given = self.source[first : first + len(at)] if in_order else self.source[at]
-            values = torch.from_numpy(given.astype(np.float32))
-        released(self.source)
+            values = torch.from_numpy(self.read(self.at[rows.numpy()]).astype(np.float32))
         here = self.present[rows]
         if not bool(here.all()):
             values[~here] = 0.0

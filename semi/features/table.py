@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.encoders.array_files import released
+
 from ..data.wording import counted
 from ..errors import StoreError
 from .extract import look_up, make_sources
 from .in_place import read_vectors
+from .mapped import MANY, MappedVectors
 from .notes import nothing_usable
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource
@@ -54,9 +57,12 @@ def load_features(
                 f"The {name} encoder keeps frames (pooling: frames), which this model cannot read: "
                 "set pooling to mean or mean_std, or choose a model of sequences"
             )
+        readable = torch.from_numpy(found.at >= 0)
+        if len(found.at) >= MANY and len(encoder.shape) == 1:
+            values[name], present[name] = found.mapped(readable, encoder.shape[0]), readable
+            continue
         rows = found.snapshot.rows(found.at.clip(min=0))  # (N, *shape)
         rows[found.at < 0] = 0.0
-        readable = torch.from_numpy(found.at >= 0)
         for part, value in by_modality(name, encoder, torch.from_numpy(rows)).items():
             values[part], present[part] = value, readable
     return Features(values, torch.stack(list(present.values()), dim=1), list(values))
@@ -97,6 +103,17 @@ def load_frames(
 class _Found:
     snapshot: Snapshot
     at: np.ndarray  # (N,) int64 position of each row, -1 where it is missing
+
+    def mapped(self, readable: Tensor, width: int) -> MappedVectors:
+        """Returns the vectors, left in the store; every one is checked whenever it is read."""
+
+        def read(at: np.ndarray) -> np.ndarray:
+            found = self.snapshot.rows(at)
+            if self.snapshot.data is not None:
+                released(self.snapshot.data)
+            return found
+
+        return MappedVectors(read, self.at.clip(min=0), readable, width)
 
 
 def _find(name: str, source: RowSource, shelf: Shelf, limits: Limits | None) -> _Found:

@@ -150,6 +150,9 @@ def joined_features(dataset: Dataset, rows: Tensor) -> Tensor:
     if width <= GRAPH_DIMS:
         return joined(rows)
     train = dataset.some(torch.cat([dataset.gold, dataset.pool]), MANY_ROWS)
-    axes, _ = principal(joined(train), GRAPH_DIMS)
-    parts = [joined(some) @ axes.to(dataset.device) for some in rows.split(AT_ONCE)]
-    return torch.cat(parts) if parts else axes.new_zeros(0, axes.shape[1])
+    axes = principal(joined(train), GRAPH_DIMS)[0].to(dataset.device)
+    found = axes.new_empty(len(rows), axes.shape[1])
+    for start in range(0, len(rows), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        found[part] = joined(rows[part]) @ axes
+    return found
