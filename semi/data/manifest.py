@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from .times import end_by_duration, mistaken_unit, parse_times, whole_sounds
 from .wording import WARNING, counted, nearest, setting, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from .reviewed import Reviewed
@@ -49,7 +51,7 @@ class Manifest:
     sha256: str = ""  # of the file's bytes; of all cells where a folder was read
     notes: list[str] = field(default_factory=list)  # what was decided while reading, in sentences
     reading: Reading = field(default_factory=lambda: Reading(""))  # what was understood, to print
-    rows: list[int] = field(default_factory=list)  # (N,) of the file, as messages count them
+    rows: Sequence[int] | np.ndarray = ()  # (N,) of the file, as messages count them
     reviewed: Reviewed | None = None  # what people said of its rows since
 
     def __len__(self) -> int:
@@ -58,8 +60,10 @@ class Manifest:
 
     def by_id(self) -> Manifest:
         """Returns the manifest with its rows sorted by id, code point by code point."""
+        import numpy as np
+
         order = self.table["id"].to_numpy().astype(str).argsort(kind="stable")
-        rows = [self.rows[i] for i in order] if self.rows else []
+        rows = np.asarray(self.rows)[order] if len(self.rows) else ()
         return replace(self, table=self.table.iloc[order].reset_index(drop=True), rows=rows)
 
 
@@ -112,7 +116,7 @@ def load_manifest(
     )  # fmt: skip
     if problems:
         raise _error(problems, reading)
-    return Manifest(table, read.classes, str(path), [], sha256, notes, reading, source.rows)
+    return Manifest(table, read.classes, str(path), [], sha256, notes, reading, rows.to_numpy())
 
 
 def _read(path: Path, root: Path) -> tuple[Table, str]:

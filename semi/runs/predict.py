@@ -285,5 +285,5 @@ def _manifest_table(
     print(manifest.reading, file=sys.stderr, flush=True)
     table = manifest.table
     config.data.manifest, config.data.audio_root = str(path), ""
-    rows = [] if "id" in manifest.reading.named.values() else manifest.rows
+    rows = [] if "id" in manifest.reading.named.values() else list(manifest.rows)
     return table, store_there(config.features.store), rows

@@ -27,9 +27,11 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
     The rows are sorted by id, so that the order of the file changes nothing that is learned from
     them, to the last bit. Contiguous slices are slices of the file, whose order then counts.
     """
-    given = load_manifest(config.data.manifest, config.data)
+    manifest = load_manifest(config.data.manifest, config.data)
+    reading = manifest.reading
     try:
-        manifest = given if config.data.fold_method == "contiguous" else given.by_id()
+        if config.data.fold_method != "contiguous":
+            manifest = manifest.by_id()
         check_columns(manifest, config.encoders)
         manifest = manifest_of_task(manifest, config.task)
         if config.data.reviews:
@@ -39,7 +41,7 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
             several=config.task.multi, inputs=config.encoders.inputs,
         )  # fmt: skip
     except ManifestError as error:
-        error.reading = given.reading  # what was understood helps
+        error.reading = reading  # what was understood helps
         raise
     return with_reviews(manifest), splits
 
