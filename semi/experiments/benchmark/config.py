@@ -140,7 +140,7 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
     if not problems and not resolved.value.datasets:
         problems.append(
             "datasets: required, but not set; name a YAML file that has them, as in "
-            "semi benchmark configs/bench.yaml"
+            "semi benchmark bench"
         )
     if not problems and resolved.value.engine == "ray" and (missing := missing_ray()):
         problems.append(f"engine: {missing}")
