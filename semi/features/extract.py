@@ -120,10 +120,10 @@ def extract_rows(
     """Fills the store for the rows of a table; rows without a modality simply lack it.
 
     `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once. With
-    `compare` some of what was newly encoded in 16 bits is made again in float32 and compared.
-    `engine` says where it is done: in this process by default.
+    `compare` some of what is newly encoded in fewer than 32 bits is made in float32, too, and
+    compared: in 8 bits beforehand, EncoderError where it is too rough. `engine` says where.
     """
-    from .exactness import exactness
+    from .exactness import exactness, refuse_rough
     from .fill import Hands, fill
     from .shards import finished_keys, worker_from_environment
 
@@ -140,18 +140,18 @@ def extract_rows(
             report.modalities[name], lost = count_rows(table, encoder)
             report.quarantine += lost
             continue
-        source = sources[name]
-        shelf = store.shelf(name, encoder.identity())
+        source, shelf = sources[name], store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
         if worker.world == 1:
             before |= np.isin(source.keys, finished_keys(shelf))
+        rough = refuse_rough(encoder, source, shelf, keep=hands.engine.alone) if compare else ""
         snapshot = fill(shelf, source, encoder, hands, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         count = _count(source, snapshot, at, before)
         count.quarantined, count.store = len(reasons), f"{store.place}/{shelf.folder.name}"
         count.seconds, new = time.monotonic() - start, (at >= 0) & ~before
         if compare and worker.rank == 0 and new.any():
-            count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1))
+            count.exactness = rough or exactness(encoder, source, snapshot, np.where(new, at, -1))
         report.modalities[name] = count
         report.quarantine += _lost(source, name, reasons)
     report.seconds = time.monotonic() - began
