@@ -20,6 +20,7 @@ from ...evaluation.metrics import measured, pseudo_report, score
 from ...training.dataset import Dataset
 from ...training.students import STUDENTS
 from ...training.teacher import TeacherOutputs
+from ..outside import outside_columns
 from ..pool import Pools
 from ..state import PseudoLabels, RoundState, capped, negatives
 
@@ -110,6 +111,7 @@ class Single:
             "threshold": threshold_of(pseudo_labels),
             "confidence": rounded(pseudo_labels.probs.amax(1)),
             **head_columns(dataset, outputs, self.words),
+            **outside_columns(dataset),
             **class_columns(dataset, pseudo_labels.probs, raw[0].exp()),
         }
 
