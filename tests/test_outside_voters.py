@@ -179,7 +179,7 @@ def test_the_ledger_has_what_each_voter_says_and_how_right_it_is():
     dataset = tiny_dataset(gold=60)
     dataset.external = torch.cat([voted(dataset, 0.9), voted(dataset, 0.5, seed=1)])
     dataset.external[1, dataset.pool[:7]] = torch.nan
-    columns = outside_columns(dataset)
+    columns = outside_columns(dataset, dataset.pool, shares_on_gold(dataset))
     assert list(columns) == [f"{what}_outside_{k}" for k in (1, 2) for what in
                              ("vote", "confidence", "precision")]  # fmt: skip
     assert set(columns["vote_outside_1"]) <= set(CLASSES)

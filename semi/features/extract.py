@@ -151,7 +151,7 @@ def extract_rows(
         count.quarantined, count.store = len(reasons), f"{store.place}/{shelf.folder.name}"
         count.seconds, new = time.monotonic() - start, (at >= 0) & ~before
         if compare and worker.rank == 0 and new.any():
-            count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1))
+            count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1), hands)
         report.modalities[name] = count
         report.quarantine += _lost(source, name, reasons)
     report.seconds = time.monotonic() - began

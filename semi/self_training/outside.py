@@ -1,6 +1,6 @@
 """What outside voters are worth in a run: sentences about them on gold, columns of the ledger.
 
-Letters: V voters, P pool rows, n gold rows, C classes.
+Letters: V voters, R rows, n gold rows, C classes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pseudo_label.calibration import Calibration
 
@@ -82,18 +83,23 @@ def _doubts(path: str, share: GoldShare) -> list[str]:
     return []
 
 
-def outside_columns(dataset: Dataset) -> dict[str, Any]:
+def outside_columns(dataset: Dataset, rows: Tensor, shares: list[GoldShare]) -> dict[str, Any]:
     """Returns the ledger's columns of each voter: its label, how sure, and how right on gold.
 
     `precision_outside_<k>` is the share of the gold rows that it gives the same label which have it
     (calibrated without the row's fold); empty where it gives that label to no gold row.
+
+    Args:
+        dataset: the data.
+        rows: (R,) of it.
+        shares: how right each voter is on gold; see `shares_on_gold`.
     """
     outside = dataset.outside()
     if outside is None:
         return {}
-    votes = outside.of(dataset.pool, dataset.folds).cpu().numpy()  # (V, P, C)
+    votes = outside.of(rows, dataset.folds).cpu().numpy()  # (V, R, C)
     names, columns = np.array(dataset.classes, dtype=object), {}
-    for number, (probs, share) in enumerate(zip(votes, shares_on_gold(dataset), strict=True), 1):
+    for number, (probs, share) in enumerate(zip(votes, shares, strict=True), 1):
         heard = ~np.isnan(probs).any(1)
         label = np.nan_to_num(probs).argmax(1)
         words = zip(names[label], heard, strict=True)

@@ -18,6 +18,7 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..data.wording import WARNING, counted
+from ..devices import need_device
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
 from ..features.notes import encoder_notes
@@ -62,6 +63,7 @@ def prepare(
     config: Config, manifest: Manifest, splits: Splits, *, progress: bool = True
 ) -> Prepared:
     """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
+    need_device(config.device)
     drawn = replace(splits, role=splits.role.copy(), fold=splits.fold.copy())
     encoders = open_encoders(with_open_layers(config))
     for note in encoder_notes(encoders) if progress else []:
@@ -101,10 +103,9 @@ def prepare(
         sha256 += _ask_outside(config, dataset, notes, progress)
     found = leak_report(manifest, splits, content_key, config.encoders.inputs).found
     leaks = [str(leak) for leak in found.values()]
-    identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
-        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
-        sha256, scaling,
+        manifest, splits, drawn, leaks, raw.extraction, standardizer,
+        {name: e.identity() for name, e in encoders.items()}, dataset, notes, sha256, scaling,
     )  # fmt: skip
 
 
