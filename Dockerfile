@@ -16,11 +16,13 @@ WORKDIR /opt/semi
 # torch without CUDA first: a fifth of the size, and a layer that changes of semi do not rebuild
 RUN pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY models models
 COPY noise noise
 COPY pseudo_label pseudo_label
 COPY semi semi
+COPY configs configs
+COPY examples/emodb examples/emodb
 RUN pip install ".[serve]"
 
 RUN useradd --create-home --uid 10001 serving

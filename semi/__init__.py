@@ -1,7 +1,7 @@
 """Semi-supervised self-training of multimodal emotion models.
 
 >>> import semi
->>> config = semi.load_config("configs/demo.yaml", ["seed=1"])
+>>> config = semi.load_config("demo", ["seed=1"])
 >>> result = semi.self_train(config)
 >>> semi.load("runs/demo").predict(["a.wav"], texts=["..."])
 """
@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .foreign import refuse_foreign_packages
 
 if TYPE_CHECKING:
     from .config.schema import Config, load_config
@@ -68,18 +68,4 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def _refuse_foreign(names: tuple[str, ...] = ("models", "noise", "pseudo_label")) -> None:
-    """Raises ImportError when Python would find another package of one of these common names."""
-    home = Path(__file__).resolve().parent.parent
-    for name in names:
-        spec = importlib.util.find_spec(name)
-        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin])
-        if str(home / name) not in {str(Path(p).resolve()) for p in places if p}:
-            where = f"finds {places[0]} first" if places else "finds none"
-            raise ImportError(
-                f"semi needs its own package '{name}' in {home / name}, but Python {where}; take "
-                "that one's folder out of PYTHONPATH or start from another folder"
-            )
-
-
-_refuse_foreign()
+refuse_foreign_packages()

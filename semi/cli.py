@@ -1,4 +1,5 @@
 """The command `semi`: parse, call the function of the same name, print; imports nothing heavy."""
+# PYTHON_ARGCOMPLETE_OK: for shells that complete every Python program that says so
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .data.wording import clipped, counted, nearest, setting
+from .completion import complete, settings_of_benchmark, settings_of_selection
+from .data.wording import clipped, nearest
+from .data_verbs import DATA_VERBS
 from .errors import ManifestError, SemiError, is_full_disk
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
@@ -18,6 +21,8 @@ from .verbs import (
     Arguments,
     Parser,
     Verb,
+    Version,
+    completed_by,
     how_to_go_on,
     import_torch,
     is_user_error,
@@ -30,34 +35,13 @@ from .verbs import takes_moved_run as _takes_moved_run
 from .verbs import takes_places as _takes_places
 from .verbs import takes_run as _takes_run
 from .verbs import takes_settings as _takes_settings
+from .vote_verbs import VOTE_VERBS
 
 
 def _config(args: Arguments):
     from .config.schema import load_config
 
     return load_config(*_split(args.words))
-
-
-def _manifest_arguments(parser: Parser) -> None:
-    parser.add_argument("corpus", help="name of a published corpus, such as emodb")
-    parser.add_argument("folder", help="folder that holds the corpus as it was downloaded")
-    parser.add_argument("words", nargs="*", default=[], metavar="option=value",
-                        help="options of the corpus, such as tags=strip; a wrong one lists them "
-                             "all")  # fmt: skip
-    parser.add_argument("-o", "--output", default="manifest.csv", help="default: manifest.csv")
-
-
-def _manifest(args: Arguments) -> None:
-    from .data.corpora import corpus_manifest, parse_options
-    from .data.manifest import load_manifest, write_manifest
-
-    table, notes = corpus_manifest(args.corpus, args.folder, **parse_options(args.words))
-    write_manifest(table, args.output)
-    _say(
-        *notes,
-        f"{args.output}: {counted(len(table), 'utterance')}",
-        str(load_manifest(args.output).reading),
-    )
 
 
 def _check_arguments(parser: Parser) -> None:
@@ -117,14 +101,11 @@ def _evaluate(args: Arguments) -> None:
 
 def _predict_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("audio", nargs="*", default=[], help="audio files")
-    parser.add_argument(
-        "--text",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="what was said; once per audio file, in the same order, or alone",
-    )
+    parser.add_argument("audio", nargs="*", default=[],
+                        help="audio files; with --manifest engine=ray or processes=4")  # fmt: skip
+    parser.add_argument("--text", action="append", default=[], metavar="TEXT",
+                        help="what was said; once per audio file, in the same order, or alone"
+                        )  # fmt: skip
     parser.add_argument("--manifest", help="a table of utterances instead of files")
     parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
                         help="where the arrays of these utterances are")  # fmt: skip
@@ -136,10 +117,13 @@ def _predict_arguments(parser: Parser) -> None:
 
 
 def _predict(args: Arguments) -> None:
+    from .config.engine import engine_of
     from .runs.predict import predict
 
-    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
-                 output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
+    engine, files = engine_of(args.audio)
+    _say(predict(args.run, files, args.text, manifest=args.manifest, arrays=args.arrays,
+                 output=args.output, windows=args.windows, hop=args.hop,
+                 engine=engine))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:
@@ -148,23 +132,14 @@ def _report(args: Arguments) -> None:
     _say(str(report(args.run, args.words)))
 
 
-def _convert_arguments(parser: Parser) -> None:
-    parser.add_argument("checkpoint", help="file of fairseq, s3prl or torchaudio, by any name")
-    parser.add_argument("folder", help="new Hugging Face folder")
-
-
-def _convert(args: Arguments) -> None:
-
-    from models.encoders.fairseq import convert
-
-    folder = convert(args.checkpoint, args.folder)
-    _say(f"{folder}: use it with {setting('encoders.speech.model', folder)}")
-
-
 def _finetune(args: Arguments) -> None:
     from .training.finetune.finetune import finetune
 
     _say(str(finetune(_config(args), resume=args.resume)))
+
+
+def _benchmark_arguments(parser: Parser) -> None:
+    _takes_settings(parser, settings_of_benchmark)
 
 
 def _benchmark(args: Arguments) -> None:
@@ -177,8 +152,9 @@ def _benchmark(args: Arguments) -> None:
 
 def _select_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
-                        help="settings of the selection, such as rule=margin")  # fmt: skip
+    words = parser.add_argument("words", nargs="*", default=[], metavar="key=value",
+                                help="settings of the selection, such as rule=margin")  # fmt: skip
+    completed_by(words, settings_of_selection)
     parser.add_argument("--dry-run", action="store_true",
                         help="show what would be added; nothing is ever added here")  # fmt: skip
 
@@ -195,8 +171,7 @@ def _select(args: Arguments) -> None:
 
 
 VERBS: dict[str, Verb] = {
-    "manifest": Verb("make the table of utterances of a published corpus",
-                     _manifest_arguments, _manifest),
+    "manifest": DATA_VERBS["manifest"],
     "check": Verb("check settings and manifest, every problem at once; train nothing",
                   _check_arguments, _check),
     "extract": Verb("fill the feature store",
@@ -209,15 +184,15 @@ VERBS: dict[str, Verb] = {
     "select": Verb("show what a rule would add to a run, and how right that should be",
                    _select_arguments, _select),
     "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
-                      _takes_settings, _benchmark, "go on with: {line}"),
+                      _benchmark_arguments, _benchmark, "go on with: {line}"),
     "report": Verb("rebuild a run's report.html from its files", _takes_moved_run, _report),
-    "convert": Verb("write a fairseq checkpoint as a Hugging Face folder",
-                    _convert_arguments, _convert),
+    "convert": DATA_VERBS["convert"],
     "finetune": Verb("adapt the encoders to the gold training rows",
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **REVIEW_VERBS,
     **RUN_VERBS,
     **SERVE_VERBS,
+    **VOTE_VERBS,
 }  # fmt: skip
 
 
@@ -236,9 +211,8 @@ def build_parser() -> Parser:
         epilog="semi VERB --help tells more. Python does the same under the same names: "
                "semi.extract, semi.self_train, semi.evaluate, semi.load.",
     )  # fmt: skip
-    from . import __version__
-
-    parser.add_argument("--version", action="version", version=f"semi {__version__}")
+    parser.add_argument("--version", action=Version, nargs=0,
+                        help="print the versions of semi, Python and torch")  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
         one = verbs.add_parser(name, help=verb.help, description=verb.help, parents=[debug])
@@ -284,14 +258,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_arguments(argv: list[str]) -> Arguments:
     """Returns the arguments of a command line; SystemExit after a sentence where it is none."""
     parser = build_parser()
+    complete(parser)
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         known = ", ".join(VERBS)
         parser.error(f"no such verb '{argv[0]}'{nearest(argv[0], VERBS)}; verbs are {known}")
     args, rest = parser.parse_known_args(argv)
+    words = vars(args).get("words", vars(args).get("audio"))
     for word in rest:  # a setting may follow an option; argparse alone would refuse it
         plain = word.lstrip("-")
-        if hasattr(args, "words") and not word.startswith("-"):
-            args.words.append(word)
+        if words is not None and not word.startswith("-"):
+            words.append(word)
         elif hasattr(args, "words") and "=" in plain:
             parser.error(f"settings are written without dashes: {plain}")
         else:

@@ -50,6 +50,11 @@ def how_to_install(extra: str) -> str:
     return f"pip install 'semi-emotion[{extra}]'"
 
 
+def how_to_reinstall() -> str:
+    """Returns the command that puts every file of semi back, from its wheel or its checkout."""
+    return "pip install --force-reinstall --no-deps WHEEL, with semi's wheel or checkout"
+
+
 # --- files: what libraries raise, as sentences ----------------------------------------------------
 
 REMEDIES = {

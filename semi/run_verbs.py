@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from .completion import settings_and_recipes
 from .errors import SemiError
+from .shipped import shipped
 from .verbs import (
     Arguments,
     Parser,
     Verb,
+    completed_by,
     port_number,
     say,
     split,
@@ -158,7 +159,8 @@ def _verify(args: Arguments) -> None:
 
 
 def _search_arguments(parser: Parser) -> None:
-    parser.add_argument("recipe", help="YAML file of the recipe")
+    recipe = parser.add_argument("recipe", help="a recipe that comes with semi, or a YAML file")
+    completed_by(recipe, settings_and_recipes)
     parser.add_argument("space", help="YAML file of what may vary: 'model.hidden: [64, 128]', "
                                       "'train.lr: {low: 1e-4, high: 1e-2, log: true}'")  # fmt: skip
     parser.add_argument("words", nargs="*", default=[], metavar="key=value",
@@ -200,19 +202,20 @@ def _prune_report(args: Arguments) -> None:
 
 
 def _demo_arguments(parser: Parser) -> None:
-    parser.add_argument("words", nargs="*", default=[], metavar="key=value",
-                        help="settings that win over those of configs/demo.yaml")  # fmt: skip
+    words = parser.add_argument("words", nargs="*", default=[], metavar="key=value",
+                                help="settings that win over those of recipe demo")  # fmt: skip
+    completed_by(words, settings_and_recipes)
 
 
 def _demo(args: Arguments) -> None:
-    """Trains configs/demo.yaml afresh on the bundled real speech; replaces an earlier demo."""
+    """Trains recipe demo afresh on the bundled real speech; replaces an earlier demo."""
     from .config.schema import load_config
     from .data.corpora import bundled_emodb
     from .evaluation.text import run_words
     from .self_training.run_dir import Run
     from .self_training.train import self_train
 
-    recipe = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+    recipe = shipped("configs/demo.yaml")
     config = load_config(recipe, [f"data.manifest={bundled_emodb()}", *args.words])
     Run.remove(config.path)
     self_train(config)

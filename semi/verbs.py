@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import platform
 import shlex
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from .completion import settings_and_recipes, settings_of_places
 from .data.wording import clipped
 from .errors import REMEDIES, SemiError, is_full_disk, os_sentence
+from .shipped import recipe_names
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,12 +41,36 @@ class Verb:
     again: str = ""  # how to go on after Ctrl-C; {line} is the command line
 
 
-def takes_settings(parser: Parser) -> None:
-    """Adds a YAML file and key=value words."""
-    parser.add_argument(
-        "words", nargs="*", default=[], metavar="config.yaml | key=value",
-        help="a YAML file and settings that win over it; every key: configs/default.yaml",
+class Version(argparse.Action):
+    """Prints what somebody asks who reads a report of a fault, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Prints the versions of semi, Python and torch; torch itself is not imported."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        from . import __version__
+
+        try:
+            torch = f"torch {version('torch')}"
+        except PackageNotFoundError:
+            torch = "no torch"
+        say(f"semi {__version__} (Python {platform.python_version()}, {torch})")
+        parser.exit()
+
+
+def completed_by(argument: argparse.Action, words: Callable[..., list[str]]) -> None:
+    """Says which words Tab offers for an argument; argcomplete looks for them there."""
+    argument.completer = words  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def takes_settings(parser: Parser, words: Callable[..., list[str]] = settings_and_recipes) -> None:
+    """Adds a YAML file or a recipe, and key=value words; `words` are what Tab offers."""
+    argument = parser.add_argument(
+        "words", nargs="*", default=[], metavar="recipe | config.yaml | key=value",
+        help="a recipe that comes with semi or a YAML file, and settings that win over it; every "
+             f"key: python -m semi.config; recipes: {', '.join(recipe_names())}",
     )  # fmt: skip
+    completed_by(argument, words)
 
 
 def takes_run(parser: Parser) -> None:
@@ -53,10 +80,11 @@ def takes_run(parser: Parser) -> None:
 
 def takes_places(parser: Parser) -> None:
     """Adds where a run's data are now."""
-    parser.add_argument(
+    argument = parser.add_argument(
         "words", nargs="*", default=[], metavar="key=value",
         help="where the run's data are, if they have moved: data.manifest=moved/table.csv",
     )  # fmt: skip
+    completed_by(argument, settings_of_places)
 
 
 def takes_moved_run(parser: Parser) -> None:
@@ -66,10 +94,11 @@ def takes_moved_run(parser: Parser) -> None:
 
 
 def split(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Returns the YAML file among the words, if any, and the settings."""
+    """Returns the YAML file or recipe among the words, if any, and the settings."""
     files = [w for w in words if "=" not in w]
     if len(files) > 1:
-        raise SemiError(f"one YAML file at most, got {' and '.join(files)}; settings are key=value")
+        given = " and ".join(files)
+        raise SemiError(f"one recipe or YAML file at most, got {given}; settings are key=value")
     return (files[0] if files else None), [w for w in words if "=" in w]
 
 

@@ -76,7 +76,8 @@ def test_two_files_are_refused(capsys):
     status, _, err = say(capsys, "check", "a.yaml", "b.yaml")
     assert status == 2
     assert err == (
-        "semi: error: one YAML file at most, got a.yaml and b.yaml; settings are key=value\n"
+        "semi: error: one recipe or YAML file at most, got a.yaml and b.yaml; settings are "
+        "key=value\n"
     )
 
 

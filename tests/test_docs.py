@@ -15,6 +15,7 @@ from semi.config.recipes import resolved
 from semi.config.schema import Config, ConfigProblems, load_config
 from semi.config.yaml_format import all_keys, hint_at, hints_of
 from semi.data.corpora import CORPORA, bundled_emodb, corpus_options
+from semi.shipped import recipe_names
 from semi.training.rows import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +122,7 @@ def commands(path):
     lines += re.findall(r"`(semi [a-z][^`]*)`", FENCE.sub("", text).replace("\n", " "))
     for line in lines:
         line = re.sub(r"\s+#.*", "", line).strip()
-        if line.startswith("semi ") and not line.startswith("semi VERB"):
+        if line.startswith("semi ") and not line.startswith(("semi VERB", "semi --")):
             yield [w for w in shlex.split(line.replace('"..."', "text")) if w != "..."]
 
 
@@ -139,6 +140,8 @@ def test_a_command_line_is_one(page, words):
         return  # the command's name alone
     args = parse_arguments(words[1:])
     given = [w for w in getattr(args, "words", None) or [] if "=" in w]
+    files = [w for w in getattr(args, "words", None) or [] if "=" not in w]
+    assert all(w.endswith(".yaml") or w in (*recipe_names(), "NAME") for w in files), files
     given += getattr(args, "vary", None) or []
     if args.verb == "manifest":
         if args.corpus in CORPORA:

@@ -16,7 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..data.wording import nearest, setting
 from . import yaml_format as yt
+from .named_recipes import named_recipe, place_beside
 from .removed import REMOVED, REMOVED_VALUES
+from .settings_file import settings_node
 
 COMMAND_LINE = "command line"
 
@@ -38,11 +40,14 @@ def resolve(
     """Returns `schema` filled from its defaults, then the YAML file, then the `key=value` words.
 
     `of_run` says that the file is that of a run or a model: what has been removed since is noted
-    and passed over, not refused.
+    and passed over, not refused. `path` may be the name of a recipe that comes with semi.
     """
     reader = _Reader(OmegaConf.structured(schema), yt.all_keys(schema), of_run)
+    recipe = None if path is None else named_recipe(path)
     if path is not None:
-        reader.read_file(schema, Path(path))
+        reader.read_file(schema, recipe or Path(path))
+    if recipe is not None and "data.manifest" in reader.sources:
+        reader.config.data.manifest = place_beside(reader.config, recipe)
     for word in overrides:
         reader.read_word(schema, word)
     built = _Builder(reader)
@@ -71,32 +76,13 @@ class _Reader:
         self.problems.append(f"{yt.shown(key)}: {sentence} ({source})")
 
     def read_file(self, schema: type, path: Path) -> None:
-        if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl", ".xlsx"):
-            word = setting("data.manifest", path)
-            self.problems.append(f"{path}: is a table, not a YAML file of settings; write {word}")
-            return
         try:
-            node = yt.compose(path.read_bytes().decode("utf-8-sig"))
-        except OSError as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            self.problems.append(f"{path}: {reason}")
+            node = settings_node(path)
+        except ValueError as error:
+            self.problems.append(f"{path}: {error}")
             return
-        except UnicodeDecodeError as error:
-            self.problems.append(f"{path}: is not UTF-8 text (byte {error.start})")
-            return
-        except yaml.YAMLError as error:
-            self.problems.append(
-                f"{path}: is not valid YAML{yt.error_place(error)}: {yt.error_cause(error)}"
-            )
-            return
-        if node is None:
-            return  # an empty file changes nothing
-        if not isinstance(node, yaml.MappingNode):
-            self.problems.append(
-                f"{path}: must hold 'key: value' lines, got a {yt.node_words(node)}"
-            )
-            return
-        self.mapping(schema, self.config, node, "", str(path))
+        if node is not None:  # an empty file changes nothing
+            self.mapping(schema, self.config, node, "", str(path))
 
     def read_word(self, schema: type, word: str) -> None:
         """Reads one `a.b.c=value`; a text setting takes the value as the shell gave it.

@@ -54,7 +54,7 @@ class MappedVectors:
     def __getitem__(self, rows: Any) -> Tensor:
         """Returns (b, D) of a slice, of row numbers (b,) or where a mask (N,) is true."""
         if isinstance(rows, slice):
-            rows = torch.arange(len(self))[rows]
+            rows = torch.arange(*rows.indices(len(self)))
         rows = torch.as_tensor(rows)
         rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows.cpu()
         found = torch.empty(len(rows), self.width)

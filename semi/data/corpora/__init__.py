@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ManifestError
+from ...shipped import shipped
 from ..wording import nearest
 from .account import account
 from .aihub import read_aihub
@@ -116,10 +117,10 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
 
 def bundled_emodb() -> Path:
     """Returns the path of the manifest.csv of the Emo-DB copy that comes with the project."""
-    path = Path(__file__).resolve().parents[3] / "examples" / "emodb" / "manifest.csv"
+    path = shipped("examples/emodb/manifest.csv")
     if not path.is_file():
         raise ManifestError(
-            f"{path}: the bundled Emo-DB is missing; it comes with a clone of the project's "
-            "repository, not with a copy of the packages alone"
+            f"{path}: the bundled Emo-DB is missing; it comes with semi's wheel and with a clone "
+            "of its repository, not with a copy of the packages alone: install one of the two"
         )
     return path
