@@ -9,12 +9,14 @@ Each cell is `semi train` of it, whole, in a process of its own: default recipe,
 --verbs the commands that read such a run follow, each in its own process: check, select, predict
 (as many new rows, to Parquet), evaluate, report, next, verify, and the lists of the review page.
 
-CPU seconds are of all threads of the process, user and system; peak is its largest resident set;
-disk is the run's folder. The exponent of a cell is log(cost / cost before) / log(rows / rows
-before), of the next smaller size with as many classes and views: 1 is linear.
+CPU seconds are of all threads of the process, user and system; peak is its largest resident set,
+pages of mapped files among it; disk is the run's folder. The exponent of a cell is log(cost / cost
+before) / log(rows / rows before), of the next smaller size with as many classes and views: 1 is
+linear.
 
 With -o the cells are kept in FILE.csv, those measured anew in place of the old ones, and FILE.md is
-made of all of them. WORK takes about 4 KB a row and view, and is left with the last run.
+made of all of them. WORK takes about 1 KB a row and view, with --verbs twice that, and 2 KB a row
+for each run; all tables stay there, with their runs.
 """
 
 from __future__ import annotations

@@ -86,7 +86,11 @@ class MappedVectors:
         device = torch.device(device)
         if device.type == "cpu":
             return self
-        return torch.cat([part.to(device) for part in self.split(READ_AT_ONCE)])
+        found, start = torch.empty(self.shape, device=device), 0
+        for part in self.split(READ_AT_ONCE):
+            found[start : start + len(part)] = part.to(device)
+            start += len(part)
+        return found
 
     def scaled(self, scale: Scale, width: int) -> MappedVectors:
         """Returns the vectors as `scale` changes them, to so many columns; it may write over them.
