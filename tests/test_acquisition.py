@@ -56,6 +56,14 @@ def test_the_order_of_rows_plays_no_part(rule, multi):
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_rows_that_may_not_be_taken_play_no_part(rule):
+    pool, some = some_pool(), torch.arange(5, 60, 2)
+    rows, values = pick(pool, rule, 9, among=some, seed=1)
+    alone, same = pick(pool.at(some), rule, 9, seed=1)
+    assert rows.tolist() == some[alone].tolist() and values.tolist() == same.tolist()
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_no_rows_one_row_one_class_and_more_than_there_are(rule):
     nothing = some_pool().at(torch.tensor([], dtype=torch.int64))
     assert [len(x) for x in pick(nothing, rule, 5)] == [0, 0]

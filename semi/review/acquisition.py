@@ -20,20 +20,24 @@ RULES = (*ROW_RULES, *BATCH_RULES)
 
 
 def pick(
-    pool: QueryPool, rule: str, budget: float, *, per_group: int | None = None, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+    pool: QueryPool, rule: str, budget: float, *, among: Tensor | None = None,
+    per_group: int | None = None, seed: int = 0,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns rows (k,) worth a label, best first, and what each was worth when it was taken (k,).
 
     Args:
         pool: the rows that may be asked about.
         rule: one of RULES.
         budget: what the rows may cost together, in units of `pool.cost`; rows of cost 1: how many.
+        among: (r,) rows that the rule sees and may take; None: all.
         per_group: at most so many rows of a speaker; None: no limit.
         seed: of ties and of what a rule draws.
 
     ValueError where the rule needs what the pool does not tell.
     """
-    order = seeded_order(pool.tie, seed)
+    if among is None:
+        among = torch.arange(len(pool))
+    order = among[seeded_order(pool.tie[among], seed)]
     pool = pool.at(order)
     spending = _Spending(pool, budget, per_group)
     if rule in ROW_RULES:

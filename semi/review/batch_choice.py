@@ -64,8 +64,8 @@ def chosen_rows(
     if most is None and rule not in SHARED_OUT:
         expected = budget / float(pool.cost.mean())
         most = max(1, math.ceil(SHARE * expected / len(torch.unique(pool.group))))
-    rows, values = pick(pool.at(rest), rule, budget, per_group=most, seed=seed)
-    return _interleaved(rest[rows], values, drawn)
+    rows, values = pick(pool, rule, budget, among=rest, per_group=most, seed=seed)
+    return _interleaved(rows, values, drawn)
 
 
 def _interleaved(rows: Tensor, values: Tensor, drawn: Tensor) -> ChosenRows:
