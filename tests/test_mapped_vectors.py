@@ -1,6 +1,7 @@
 """Vectors of many rows stay in their file; what is read of them is what a tensor of all holds."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -163,3 +164,24 @@ def test_a_dataset_of_mapped_vectors_lies_on_its_device(mapped):
     assert features.to("cpu").values["x"] is mapped
     on_gpu = mapped.to("meta")  # what no CPU is, a GPU here
     assert on_gpu.shape == mapped.shape and on_gpu.device.type == "meta"
+
+
+def resident_of_files():
+    """Megabytes of mapped files that are in this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="asks Linux")
+def test_what_was_read_is_given_back_to_the_system(tmp_path):
+    rows, dims = 40_000, 256  # 41 MB
+    np.savez(tmp_path / "x.npz", id=np.arange(rows), x=np.ones((rows, dims), np.float32))
+    corpus = CorpusArray(tmp_path / "x.npz", "x")
+    mapped = MappedVectors(corpus.read, np.arange(rows), torch.ones(rows).bool(), dims)
+    before = resident_of_files()
+    assert sum(float(part.sum()) for part in mapped.split(1000)) == rows * dims
+    scattered = torch.randperm(rows, generator=torch.Generator().manual_seed(0))
+    assert float(mapped[scattered].sum()) == rows * dims
+    assert resident_of_files() < before + 10
+    assert float(np.asarray(corpus.values).sum()) == rows * dims  # as a reader that keeps them
+    assert resident_of_files() > before + 30
