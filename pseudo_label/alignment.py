@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -25,6 +28,19 @@ def align(probs: Tensor, target: Tensor, mean: Tensor | None = None) -> Tensor:
     return normalise(probs * alignment_ratio(probs, target, mean))
 
 
+CACHED_ROWS = 16_384  # of a few classes: they stay in a processor's cache from one use to the next
+
+
+def cached_rows(table: Tensor) -> int:
+    """Returns how many rows of a table are worked on at once; on a GPU all of them."""
+    return CACHED_ROWS if table.device.type == "cpu" else max(len(table), 1)
+
+
+def total_of(parts: Iterable[Tensor]) -> Tensor:
+    """Returns the sum of one or more tensors."""
+    return reduce(torch.add, parts)
+
+
 SETTLED = 1e-7  # a step that moves no class share further than this ends the estimation
 LOOKED = 8  # steps between two looks at whether it has, on a GPU, which each look holds up
 
@@ -36,12 +52,13 @@ def em_prior(probs: Tensor, source: Tensor, iterations: int = 100) -> Tensor:
     """
     source = normalise(source.double().clamp(min=1e-12))
     likelihood = probs.double() / source
-    prior = source.clone()
+    prior, blocks = source.clone(), likelihood.split(cached_rows(likelihood))
     settled = torch.zeros((), dtype=torch.bool, device=probs.device)
     every = 1 if probs.device.type == "cpu" else LOOKED
     for step in range(1, iterations + 1):
         # mean_i Norm(L_i * prior) without an (N, C) temporary: prior * L^T (1 / (L prior)) / N
-        next_ = prior * (likelihood.T @ (1 / (likelihood @ prior).clamp(min=1e-30))) / len(probs)
+        sums = [part.T @ (1 / (part @ prior).clamp(min=1e-30)) for part in blocks]
+        next_ = prior * total_of(sums) / len(probs)
         still = (next_ - prior).abs().max() < SETTLED
         prior = torch.where(settled, prior, next_)  # once settled it stays, looked at or not
         settled = settled | still

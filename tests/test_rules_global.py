@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pseudo_label import SelectionConfig, select
+from pseudo_label import SelectionConfig, alignment, select
 from pseudo_label.alignment import FARTHEST, align, bbse_prior, em_prior, near, shrink_prior
 from pseudo_label.pool import Gold
 from pseudo_label.rules.label_propagation import PropagationConfig, center, graph, propagate
@@ -184,3 +184,14 @@ def test_align_brings_the_expected_prediction_to_the_target():
     raw = pool.probs * target / pool.probs.mean(0)
     assert torch.allclose(aligned, raw / raw.sum(1, keepdim=True))
     assert align(pool.probs[:0], target).shape == (0, 4)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_many_rows_are_gone_through_a_block_at_a_time(monkeypatch, rows):
+    draw = torch.Generator().manual_seed(1)
+    probs, prior = torch.randn(64, 4, generator=draw).softmax(1), torch.tensor([0.4, 0.3, 0.2, 0.1])
+    whole = sinkhorn(probs, prior, 0.7, 50), em_prior(probs, prior)
+    monkeypatch.setattr(alignment, "CACHED_ROWS", rows)
+    torch.testing.assert_close(sinkhorn(probs, prior, 0.7, 50), whole[0])
+    torch.testing.assert_close(em_prior(probs, prior), whole[1])
+    torch.testing.assert_close(whole[0].sum(0) / 64, prior, rtol=1e-3, atol=1e-3)

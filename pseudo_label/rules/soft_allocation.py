@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..alignment import cached_rows, total_of
 from ..pool import BELOW, CONSTANT, Pool, Selection, decide, nothing
 
 
@@ -58,17 +59,23 @@ def soft_allocation(pool: Pool, config: _Reads) -> Selection:
 def sinkhorn(probs: Tensor, prior: Tensor, temperature: float, iterations: int) -> Tensor:
     """Returns (N, C) with rows summing to 1 and columns close to N * prior.
 
-    Q = diag(u) K diag(v): only the scaling vectors are iterated, two matrix-vector products each.
+    Q = diag(u) K diag(v): only the scaling vectors are iterated, two matrix-vector products each,
+    which go through the rows once.
     """
     # one (N, C) of float64, worked on in place: of ten million rows it is half a gigabyte
     kernel = probs.to(torch.float64, copy=True).clamp_(min=1e-12).pow_(1.0 / temperature)
     kernel /= kernel.amax(1, keepdim=True)  # rows are rescaled anyway; avoids underflow
     share = (prior.double() / prior.double().sum()).clamp(min=1e-12) * len(probs)
     rows = torch.ones(len(probs), dtype=torch.float64, device=probs.device)
-    columns = torch.ones_like(share)
+    columns, size = torch.ones_like(share), cached_rows(kernel)
+    blocks = list(zip(kernel.split(size), rows.split(size), strict=True))
+    total = total_of(part.T @ row for part, row in blocks)
     for _ in range(iterations):
-        columns = share / (kernel.T @ rows).clamp(min=1e-300)
-        rows = 1.0 / (kernel @ columns).clamp(min=1e-300)
+        columns, sums = share / total.clamp(min=1e-300), []
+        for part, row in blocks:  # both products while the block is at hand
+            row.copy_(1.0 / (part @ columns).clamp(min=1e-300))
+            sums.append(part.T @ row)
+        total = total_of(sums)
     q = kernel.mul_(columns).mul_(rows[:, None])
     return q.div_(q.sum(1, keepdim=True)).to(probs.dtype)
 
