@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from models.encoders import Encoder
 
     from ..features.sources import Rows
+    from ..features.store import FeatureStore
     from .predict import Predictor
 
 PART = 50_000  # rows answered at once
@@ -37,19 +38,23 @@ def labelled_parts(
         arrays: modality -> file, in place of what the model was trained on.
         progress: a bar while features are extracted.
     """
+    from ..features.store import FeatureStore
+
     read_from(predictor.model.config.encoders, arrays)
     with ExitStack() as stack:
         if store is None:
             # a stored feature is found again by its content, so a temporary store is only slow
             store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
-        encoders = predictor.encoders()
+        shelves, encoders = FeatureStore(store), predictor.encoders()
         count = len(table["id"])
         size = max(count, 1) if predictor.model.standardizer.mode == "speaker" else PART
         if count > size:  # at once: a store is written anew when something is added to it
-            _extract(predictor, table, encoders, store, progress)
+            _extract(predictor, table, encoders, shelves, progress)
         for start in range(0, max(count, 1), size):
             rows = _cut(table, slice(start, start + size))
-            features, notes = predictor.features(rows, store, encoders=encoders, progress=progress)
+            features, notes = predictor.features(
+                rows, shelves, encoders=encoders, progress=progress
+            )
             yield predictor.answer(features, rows, notes)
 
 
@@ -73,14 +78,13 @@ def _cut(table: Rows, part: slice) -> Rows:
 
 
 def _extract(
-    predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: str | Path,
+    predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: FeatureStore,
     progress: bool,
 ) -> None:  # fmt: skip
     from ..features.extract import extract_rows
     from ..features.sources import Limits
-    from ..features.store import FeatureStore
 
     data = predictor.model.config.data
     limits = Limits(data.min_seconds, data.max_seconds)
-    extract_rows(table, encoders, FeatureStore(store), limits=limits, workers=data.workers,
+    extract_rows(table, encoders, store, limits=limits, workers=data.workers,
                  progress=progress)  # fmt: skip
