@@ -220,9 +220,10 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
             found.append(("encoders", sentence))
     found += _closed_form_problems(sections)
     select = sections.get("select")
-    if select is not None and data is not None and select.rule == "external" and not data.outside:
-        sentence = "rule external asks outside voters, but data.outside names no file of them"
-        found.append(("select.rule", sentence))
+    if select is not None and data is not None and select.asks_outside and not data.outside:
+        key = "rule" if select.rule == "external" else "agreement.over"
+        sentence = f"{key} external asks outside voters, but data.outside names no file of them"
+        found.append((f"select.{key}", sentence))
     if (task := sections.get("task")) is not None:
         found += task_problems(task, sections)
     return found + _frames_problems(sections)
