@@ -24,6 +24,7 @@ TEMPORARY = ".tmp-"  # what a kill leaves behind starts with this; see sweep()
 
 ANEW = "bring it back from a copy, or make it anew"
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @contextmanager
@@ -145,11 +146,21 @@ def write_table(path: str | Path, table: pandas.DataFrame) -> None:
     with replacing(path) as temporary:
         if suffix == ".parquet":
             table.to_parquet(temporary, index=False)
-        elif suffix == ".jsonl":
-            table.to_json(temporary, orient="records", lines=True, force_ascii=False)
         else:
-            delimiter = "\t" if suffix == ".tsv" else ","
-            guarded_table(table).to_csv(temporary, index=False, lineterminator="\n", sep=delimiter)
+            add_lines(temporary, table, suffix)
+
+
+def add_lines(path: Path, table: pandas.DataFrame, suffix: str) -> None:
+    """Adds the rows of a table to a file of lines, of a kind of TABLE_SUFFIXES, made if needed."""
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        if suffix == ".jsonl":
+            if len(table):  # pandas writes an empty line of no rows
+                table.to_json(file, orient="records", lines=True, force_ascii=False)
+        else:
+            guarded_table(table).to_csv(
+                file, index=False, header=not file.tell(), lineterminator="\n",
+                sep=DELIMITERS[suffix],
+            )  # fmt: skip
 
 
 def check_table(path: str | Path) -> None:

@@ -123,12 +123,14 @@ def import_torch() -> None:
     """
     if "torch" in sys.modules:
         return
+    collects = gc.isenabled()
     gc.disable()
     try:
         import torch  # noqa: F401
     finally:
         gc.freeze()
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def how_to_go_on(verb: Verb, argv: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_benchmark import bench, write_features
+from bench_arrays import bench, write_features
 from tiny_learning import tiny_dataset
 
 import semi.experiments.benchmark.usb as usb

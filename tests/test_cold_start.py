@@ -73,3 +73,9 @@ def test_what_torch_made_is_left_out_of_garbage_collection():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_who_has_switched_garbage_collection_off_keeps_it_off():
+    program = "import gc, semi.verbs as v; gc.disable(); v.import_torch(); print(gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr

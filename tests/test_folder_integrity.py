@@ -135,7 +135,7 @@ def bench(folder, features):
 
 
 def test_a_benchmark_names_what_changed_and_goes_on_from_nothing_damaged(tmp_path):
-    from test_benchmark import write_features
+    from bench_arrays import write_features
 
     config = bench(tmp_path, write_features(tmp_path / "toy.npz", rows=60))
     home = benchmark(config, progress=False)
@@ -159,7 +159,7 @@ def test_a_benchmark_names_what_changed_and_goes_on_from_nothing_damaged(tmp_pat
 
 
 def test_a_benchmark_of_an_earlier_version_goes_on(tmp_path):
-    from test_benchmark import write_features
+    from bench_arrays import write_features
 
     config = bench(tmp_path, write_features(tmp_path / "toy.npz", rows=60))
     home = benchmark(config, progress=False)

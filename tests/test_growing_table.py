@@ -88,3 +88,16 @@ def test_what_cannot_be_written_is_said_before_the_first_part(tmp_path):
     for path, words in (("a.xlsx", "cannot write '.xlsx'"), (".", "is a folder")):
         with pytest.raises(RunError, match=words), growing_table(tmp_path / path):
             raise AssertionError("it went on")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rows_at_all_are_the_same_file_in_both_ways(tmp_path, kind):
+    none = answers().iloc[:0]
+    write_table(tmp_path / f"once{kind}", none)
+    with growing_table(tmp_path / f"parts{kind}") as add:
+        add(none)
+    once, parts = (tmp_path / f"{name}{kind}" for name in ("once", "parts"))
+    if kind == ".parquet":
+        assert list(pd.read_parquet(once)) == list(pd.read_parquet(parts)) == list(none)
+    else:
+        assert once.read_bytes() == parts.read_bytes()

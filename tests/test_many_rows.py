@@ -137,11 +137,13 @@ def test_a_round_put_away_says_what_it_said(tmp_path):
         "model.kind=discriminant", "train.folds=2", "rounds.max_rounds=3", "rounds.accept_se=9",
     ]  # fmt: skip
     from semi.self_training import train
+    from semi.self_training.checkpoints import read_round
     from semi.self_training.rounds import run_rounds
 
-    states = []
+    states, datasets = [], []
 
     def kept(*args, **more):
+        datasets.append(args[0])
         outcome = run_rounds(*args, **more)
         states.extend(outcome.states)
         return outcome
@@ -150,12 +152,18 @@ def test_a_round_put_away_says_what_it_said(tmp_path):
         patch.setattr(train, "run_rounds", kept)
         run = semi.self_train(semi.load_config(None, words), progress=False).path
     assert len(states) > 2
+    dataset = datasets[-1]
     for state in states:
         held = read_tensors(run / f"round-{state.number:02d}" / "state.safetensors")
         assert "pool_logits" not in held  # of a million rows it would be most of the folder
         if state.pseudo_labels is not None:
             assert torch.equal(state.pseudo_labels.label.long(), held["picked.label"].long())
             assert held["picked.label"].dtype == torch.int8  # one byte a row, not eight
+            again = read_round(run / f"round-{state.number:02d}", dataset).pseudo_labels
+            for name, value in vars(state.pseudo_labels).items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(getattr(again, name), value), name
+                    assert getattr(again, name).dtype == value.dtype, name
 
 
 def test_names_of_columns_among_ids_are_still_found_and_ids_cost_no_look(tmp_path):

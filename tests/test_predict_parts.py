@@ -8,6 +8,8 @@ from two_runs import settings, write_manifest
 
 import semi
 from semi.cli import main
+from semi.features import store
+from semi.features.keys import FileKeys
 from semi.runs import prediction_parts
 from semi.runs.predict import Predictor
 
@@ -93,3 +95,17 @@ def test_all_rows_of_a_speaker_are_answered_together(run, sizes):
 def test_a_table_without_rows_has_no_answers(run):
     runs, rows = run
     assert len(semi.load(runs["global"]).predict(rows[["id", "text", "speaker"]].head(0))) == 0
+
+
+def test_what_is_known_of_files_is_read_once_for_all_parts(run, sizes, tmp_path, monkeypatch):
+    read, keys = [], FileKeys
+
+    def counted(memory):
+        read.append(memory)
+        return keys(memory)
+
+    monkeypatch.setattr(store, "FileKeys", counted)
+    manifest = str(table_of(run[1], tmp_path))
+    out = str(tmp_path / "out.csv")
+    assert main(["predict", str(run[0]["global"]), "--manifest", manifest, "-o", out]) == 0
+    assert len(sizes) > 3 and len(read) == 1

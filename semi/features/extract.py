@@ -20,7 +20,6 @@ from ..parallel import EngineConfig
 from .config import ExtractionConfig
 from .count import Count
 from .in_place import count_rows, reads_in_place
-from .keys import FileKeys
 from .notes import encoder_notes
 from .quarantine import read_quarantine
 from .sources import Limits, RowSource, array_source, audio_source, text_source
@@ -195,7 +194,7 @@ def make_sources(
 
     One whose vectors are read from a file of their own has none.
     """
-    file_keys = FileKeys(store.root / "files.sha256")
+    file_keys = store.file_keys
     sources = {}
     for name, encoder in encoders.items():
         if reads_in_place(encoder):

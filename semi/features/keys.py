@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,17 @@ class FileKeys:
 
     def __init__(self, memory: Path | None = None):
         self.memory = memory
-        self._known = _read_memory(memory)
         self._new: dict[str, tuple[int, int, int, str]] = {}
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[int, int, int, str]]:
+        return _read_memory(self.memory)
 
     def keys(self, paths: Sequence[str], workers: int = 2) -> list[str | Exception]:
         """Returns each file's key, or the error that kept it from being read."""
+        known = self._known
         with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing lets other threads run
-            return list(pool.map(self._key, paths))
+            return list(pool.map(lambda path: self._key(path, known), paths))
 
     def save(self) -> None:
         """Adds what was learned to the memory file; one that cannot be written only costs time."""
@@ -77,11 +82,11 @@ class FileKeys:
             write_whole(self.memory, lambda file: file.write(text))
         self._known, self._new = known, {}
 
-    def _key(self, path: str) -> str | Exception:
+    def _key(self, path: str, memory: dict) -> str | Exception:
         try:
             path = os.path.abspath(path)
             before = _stamp(path)
-            known = self._known.get(path)
+            known = memory.get(path)
             if known is not None and known[:3] == before:
                 return known[3]
             if abs(time.time_ns() - max(before[1:])) < _SETTLED_NS:

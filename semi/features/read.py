@@ -29,7 +29,7 @@ class RawFeatures:
 
 
 def read_features(
-    table: Rows, encoders: dict[str, Encoder], store: str | Path, limits: Limits, *,
+    table: Rows, encoders: dict[str, Encoder], store: str | Path | FeatureStore, limits: Limits, *,
     workers: int = 2, frames: bool = False, some: bool = False, progress: bool = False,
     engine: EngineConfig | None = None, compare: bool = False,
 ) -> RawFeatures:  # fmt: skip
@@ -38,7 +38,7 @@ def read_features(
     Args:
         table: of utterances.
         encoders: modality -> encoder.
-        store: folder of the feature store, which is filled.
+        store: the feature store, or its folder, which is filled.
         limits: of the length of sounds.
         workers: threads that read audio.
         frames: keep sequences, for models of sequences.
@@ -47,7 +47,7 @@ def read_features(
         engine: where what is missing is encoded; None = in this process.
         compare: what is encoded in fewer than 32 bits with float32; see `extract_rows`.
     """
-    shelf = FeatureStore(store)
+    shelf = store if isinstance(store, FeatureStore) else FeatureStore(store)
     extraction = extract_rows(
         table, encoders, shelf, limits=limits, workers=workers, progress=progress, engine=engine,
         compare=compare,

@@ -24,7 +24,7 @@ from ..data.wording import counted
 from ..errors import StoreError
 from ..locks import held
 from .files import write_whole
-from .keys import KEY, identity_key
+from .keys import KEY, FileKeys, identity_key
 from .marks import is_marked, mark
 from .remote import Remote, copy_of, is_url, shelf_names
 
@@ -124,6 +124,7 @@ class FeatureStore:
     def __init__(self, root: str | Path):
         self.url = str(root).rstrip("/") if is_url(root) else ""
         self.root = copy_of(self.url) if self.url else Path(root)
+        self.file_keys = FileKeys(self.root / "files.sha256")  # read when first asked
 
     @property
     def place(self) -> str:

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import writing
-from ..files import TEMPORARY, check_table, replacing
-from ..formulas import guarded_table
+from ..files import TEMPORARY, add_lines, check_table, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @contextmanager
@@ -53,19 +50,9 @@ class _Lines:
 
     def __init__(self, path: Path, suffix: str) -> None:
         self.path, self.suffix = path, suffix
-        self.begun = False
 
     def add(self, table: pd.DataFrame) -> None:
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            if self.suffix == ".jsonl":
-                if len(table):
-                    table.to_json(file, orient="records", lines=True, force_ascii=False)
-            else:
-                guarded_table(table).to_csv(
-                    file, index=False, header=not self.begun, lineterminator="\n",
-                    sep=DELIMITERS[self.suffix],
-                )  # fmt: skip
-        self.begun = True
+        add_lines(self.path, table, self.suffix)
 
     def close(self) -> None:
         """Does nothing: each part is closed by itself."""

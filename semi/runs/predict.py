@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from models.encoders import Encoder
 
     from ..features.sources import Rows
+    from ..features.store import FeatureStore
     from ..features.tensors import Features
     from ..parallel import EngineConfig
     from ..self_training.model_dir import Model
@@ -135,7 +136,7 @@ class Predictor:
     def features(
         self,
         table: Rows,
-        store: str | Path,
+        store: str | Path | FeatureStore,
         *,
         encoders: dict[str, Encoder] | None = None,
         progress: bool = False,

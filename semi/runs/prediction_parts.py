@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.encoders import Encoder
 
     from ..features.sources import Rows
+    from ..features.store import FeatureStore
     from .predict import Predictor
 
 PART = 50_000  # rows answered at once
@@ -46,6 +47,8 @@ def labelled_parts(
         progress: a bar while features are extracted.
         engine: where shards are extracted and parts answered; None = by this process.
     """
+    from ..features.store import FeatureStore
+
     engine = engine or EngineConfig()
     read_from(predictor.model.config.encoders, arrays)
     with ExitStack() as stack:
@@ -55,15 +58,15 @@ def labelled_parts(
             home = None if engine.engine == "local" else "."
             store = stack.enter_context(tempfile.TemporaryDirectory(prefix=".semi-", dir=home))
             store = str(Path(store).absolute())
-        encoders = predictor.encoders()
+        shelves, encoders = FeatureStore(store), predictor.encoders()
         count = len(table["id"])
         size = max(count, 1) if predictor.model.standardizer.mode == "speaker" else PART
         several = count > size
         if several or not engine.alone:  # at once: what is added to a store writes it anew
-            _extract(predictor, table, encoders, store, progress, engine)
+            _extract(predictor, table, encoders, shelves, progress, engine)
         parts = (_cut(table, slice(start, start + size)) for start in range(0, max(count, 1), size))
         if engine.alone or not several:
-            work = _Answers(predictor, store, encoders, progress)
+            work = _Answers(predictor, shelves, encoders, progress)
             yield from map(work, parts)
         else:
             work = _Answers(predictor, store)
@@ -73,17 +76,21 @@ def labelled_parts(
 
 @dataclass
 class _Answers:
-    """Answers a part of a table; sent to a worker it opens the encoders there, once."""
+    """Answers a part of a table; sent to a worker it opens store and encoders there, once."""
 
     predictor: Predictor
-    store: str | Path
+    store: str | Path | FeatureStore
     encoders: dict[str, Encoder] | None = None
     progress: bool = False
 
     def __call__(self, rows: Rows) -> dict[str, Any]:
         """Returns the columns of answers to a part."""
         if self.encoders is None:
+            from ..features.store import FeatureStore
+
             self.encoders = self.predictor.encoders()
+            if not isinstance(self.store, FeatureStore):
+                self.store = FeatureStore(self.store)
         features, notes = self.predictor.features(
             rows, self.store, encoders=self.encoders, progress=self.progress
         )
@@ -110,14 +117,13 @@ def _cut(table: Rows, part: slice) -> Rows:
 
 
 def _extract(
-    predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: str | Path,
+    predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: FeatureStore,
     progress: bool, engine: EngineConfig,
 ) -> None:  # fmt: skip
     from ..features.extract import extract_rows
     from ..features.sources import Limits
-    from ..features.store import FeatureStore
 
     data = predictor.model.config.data
     limits = Limits(data.min_seconds, data.max_seconds)
-    extract_rows(table, encoders, FeatureStore(store), limits=limits, workers=data.workers,
+    extract_rows(table, encoders, store, limits=limits, workers=data.workers,
                  progress=progress, engine=engine)  # fmt: skip

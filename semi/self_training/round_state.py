@@ -106,8 +106,8 @@ class SavedRound:
         if not any(name.startswith("picked.") for name in self.tensors):
             return None
         chosen = self._take("picked.chosen", "G P", TRUTH)
-        label = self._take("picked.label", "G P", WHOLE).long()
-        outside = int(((label < 0) | (label >= self.sizes["C"]))[chosen].sum())
+        label = self._take("picked.label", "G P", WHOLE)  # of 1 byte, as a round at work keeps it
+        outside = int(((label < 0) | (label.long() >= self.sizes["C"]))[chosen].sum())
         if outside:
             raise RunError(f"{self.path} has {outside} labels of no class; {ANEW}")
         return PseudoLabels(
