@@ -15,8 +15,9 @@ from .extract import look_up, make_sources
 from .in_place import read_vectors
 from .notes import nothing_usable
 from .quarantine import read_quarantine
+from .snapshot import Snapshot
 from .sources import Limits, RowSource
-from .store import FeatureStore, Shelf, Snapshot
+from .store import FeatureStore, Shelf
 from .tensors import Features, Frames
 
 __all__ = ["Features", "Frames", "load_features", "load_frames"]
