@@ -35,6 +35,7 @@ from .verbs import takes_moved_run as _takes_moved_run
 from .verbs import takes_places as _takes_places
 from .verbs import takes_run as _takes_run
 from .verbs import takes_settings as _takes_settings
+from .vote_verbs import VOTE_VERBS
 
 
 def _config(args: Arguments):
@@ -191,6 +192,7 @@ VERBS: dict[str, Verb] = {
     **REVIEW_VERBS,
     **RUN_VERBS,
     **SERVE_VERBS,
+    **VOTE_VERBS,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
 from ..training.voter import Voter
+from .pool_answers import narrowest, pool_logits
 from .state import RoundState
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
@@ -43,6 +44,7 @@ class Pools:
         """
         self.dataset, self.state, self.config = dataset, state, config
         self.rate, self.number = rate, number
+        self.logits = pool_logits(dataset, state)  # (G, H, P, C)
         self.features = graph_features(dataset, config.select)
         self.assumed = assumed_shares(dataset, config.train)
 
@@ -50,10 +52,10 @@ class Pools:
         """Returns the pool as the teacher of `chain` sees it."""
         dataset, outputs, before = self.dataset, self.state.outputs, self.state.pseudo_labels
         rows, features = dataset.pool, self.features
-        by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
+        by_head = outputs.voter.by_head(self.logits[chain])  # (H, P, C)
         views = len(dataset.dims)
         many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
-        here = dataset.present[rows]
+        here, outside = dataset.present[rows], dataset.outside()
         probs = outputs.voter.vote(by_head, here)
         if dataset.committee is not None and self.number == 1:
             probs = dataset.committee.over(probs, rows, chain)
@@ -68,7 +70,7 @@ class Pools:
             by_modality=by_head[-views:] if many else None,
             present=here if many else None,
             members=self._members(chain),
-            external=None if dataset.external is None else dataset.external[:, rows],
+            external=None if outside is None else outside.of(rows, chain),
             gold=self._gold(chain, views if many else 0),
             features=None if features is None else features[rows],
             group=dataset.group_code(rows),
@@ -78,7 +80,7 @@ class Pools:
     def _gold(self, chain: int, views: int) -> Gold:
         """Returns the gold rows that `chain` may be judged on: not those it holds out."""
         dataset, outputs, features = self.dataset, self.state.outputs, self.features
-        kept = dataset.fold != chain
+        kept, outside = dataset.fold != chain, dataset.outside()
         rows = dataset.gold[kept]
         return Gold(
             probs=outputs.oof[kept],
@@ -86,6 +88,7 @@ class Pools:
             by_modality=outputs.oof_heads[-views:, kept] if views else None,
             features=None if features is None else features[rows],
             group=dataset.group_code(rows),
+            external=None if outside is None else outside.gold[chain][:, kept],
         )
 
     def _members(self, chain: int) -> Tensor | None:
@@ -120,9 +123,7 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
     mine = ensemble.select(slice(chain * size, (chain + 1) * size))
     rows = dataset.pool
     here = dataset.present[rows]
-    values = dataset.values
-    if dataset.seen is not None:  # linear models of this dataset need no more
-        values, mine = dataset.seen, mine.on_axes()
+    values, mine = narrowest(dataset, mine)
     logits = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
     heads = torch.stack([logits.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..imbalance import class_balance
 from .closed_form import LinearTargets
+from .taken import whole
 
 ITERATIONS = 200  # of the solver; 20 to 50 are usual
 ANEW = (6, 12, 24, 48, 96)  # iterations before which the preconditioner is made anew
@@ -28,7 +29,12 @@ def fit_logistic(given: LinearTargets) -> dict[str, Tensor]:
         factor = class_balance(gold, given.train.imbalance_power)
         weight = torch.cat([weight[:, : len(gold)] * factor, weight[:, len(gold) :]], 1)
     return logistic(
-        given.views, given.present, given.target, weight, given.model.penalty, given.loud
+        [whole(view) for view in given.views],
+        given.present,
+        whole(given.target),
+        weight,
+        given.model.penalty,
+        given.loud,
     )
 
 
