@@ -70,6 +70,20 @@ def test_what_is_missing_is_encoded_by_workers(runs, tmp_path, monkeypatch, caps
     assert not list(tmp_path.glob(".semi-*"))
 
 
+@pytest.mark.parametrize("more", ELSEWHERE)
+def test_a_rule_is_looked_at_with_features_that_workers_encode(
+    runs, tmp_path, monkeypatch, capsys, more
+):
+    words = ["select", str(runs[0]["global"]), "rule=margin", "--dry-run"]
+    assert main(words) == 0
+    here = capsys.readouterr().out
+    monkeypatch.setattr(CharNgramEncoder, "encode", None)  # of this process
+    assert main([*words, f"features.store={tmp_path}/new", *more]) == 0
+    assert capsys.readouterr().out == here
+    assert main([*words, "processes=-1"]) == 2
+    assert "processes must be >= 0, got -1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("words", "sentence"), [
     (["a.wav", "processes=2"], "engine and processes go with --manifest: files and texts that are"),
     (["--text", "so", "engine=local", "processes=4"], "engine and processes go with --manifest: "),

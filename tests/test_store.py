@@ -155,7 +155,7 @@ def test_an_intact_copy_opens_and_the_check_is_made_once(shelf, monkeypatch):
     read = []
     real = file_sha256
     monkeypatch.setattr(
-        "semi.features.store.file_sha256", lambda path: read.append(path) or real(path)
+        "semi.features.snapshot.file_sha256", lambda path: read.append(path) or real(path)
     )
     shelf.open()
     shelf.open()

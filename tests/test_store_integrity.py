@@ -12,7 +12,8 @@ from semi.errors import StoreError
 from semi.features.keys import FileKeys
 from semi.features.merge import Shard, merge
 from semi.features.quarantine import Failure, read_quarantine
-from semi.features.store import INDEX, FeatureStore, item_crcs, json_bytes
+from semi.features.snapshot import INDEX, item_crcs, json_bytes
+from semi.features.store import FeatureStore
 from semi.runs.verify import verify
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from ..devices import gpus_of
 from ..parallel import EngineConfig, run_cells
 from .fill import Hands
+from .snapshot import Snapshot
 from .sources import RowSource
-from .store import Snapshot
 
 SAMPLE = 24  # items made again in float32
 SHORT = 10.0  # seconds: longer sounds would only cost time

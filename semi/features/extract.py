@@ -19,11 +19,13 @@ from ..formulas import guarded
 from ..parallel import EngineConfig
 from .config import ExtractionConfig
 from .count import Count
+from .harvest import finished
 from .in_place import count_rows, reads_in_place
 from .notes import encoder_notes
 from .quarantine import read_quarantine
+from .snapshot import Snapshot
 from .sources import Limits, RowSource, array_source, audio_source, text_source
-from .store import FeatureStore, Snapshot
+from .store import FeatureStore
 
 if TYPE_CHECKING:
     from models.encoders import Encoder
@@ -124,7 +126,7 @@ def extract_rows(
     from .eight_bits import refuse_rough
     from .exactness import exactness
     from .fill import Hands, fill
-    from .shards import finished_keys, worker_from_environment
+    from .shards import worker_from_environment
 
     began = time.monotonic()
     worker = worker_from_environment()
@@ -142,7 +144,7 @@ def extract_rows(
         source, shelf = sources[name], store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
         if worker.world == 1:
-            before |= np.isin(source.keys, finished_keys(shelf))
+            before |= finished(shelf, source.keys, before)
         rough = refuse_rough(encoder, source, shelf, keep=hands.engine.alone) if compare else ""
         snapshot = fill(shelf, source, encoder, hands, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)

@@ -14,13 +14,14 @@ import numpy as np
 from ..devices import gpus_of
 from ..parallel import EngineConfig, run_cells
 from .encode import INPUT_KINDS
-from .merge import leftovers
+from .parts import leftovers
 from .progress import Progress
 from .quarantine import read_quarantine
 from .shard_tasks import LoadedBatch, ShardTask, ShardWriter, batches_of, encode_task, task_of
 from .shards import Pending, PlanGone, Worker, begin
+from .snapshot import Snapshot
 from .sources import RowSource
-from .store import Shelf, Snapshot
+from .store import Shelf
 
 if TYPE_CHECKING:
     from models.encoders import Encoder
@@ -49,7 +50,7 @@ def fill(
     sizes = np.zeros(len(keys))
     snapshot = shelf.open()
     lacking = np.flatnonzero(snapshot.find(keys) < 0)
-    if not len(lacking) and not leftovers(shelf) and not (shelf.folder / "pending").exists():
+    if not len(lacking) and not leftovers(shelf.folder) and not (shelf.folder / "pending").exists():
         return snapshot  # nothing to write: a store that may only be read will do
     with ThreadPoolExecutor(hands.threads) as pool:
         sizes[lacking] = list(pool.map(source.size, rows[lacking]))

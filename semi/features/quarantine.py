@@ -6,13 +6,15 @@ import csv
 import io
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..formulas import guarded, unguarded
 from .files import write_whole
 from .keys import KEY
-from .store import Shelf, Snapshot
+from .snapshot import Snapshot
+from .store import Shelf
 
 QUARANTINE_COLUMNS = ("key", "id", "path", "reason")
 CRC = "crc"  # of the other columns; files of earlier versions lack it
@@ -59,9 +61,17 @@ def write_quarantine(shelf: Shelf, failures: list[Failure], snapshot: Snapshot) 
 def _rows(shelf: Shelf) -> dict[str, dict[str, str]]:
     """Returns the lines of quarantine.csv by key; StoreError where one has changed."""
     path = shelf.folder / "quarantine.csv"
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
+    found = [path.read_bytes()] if path.exists() else []
+    if shelf.remote is not None:  # what other writers put in the same instant
+        found += shelf.remote.lists[1:]
+    rows = dict[str, dict[str, str]]()
+    for content in reversed(found):
+        rows.update(_read(shelf, path, content))
+    return rows
+
+
+def _read(shelf: Shelf, path: Path, content: bytes) -> dict[str, dict[str, str]]:
+    """Returns the lines of one list by key."""
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
     except (ValueError, csv.Error) as error:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,14 @@ import numpy as np
 
 from ..errors import StoreError, writing
 from ..locks import FileLock, taken
+from .harvest import fetch, harvest, take_in
 from .keys import KEY
-from .merge import Shard, merge, tidy
+from .merge import Shard, merge
+from .parts import tidy
 from .plan import Plan, make_plan
-from .store import Shelf, Snapshot
+from .remote_copy import is_divided
+from .snapshot import Snapshot
+from .store import Shelf
 
 BEGUN = "begun"  # an empty file of a plan's folder, as long as the plan is not merged
 LOOK_SECONDS = 5.0  # between two looks at what other workers have finished
@@ -151,10 +153,7 @@ class Pending:
         """Moves the finished shards into the store, unless another worker has done so."""
         with self.shelf.locked():
             if self.folder.exists():
-                merge(self.shelf, self.folder.glob("[0-9]*.npz"))
-                discard(self.folder)
-                if self.shelf.remote is not None:
-                    self.shelf.remote.drop(self.folder)
+                take_in(self.shelf, self.folder)
 
     def _lock_path(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.lock"
@@ -192,8 +191,9 @@ def begin(
     other plans are taken into the store first; a plan that is under way is joined.
     """
     with shelf.locked():
-        tidy(shelf)
+        tidy(shelf.folder)
         shelf.describe()
+        there: list[str] | None = None  # plans with shards on the object store
         while True:
             snapshot = shelf.open()
             lacking = snapshot.find(keys) < 0
@@ -203,11 +203,16 @@ def begin(
             if lacking.any():
                 total = budget(float(sizes[lacking].sum()))
                 plan = make_plan(keys[lacking], rows[lacking], sizes[lacking], total)
-                if (shelf.folder / "pending" / plan.name / BEGUN).exists():
+                if there is None:
+                    there = fetch(shelf, but=plan.name)
+                begun = (shelf.folder / "pending" / plan.name / BEGUN).exists()
+                if begun or plan.name in there:
                     break
-            if not _harvest(shelf):
+            if not harvest(shelf):
                 break
         if plan is None:
+            if shelf.remote is not None and is_divided(shelf.remote):
+                snapshot = merge(shelf, [])
             return None, snapshot
         pending = Pending(shelf, plan)
         with writing(pending.folder, StoreError):
@@ -216,52 +221,3 @@ def begin(
             if shelf.remote is not None:
                 shelf.remote.get_shards(pending.folder)
         return pending, snapshot
-
-
-def finished_keys(shelf: Shelf) -> np.ndarray:
-    """Returns the keys (n,) of what workers that were stopped have encoded but not yet merged."""
-    found = [np.empty(0, KEY)]
-    for folder in sorted((shelf.folder / "pending").glob("*")):
-        if _at_work(folder):
-            continue
-        for path in sorted(folder.glob("[0-9]*.npz")):
-            with (
-                contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
-                open(path, "rb") as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
-                found.append(arrays["keys"].astype(KEY))
-    return np.concatenate(found)
-
-
-def _at_work(folder: Path) -> bool:
-    """Says whether a live worker holds a shard of a plan."""
-    for path in folder.glob("*.lock"):
-        lock = taken(path)
-        if lock is None:
-            return True
-        lock.release()
-    return False
-
-
-def discard(folder: Path) -> None:
-    """Removes a plan's folder, its name first, so that no other worker mends half of it."""
-    trash = folder.parent.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
-    with writing(folder, StoreError):
-        os.replace(folder, trash)
-    shutil.rmtree(trash, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()
-
-
-def _harvest(shelf: Shelf) -> bool:
-    """Merges one plan that nobody is working on; returns whether there was one."""
-    for folder in sorted((shelf.folder / "pending").glob("*")):
-        if _at_work(folder):
-            continue
-        merge(shelf, folder.glob("[0-9]*.npz"))
-        discard(folder)
-        if shelf.remote is not None:
-            shelf.remote.drop(folder)
-        return True
-    return False

@@ -18,8 +18,9 @@ from .in_place import read_vectors
 from .mapped import MANY, MappedVectors
 from .notes import nothing_usable
 from .quarantine import read_quarantine
+from .snapshot import Snapshot
 from .sources import Limits, RowSource
-from .store import FeatureStore, Shelf, Snapshot
+from .store import FeatureStore, Shelf
 from .tensors import Features, Frames, Vectors
 
 __all__ = ["Features", "Frames", "load_features", "load_frames"]

@@ -8,7 +8,8 @@ from ..checksums import ADDED
 from ..errors import StoreError
 from .keys import identity_key
 from .quarantine import read_quarantine
-from .store import Shelf, json_bytes, read_json
+from .snapshot import json_bytes, read_json
+from .store import Shelf
 
 PLAIN = {".lock": "is a lock and holds nothing", "pending": "holds work that is under way"}
 

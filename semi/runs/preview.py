@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pseudo_label.pool import Pool, Selection
 from pseudo_label.preview import Preview, preview
 from pseudo_label.selection import select
 
+from ..config.engine import engine_of
 from ..config.paths import PLACE_SETTINGS, found_again
 from ..config.schema import Config, load_config
 from ..data.wording import counted
@@ -80,7 +81,9 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
     Args:
         run: folder of the run.
         overrides: key=value of the selection, such as rule=margin; "select." may stand before.
+            Where the data are now, and what encodes features that the store lacks: engine=ray.
     """
+    engine, overrides = engine_of(overrides)
     places = [w for w in overrides if w.partition("=")[0] in PLACE_SETTINGS]
     opened = Run.open(run, places)
     check_run(run)
@@ -89,7 +92,7 @@ def dry_run(run: str | Path, overrides: Sequence[str] = ()) -> DryRun:
     # the run's file holds what its recipe chose already
     overrides = [*settings, *places, "recipe=none"]
     config = load_config(opened.path / "config.yaml", overrides, elsewhere=True)
-    config = found_again(config, opened.path)
+    config = replace(found_again(config, opened.path), **vars(engine))
     config.device = "cpu"
     task = config.task
     if not TASKS[task.kind].one_class:
