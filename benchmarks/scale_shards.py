@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import platform
 import random
 import resource
 import signal
@@ -140,6 +141,11 @@ def main() -> None:
         store, log, engine = args.drive
         drive(store, log, args.shards, engine)
         return
+    from extract import processor
+    from ray import __version__ as ray  # pyright: ignore[reportMissingImports]
+
+    print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, Ray {ray}; "
+          f"one shard in {STRAGGLERS} takes {SLOW_SECONDS} s", flush=True)  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         stores = {kind: Path(name, kind) for kind in ("one process", "Ray", "Ray, killed")}
         for kind, engine in (("one process", "local"), ("Ray", "ray")):

@@ -49,6 +49,7 @@ from semi.config.training import RoundsConfig, TrainConfig
 from semi.features.config import FeaturesConfig
 from semi.features.standardize import Standardizer
 from semi.features.tensors import Features
+from semi.self_training.pool_answers import pool_answers
 from semi.self_training.rounds import run_rounds
 from semi.training.dataset import Dataset
 
@@ -149,9 +150,7 @@ def our_round(
     )
     at = [] if ends is None else ends
     outcome = run_rounds(dataset, config, on_round=lambda state: at.append(now()))
-    last = outcome.final.outputs
-    by_head = last.voter.by_head(last.pool_logits[-1])
-    return last.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1).numpy()
+    return pool_answers(dataset, outcome.final).numpy()
 
 
 def settings_of(

@@ -17,10 +17,12 @@ from multiprocessing import get_context
 from typing import Any
 
 from .errors import ConfigError, SemiError, how_to_install
+from .flight import Flight, in_order
 from .threads import limited_threads
 
 ENGINES = ("local", "ray")
 AHEAD = 2  # cells given to a worker at a time: the one at work, and the one that comes next
+WAITING = 4  # cells a worker that may be given out and not yet yielded, where they keep their order
 
 
 @dataclass
@@ -81,6 +83,7 @@ def run_cells(
     cells: Iterable[Any],
     *,
     gpus: float = 0.0,
+    ordered: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yields (number of the cell, what `function` returned for it), in any order.
 
@@ -89,32 +92,42 @@ def run_cells(
         function: of one cell; sent to each worker once, so both must be picklable.
         cells: taken one by one as workers come free, never more than two a worker.
         gpus: of each worker on Ray.
+        ordered: in the order of the cells; about four a worker, and never more than six, are on
+            their way or wait for an earlier one.
     """
+    results = _results(engine, function, cells, gpus, WAITING if ordered else 0)
+    return in_order(results) if ordered else results
+
+
+def _results(
+    engine: EngineConfig, function: Callable[[Any], Any], cells: Iterable[Any], gpus: float,
+    waiting: int,
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    """Yields what `run_cells` does, in any order; `waiting` cells a worker (0 = any number)."""
     if engine.engine == "ray":
         _find_ray()
-        from .ray_cells import on_ray
+        from .ray_cells import Crew, on_ray
 
         return on_ray(
-            function, cells, address=engine.ray_address, workers=engine.processes, gpus=gpus,
-            ahead=AHEAD,
-        )  # fmt: skip
+            function, cells, engine.ray_address, Crew(engine.processes, gpus, AHEAD, waiting)
+        )
     if engine.alone:
         return ((number, function(cell)) for number, cell in enumerate(cells))
-    return _in_processes(engine.processes, function, cells)
+    return _in_processes(engine.processes, function, cells, waiting)
 
 
 def _in_processes(
-    count: int, function: Callable[[Any], Any], cells: Iterable[Any]
+    count: int, function: Callable[[Any], Any], cells: Iterable[Any], waiting: int
 ) -> Iterator[tuple[int, Any]]:
     """Yields what `run_cells` does, worked out in processes of this machine."""
-    work, flying = enumerate(cells), dict[Future, int]()
+    flight, flying = Flight(cells, count * waiting), dict[Future, int]()
     threads = max(1, (os.cpu_count() or 1) // count)
     pool = ProcessPoolExecutor(  # spawn: a forked PyTorch hangs in its threads
         count, get_context("spawn"), _begin, (pickle.dumps(function), threads)
     )
 
     def fill() -> None:
-        while len(flying) < AHEAD * count and (following := next(work, None)) is not None:
+        while len(flying) < AHEAD * count and (following := flight.take()) is not None:
             flying[pool.submit(_run, following[1])] = following[0]
 
     try:
@@ -122,6 +135,7 @@ def _in_processes(
         while flying:
             for done in wait(flying, return_when=FIRST_COMPLETED).done:
                 number, result = flying.pop(done), done.result()
+                flight.land(number)
                 fill()
                 yield number, result
     except BrokenProcessPool as error:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import SemiError
+from .flight import Flight
 
 DEATHS = 3  # of workers at one cell, then it is the cell's fault
 WAIT_SECONDS = 20  # for the head of a cluster to answer
+_NONE = object()  # no cell
 STORE_BYTES = 200_000_000  # of shared memory, where we start Ray ourselves; cells are small
 
 
@@ -21,57 +26,77 @@ class Cells:
 
     function: Any = None
 
-    def run(self, shared: list[Any], cell: Any) -> Any:
-        """Returns what the function makes of a cell; `shared` holds a reference to the function."""
+    def run(self, shared: list[Any], folder: str, cell: Any) -> Any:
+        """Returns what the function makes of a cell.
+
+        Args:
+            shared: holds a reference to the function.
+            folder: where the command was given, from which its paths are meant; a cluster's workers
+                begin in another.
+            cell: what the function takes.
+        """
         if self.function is None:
             import ray  # pyright: ignore[reportMissingImports]
 
             self.function = ray.get(shared[0])
+            with contextlib.suppress(OSError):  # not on this machine: absolute paths will do
+                os.chdir(folder)
         return self.function(cell)
 
 
+@dataclass
+class Crew:
+    """The workers that are asked for."""
+
+    workers: int  # at most; 0 = as many as the cluster has room for
+    gpus: float  # of each
+    ahead: int  # cells given to each at a time
+    waiting: int  # cells a worker that may be away or wait for an earlier one; 0 = any number
+
+
 def on_ray(
-    function: Callable[[Any], Any], cells: Iterable[Any], *, address: str, workers: int,
-    gpus: float, ahead: int,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    function: Callable[[Any], Any], cells: Iterable[Any], address: str, crew: Crew
+) -> Iterator[tuple[int, Any]]:
     """Yields (number of the cell, its result), in any order.
 
     Args:
         function: of one cell.
         cells: taken one by one.
         address: of a running cluster; "" = RAY_ADDRESS or a Ray of our own on this machine.
-        workers: how many at most; 0 = as many as the cluster has GPUs, or CPUs where `gpus` is 0.
-        gpus: of each worker.
-        ahead: cells in flight a worker.
+        crew: the workers.
     """
-    work = enumerate(cells)
-    if (first := next(work, None)) is None:
+    cells = iter(cells)
+    if (first := next(cells, _NONE)) is _NONE:
         return  # nothing to start Ray for
-    work, flying = itertools.chain([first], work), {}
-    with cluster(address, workers) as ray:
-        places = _places(ray, gpus)  # an actor more than that would wait forever
-        count = min(workers, places) if workers else places
+    with cluster(address, crew.workers) as ray:
+        places = _places(ray, crew.gpus)  # an actor more than that would wait forever
+        count = min(crew.workers, places) if crew.workers else places
+        flight = Flight(itertools.chain([first], cells), count * crew.waiting)
         actor = ray.remote(
-            num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=DEATHS
+            num_cpus=1, num_gpus=crew.gpus, max_restarts=-1, max_task_retries=DEATHS
         )(Cells)  # fmt: skip
-        shared = ray.put(function)
+        shared, folder = ray.put(function), os.getcwd()
+        workers = [actor.remote() for _ in range(count)]
+        free, flying = deque(workers * crew.ahead), dict[Any, tuple[int, Any]]()
 
-        def give(worker: Any) -> None:
-            if (following := next(work, None)) is not None:
-                flying[worker.run.remote([shared], following[1])] = (following[0], worker)
+        def give() -> None:
+            while free and (following := flight.take()) is not None:
+                worker = free.popleft()
+                reference = worker.run.remote([shared], folder, following[1])
+                flying[reference] = (following[0], worker)
 
-        crew = [actor.remote() for _ in range(count)]
         try:
-            for worker in crew * ahead:
-                give(worker)
+            give()
             while flying:
                 (done,), _ = ray.wait(list(flying), num_returns=1)
                 number, worker = flying.pop(done)
                 result = _result(ray, done)
-                give(worker)
+                flight.land(number)
+                free.append(worker)
+                give()
                 yield number, result
         finally:
-            for worker in crew:
+            for worker in workers:
                 ray.kill(worker)
 
 
@@ -92,9 +117,13 @@ def _result(ray: Any, reference: Any) -> Any:
 
 
 def _places(ray: Any, gpus: float) -> int:
-    """Returns how many workers the cluster has room for; SemiError if for none."""
-    there = ray.cluster_resources()
-    count = int(there.get("GPU", 0) / gpus) if gpus else int(there.get("CPU", 0))
+    """Returns how many workers the machines of the cluster have room for; SemiError if for none."""
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [int(node.get("CPU", 0)) for node in there]
+    count = sum(
+        min(cpu, int(node.get("GPU", 0) / gpus)) if gpus else cpu
+        for cpu, node in zip(cpus, there, strict=True)
+    )
     if count < 1:
         raise SemiError(
             f"the Ray cluster has no {'GPU' if gpus else 'CPU'} for a worker; "
@@ -110,7 +139,17 @@ def _answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT_SECONDS).close()
 
 
-@contextmanager
+def _reason(error: Exception) -> str:
+    """Returns why Ray cannot be had; a missing token is named, which Ray itself hides."""
+    if re.search("AuthenticationError|InvalidAuthToken", f"{error} {error.__cause__}"):
+        return (
+            "it takes no one without its token; set RAY_AUTH_MODE=token in the environment of this "
+            "command, and RAY_AUTH_TOKEN where the cluster was not started by this user here"
+        )
+    return " ".join(str(error).split())[:300]
+
+
+@contextlib.contextmanager
 def cluster(address: str, workers: int) -> Iterator[Any]:
     """Yields the module ray, connected: to the cluster at an address, or to one of our own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
@@ -128,8 +167,8 @@ def cluster(address: str, workers: int) -> Iterator[Any]:
         else:
             ray.init("local", num_cpus=workers or None, log_to_driver=False,
                      logging_level="error", **own)  # fmt: skip
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = " ".join(str(error).split())[:300]
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        words = _reason(error)
         where = f"the Ray cluster at '{address}' cannot be joined" if address else (
             "Ray cannot be started on this machine"
         )  # fmt: skip

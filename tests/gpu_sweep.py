@@ -1,17 +1,20 @@
 """Everything that has a GPU's way, on the pretend GPU: `make gpu-sweep`, some minutes of one core.
 
-    python tests/gpu_sweep.py [encoders | fits | rules ...]
+    python tests/gpu_sweep.py [encoders | texts | fits | rules ...]
 
 Every encoder in every layout, pooling and precision, every pruning method and schedule, every
-fusion with every loss, every rule on several pools. Prints launches and waits of each case; ends
-with 1 where a case has other numbers than the CPU, mixes devices or waits more often than it may.
+architecture of texts, every fusion with every loss, every rule on several pools. Prints launches
+and waits of each case; ends with 1 where a case has other numbers than the CPU, mixes devices or
+waits more often than it may.
 The tests (test_pretend_gpu_*.py) take a part of this.
 """
 
 import dataclasses
 import itertools
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from moved import moved
@@ -19,10 +22,13 @@ from pretend_gpu import pretend_gpu
 from test_pretend_gpu_encoders import encoder
 from test_pretend_gpu_training import with_pseudo
 from test_selection import make_pool
+from test_text_encoder import KINDS as TEXT_MODELS
+from test_text_encoder import TEXTS, folder
 from tiny_dataset import tiny_config, tiny_dataset
 from tiny_speech import NAMES, tiny, waves
 
-from models.encoders import PruningConfig
+from models.encoders import PruningConfig, TextConfig, build_text_encoder
+from models.encoders.config import TEXT_POOLING
 from models.encoders.merging import METHODS
 from models.encoders.pruning import SCHEDULES, SCORES, supports_pruning
 from models.fusion import ContrastConfig, FusionConfig
@@ -87,6 +93,22 @@ def encoders():
             yield title, want, got, NEAR[precision], work, allowed
 
 
+def texts():
+    """Yields every architecture of texts in every pooling and precision."""
+    for kind, pooling, precision in itertools.product(TEXT_MODELS, TEXT_POOLING, NEAR):
+        with tempfile.TemporaryDirectory() as path:
+            config = TextConfig(model=str(folder(kind, Path(path))), pooling=pooling)
+            ask = "encode_frames" if pooling == "frames" else "encode"
+            want = getattr(build_text_encoder(config, precision=precision), ask)(TEXTS)
+            with pretend_gpu() as work:
+                there = build_text_encoder(config, device="cuda", precision=precision)
+                there.model.to("cuda")
+                work.waits.clear()
+                work.launches.clear()
+                got = getattr(there, ask)(TEXTS)
+        yield f"{kind} {pooling} {precision}", want, got, NEAR[precision], work, 1
+
+
 def fits():
     """Yields a fit of every fusion with every loss; its waits are those of its beginning."""
     for kind, loss in itertools.product(KINDS, LOSSES):
@@ -119,7 +141,7 @@ def rules():
         yield f"{rule} {rows} x {classes}", want.weight, got.weight, 1e-5, work, 400
 
 
-PARTS = {"encoders": encoders, "fits": fits, "rules": rules}
+PARTS = {"encoders": encoders, "texts": texts, "fits": fits, "rules": rules}
 
 
 def main(parts):

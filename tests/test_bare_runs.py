@@ -98,7 +98,7 @@ def entry_read(run, name):
     ("name", "change", "told"),
     [
         ("oof_logits", lambda a: a[:, 1:], r"has oof_logits of shape \(1, .*these data have numb"),
-        ("pool_logits", lambda a: a * np.nan, "has pool_logits with values that are no numbers"),
+        ("oof_logits", lambda a: a * np.nan, "has oof_logits with values that are no numbers"),
         ("ensemble.param.head.bias", lambda a: a[:, 1:], r"head.bias has the shape"),
         ("ensemble.param.head.bias", None, "head.bias is missing"),
     ],

@@ -12,6 +12,7 @@ from semi.config.recipes import resolved
 from semi.evaluation.text import floor_sentence
 from semi.self_training.floor import LUCK, OWN, floor_of, plain_models, standing
 from semi.self_training.gate import ships
+from semi.self_training.pool_answers import pool_logits
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, trained, warm_start
 from semi.training.students import learned_start
@@ -41,7 +42,7 @@ def test_the_warm_start_is_the_best_of_the_student_and_plain_models():
     assert start["standing"] == (most if clear else pytest.approx(standing(data, own)))
     assert (start["model"] == OWN) is not clear
     assert state.ensemble is not None and state.ensemble.dims == data.dims
-    assert state.outputs.pool_logits.shape[2] == len(data.pool)
+    assert pool_logits(data, state).shape[2] == len(data.pool)
 
 
 def test_round_zero_tells_its_floor_and_nothing_below_it_ships():

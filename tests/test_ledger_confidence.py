@@ -50,7 +50,7 @@ def test_gold_that_is_all_right_makes_no_label_surer(finished):
 def test_the_ledger_has_both_and_the_record_the_gap(finished):
     dataset, config, states = finished
     state, task = sure(states[1], dataset, 0.6), TASKS["single"]
-    ledger = round_rows(dataset, state, states[0], "class_topk", task)
+    (ledger,) = round_rows(dataset, state, states[0], "class_topk", task)
     seen = ledger[[f"p_{name}" for name in dataset.classes]].max(axis=1)
     assert (ledger.confidence <= seen + 1e-5).all()
     assert ledger.confidence.tolist() == pytest.approx(

@@ -11,20 +11,16 @@ from tiny_dataset import tiny_config, tiny_dataset
 import semi.self_training.rounds as rounds
 from models.fusion import ContrastConfig
 from pseudo_label import SelectionConfig
-from pseudo_label.calibration import Calibration
 from semi.config.task import TaskConfig
 from semi.config.training import RoundsConfig, TrainConfig, VoteConfig
-from semi.files import write_table
 from semi.self_training.gate import information
-from semi.self_training.ledger import round_rows
+from semi.self_training.ledger import round_rows, write_round_ledger
 from semi.self_training.merged_ledger import write_merged
 from semi.self_training.record import round_record
 from semi.self_training.rounds import run_rounds, warm_start
 from semi.self_training.stopping import STOPPED
 from semi.self_training.targets import targets_of
 from semi.self_training.tasks import TASKS
-from semi.training.teacher import TeacherOutputs
-from semi.training.voter import Voter
 
 
 def test_zero_rounds_equals_supervised_training():
@@ -161,7 +157,7 @@ def test_ledger_has_one_row_per_utterance_and_round_and_keeps_its_history(tmp_pa
     for state in outcome.states[1:]:
         parts.append(tmp_path / f"{state.number}.parquet")
         rows = round_rows(dataset, state, before, "class_topk", TASKS["single"])
-        write_table(parts[-1], rows)
+        write_round_ledger(parts[-1], rows)
         before = state if state.accepted else before
     write_merged(parts, tmp_path, len(dataset.pool), as_csv=False)
     ledger = pd.read_parquet(tmp_path / "ledger.parquet")
@@ -248,14 +244,6 @@ def test_one_modality_without_noisy_twins_has_nothing_to_pre_train():
     assert rounds.learned_start(dataset, config)
 
 
-def start_that_says(answers, classes):
-    """A start whose pool answers are given."""
-    voter = Voter(["fused"], {"fused": Calibration("none")}, torch.ones(1))
-    raw = (3.0 * torch.nn.functional.one_hot(answers, classes)).log_softmax(-1)
-    raw = raw.expand(2, 1, -1, -1)
-    return TeacherOutputs(voter, raw[0], raw[0], raw[0, 0], raw)
-
-
 def learned(labels, rows, classes, weight=1.0):
     """What a round learned of some rows."""
     chosen = rows.expand(2, -1)
@@ -274,7 +262,7 @@ def test_agreement_is_the_kappa_of_scikit_learn_where_all_rows_are_learned():
     one = torch.randint(classes, (pool,), generator=generator)
     two = torch.where(torch.rand(pool, generator=generator) < 0.5, one, one.roll(1))
     every = torch.ones(pool, dtype=torch.bool)
-    start = start_that_says(one, classes)
+    start = one
     found = rounds.agreement(dataset, start, learned(two, every, classes), config)
     assert found == pytest.approx(cohen_kappa_score(one, two), abs=1e-6)
     same = rounds.agreement(dataset, start, learned(one, every, classes), config)
@@ -287,7 +275,7 @@ def test_agreement_counts_what_was_learned_alone_and_by_its_weight():
     dataset, config = tiny_dataset(), tiny_config()
     classes, pool = len(dataset.classes), len(dataset.pool)
     answers = torch.arange(pool) % classes
-    start, few = start_that_says(answers, classes), torch.arange(pool) < 6
+    start, few = answers, torch.arange(pool) < 6
     labels = torch.where(few, answers, 0)
     assert rounds.agreement(dataset, start, learned(labels, few, classes), config) == pytest.approx(
         1

@@ -10,6 +10,7 @@ from tiny_dataset import tiny_dataset
 from models.fusion import FusionConfig, build_fusion
 from semi.config.learning import LearningConfig
 from semi.config.recipes import resolved
+from semi.self_training.pool_answers import pool_logits
 from semi.self_training.rounds import choose, run_rounds, warm_start
 from semi.self_training.state import of_held_out_groups
 from semi.self_training.view_selection import candidates, select_views
@@ -174,7 +175,7 @@ def test_a_quiet_modality_has_no_vote_beside_others_and_one_alone():
     here = torch.tensor([[True, True], [True, False], [False, True]])
     can = can_speak(voter.heads, here, voter.quiet)
     assert can.tolist() == [[True, True, False], [True, True, False], [True, False, True]]
-    probs = voter.by_head(state.outputs.pool_logits[-1])
+    probs = voter.by_head(pool_logits(data, state)[-1])
     other = probs.clone()
     other[2] = other[2].flip(1)  # the text says something else
     before, after = (voter.vote(p, data.present[data.pool]) for p in (probs, other))

@@ -14,8 +14,10 @@ import torch
 
 from ..pooling import combine_layers, masked_moments, vector
 from . import hub
+from .attention_masks import masks_unasked
 from .base import EncoderUnavailable
 from .config import TextConfig, resolve_layers, stored_as
+from .int8 import quantised
 from .numerics import DTYPES, exact_float32
 from .padding import token_budget
 from .sentence_modules import differences, stated_length
@@ -98,7 +100,10 @@ class TextEncoder:
         model = hub.load_weights(self.source, "AutoModel")
         if self.model_config.is_encoder_decoder:
             model = model.get_encoder()
-        return model.to(self.device, DTYPES[self.precision])
+        if hasattr(model.config, "use_cache"):
+            model.config.use_cache = False  # decoders keep keys and values for a next word
+        model = model.to(self.device, DTYPES[self.precision])
+        return quantised(model) if self.precision == "int8" else model
 
     def encode(self, batch: list[str]) -> torch.Tensor:
         """Returns (B, *shape) float32: tokens pooled per layer, then layers combined."""
@@ -137,7 +142,7 @@ class TextEncoder:
         lengths = [len(ids) for ids in encoded["input_ids"]]
         for chosen in token_budget(lengths, BATCH_TOKENS.get(self.device.type, 65_536)):
             padded = self._pad({name: [rows[i] for i in chosen] for name, rows in encoded.items()})
-            with exact_float32(self.device):
+            with exact_float32(self.device), masks_unasked(self.device):
                 out = self.model(**padded, output_hidden_states=self.layers != [self.depth])
             mask = padded["attention_mask"].bool()
             hidden = [
@@ -165,6 +170,8 @@ class TextEncoder:
 def position_reach(model: Any) -> int:
     """Returns how many tokens a text model's positions reach."""
     reach = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    if reach < 0:  # XLNet's way to say that it has no limit
+        reach = sys.maxsize
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
             reach -= module.padding_idx + 1  # RoBERTa and its kin count from there

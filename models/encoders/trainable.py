@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..pooling import combine_layers, masked_moments
 from . import hub
+from .attention_masks import masks_unasked
 from .config import SpeechConfig, TextConfig, resolve_layers
 from .lora import add_lora, merge_lora
 from .padding import normalized, pad_rows
@@ -204,7 +205,8 @@ class TrainableText(Trainable):
             truncation=True, max_length=self.longest, padding=True, return_tensors="pt",
         )  # fmt: skip
         inputs = {name: sent(values, device) for name, values in inputs.items()}
-        out = self.model(**inputs, output_hidden_states=True)
+        with masks_unasked(device):
+            out = self.model(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
         states = [out.hidden_states[k] for k in self.used]
         if self.config.pooling == "cls":

@@ -60,16 +60,17 @@ def sinkhorn(probs: Tensor, prior: Tensor, temperature: float, iterations: int) 
 
     Q = diag(u) K diag(v): only the scaling vectors are iterated, two matrix-vector products each.
     """
-    kernel = probs.double().clamp(min=1e-12) ** (1.0 / temperature)
-    kernel = kernel / kernel.amax(1, keepdim=True)  # rows are rescaled anyway; avoids underflow
+    # one (N, C) of float64, worked on in place: of ten million rows it is half a gigabyte
+    kernel = probs.to(torch.float64, copy=True).clamp_(min=1e-12).pow_(1.0 / temperature)
+    kernel /= kernel.amax(1, keepdim=True)  # rows are rescaled anyway; avoids underflow
     share = (prior.double() / prior.double().sum()).clamp(min=1e-12) * len(probs)
     rows = torch.ones(len(probs), dtype=torch.float64, device=probs.device)
     columns = torch.ones_like(share)
     for _ in range(iterations):
         columns = share / (kernel.T @ rows).clamp(min=1e-300)
         rows = 1.0 / (kernel @ columns).clamp(min=1e-300)
-    q = kernel * columns * rows[:, None]
-    return (q / q.sum(1, keepdim=True)).to(probs.dtype)
+    q = kernel.mul_(columns).mul_(rows[:, None])
+    return q.div_(q.sum(1, keepdim=True)).to(probs.dtype)
 
 
 def certainty(q: Tensor) -> Tensor:

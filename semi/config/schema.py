@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from models.encoders.config import PRECISIONS
+from models.encoders.config import precision_problem
 
 from ..data.config import DataConfig
 from ..data.wording import counted
+from ..devices import check_name, device_problem
 from ..errors import ConfigError
 from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
@@ -63,7 +64,12 @@ class Config(LearningConfig, EngineConfig):
     device: str = "cpu"
     """cpu | cuda | cuda:<number>."""
     precision: str = "fp32"
-    """Arithmetic of the encoders: fp32 | bf16 (about 3x faster where it is built in) | fp16."""
+    """Arithmetic of the encoders: fp32 | bf16 (about 3x faster where it is built in) | fp16 | int8.
+
+    int8 is of CPUs: the products of linear layers, with a scale for each token, 1.4x to 2.9x faster
+    than fp32 also where bf16 is not built in. Its vectors are first compared with those of fp32 on
+    24 rows; below a mean centred cosine of 0.99 it is refused.
+    """
     threads: int = 0
     """CPU threads of PyTorch; 0 = PyTorch's own choice."""
     tracking: bool = True
@@ -94,12 +100,9 @@ class Config(LearningConfig, EngineConfig):
             raise ValueError(
                 f"name must be one word of letters, digits and . _ - + =, got '{self.name}'"
             )
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device must be cpu, cuda or cuda:<number>, got '{self.device}'")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got '{self.precision}'"
-            )
+        check_name(self.device)
+        if problem := precision_problem(self.precision, self.device):
+            raise ValueError(problem)
         if problem := names_problem(self.track):
             raise ValueError(f"track {problem}")
         if self.ledger not in LEDGERS:
@@ -202,8 +205,8 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
     if data is not None and not data.manifest:
         sentence = "required, but not set; name your table, as in data.manifest=mine.csv"
         found.append(("data.manifest", sentence))
-    if top is not None and top.device != "cpu" and not elsewhere:
-        found += [("device", s) for s in _device_problems(top.device)]
+    if top is not None and not elsewhere:
+        found += [("device", s) for s in [device_problem(top.device, top.engine)] if s]
     if top is not None and top.tracking and not elsewhere:
         found += [("track", s) for s in [missing_library(top.track)] if s]
     if top is not None and top.engine == "ray" and not elsewhere:
@@ -252,20 +255,6 @@ def _closed_form_problems(sections: dict) -> list[tuple[str, str]]:
         f"{model.kind} learns task.kind {' | '.join(KNOWN[model.kind])}, which is {task.kind} "
         f"here; take another kind, such as {other}",
     )]  # fmt: skip
-
-
-def _device_problems(device: str) -> list[str]:
-    import torch
-
-    if not torch.cuda.is_available():
-        return [f"'{device}' is not available: PyTorch {torch.__version__} sees no GPU; use cpu"]
-    number = int(device.partition(":")[2] or 0)
-    if number >= torch.cuda.device_count():
-        return [
-            f"'{device}' is not available: this machine has "
-            f"{counted(torch.cuda.device_count(), 'GPU')}"
-        ]
-    return []
 
 
 def _sections(config: object, prefix: str = "") -> dict:

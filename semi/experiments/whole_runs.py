@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..config.paths import absolute
 from ..config.schema import Config
+from ..devices import gpus_of
 from ..parallel import run_cells
 from ..self_training.train import self_train
 
@@ -24,7 +25,7 @@ def train_runs(configs: Sequence[Config], *, progress: bool = True) -> list[str]
     if engine.alone:
         return [str(self_train(c, resume=True, progress=progress).path) for c in configs]
     tasks = [replace(absolute(c), engine="local", ray_address="", processes=0) for c in configs]
-    gpus = float(engine.device.startswith("cuda"))
+    gpus = gpus_of(engine.device)
     results = run_cells(engine, train_quietly, tasks, gpus=gpus)
     for done, (_, path) in enumerate(results, 1):
         if progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..devices import gpus_of
 from ..parallel import EngineConfig, run_cells
 from .encode import INPUT_KINDS
 from .merge import leftovers
@@ -135,7 +136,7 @@ def _encode_elsewhere(
 
     shelf = pending.shelf
     work = ShardWriter(encoder, pending.folder.absolute(), hands.threads, shelf.remote)
-    gpus = float(str(getattr(encoder, "device", "cpu")).startswith("cuda"))
+    gpus = gpus_of(getattr(encoder, "device", "cpu"))
     for _, shard in run_cells(hands.engine, work, tasks(), gpus=gpus):
         pending.written(shard)
         bar.at(pending.size_done())

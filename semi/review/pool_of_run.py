@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..self_training.pool import joined_features
+from ..self_training.pool_answers import pool_probabilities
 from ..self_training.state import RoundState
 from ..training.dataset import Dataset
-from ..training.teacher import Prediction, pool_probabilities
+from ..training.teacher import Prediction
 from .query_pool import QueryPool
 
 
@@ -49,7 +50,7 @@ def candidates_of(
         group=dataset.group_code(pool),
         tie=dataset.tie()[rows],
         cost=asked.cost,
-        chains=pool_probabilities(dataset, state.outputs)[:, rows],
+        chains=pool_probabilities(dataset, state)[:, rows],
         by_modality=heads if len(heads) > 1 else None,
         present=dataset.present[pool] if len(heads) > 1 else None,
         flips=asked.flips,

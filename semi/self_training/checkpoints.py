@@ -22,12 +22,11 @@ from ..files import (
     read_tensors,
     write_dir,
     write_json,
-    write_table,
     write_tensors,
 )
 from ..training.dataset import Dataset
 from ..training.teacher import outputs_of_logits
-from .ledger import check_ledger, round_rows
+from .ledger import check_ledger, round_rows, write_round_ledger
 from .merged_ledger import write_merged
 from .record import round_record
 from .round_state import AFFECT, STATE, VOTER, SavedRound, read_learned
@@ -51,7 +50,7 @@ def read_round(folder: Path, dataset: Dataset) -> RoundState:
     state = RoundState(
         number=record["round"],
         ensemble=held.ensemble(),
-        outputs=outputs_of_logits(dataset, held.voter, held.oof_logits, held.pool_logits),
+        outputs=outputs_of_logits(dataset, held.voter, held.oof_logits),
         pseudo_labels=held.pseudo_labels(record.get("notes") or []),
         coverage=record["coverage_asked"],
         metric=held.saved["metric"],
@@ -129,20 +128,22 @@ class RunRecorder:
             write_json(folder / VOTER, saved)
             write_json(folder / ROUND, record)
             if rows is not None:
-                write_table(folder / LEDGER_TABLE, rows)
+                write_round_ledger(folder / LEDGER_TABLE, rows)
+        if self.before is not None:
+            self.before.last_logits = None  # its pool was asked for this round
         self._follow(state)
         self.run.log({"round": state.number, **record["metrics_oof"], "accepted": state.accepted})
         if self.on_record:
             self.on_record(state, record)
+        self._put_away(state)
 
-    def put_away(self, state: RoundState) -> None:
-        """Puts maps of the round's file in the place of what it says of the pool: the same numbers.
+    def _put_away(self, state: RoundState) -> None:
+        """Puts maps of the round's file in the place of its pseudo-labels: the same numbers.
 
         Rounds are kept to the end, and all of them would take a pool's memory once each.
         """
-        held = read_tensors(self.run.round_dir(state.number) / STATE)
-        state.outputs.pool_logits = held["pool_logits"].to(self.dataset.device)
         if state.pseudo_labels is not None:
+            held = read_tensors(self.run.round_dir(state.number) / STATE)
             labels = {name: held[f"picked.{name}"].to(self.dataset.device) for name in PICKED}
             state.pseudo_labels = replace(state.pseudo_labels, negative=None, **labels)
 
@@ -165,10 +166,7 @@ class RunRecorder:
 
 
 def _tensors(state: RoundState) -> dict[str, Tensor]:
-    found = {
-        "oof_logits": state.outputs.oof_logits,
-        "pool_logits": state.outputs.pool_logits,
-    }
+    found = {"oof_logits": state.outputs.oof_logits}
     if state.outputs.affect is not None:
         found |= {f"affect.{name}": getattr(state.outputs.affect, name) for name in AFFECT}
     if state.pseudo_labels is not None:

@@ -15,12 +15,15 @@ much to either side.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pseudo_label.calibration import fit_temperature
 
 from ..training.dataset import Dataset
 from .state import PseudoLabels, RoundState
+
+BLOCK = 65_536  # rows at once
 
 
 def round_temperature(dataset: Dataset, state: RoundState) -> float:
@@ -40,7 +43,9 @@ def calibrated(probs: Tensor, temperature: float) -> Tensor:
 
 def round_confidence(dataset: Dataset, state: RoundState) -> Tensor:
     """Returns (P,) the largest calibrated probability of each pool row in a judged round."""
-    return calibrated(_labels(state).probs, round_temperature(dataset, state)).amax(1)
+    temperature = round_temperature(dataset, state)
+    parts = _labels(state).probs.split(BLOCK)
+    return torch.cat([calibrated(part, temperature).amax(1) for part in parts])
 
 
 def confidence_facts(dataset: Dataset, state: RoundState) -> dict[str, float]:

@@ -6,6 +6,7 @@ Letters: n gold rows, P pool rows, C classes.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..config.learning import LearningConfig
 from ..training.dataset import Dataset
@@ -40,16 +41,13 @@ def information(dataset: Dataset, outputs: TeacherOutputs) -> float:
     return max(0.0, float(at_start - surprise(dataset, outputs).mean()))
 
 
-def surprise(dataset: Dataset, outputs: TeacherOutputs) -> torch.Tensor:
+def surprise(dataset: Dataset, outputs: TeacherOutputs) -> Tensor:
     """Returns the log-loss (n,) of each gold row out-of-fold, at the model's best temperature."""
     return surprise_at(outputs.oof.clamp(min=1e-6).log(), dataset.target[dataset.gold])
 
 
 def agreement(
-    dataset: Dataset,
-    start: TeacherOutputs,
-    pseudo_labels: PseudoLabels | None,
-    config: LearningConfig,
+    dataset: Dataset, answer: Tensor, pseudo_labels: PseudoLabels | None, config: LearningConfig
 ) -> float | None:
     """Returns how far the labels that a round learned are those of the warm start, as a kappa.
 
@@ -60,14 +58,18 @@ def agreement(
     the other objections 4 to 25 % of rounds with permuted, wrong or random labels shipped, from
     0.15 on none did; of three rules' own rounds that the gate accepts all reach 0.16, nearly all
     0.4. Where labels mean nothing at all a rule's rounds are at 0 themselves.
+
+    Args:
+        dataset: the data.
+        answer: (P,) int64 what the warm start calls each pool row.
+        pseudo_labels: of the round, None of one that learned none.
+        config: the settings.
     """
     if pseudo_labels is None or not TASKS[config.task.kind].one_class:
         return None
     weight = pseudo_labels.weight[-1] * pseudo_labels.chosen[-1]
     if not weight.sum() > 0:
         return None
-    by_head = start.voter.by_head(start.pool_logits[-1])
-    answer = start.voter.vote(by_head, dataset.present[dataset.pool]).argmax(1)
     label, classes = pseudo_labels.label[-1].to(answer), len(dataset.classes)
     weight = (weight / weight.sum()).to(answer.device)
     alike = float(weight[label == answer].sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ import pandas as pd
 from pseudo_label.pool import REASONS
 
 from ..errors import RunError, reading
-from ..files import ANEW
+from ..files import ANEW, replacing
 from ..training.dataset import Dataset
 from .confidence import round_confidence
 from .state import RoundState
 from .tasks import Task
+from .tasks.taught_rows import PIECE, taught_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,8 +28,8 @@ FULL = ("id", "round", "chosen", "accepted", "reason", "rule")  # a value in eve
 
 def round_rows(
     dataset: Dataset, state: RoundState, before: RoundState, rule: str, task: Task
-) -> pd.DataFrame:
-    """Returns a round's (P, columns) table as known when the round was judged.
+) -> Iterator[pd.DataFrame]:
+    """Yields a round's (P, columns) table as known when it was judged, some rows after the other.
 
     Args:
         dataset: the data.
@@ -39,21 +41,41 @@ def round_rows(
     pseudo_labels = state.pseudo_labels
     if pseudo_labels is None:
         raise ValueError("round 0 has no ledger: it learned from gold alone")
-    rows = dataset.pool.cpu().numpy()
-    chosen = pseudo_labels.chosen[-1].cpu().numpy()
-    table = {
-        "id": dataset.ids[rows],
-        "round": np.full(len(rows), state.number),
-        "chosen": chosen,
-        "accepted": chosen & state.accepted,
-        "weight": pseudo_labels.weight[-1].cpu().numpy().round(6),
-        "reason": np.array(REASONS, dtype=object)[pseudo_labels.reason.cpu().numpy()],
-        "rule": np.full(len(rows), rule, dtype=object),
-    }
-    table |= task.columns(dataset, pseudo_labels, before.outputs)
-    if task.one_class:
-        table["confidence"] = round_confidence(dataset, state).cpu().numpy().round(6)
-    return pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])
+    sure = round_confidence(dataset, state).cpu().numpy() if task.one_class else None
+    for taught in taught_rows(dataset, pseudo_labels, before):
+        part = taught.rows
+        rows = dataset.pool[part].cpu().numpy()
+        chosen = pseudo_labels.chosen[-1, part].cpu().numpy()
+        table = {
+            "id": dataset.ids[rows],
+            "round": np.full(len(rows), state.number),
+            "chosen": chosen,
+            "accepted": chosen & state.accepted,
+            "weight": pseudo_labels.weight[-1, part].cpu().numpy().round(6),
+            "reason": np.array(REASONS, dtype=object)[pseudo_labels.reason[part].cpu().numpy()],
+            "rule": np.full(len(rows), rule, dtype=object),
+        }
+        table |= task.columns(taught)
+        if sure is not None:
+            table["confidence"] = sure[part].round(6)
+        yield pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])
+
+
+def write_round_ledger(path: Path, pieces: Iterator[pd.DataFrame]) -> None:
+    """Writes the ledger of a round, piece by piece; memory does not grow with the pool."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as temporary:
+        first = pa.Table.from_pandas(next(pieces), preserve_index=False)
+        kinds = [  # of words that no row of the first piece has, others may
+            pa.field(f.name, pa.string()) if pa.types.is_null(f.type) else f for f in first.schema
+        ]
+        schema = pa.schema(kinds, first.schema.metadata)
+        with pq.ParquetWriter(temporary, schema) as writer:
+            writer.write_table(first.cast(schema))
+            for piece in pieces:
+                writer.write_table(pa.Table.from_pandas(piece, schema, preserve_index=False))
 
 
 def check_ledger(path: Path, ids: np.ndarray, number: int) -> None:
@@ -74,16 +96,22 @@ def check_ledger(path: Path, ids: np.ndarray, number: int) -> None:
         raise RunError(f"{path} lacks the column {lacking[0]}; {ANEW}")
     # of the others the type says enough, unless it is one that only an empty column may have
     looked = [f.name for f in schema if f.name in FULL or not _of_kind(f)]
-    with reading(path, "a table", ANEW):
-        table = pq.read_table(path, columns=looked)
-    for name in looked if len(table) else ():  # of no rows a column may have any type
-        empty = table[name].null_count == len(table)
-        full = table[name].null_count == 0 and _of_kind(schema.field(name))
-        if not (full if name in FULL else empty or _only_nan(table[name])):
-            raise RunError(f"{path} has other values than semi writes in column {name}; {ANEW}")
-    own = table["id"].cast(pa.large_string()).combine_chunks()
-    same = len(table) == len(ids) and own.equals(pa.array(ids.astype(object), pa.large_string()))
-    if not same or not (table["round"].to_numpy() == number).all():
+    start, same = 0, True
+    with reading(path, "a table", ANEW), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=PIECE, columns=looked):
+            for name in looked:
+                column = batch.column(name)
+                empty = column.null_count == len(batch)
+                full = column.null_count == 0 and _of_kind(schema.field(name))
+                if not (full if name in FULL else empty or _only_nan(column)):
+                    raise RunError(
+                        f"{path} has other values than semi writes in column {name}; {ANEW}"
+                    )
+            mine = pa.array(ids[start : start + len(batch)], pa.large_string())
+            same = same and batch.column("id").cast(pa.large_string()).equals(mine)
+            same = same and bool((batch.column("round").to_numpy() == number).all())
+            start += len(batch)
+    if not same or start != len(ids):
         raise RunError(f"{path} is not of round {number} and this pool of {len(ids)}; {ANEW}")
 
 
@@ -101,8 +129,10 @@ def _of_kind(field: pa.Field) -> bool:
     return kinds.is_integer(kind) or kinds.is_floating(kind)
 
 
-def _only_nan(column: pa.ChunkedArray) -> bool:
+def _only_nan(column: pa.Array) -> bool:
     """Says whether a column holds no number at all."""
     import pyarrow.types as kinds
 
-    return kinds.is_floating(column.type) and bool(np.isnan(column.to_numpy()).all())
+    return kinds.is_floating(column.type) and bool(
+        np.isnan(column.to_numpy(zero_copy_only=False)).all()
+    )

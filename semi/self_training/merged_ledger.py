@@ -16,11 +16,11 @@ from ..evaluation.ledger_file import LEDGER_CSV, LEDGER_TABLE
 from ..files import replacing
 from ..formulas import guarded_table
 from .ledger import ORDER
+from .tasks.taught_rows import PIECE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE = 65_536  # rows read, completed and written at once
 HISTORY_COLUMNS = ("first_round", "last_round", "flips")
 
 

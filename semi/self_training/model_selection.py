@@ -183,6 +183,3 @@ class SharedStart:
         """Keeps the warm start."""
         if state.number == 0:
             self.start = state
-
-    def put_away(self, state: RoundState) -> None:
-        """Leaves the round as it is."""

@@ -19,6 +19,7 @@ from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
 from ..training.projection import averaged
 from ..training.voter import Voter
+from .pool_answers import narrowest, pool_logits
 from .state import RoundState
 
 WITH_FEATURES = ("label_propagation",)  # rules that compare rows with each other
@@ -43,6 +44,7 @@ class Pools:
         """
         self.dataset, self.state, self.config = dataset, state, config
         self.rate, self.number = rate, number
+        self.logits = pool_logits(dataset, state)  # (G, H, P, C)
         self.features = graph_features(dataset, config.select)
         self.assumed = assumed_shares(dataset, config.train)
 
@@ -50,7 +52,7 @@ class Pools:
         """Returns the pool as the teacher of `chain` sees it."""
         dataset, outputs, before = self.dataset, self.state.outputs, self.state.pseudo_labels
         rows, features = dataset.pool, self.features
-        by_head = outputs.voter.by_head(outputs.pool_logits[chain])  # (H, P, C)
+        by_head = outputs.voter.by_head(self.logits[chain])  # (H, P, C)
         views = len(dataset.dims)
         many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
         here = dataset.present[rows]
@@ -120,9 +122,7 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
     mine = ensemble.select(slice(chain * size, (chain + 1) * size))
     rows = dataset.pool
     here = dataset.present[rows]
-    values = dataset.values
-    if dataset.seen is not None:  # linear models of this dataset need no more
-        values, mine = dataset.seen, mine.on_axes()
+    values, mine = narrowest(dataset, mine)
     logits = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
     heads = torch.stack([logits.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
     return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])

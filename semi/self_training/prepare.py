@@ -18,6 +18,7 @@ from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
 from ..data.roles import Splits
 from ..data.wording import WARNING, counted
+from ..devices import need_device
 from ..errors import ManifestError
 from ..features.extract import Extraction, open_encoders
 from ..features.notes import encoder_notes
@@ -33,6 +34,8 @@ from .tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from models.encoders import Encoder
 
 
 @dataclass
@@ -61,15 +64,12 @@ def prepare(
     config: Config, manifest: Manifest, splits: Splits, *, progress: bool = True
 ) -> Prepared:
     """Returns the checked and standardised inputs of the rounds; extracts what is missing."""
+    need_device(config.device)
     drawn = replace(splits, role=splits.role.copy(), fold=splits.fold.copy())
     encoders = open_encoders(with_open_layers(config))
     for note in encoder_notes(encoders) if progress else []:
         print(note, file=sys.stderr, flush=True)
-    raw = read_features(
-        manifest.table, encoders, config.features.store,
-        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=config.encoders.keeps_frames, progress=progress, engine=config,
-    )  # fmt: skip
+    raw = _read(config, manifest, encoders, progress=progress)
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
@@ -102,11 +102,26 @@ def prepare(
         dataset.external = dataset.external.to(config.device)
     found = leak_report(manifest, splits, content_key, config.encoders.inputs).found
     leaks = [str(leak) for leak in found.values()]
-    identities = {name: encoder.identity() for name, encoder in encoders.items()}
     return Prepared(
-        manifest, splits, drawn, leaks, raw.extraction, standardizer, identities, dataset, notes,
-        sha256, scaling,
+        manifest, splits, drawn, leaks, raw.extraction, standardizer,
+        {name: e.identity() for name, e in encoders.items()}, dataset, notes, sha256, scaling,
     )  # fmt: skip
+
+
+def _read(
+    config: Config, manifest: Manifest, encoders: dict[str, Encoder], *, progress: bool
+) -> RawFeatures:
+    """Returns the raw features; says how near vectors in fewer bits are to those of float32."""
+    raw = read_features(
+        manifest.table, encoders, config.features.store,
+        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
+        frames=config.encoders.keeps_frames, progress=progress, engine=config,
+        compare=config.precision != "fp32",
+    )  # fmt: skip
+    for name, count in raw.extraction.modalities.items() if progress else []:
+        if count.exactness:
+            print(f"{name}: {count.exactness}", file=sys.stderr, flush=True)
+    return raw
 
 
 def digest(raw: RawFeatures) -> str:

@@ -54,7 +54,6 @@ class SavedRound:
         self.sizes = {"G": dataset.folds + 1, "H": len(self.voter.heads), "n": len(dataset.gold),
                       "P": len(dataset.pool), "C": classes, "2": 2}  # fmt: skip
         self.oof_logits = self._take("oof_logits", "H n C")
-        self.pool_logits = self._take("pool_logits", "G H P C")
 
     def _take(self, name: str, shape: str, kind: str = FRACTION) -> Tensor:
         """Returns a tensor of the file; RunError where it is not there or of another shape."""

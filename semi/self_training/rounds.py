@@ -18,6 +18,7 @@ from ..training.fit import OnStep
 from ..training.students import STUDENTS, learned_start
 from .floor import floor_of
 from .gate import agreement, gate, judged, ships
+from .pool_answers import pool_answers
 from .state import PseudoLabels, RoundState, of_held_out_groups
 from .stopping import in_vain
 from .targets import targets_of
@@ -35,11 +36,7 @@ class Recorder(Protocol):
         ...
 
     def save(self, state: RoundState) -> None:
-        """Keeps a finished round, whole or not at all."""
-        ...
-
-    def put_away(self, state: RoundState) -> None:
-        """Lets go of what a kept round says of the pool; it can still be read, from the disk."""
+        """Keeps a finished round, whole or not at all; what it holds of the pool may move there."""
         ...
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
@@ -60,9 +57,6 @@ class NoRecorder:
 
     def save(self, state: RoundState) -> None:
         """Keeps nothing."""
-
-    def put_away(self, state: RoundState) -> None:
-        """Leaves the round as it is: there is no disk to read it from."""
 
     def load_pretrained(self) -> dict[str, Tensor] | None:
         """Returns None: no pre-training was kept."""
@@ -127,6 +121,7 @@ def trained(
         pseudo_labels, target, rate = chosen.pseudo_labels, chosen.target, chosen.rate
     targets = targets_of(seen, pseudo_labels, target)
     ensemble = student.fit(seen, targets, config, learned, on_step)
+    del targets  # of the whole pool
     state = judged(seen, ensemble, config, number, pseudo_labels, rate)
     state.ensemble = student.whole(ensemble, dataset, learned)
     return state
@@ -169,6 +164,32 @@ def _first_round(
     return state
 
 
+@dataclass
+class TaughtBy:
+    """What a round to come is taught by."""
+
+    current: RoundState  # the teacher
+    refused: RoundState | None  # the round that gold refused since, if any
+    pick: Pick
+    rate: float  # share of the pool asked for
+
+
+def _next_round(
+    dataset: Dataset, config: LearningConfig, learned: dict[str, Tensor], number: int,
+    on_step: OnStep | None, taught: TaughtBy,
+) -> RoundState | str:  # fmt: skip
+    """Returns the judged round that follows, or the reason why it need not be trained.
+
+    The targets of the whole pool end here: nothing else holds them.
+    """
+    picked, target = taught.pick(dataset, taught.current, config, taught.rate, number)
+    least = config.rounds.min_change
+    if vain := in_vain(picked, taught.current, taught.refused, least):
+        return vain
+    chosen = Chosen(picked, target, taught.rate)
+    return trained(dataset, config, learned, number, on_step, chosen)
+
+
 def coverage_at(config: LearningConfig, taken: int, halved: bool) -> float:
     """Returns the share of the pool asked for after `taken` accepted rounds."""
     steps = config.select.coverage
@@ -204,19 +225,18 @@ def run_rounds(
         rate = coverage_at(config, taken, refused is not None)
         state = recorder.load(number)
         if state is None:
-            pseudo_labels, target = (pick or choose)(dataset, current, config, rate, number)
-            if vain := in_vain(pseudo_labels, current, refused, config.rounds.min_change):
-                stopped = vain
+            taught = TaughtBy(current, refused, pick or choose, rate)
+            state = _next_round(dataset, config, learned, number, on_step(number), taught)
+            if isinstance(state, str):
+                stopped = state
                 break
-            chosen = Chosen(pseudo_labels, target, rate)
-            state = trained(dataset, config, learned, number, on_step(number), chosen)
-            state.agreement = agreement(dataset, states[0].outputs, state.pseudo_labels, config)
+            answers = pool_answers(dataset, states[0])
+            state.agreement = agreement(dataset, answers, state.pseudo_labels, config)
             gate(state, best, config)
             recorder.save(state)
         on_round(state)
         states.append(state)
         if state.accepted:
-            recorder.put_away(current)  # its pool is asked again only if it ships
             current, taken, best = state, taken + 1, max(state, best, key=lambda s: s.metric)
             continue
         state.ensemble = None

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..training.dataset import Dataset
 from ..training.ensemble import Ensemble
-from ..training.teacher import answer, chain_affect, chain_logits, pool_probabilities
+from ..training.teacher import answer, chain_affect, chain_logits
 from ..training.voter import Voter
+from .pool_answers import pool_probabilities
 from .state import RoundState, shipped
 
 
@@ -40,8 +41,10 @@ def chain_probabilities(
     ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
 ) -> Tensor:
     """Returns what each chain by itself says of some rows (G, R, C), calibrated and voted."""
-    every = chain_logits(ensemble, values, present, chains, multi=voter.multi)
-    each = [voter.vote(voter.by_head(raw), present) for raw in every[:, : len(voter.heads)]]
+    every = chain_logits(
+        ensemble, values, present, chains, multi=voter.multi, heads=len(voter.heads)
+    )
+    each = [voter.vote(voter.by_head(raw), present) for raw in every]
     return torch.stack(each)
 
 
@@ -65,7 +68,7 @@ def soft_labels_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     gold = chain_probabilities(ensemble, voter, *of(dataset.gold), chains)
     gold[-1] = outputs.oof
     here = dataset.present[dataset.pool]
-    pool = list(pool_probabilities(dataset, outputs))[:-1]
+    pool = list(pool_probabilities(dataset, state))[:-1]
     prediction = answer(models, voter, *of(dataset.pool), count)
     silent = ~here.any(1)[None, :, None]
     probs = torch.stack([*pool, prediction.probs]).double().masked_fill(silent, float("nan"))

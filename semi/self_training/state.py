@@ -1,6 +1,6 @@
 """What a round was trained on, and a finished round: everything needed to go on from it.
 
-Letters: G chains, P pool rows, C classes.
+Letters: G chains, H heads, P pool rows, C classes.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ class RoundState:
     verdict: str = ""
     floor: list[dict[str, Any]] = field(default_factory=list)  # of round 0; see `floor_of`
     alone: bool = False  # its last chain ships by itself, not the mean of all chains
+    # what its last chain says of the pool, once it was asked; see `pool_answers`
+    last_logits: Tensor | None = None  # (H, P, C) raw
+    answers: Tensor | None = None  # (P,) int64 classes
 
 
 def shipped(ensemble: Ensemble, chains: int, alone: bool) -> tuple[Ensemble, int]:

@@ -27,13 +27,14 @@ from ..data.wording import counted
 from ..evaluation.names import METRIC_NAMES
 from ..training.committee import Committee, committee_of
 from ..training.dataset import Dataset
-from ..training.teacher import TeacherOutputs, pool_probabilities
 from ..training.views import Views, layers_by_encoder, viewed
 from .axes_selection import select_axes
 from .floor import standing
 from .gate import surprise
 from .model_selection import MIN_GOLD, for_trials, linear_trial
+from .pool_answers import pool_probabilities
 from .rounds import Outcome, run_rounds
+from .state import RoundState
 from .tasks import TASKS
 
 APART = 4  # layers from which on some are left out
@@ -74,7 +75,7 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
         part, about = viewed(some, views), heard_as(trial, views)
         final = live(part, about).final
         found[str(views)] = standing(part, final), views
-        finals.append((part, final.outputs))
+        finals.append((part, final))
     best = max(found, key=lambda name: found[name][0])
     shown = ", ".join(f"{name} {value:+.3f}" for name, (value, _) in found.items())
     one_class = TASKS[config.task.kind].one_class
@@ -96,10 +97,10 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
     return ViewSelection(seen, settled, views, sentence, standings)
 
 
-def _committee(pool: Tensor, finals: list[tuple[Dataset, TeacherOutputs]]) -> Committee:
+def _committee(pool: Tensor, finals: list[tuple[Dataset, RoundState]]) -> Committee:
     """Returns what all that were compared say of the pool rows (r,)."""
-    answers = [pool_probabilities(part, outputs) for part, outputs in finals]
-    return committee_of(pool, answers, [surprise(part, outputs) for part, outputs in finals])
+    answers = [pool_probabilities(part, final) for part, final in finals]
+    return committee_of(pool, answers, [surprise(part, final.outputs) for part, final in finals])
 
 
 def heard_as(config: C, views: Views) -> C:

@@ -116,7 +116,7 @@ class Ensemble:
         if self._wide_axes():  # of all members alike: the full width is gone through once
             seen = coordinates({m: values[m] for m in self.dims}, present, self.params)
             return self.on_axes().predict_logits(seen, present, chunk=chunk)
-        if self.config.kind in CLOSED_FORM and isinstance(self.template, Linear):
+        if isinstance(self.template, Linear) and self._is_linear():
             return Logits(*member_scores(self.template, self.params, values, present))
         template = self.template.eval()
         frames = max((v.shape[1] for v in values.values() if v.dim() == 3), default=1)
@@ -159,6 +159,14 @@ class Ensemble:
         like = next(iter(self.params.values()))
         shared = {k: v.to(like).expand(self.count, *v.shape[1:]) for k, v in axes.items()}
         return Ensemble(self.config, dims, self.classes, self.params | shared, self.buffers)
+
+    def _is_linear(self) -> bool:
+        """True for members that say what their linear maps say: they have no branch, or a dead one.
+
+        Gold refuses most steps of a contrastive residual, and its branch ends in zeros until then.
+        """
+        ends = [v for k, v in self.params.items() if k.endswith(".outer")]
+        return self.config.kind in CLOSED_FORM or not any(bool(end.any()) for end in ends)
 
     def _wide_axes(self) -> bool:
         """True for linear members of a width beyond their axes, which all of them share."""

@@ -1,4 +1,4 @@
-"""What the models of a round say: out-of-fold on gold, per chain on the pool; calibrated, voted.
+"""What the models of a round say: out-of-fold on gold, or chain by chain; calibrated, voted.
 
 Letters: G chains (last one holds nothing out), H heads (fused first), n gold rows, P pool rows,
 R rows, C classes. Chain k never saw the gold rows of fold k, so neither did its
@@ -33,25 +33,33 @@ def chain_logits(
     chains: int,
     *,
     multi: bool = False,
+    heads: int | None = None,
     rows: Tensor | None = None,
 ) -> Tensor:
     """Returns (G, H, R, C) log of the mean member probability of each chain and head.
 
-    With `multi` the log odds of the mean probability of each class. `rows` (R,) are those of
-    `values` and `present` that are asked, a few thousand at a time; None = all of them.
+    With `multi` the log odds of the mean probability of each class. `heads` are the first so many,
+    None = all. `rows` (R,) are those of `values` and `present` that are asked, a few thousand at a
+    time; None = all of them.
     """
-    parts = []
+    count, start, every = len(present if rows is None else rows), 0, None
     for out in _asked(ensemble, values, present, rows):
-        heads = []
-        for logits in out.heads().values():
-            if multi:
-                heads.append(mean_odds(logits.unflatten(0, (chains, -1)), 1))
-                continue
-            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            member = log_probs(exact).unflatten(0, (chains, -1))  # (G, E/G, r, C)
-            heads.append(_log_mean(member))
-        parts.append(torch.stack(heads, 1))
-    return torch.cat(parts, 2)
+        asked = list(out.heads().values())[:heads]
+        part = torch.stack([_of_chains(logits, chains, multi) for logits in asked], 1)
+        if every is None:
+            every = part.new_empty(*part.shape[:2], count, part.shape[3])
+        every[:, :, start : start + part.shape[2]] = part
+        start += part.shape[2]
+    assert every is not None  # of no rows one empty part is asked
+    return every
+
+
+def _of_chains(logits: Tensor, chains: int, multi: bool) -> Tensor:
+    """Returns (G, r, C): the log of what the members (E, r, C) of each chain say in mean."""
+    if multi:
+        return mean_odds(logits.unflatten(0, (chains, -1)), 1)
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return _log_mean(log_probs(exact).unflatten(0, (chains, -1)))  # of (G, E/G, r, C)
 
 
 def _log_mean(log_probs: Tensor) -> Tensor:
@@ -116,32 +124,30 @@ class TeacherOutputs:
     oof_logits: Tensor  # (H, n, C) raw, each gold row from the chain that held it out
     oof_heads: Tensor  # (H, n, C) calibrated
     oof: Tensor  # (n, C) calibrated and voted
-    pool_logits: Tensor  # (G, H, P, C) raw
     affect: AffectOutputs | None = None
 
 
 def teacher_outputs(
     dataset: Dataset, ensemble: Ensemble, config: VoteConfig, task: TaskConfig | None = None
 ) -> TeacherOutputs:
-    """Returns what the ensemble of all chains says about gold (out-of-fold) and pool."""
+    """Returns what the ensemble of all chains says about gold, out-of-fold.
+
+    And of the pool its valence and arousal; `semi.self_training.pool_answers` asks for classes.
+    """
     task = task or TaskConfig()
-    chains = dataset.folds + 1
+    chains, gold = dataset.folds + 1, dataset.gold
     heads = [FUSED, *(dataset.dims if len(dataset.dims) > 1 else [])]
-    gold, pool = dataset.gold, dataset.pool
     if task.kind == "affect":  # its classes are only what folds were drawn by: nothing to fit
         heads, config = [FUSED], VoteConfig(method="fused", calibration="none")
-
-    def ask(rows: Tensor) -> Tensor:
-        given = dataset.values, dataset.present
-        found = chain_logits(ensemble, *given, chains, multi=task.multi, rows=rows)
-        return found[:, : len(heads)]
-
-    on_gold = ask(gold)  # (G, H, n, C)
+    on_gold = chain_logits(
+        ensemble, dataset.values, dataset.present, chains, multi=task.multi, heads=len(heads),
+        rows=gold,
+    )  # fmt: skip
     pick = dataset.fold.view(1, 1, -1, 1).expand(1, *on_gold.shape[1:])
-    oof = on_gold.gather(0, pick)[0]  # (H, n, C)
+    oof = on_gold.gather(0, pick)[0]  # (H, n, C), of (G, H, n, C)
     truth = (dataset.target[gold] > 0.5).long() if task.multi else dataset.label[gold]
     voter = fit_voter(heads, oof, truth, dataset.present[gold], config, ensemble.config.quiet)
-    outputs = outputs_of_logits(dataset, voter, oof, ask(pool))
+    outputs = outputs_of_logits(dataset, voter, oof)
     if task.affect:
         outputs.affect = _affect_outputs(dataset, ensemble)
     return outputs
@@ -158,20 +164,11 @@ def _affect_outputs(dataset: Dataset, ensemble: Ensemble) -> AffectOutputs:
     return AffectOutputs(on_gold.gather(0, pick)[0], *ask(dataset.pool))
 
 
-def outputs_of_logits(
-    dataset: Dataset, voter: Voter, oof_logits: Tensor, pool_logits: Tensor
-) -> TeacherOutputs:
-    """Returns the outputs that follows from a voter and raw logits, new or read back."""
+def outputs_of_logits(dataset: Dataset, voter: Voter, oof_logits: Tensor) -> TeacherOutputs:
+    """Returns the outputs that follow from a voter and raw logits, new or read back."""
     by_head = voter.by_head(oof_logits)
     voted = voter.vote(by_head, dataset.present[dataset.gold])
-    return TeacherOutputs(voter, oof_logits, by_head, voted, pool_logits)
-
-
-def pool_probabilities(dataset: Dataset, outputs: TeacherOutputs) -> Tensor:
-    """Returns what each chain says of the pool (G, P, C), calibrated and voted."""
-    here = dataset.present[dataset.pool]
-    voter = outputs.voter
-    return torch.stack([voter.vote(voter.by_head(raw), here) for raw in outputs.pool_logits])
+    return TeacherOutputs(voter, oof_logits, by_head, voted)
 
 
 @dataclass
@@ -187,8 +184,9 @@ def answer(
     ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
 ) -> Prediction:
     """Returns the prediction of all chains together: a row's answer depends on that row alone."""
-    logits = chain_logits(ensemble, values, present, chains, multi=voter.multi)
-    logits = logits[:, : len(voter.heads)]
+    logits = chain_logits(
+        ensemble, values, present, chains, multi=voter.multi, heads=len(voter.heads)
+    )
     if voter.multi:
         mean = mean_odds(logits, 0)
     else:

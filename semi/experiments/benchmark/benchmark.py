@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.schema import signature
+from ...devices import gpus_of
 from ...errors import RunError
 from ...files import jsonable, replacing
 from ...guarded_files import CRC, read_guarded, with_crc, write_guarded
@@ -74,7 +75,7 @@ def _benchmark(config: BenchConfig, folder: Path, progress: bool) -> Path:
     # here each arm is written as it ends; of a cell elsewhere all arms come back together
     work = runner.lines if config.alone else runner.whole
     skipped: dict[tuple[str, ...], tuple[int, str]] = {}  # (corpus, budget) -> first cell, why
-    gpus = float(config.device.startswith("cuda"))
+    gpus = gpus_of(config.device)
     for done, (number, lines) in enumerate(run_cells(config, work, tasks, gpus=gpus), 1):
         cell = tasks[number][0]
         for line in lines:

@@ -14,6 +14,7 @@ from ...config import loading as settings
 from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, given_keys, signature
 from ...config.training import GATE_METRICS
+from ...devices import check_name, device_problem
 from ...features.config import STANDARDIZE
 from ...parallel import EngineConfig, missing_ray
 
@@ -102,6 +103,7 @@ class BenchConfig(LearningConfig, EngineConfig):
         """Raises ValueError naming the first setting that is not allowed."""
         super().__post_init__()
         EngineConfig.__post_init__(self)
+        check_name(self.device)
         for name in ("seeds", "draws", "resamples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -142,6 +144,8 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
         )
     if not problems and resolved.value.engine == "ray" and (missing := missing_ray()):
         problems.append(f"engine: {missing}")
+    if not problems and (missing := device_problem(resolved.value.device, resolved.value.engine)):
+        problems.append(f"device: {missing}")
     if not problems:
         resolved.value.given = given_keys(resolved)
         if resolved.value.recipe != "none" and resolved.value.rules:

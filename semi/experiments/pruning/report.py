@@ -19,6 +19,7 @@ from ...config.schema import Config
 from ...data.manifest import load_manifest
 from ...data.splits import make_splits
 from ...data.wording import counted, nearest
+from ...devices import need_device
 from ...errors import ConfigError
 from ...features.extract import open_encoders
 from ...threads import limited_threads
@@ -117,6 +118,7 @@ def _examined(
 
 def _speech_encoder(config: Config, layers: Sequence[int]) -> SpeechEncoder:
     """Returns the encoder; ConfigError where it is none that is pretrained or lacks a layer."""
+    need_device(config.device)
     encoder = open_encoders(config).get("speech")
     if not isinstance(encoder, SpeechEncoder):
         raise ConfigError(

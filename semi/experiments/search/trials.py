@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...config import schema as settings
+from ...devices import gpus_of
 from ...errors import SemiError
 from ...evaluation.multitask import YES
 from ...parallel import EngineConfig, run_cells
@@ -65,7 +66,7 @@ class Trials:
         for places in together([config for _, config in good]):
             parts.append(([good[place] for place in places], done[0] if done else None))
         engine = self.base if done else EngineConfig()  # the first trial reads the rows for all
-        gpus = float(self.base.device.startswith("cuda"))
+        gpus = gpus_of(self.base.device)
         for _, found in run_cells(engine, self.trained, parts, gpus=gpus):
             for number, facts in found.items():
                 records[number] |= facts

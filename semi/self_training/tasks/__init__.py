@@ -20,6 +20,7 @@ from .affect import Affect
 from .joint import Joint
 from .multi_label import MultiLabel
 from .single import Single
+from .taught_rows import TaughtRows
 
 
 class Task(Protocol):
@@ -59,10 +60,8 @@ class Task(Protocol):
         """Returns what a round added, and how much of it hidden gold confirms."""
         ...
 
-    def columns(
-        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
-    ) -> dict[str, Any]:
-        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
+    def columns(self, taught: TaughtRows) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each row."""
         ...
 
 

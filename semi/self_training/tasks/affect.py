@@ -24,6 +24,7 @@ from ...training.teacher import TeacherOutputs
 from ..state import PseudoLabels, RoundState, capped
 from .single import hidden_facts, rounded
 from .spread import top, trust
+from .taught_rows import TaughtRows
 
 BINS = 3  # parts of the predicted range of each dimension that are picked from alike
 
@@ -99,11 +100,9 @@ class Affect:
             facts["pseudo"] = hidden_facts(chosen, known, None) | {"ccc": agreement["ccc"]}
         return facts
 
-    def columns(
-        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
-    ) -> dict[str, Any]:
-        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
-        return {"label": None, "threshold": np.nan} | affect_columns(outputs)
+    def columns(self, taught: TaughtRows) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each row."""
+        return {"label": None, "threshold": np.nan} | affect_columns(taught)
 
 
 def with_affect(dataset: Dataset, manifest: Manifest, kind: str) -> Dataset:
@@ -135,13 +134,13 @@ def affect_metrics(dataset: Dataset, rows: Tensor, affect: Any) -> dict[str, Any
     return {"ccc": metrics.pop("ccc"), "intervals": metrics.pop("intervals"), "affect": metrics}
 
 
-def affect_columns(outputs: TeacherOutputs) -> dict[str, Any]:
-    """Returns valence, arousal and the spread of the members in each pool row."""
+def affect_columns(taught: TaughtRows) -> dict[str, Any]:
+    """Returns valence, arousal and the spread of the members in each row."""
     columns: dict[str, Any] = {}
-    if outputs.affect is not None:
+    if taught.affect is not None and taught.affect_spread is not None:
         for i, name in enumerate(AFFECT):
-            columns[name] = rounded(outputs.affect.pool[-1, :, i])
-            columns[f"{name}_spread"] = rounded(outputs.affect.pool_spread[-1, :, i])
+            columns[name] = rounded(taught.affect[:, i])
+            columns[f"{name}_spread"] = rounded(taught.affect_spread[:, i])
     return columns
 
 

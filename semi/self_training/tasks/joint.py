@@ -14,6 +14,7 @@ from ..state import PseudoLabels, RoundState
 from .affect import affect_columns, affect_metrics, judge_ccc, with_affect
 from .multi_label import MultiLabel
 from .single import Single
+from .taught_rows import TaughtRows
 
 
 class Joint:
@@ -52,10 +53,8 @@ class Joint:
         """Returns what was added, by class, and how much of it was right where gold was hidden."""
         return self.classes.facts(dataset, pseudo_labels)
 
-    def columns(
-        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
-    ) -> dict[str, Any]:
-        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
-        classes = self.classes.columns(dataset, pseudo_labels, outputs)
+    def columns(self, taught: TaughtRows) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each row."""
+        classes = self.classes.columns(taught)
         first = {name: classes.pop(name) for name in ("label", "threshold", "confidence")}
-        return first | affect_columns(outputs) | classes
+        return first | affect_columns(taught) | classes

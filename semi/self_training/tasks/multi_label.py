@@ -20,10 +20,12 @@ from ...data.manifest import Manifest
 from ...data.wording import counted
 from ...evaluation.multitask import YES, multi_measured
 from ...training.dataset import Dataset
-from ...training.teacher import TeacherOutputs, pool_probabilities
+from ...training.teacher import TeacherOutputs
+from ..pool_answers import pool_probabilities
 from ..state import PseudoLabels, RoundState, capped
 from .single import class_columns, head_columns, hidden_facts, rounded, threshold_of
 from .spread import top, trust
+from .taught_rows import TaughtRows
 
 
 class MultiLabel:
@@ -55,7 +57,7 @@ class MultiLabel:
         Their target is the decision, their weight falls with the spread of the members.
         """
         tau = thresholds(dataset, config.select)
-        probs = pool_probabilities(dataset, state.outputs)  # (G, P, C)
+        probs = pool_probabilities(dataset, state)  # (G, P, C)
         sure = torch.maximum(probs, 1 - probs)
         passed = (sure >= tau).all(2) & (probs >= YES).any(2)
         chosen = passed & top(sure.amin(2), passed, rate, dataset.tie())
@@ -106,17 +108,15 @@ class MultiLabel:
             )
         return facts
 
-    def columns(
-        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
-    ) -> dict[str, Any]:
-        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
-        probs, raw = pseudo_labels.probs, outputs.pool_logits[-1]
+    def columns(self, taught: TaughtRows) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each row."""
+        probs = taught.probs
         return {
-            "label": several_words(probs, dataset.classes),
-            "threshold": threshold_of(pseudo_labels),
+            "label": several_words(probs, taught.classes),
+            "threshold": threshold_of(taught),
             "confidence": rounded(torch.maximum(probs, 1 - probs).amin(1)),
-            **head_columns(dataset, outputs, several_words),
-            **class_columns(dataset, probs, raw[0].sigmoid()),
+            **head_columns(taught, several_words),
+            **class_columns(taught, taught.logits[0].sigmoid()),
         }
 
 

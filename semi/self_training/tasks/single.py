@@ -5,6 +5,7 @@ Letters: G chains, P pool rows, R rows, C classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...training.students import STUDENTS
 from ...training.teacher import TeacherOutputs
 from ..pool import Pools
 from ..state import PseudoLabels, RoundState, capped, negatives
+from .taught_rows import TaughtRows
 
 
 class Single:
@@ -48,18 +50,23 @@ class Single:
     ) -> tuple[PseudoLabels, Tensor]:
         """Returns what the rule picks for each chain and the (G, P, C) targets of all pool rows."""
         pools, cap = Pools(dataset, state, config, rate, number), config.select.mass_cap
-        parts = [select(pools.of(k), config.select) for k in range(dataset.folds)]
-        pool = pools.of(dataset.folds)  # of the chain that ships
-        parts.append(select(pool, config.select))
+        chains, parts = dataset.folds + 1, []
+        target = dataset.target.new_empty(chains, len(dataset.pool), len(dataset.classes))
+        for k in range(chains):  # the last one ships
+            part = select(pools.of(k), config.select)
+            target[k] = part.target
+            probs = part.probs if k == dataset.folds else None
+            parts.append(replace(part, target=target[k], probs=probs))
         weight = capped(dataset, torch.stack([part.weight for part in parts]), cap)
         last, negative = parts[-1], None
+        assert last.probs is not None  # `select` says what it saw
         if STUDENTS[config.model.kind].by_steps:
             negative = negatives(dataset, [p.negative for p in parts], cap)
         pseudo_labels = PseudoLabels(
             torch.stack([p.chosen for p in parts]),
             torch.stack([p.label for p in parts]),
             weight,
-            last.probs if last.probs is not None else pool.probs,
+            last.probs,
             last.threshold,
             last.reason,
             [p.state for p in parts],
@@ -67,7 +74,7 @@ class Single:
             affect=state.outputs.affect.pool if state.outputs.affect is not None else None,
             negative=negative,
         )
-        return pseudo_labels, torch.stack([p.target for p in parts])
+        return pseudo_labels, target
 
     def measured(self, dataset: Dataset, rows: Tensor, probs: Any, affect: Any) -> dict[str, Any]:
         """Returns all metrics of gold rows and the interval over groups of the main ones.
@@ -100,17 +107,14 @@ class Single:
             )
         return facts
 
-    def columns(
-        self, dataset: Dataset, pseudo_labels: PseudoLabels, outputs: TeacherOutputs
-    ) -> dict[str, Any]:
-        """Returns the columns of the ledger that say what the teacher saw in each pool row."""
-        raw = outputs.pool_logits[-1]  # (H, P, C), the chain that ships
+    def columns(self, taught: TaughtRows) -> dict[str, Any]:
+        """Returns the columns of the ledger that say what the teacher saw in each row."""
         return {
-            "label": np.array(dataset.classes, dtype=object)[pseudo_labels.label[-1].cpu().numpy()],
-            "threshold": threshold_of(pseudo_labels),
-            "confidence": rounded(pseudo_labels.probs.amax(1)),
-            **head_columns(dataset, outputs, self.words),
-            **class_columns(dataset, pseudo_labels.probs, raw[0].exp()),
+            "label": np.array(taught.classes, dtype=object)[taught.label.cpu().numpy()],
+            "threshold": threshold_of(taught),
+            "confidence": rounded(taught.probs.amax(1)),
+            **head_columns(taught, self.words),
+            **class_columns(taught, taught.logits[0].exp()),
         }
 
     def words(self, probs: np.ndarray, classes: list[str]) -> np.ndarray:
@@ -135,19 +139,18 @@ def rounded(values: Tensor) -> np.ndarray:
     return values.cpu().numpy().round(6)
 
 
-def threshold_of(pseudo_labels: PseudoLabels) -> np.ndarray:
-    """Returns (P,) the threshold of each row's class."""
-    label = pseudo_labels.label[-1].cpu().numpy()
-    return rounded(pseudo_labels.threshold)[label]
+def threshold_of(taught: TaughtRows) -> np.ndarray:
+    """Returns (R,) the threshold of each row's class."""
+    return rounded(taught.threshold)[taught.label.cpu().numpy()]
 
 
-def head_columns(dataset: Dataset, outputs: TeacherOutputs, words: Any) -> dict[str, Any]:
+def head_columns(taught: TaughtRows, words: Any) -> dict[str, Any]:
     """Returns vote_<head> and confidence_<head>; a modality that a row lacks has no vote."""
-    by_head = outputs.voter.by_head(outputs.pool_logits[-1]).cpu().numpy()  # (H, P, C)
-    present = dataset.present[dataset.pool].cpu().numpy()
+    by_head = taught.voter.by_head(taught.logits).cpu().numpy()  # (H, R, C)
+    present = taught.present.cpu().numpy()
     columns: dict[str, Any] = {}
-    for i, head in enumerate(outputs.voter.heads):
-        vote = words(by_head[i], dataset.classes)
+    for i, head in enumerate(taught.voter.heads):
+        vote = words(by_head[i], taught.classes)
         sure = by_head[i].max(1).round(6) if len(vote) else np.zeros(0)
         if i:
             vote = np.where(present[:, i - 1], vote, None)
@@ -156,11 +159,11 @@ def head_columns(dataset: Dataset, outputs: TeacherOutputs, words: Any) -> dict[
     return columns
 
 
-def class_columns(dataset: Dataset, probs: Tensor, raw: Tensor) -> dict[str, Any]:
-    """Returns p_<class> as the rule saw it and raw_<class> before calibration."""
-    calibrated, before = rounded(probs), rounded(raw)
-    columns = {f"p_{name}": calibrated[:, c] for c, name in enumerate(dataset.classes)}
-    return columns | {f"raw_{name}": before[:, c] for c, name in enumerate(dataset.classes)}
+def class_columns(taught: TaughtRows, raw: Tensor) -> dict[str, Any]:
+    """Returns p_<class> as the rule saw it and raw_<class> (R, C) before calibration."""
+    calibrated, before = rounded(taught.probs), rounded(raw)
+    columns = {f"p_{name}": calibrated[:, c] for c, name in enumerate(taught.classes)}
+    return columns | {f"raw_{name}": before[:, c] for c, name in enumerate(taught.classes)}
 
 
 def _precision_curve(probs: np.ndarray, truth: np.ndarray) -> list[dict]:

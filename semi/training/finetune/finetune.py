@@ -18,6 +18,7 @@ from ...config import schema as settings
 from ...config.schema import Config
 from ...data.kept_reviews import own_reviews
 from ...data.wording import counted
+from ...devices import need_device
 from ...errors import ConfigError, RunError
 from ...evaluation.metrics import score
 from ...features.extract import explained
@@ -234,6 +235,7 @@ def _device(config: Config) -> torch.device:
     name = config.device
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    need_device(name)
     return torch.device(name)
 
 

@@ -5,7 +5,7 @@ Letters: G chains, E members of all chains, r rows that teach, k components of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from ..initialisation import fresh_ensemble
 from ..projection import on_axes, principal_start
 from ..shared_axes import shared_axes
 from ..targets import TrainingTargets
+from .taken import Rows, Taken
 
 MOST_AXES_ROWS = 131_072
 """Rows that axes are learned from, those of the smallest hashes of their ids.
@@ -36,9 +37,9 @@ A covariance of so many is within 0.3 % of that of any more, and a million rows 
 class LinearTargets:
     """What a solver is given: the rows that teach on their axes, member by member."""
 
-    views: list[Tensor]  # (r, k) each
+    views: Sequence[Rows]  # (r, k) each
     present: Tensor  # (r, M)
-    target: Tensor  # (E, r, C) rows sum to 1
+    target: Rows  # (E, r, C) rows sum to 1
     weight: Tensor  # (E, r)
     gold_target: Tensor  # (n, C) of the gold rows, which come first, as the last chain has them
     part: Tensor  # (n,) out-of-fold part of the gold rows
@@ -112,7 +113,7 @@ def fit_linear(
     Bayesian bootstrap of them (weights times Exp(1) draws).
     """
     rows = torch.cat([targets.gold, targets.pseudo])
-    target, weight = targets.target[:, rows], targets.weight[:, rows]
+    weight = targets.weight[:, rows]
     affect = None if targets.affect is None else targets.affect[:, rows]
     repeat = ensemble.count // len(weight)
     if repeat > 1:
@@ -121,12 +122,11 @@ def fit_linear(
         draw = draw.exponential_(generator=generator)
         draw[0] = 1.0
         weight = (weight[:, None] * draw).flatten(0, 1)
-        target = target.repeat_interleave(repeat, 0)
         affect = None if affect is None else affect.repeat_interleave(repeat, 0)
     given = LinearTargets(
-        views=[value[rows] for value in targets.values.values()],
+        views=[Taken(value, rows) for value in targets.values.values()],
         present=targets.present[rows],
-        target=target,
+        target=Taken(targets.target, rows, repeat),
         weight=weight,
         gold_target=targets.target[-1, targets.gold],
         # the first chain without it; argmin: of a row that all chains learn from 0

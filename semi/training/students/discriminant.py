@@ -6,11 +6,14 @@ views, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..blocks import summed
 from .closed_form import LinearTargets
+from .taken import Rows, rows_of
 
 ABSENT_LOG_SHARE = -30.0  # log share of a class without rows
 PULL_ROWS = 2.0
@@ -38,7 +41,7 @@ def fit_discriminant(given: LinearTargets) -> dict[str, Tensor]:
 
 
 def discriminant(
-    views: list[Tensor], present: Tensor, target: Tensor, weight: Tensor,
+    views: Sequence[Rows], present: Tensor, target: Rows, weight: Tensor,
     shrinkage: float, power: float, pull: float = 0.0,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Returns Gaussian classes of one shared covariance per view, views independent given class.
@@ -56,7 +59,7 @@ def discriminant(
         pull: rows at the middle of each view that pull every class mean.
     """
     (mass,) = summed(
-        target.shape[1], lambda rows: ((target[:, rows] * weight[:, rows, None]).sum(1),)
+        target.shape[1], lambda rows: ((rows_of(target, rows) * weight[:, rows, None]).sum(1),)
     )  # (E, C)
     share = (mass + 1e-3) / (mass + 1e-3).sum(1, keepdim=True)
     # a class of which a chain saw no row would sit, harmless to nobody, in the middle of all others
@@ -85,7 +88,7 @@ def discriminant(
     return solved
 
 
-def moments(x: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def moments(x: Rows, target: Rows, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns each class's weight (E, C) and sum of rows (E, C, k), and all products (E, k, k).
 
     Block by block: nothing of E members times r rows times k components arises.
@@ -97,12 +100,12 @@ def moments(x: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, 
     """
 
     def of(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        part, w = x[rows], weight[:, rows, None]
-        shares = target[:, rows] * w  # (E, b, C)
+        part, w = rows_of(x, rows), weight[:, rows, None]
+        shares = rows_of(target, rows) * w  # (E, b, C)
         products = (part * w).transpose(1, 2) @ part
         return shares.sum(1), shares.transpose(1, 2) @ part, products
 
-    count, total, scatter = summed(len(x), of)
+    count, total, scatter = summed(x.shape[0], of)
     return count, total, scatter
 
 

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ..imbalance import class_balance
 from .closed_form import LinearTargets
+from .taken import whole
 
 ITERATIONS = 200  # of the solver; 20 to 50 are usual
 ANEW = (6, 12, 24, 48, 96)  # iterations before which the preconditioner is made anew
 HISTORY = 5
+LOOK_EVERY = 6  # iterations between two looks of the host, on a GPU
 CONVERGED = 1e-4  # of the steepest slope at the start
 
 
@@ -27,7 +29,12 @@ def fit_logistic(given: LinearTargets) -> dict[str, Tensor]:
         factor = class_balance(gold, given.train.imbalance_power)
         weight = torch.cat([weight[:, : len(gold)] * factor, weight[:, len(gold) :]], 1)
     return logistic(
-        given.views, given.present, given.target, weight, given.model.penalty, given.loud
+        [whole(view) for view in given.views],
+        given.present,
+        whole(given.target),
+        weight,
+        given.model.penalty,
+        given.loud,
     )
 
 
@@ -81,17 +88,15 @@ def solve_logistic(
     loss, g, probs = problem.slope(w)
     enough = CONVERGED * g.abs().amax((1, 2)).clamp(min=1e-6)
     inverse = problem.inverse(0.5 * problem.mass.amax(0))
-    past: list[tuple[Tensor, Tensor, Tensor]] = []
-    for i in range(ITERATIONS):
+    at, i, last = _Point(w, loss, g, []), 0, False
+    while i < ITERATIONS and not last:
         if i in ANEW:
-            inverse, past = problem.inverse(problem.bend(probs)), []
-        down = _direction(g, past, inverse)
-        new, loss, new_g, probs, last = _line_search(problem, (w, loss, g), down, enough)
-        past = [*past, _curvature(new - w, new_g - g)][-HISTORY:]
-        w, g = new, new_g
-        if last:
-            break
-    w = w.transpose(1, 2).contiguous()
+            inverse, at.past = problem.inverse(problem.bend(probs)), []
+        ahead = min(LOOK_EVERY, min(stop for stop in (*ANEW, ITERATIONS) if stop > i) - i)
+        search = _Search(problem, inverse, enough)
+        at, probs, done, last = search.ahead(at, 1 if x.device.type == "cpu" else ahead)
+        i += done
+    w = at.w.transpose(1, 2).contiguous()
     return w[:, :-1], w[:, -1]
 
 
@@ -130,41 +135,91 @@ class _Penalised:
         return torch.cholesky_inverse(torch.linalg.cholesky(square)).to(self.x)
 
 
-def _direction(g: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], inverse: Tensor) -> Tensor:
-    """Returns the way down (E, C, d): L-BFGS's two loops around the preconditioner."""
-    q, dots = g, []
-    for s, y, r in reversed(past):
-        dots.append(r * _dot(s, q))
-        q = q - _wide(dots[-1]) * y
-    q = (q.flatten(0, 1) @ inverse).view_as(q)
-    for (s, y, r), a in zip(past, reversed(dots), strict=True):
-        q = q + _wide(a - r * _dot(y, q)) * s
-    return q
+@dataclass
+class _Point:
+    """Where the E problems stand, and what their last steps taught."""
+
+    w: Tensor  # (E, C, d)
+    loss: Tensor  # (E,)
+    g: Tensor  # (E, C, d) the gradient
+    past: list[tuple[Tensor, Tensor, Tensor]]  # see _curvature
 
 
-def _line_search(
-    problem: _Penalised, start: tuple[Tensor, Tensor, Tensor], down: Tensor, enough: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
-    """Returns new weights, what `slope` says of them, and whether nothing more is to be gained.
+@dataclass
+class _Search:
+    """The way from one point to the next, by one preconditioner."""
 
-    A problem that does not get lower stays at its start (w, loss, gradient). All that the host must
-    know is read at once: on a GPU it waits once a trial, and the first trial is nearly always good.
-    """
-    w, loss, g = start
-    step = torch.ones_like(loss)
-    slack = 1e-4 * _dot(g, down)
-    for _ in range(6):
-        new = w - _wide(step) * down
-        new_loss, new_g, probs = problem.slope(new)
-        worse = new_loss > loss - step * slack + 1e-7 * loss.abs()
-        slope = torch.where(_wide(worse), g, new_g)
-        flat = slope.abs().amax((1, 2)) <= enough
-        some, every, done = torch.stack([worse.any(), worse.all(), flat.all()]).tolist()
-        if not some:
-            break
-        step = torch.where(worse, step * 0.4, step)
-    new, new_loss = torch.where(_wide(worse), w, new), torch.where(worse, loss, new_loss)
-    return new, new_loss, slope, probs, done or every
+    problem: _Penalised
+    inverse: Tensor  # (d, d)
+    enough: Tensor  # (E,) a slope that is flat
+
+    def ahead(self, at: _Point, count: int) -> tuple[_Point, Tensor, int, bool]:
+        """Returns where up to `count` iterations lead; probabilities, how many, and whether to end.
+
+        The probabilities are the last trial's, times the mass. The first trials, nearly
+        always good, are made one after the other before the host looks at all of them: on a GPU a
+        look is a wait. What follows one that was not good is dropped.
+        """
+        if count == 1:
+            point, probs, last = self.line(at)
+            return point, probs, 1, last
+        points, seen = [at], []
+        for _ in range(count):
+            here = points[-1]
+            down = self.direction(here)
+            point, probs, _, facts = self.trial(here, down, torch.ones_like(here.loss))
+            points.append(point)
+            seen.append(facts)
+        for i, (some, _, done) in enumerate(torch.stack(seen).tolist()):
+            if some:
+                point, probs, last = self.line(points[i])
+                return point, probs, i + 1, last
+            if done:
+                return points[i + 1], probs, i + 1, True
+        return points[-1], probs, count, False
+
+    def line(self, at: _Point) -> tuple[_Point, Tensor, bool]:
+        """Returns the next point, the last trial's probabilities, and whether to end.
+
+        The host looks once a trial.
+        """
+        down, step = self.direction(at), torch.ones_like(at.loss)
+        for _ in range(6):
+            point, probs, worse, facts = self.trial(at, down, step)
+            some, every, done = facts.tolist()
+            if not some:
+                break
+            step = torch.where(worse, step * 0.4, step)
+        return point, probs, done or every
+
+    def direction(self, at: _Point) -> Tensor:
+        """Returns the way down (E, C, d): L-BFGS's two loops around the preconditioner."""
+        q, dots = at.g, []
+        for s, y, r in reversed(at.past):
+            dots.append(r * _dot(s, q))
+            q = q - _wide(dots[-1]) * y
+        q = (q.flatten(0, 1) @ self.inverse).view_as(q)
+        for (s, y, r), a in zip(at.past, reversed(dots), strict=True):
+            q = q + _wide(a - r * _dot(y, q)) * s
+        return q
+
+    def trial(
+        self, at: _Point, down: Tensor, step: Tensor
+    ) -> tuple[_Point, Tensor, Tensor, Tensor]:
+        """Returns the point a step (E,) down, its probabilities x mass, `worse` (E,) and facts.
+
+        Problems that do not get lower are `worse` and stay where they are. The facts (3,) are what
+        the host must know: whether some are worse, whether all are, and whether all are flat.
+        """
+        new = at.w - _wide(step) * down
+        loss, g, probs = self.problem.slope(new)
+        worse = loss > at.loss - step * (1e-4 * _dot(at.g, down)) + 1e-7 * at.loss.abs()
+        new, loss = torch.where(_wide(worse), at.w, new), torch.where(worse, at.loss, loss)
+        g = torch.where(_wide(worse), at.g, g)
+        flat = g.abs().amax((1, 2)) <= self.enough
+        past = [*at.past, _curvature(new - at.w, g - at.g)][-HISTORY:]
+        facts = torch.stack([worse.any(), worse.all(), flat.all()])
+        return _Point(new, loss, g, past), probs, worse, facts
 
 
 def _curvature(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

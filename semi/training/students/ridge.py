@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..affect_scale import RANGE
 from .closed_form import LinearTargets
+from .taken import whole
 
 PENALTIES = tuple(10.0 ** (0.25 * i) for i in range(-4, 21))  # 0.1 to 100,000
 WIDEST = 5.0  # how much wider answers are made at most
@@ -32,12 +33,13 @@ def fit_ridge(given: LinearTargets) -> dict[str, Tensor]:
     """
     if given.affect is None:
         raise ValueError("kind ridge needs valence or arousal to learn from")
-    x = torch.cat([given.views[i] for i in given.loud], 1)
+    views = [whole(view) for view in given.views]
+    x = torch.cat([views[i] for i in given.loud], 1)
     joint, prior, low, high = _members(given, x, torch.ones_like(given.weight[0]))
-    widths = [given.views[i].shape[1] for i in given.loud]
+    widths = [views[i].shape[1] for i in given.loud]
     parts = dict(zip(given.loud, joint.split(widths, 1), strict=True))
     solved = {"affect_prior": prior, RANGE: torch.stack([low, high], 1)}
-    for i, view in enumerate(given.views):
+    for i, view in enumerate(views):
         own, bias = parts.get(i), torch.zeros_like(prior)
         if own is None:
             own, alone, *_ = _members(given, view, given.present[:, i].to(view))

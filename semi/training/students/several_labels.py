@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .closed_form import LinearTargets
+from .taken import whole
 
 Solve = Callable[[LinearTargets], dict[str, Tensor]]
 
@@ -18,8 +19,9 @@ def label_by_label(solve: Solve) -> Solve:
 
     def solve_labels(given: LinearTargets) -> dict[str, Tensor]:
         labels = []
-        for c in range(given.target.shape[2]):
-            target, gold = (_no_yes(t[..., c]) for t in (given.target, given.gold_target))
+        targets = whole(given.target)
+        for c in range(targets.shape[2]):
+            target, gold = (_no_yes(t[..., c]) for t in (targets, given.gold_target))
             two = solve(replace(given, target=target, gold_target=gold))
             labels.append({name: value[..., 1] - value[..., 0] for name, value in two.items()})
         return {name: torch.stack([label[name] for label in labels], -1) for name in labels[0]}
