@@ -1,4 +1,4 @@
-# make demo | lint | test | test-extras | test-oldest | fuzz | gpu-sweep | format | configs | clean
+# make demo | lint | test | test-extras | test-oldest | test-pythons | fuzz | gpu-sweep | format | configs | clean
 # (PYTHON=python3.12 chooses an interpreter)
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 COUNT ?= 20000
 SEED ?= 0
 
-.PHONY: demo lint test test-extras test-oldest fuzz gpu-sweep format configs clean
+.PHONY: demo lint test test-extras test-oldest test-pythons fuzz gpu-sweep format configs clean
 
 demo: $(READY)
 	@$(BIN)/semi demo
@@ -44,6 +44,38 @@ GOLDEN := tests/test_golden.py::test_a_golden_run_comes_out_as_recorded
 test-oldest:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest CONSTRAINTS=constraints-oldest.txt \
 	  TESTS='$(foreach run,$(DRAWN),--deselect=$(GOLDEN)[$(run)]) $(TESTS)' test
+
+# The quick tests, three CPU minutes that meet every library, once on each Python that is found (on
+# the path, of pyenv, of uv), and once with the major versions before today's. Those that are missing
+# are named at the end; make test-pythons VERSIONS='3.10 3.13' asks for some alone.
+VERSIONS := 3.10 3.11 3.12 3.13
+QUICK := $(patsubst %,tests/test_%.py,audio cli completion config configs_yaml delimited encodings \
+  estimator foreign formats_huggingface fusion golden imports ledger_file losses manifest \
+  named_recipes notebook packaging predict report rules_basic speech_encoder splits store \
+  strange_labels tensorboard text_encoder training wheel)
+ON := $(MAKE) --no-print-directory TESTS='$(QUICK)' test
+test-pythons:
+	@for version in $(VERSIONS); do \
+	  python=; \
+	  for at in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python \
+	    "$$(uv python find $$version 2>/dev/null)"; do \
+	    if [ -z "$$python" ] && [ "$$version" = "$$($$at -c \
+	      'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" ]; then python=$$at; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  if $(ON) VENV=$(VENV)-$$version PYTHON=$$python; then passed="$$passed $$version"; \
+	  else failed="$$failed $$version"; fi; \
+	  if [ "$$version" != 3.13 ]; then before=$$python; fi; \
+	done; \
+	if [ -n "$$before" ]; then \
+	  echo "the major versions before today's (constraints-previous.txt): $$before"; \
+	  if $(ON) VENV=$(VENV)-previous PYTHON=$$before CONSTRAINTS=constraints-previous.txt; \
+	  then passed="$$passed previous"; else failed="$$failed previous"; fi; \
+	fi; \
+	echo "passed:$${passed:- none}; failed:$${failed:- none};" \
+	  "not found:$${missing:- none}$${missing:+ (uv python install$$missing)}"; \
+	[ -n "$$passed" ] && [ -z "$$failed" ]
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -96,4 +128,4 @@ $(VENV)/.docs: $(READY)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-extras $(VENV)-oldest build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-oldest $(VENV)-previous $(VERSIONS:%=$(VENV)-%) build *.egg-info .pytest_cache .ruff_cache

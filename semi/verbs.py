@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import os
 import platform
+import re
 import shlex
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from .completion import settings_and_recipes, settings_of_places
@@ -46,16 +49,24 @@ class Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         """Prints the versions of semi, Python and torch; torch itself is not imported."""
-        from importlib.metadata import PackageNotFoundError, version
-
         from . import __version__
 
-        try:
-            torch = f"torch {version('torch')}"
-        except PackageNotFoundError:
-            torch = "no torch"
-        say(f"semi {__version__} (Python {platform.python_version()}, {torch})")
+        say(f"semi {__version__} (Python {platform.python_version()}, {_torch_version()})")
         parser.exit()
+
+
+def _torch_version() -> str:
+    """Returns what torch calls itself, as "torch 2.13.0+cpu", without importing it.
+
+    Its own file is read, as what pip knows of it does not always tell the build for a CPU from that
+    for CUDA.
+    """
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return "no torch"
+    text = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    version = re.search(r"^__version__ = ['\"](.+?)['\"]", text, flags=re.M)
+    return f"torch {version.group(1) if version else 'of an unknown version'}"
 
 
 def completed_by(argument: argparse.Action, words: Callable[..., list[str]]) -> None:

@@ -217,8 +217,9 @@ def test_a_run_that_is_not_there(capsys, tmp_path, name):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "no row has audio, which encoders.speech.model=acoustic reads; fill the column "
-             "audio, or set encoders.speech.model=none"),
+        (("encoders.speech.model=acoustic",),
+         "no row has audio, which encoders.speech.model=acoustic reads; fill the column "
+         "audio, or set encoders.speech.model=none"),
         (("encoders.speech.model=precomputed", "encoders.speech.column=spech"),
          "no column spech, which encoders.speech.column=spech asks for; did you mean 'speech'?; "
          "name another or set encoders.speech.model=none"),

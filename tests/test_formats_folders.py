@@ -61,6 +61,21 @@ def test_folders_of_splits_give_the_split(tmp_path, top, split):
     assert manifest.table["id"].str.startswith(top[0]).sum() == 3
 
 
+@pytest.mark.parametrize("name", ["unlabelled", "unlabeled"])
+def test_a_folder_without_labels_beside_the_classes_holds_nothing_out(tmp_path, name):
+    class_tree(tmp_path)
+    for number, row in enumerate(utterances(2)):
+        place(row, tmp_path / name / f"new{number}.opus")
+    manifest = load_manifest(tmp_path)
+    assert manifest.table["split"].isna().all() and manifest.table["label"].notna().sum() == 6
+    assert "without a label, outside class folders: 6 sounds" in manifest.notes
+
+
+def test_class_folders_below_a_folder_without_labels_are_refused(tmp_path):
+    with pytest.raises(ManifestError, match="a label on a row whose split is unlabeled"):
+        load_manifest(class_tree(tmp_path, ("train", "unlabeled")))
+
+
 def test_hidden_files_are_passed_over_and_others_named(tmp_path):
     class_tree(tmp_path)
     for name in ("anger/.hidden.wav", "__MACOSX/anger/._000.wav", ".DS_Store", "anger/notes.txt"):

@@ -62,9 +62,7 @@ def test_data_that_moved_alone_are_named_anew(project, tmp_path, monkeypatch, ca
     before = semi.evaluate("runs/a").metrics["confusion"]
     moved = tmp_path / "moved.csv"
     shutil.move("m.csv", moved)
-    told = (
-        rf"the table that runs/a was trained on is gone: no file {project}/m.csv; bring it back, or"
-    )
+    told = rf"the table that runs/a was trained on is gone: {project}/m.csv; bring it back, or"
     for command in (lambda: semi.evaluate("runs/a"), lambda: dry_run("runs/a"),
                     lambda: submit("runs/a", "s.csv")):  # fmt: skip
         with pytest.raises(RunError, match=told):

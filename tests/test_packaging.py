@@ -70,6 +70,27 @@ def test_the_oldest_versions_are_the_floors_of_pyproject():
         assert version == ".".join(first) or why == f"{'.'.join(first)} was withdrawn", name
 
 
+def test_the_previous_major_versions_are_allowed_by_pyproject():
+    """So that `make test-pythons` tests what is promised, and not what it upgrades by itself."""
+    ranges = {}
+    for line in listed("dependencies"):
+        name, floor, ceiling = re.match(r"([\w-]+)>=([\d.]+)(?:,<([\d.]+))?", line).groups()
+        ranges[name] = [int(end.partition(".")[0]) for end in (floor, ceiling) if end]
+    lines = (ROOT / "constraints-previous.txt").read_text(encoding="utf-8").splitlines()
+    for line in (x for x in lines if not x.startswith("#")):
+        name, _, below = line.partition("<")
+        floor, ceiling = ranges[name]
+        assert floor < int(below) < ceiling, line
+
+
+def test_the_quick_tests_are_there():
+    quick = re.search(r"^QUICK := (.*?)\)$", (ROOT / "Makefile").read_text(), flags=re.S | re.M)
+    assert quick is not None
+    names = quick.group(1).partition(",tests/test_%.py,")[2].replace("\\", "").split()
+    assert len(names) > 20 and names == sorted(names)
+    assert all((ROOT / "tests" / f"test_{name}.py").is_file() for name in names)
+
+
 # Where a package is imported by another name than it is installed by.
 INSTALLED_AS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
 

@@ -5,6 +5,7 @@ Letters: B batch, T tokens, D features, L layers.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -130,6 +131,16 @@ class TextEncoder:
                 rows[owner] = combine_layers(row[:length], self.config.combine)
         return [rows[i] for i in range(len(batch))]
 
+    def _taken(self, encoded: Any) -> dict[str, list[list[int]]]:
+        """Returns of a tokenizer's lists those that the model takes.
+
+        A tokenizer of no particular model brings token types along in transformers 4, which
+        DistilBERT or T5 refuse.
+        """
+        takes = inspect.signature(self.model.forward).parameters
+        rest = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+        return {name: rows for name, rows in encoded.items() if rest or name in takes}
+
     @torch.inference_mode()
     def _run(
         self, batch: list[str], use: Callable[[torch.Tensor, torch.Tensor], T]
@@ -138,7 +149,7 @@ class TextEncoder:
         if not batch:
             return
         texts = [self.config.prefix + text for text in batch]
-        encoded = self.tokenizer(texts, truncation=True, max_length=self.longest)
+        encoded = self._taken(self.tokenizer(texts, truncation=True, max_length=self.longest))
         lengths = [len(ids) for ids in encoded["input_ids"]]
         for chosen in token_budget(lengths, BATCH_TOKENS.get(self.device.type, 65_536)):
             padded = self._pad({name: [rows[i] for i in chosen] for name, rows in encoded.items()})

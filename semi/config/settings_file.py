@@ -22,6 +22,9 @@ def settings_node(path: Path) -> yaml.MappingNode | None:
         node = yt.compose(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ValueError(missing_file(path)) from None
+    except IsADirectoryError:
+        word = setting("data.manifest", path)
+        raise ValueError(f"is a folder; if it holds your recordings, write {word}") from None
     except OSError as error:
         raise ValueError(error.strerror) from None
     except UnicodeDecodeError as error:

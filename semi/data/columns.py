@@ -37,11 +37,11 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
             raise ManifestError(
                 f"{manifest.path}: no row has {shown(column)}, which {setting} reads; fill the "
                 "column "
-                f"{shown(column)}, or {off}{_elsewhere(manifest, column)}"
+                f"{shown(column)}, or {off}{elsewhere(manifest, column)}"
             )
 
 
-def _elsewhere(manifest: Manifest, column: str) -> str:
+def elsewhere(manifest: Manifest, column: str) -> str:
     """Returns which columns may hold what is looked for, where none was recognised as it."""
     given = manifest.reading.carried
     if column not in INPUTS.values() or column in manifest.reading.named.values() or not given:

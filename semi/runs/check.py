@@ -20,7 +20,7 @@ from ..data.wording import WARNING, counted, listed, setting, shown, warnings_in
 from ..errors import ConfigError, EncoderError, ManifestError
 from ..features.extract import explained, open_encoders
 from ..features.notes import encoder_notes
-from ..training.rows import read_rows
+from ..training.rows import rows_to_train
 
 if TYPE_CHECKING:
     from models.encoders import Encoder
@@ -81,7 +81,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
         config = load_config(path, overrides)
     except ConfigProblems as problems:
         raise ConfigError("\n".join([str(problems), *_manifest_too(problems.data)])) from None
-    manifest, splits = read_rows(config)
+    config, manifest, splits = rows_to_train(config)
     notes = _open_encoders(config, manifest)
     inputs = config.encoders.inputs
     leaks = leak_report(manifest, splits, content_key, inputs)

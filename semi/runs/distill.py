@@ -37,7 +37,7 @@ from ..self_training.soft_labels import SoftLabels, soft_labels_of
 from ..self_training.state import RoundState
 from ..shapes import read_shaped
 from ..training.dataset import Dataset
-from ..training.rows import read_rows
+from ..training.rows import rows_to_train
 from ..training.students import STUDENTS, learned_start
 from .reopen import reopen, result_of
 
@@ -57,7 +57,7 @@ def distill(
     """
     config = _student_config(teacher, config)
     settings.check(config)
-    manifest, splits = read_rows(config)
+    config, manifest, splits = rows_to_train(config)
     Run.open(teacher).bind_manifest(manifest.sha256)
     labels = soft_labels(teacher, [f"data.manifest={config.data.manifest}"])
     with run_frame(config, manifest, splits, resume=resume, progress=progress) as frame:
@@ -91,7 +91,7 @@ def _student_config(teacher: str | Path, config: Config) -> Config:
         )
     config = copy.deepcopy(config)
     data = copy.deepcopy(run.config.data)
-    if os.path.isfile(config.data.manifest):  # where the data are now: moved, perhaps
+    if os.path.exists(config.data.manifest):  # where the data are now: moved, perhaps
         data.manifest, data.audio_root = config.data.manifest, config.data.audio_root
     config.data, config.seed = data, run.config.seed
     config.train.folds = run.config.train.folds

@@ -200,9 +200,9 @@ class Run:
     def need_manifest(self) -> None:
         """Raises RunError where the run's table of utterances is not where it was."""
         manifest = self.config.data.manifest
-        if not Path(manifest).is_file():
+        if not Path(manifest).exists():  # a folder is a table, too
             raise RunError(
-                f"the table that {self.path} was trained on is gone: no file {manifest}; bring it "
+                f"the table that {self.path} was trained on is gone: {manifest}; bring it "
                 "back, or name its new place with data.manifest=..."
             )
 

@@ -11,7 +11,7 @@ from ..config.recipes import resolved
 from ..data.kept_reviews import own_reviews
 from ..data.reviewed import reviewed_notes
 from ..training.finetune.provenance import encoder_notes
-from ..training.rows import read_rows
+from ..training.rows import rows_to_train
 from .closing import gains_of, sentence_of
 from .final_student import last_student
 from .frame import Ending, RunResult, run_frame
@@ -33,7 +33,8 @@ def self_train(
     data = config.data
     if resume:
         data = replace(data, reviews=own_reviews(Path(config.path), data.reviews))
-    manifest, splits = read_rows(replace(config, data=data))
+    suited, manifest, splits = rows_to_train(replace(config, data=data))
+    config = replace(config, encoders=suited.encoders)
     if progress:
         print(manifest.reading, file=sys.stderr, flush=True)
         if manifest.reviewed is not None:

@@ -9,16 +9,51 @@ import numpy as np
 
 from ..config.schema import Config
 from ..config.task import TaskConfig
-from ..data.columns import check_columns
+from ..data.columns import INPUTS, check_columns, elsewhere
 from ..data.manifest import Manifest, load_manifest
 from ..data.reading import HINT
 from ..data.reviewed import reviews_of, with_reviews
 from ..data.roles import Splits
 from ..data.splits import make_splits
+from ..data.wording import WARNING
 from ..errors import ManifestError
 from ..evaluation.multitask import AFFECT
 
 RARE = 20  # rows: strata smaller than this are put together
+
+
+def rows_to_train(config: Config) -> tuple[Config, Manifest, Splits]:
+    """Returns the settings for what the rows have, and `read_rows` with them.
+
+    Speech or text that no row has is left out where its encoder is the default that nobody named:
+    a folder of sounds has no texts. A note of the manifest says so; `read_rows` refuses it.
+    """
+    given = _in_order(config)
+    config, notes = _without_what_no_row_has(config, given)
+    given.reading.notes.extend(notes)
+    return config, *_checked_rows(config, given)
+
+
+def _without_what_no_row_has(config: Config, manifest: Manifest) -> tuple[Config, list[str]]:
+    encoders = config.encoders
+    sections = {"speech": encoders.speech, "text": encoders.text}
+    missing = {
+        name: section
+        for name, section in sections.items()
+        if section == type(section)()
+        and not any(key.startswith(f"encoders.{name}") for key in config.given)
+        and not manifest.table[INPUTS[name]].notna().to_numpy().any()
+    }
+    left = [n for n, section in sections.items() if n not in missing and section.model != "none"]
+    if not left and not encoders.extra:
+        return config, []
+    off = {name: replace(section, model="none") for name, section in missing.items()}
+    notes = []
+    for name in off:
+        perhaps = elsewhere(manifest, INPUTS[name])  # unknown columns are left: one may hold it
+        note = f"no row has {INPUTS[name]}, so encoders.{name}.model=none{perhaps}"
+        notes.append(WARNING + note if perhaps else note)
+    return replace(config, encoders=replace(encoders, **off)), notes
 
 
 def read_rows(config: Config) -> tuple[Manifest, Splits]:
@@ -27,11 +62,18 @@ def read_rows(config: Config) -> tuple[Manifest, Splits]:
     The rows are sorted by id, so that the order of the file changes nothing that is learned from
     them, to the last bit. Contiguous slices are slices of the file, whose order then counts.
     """
+    return _checked_rows(config, _in_order(config))
+
+
+def _in_order(config: Config) -> Manifest:
+    """Returns the table as learning reads it; the one in the file's order is let go."""
     manifest = load_manifest(config.data.manifest, config.data)
+    return manifest if config.data.fold_method == "contiguous" else manifest.by_id()
+
+
+def _checked_rows(config: Config, manifest: Manifest) -> tuple[Manifest, Splits]:
     reading = manifest.reading
     try:
-        if config.data.fold_method != "contiguous":
-            manifest = manifest.by_id()
         check_columns(manifest, config.encoders)
         manifest = manifest_of_task(manifest, config.task)
         if config.data.reviews:

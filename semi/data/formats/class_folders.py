@@ -50,7 +50,7 @@ def read(path: Path, root: Path) -> Table:
     sounds = [file for file in files if is_sound(file)]
     parts = [[p for p in map(nfc, s.parts[:-1]) if p.lower() not in SPLIT_ALIASES] for s in sounds]
     level, notes = _class_level(path, sounds, parts)
-    splits = [_split(sound) for sound in sounds]
+    splits = _splits(sounds, parts)
     stems = [nfc(sound.with_suffix("").as_posix()) for sound in sounds]
     beside = [f for folders in parts for i, f in enumerate(folders) if level not in (None, i)]
     speakers = bool(beside) and all(PEOPLE.fullmatch(f) for f in beside)
@@ -77,6 +77,17 @@ def read(path: Path, root: Path) -> Table:
     if other:
         notes.append(f"ignored, being no sound: {counted(len(other), 'file')} ({some(other)})")
     return to_table(records, range(1, len(records) + 1), notes)
+
+
+def _splits(sounds: list[Path], parts: list[list[str]]) -> list[str | None]:
+    """Returns the split that a folder of each path names.
+
+    A folder of sounds without labels beside the class folders holds nothing out: that is then
+    still to be drawn.
+    """
+    splits = [_split(sound) for sound in sounds]
+    named = {(split, bool(folders)) for split, folders in zip(splits, parts, strict=True) if split}
+    return [None] * len(splits) if named == {("unlabeled", False)} else splits
 
 
 def _split(sound: Path) -> str | None:

@@ -16,7 +16,7 @@ from ...self_training.prepare import prepare
 from ...self_training.state import RoundState
 from ...threads import limited_threads
 from ...training.dataset import Dataset
-from ...training.rows import read_rows
+from ...training.rows import rows_to_train
 from .batched_trials import together, warm_starts
 
 
@@ -24,8 +24,8 @@ class Trials:
     """Trains trials on one dataset; features are read again only where they change."""
 
     def __init__(self, base: settings.Config, path: str | None, overrides: Sequence[str]) -> None:
-        self.base, self.path, self.overrides = base, path, list(overrides)
-        self.manifest, _ = read_rows(base)
+        self.path, self.overrides = path, list(overrides)
+        self.base, self.manifest, _ = rows_to_train(base)
         self.kept: tuple[Any, Dataset] | None = None
 
     def config(self, words: Sequence[str]) -> settings.Config:
@@ -39,7 +39,7 @@ class Trials:
         key = {k: v for k, v in settings.signature(config).items()
                if k.startswith(("encoders.", "features.", "task."))}  # fmt: skip
         if self.kept is None or self.kept[0] != key:
-            manifest, splits = read_rows(config)
+            config, manifest, splits = rows_to_train(config)
             self.kept = (key, prepare(config, manifest, splits, progress=False).dataset)
         return self.kept[1]
 

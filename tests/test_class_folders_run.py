@@ -1,0 +1,131 @@
+"""A newcomer's way: a folder of sounds in class folders, trained, asked and reported, no table."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+import semi
+from semi.cli import main
+from semi.data.corpora import bundled_emodb
+from semi.errors import ManifestError
+from semi.training.rows import read_rows, rows_to_train
+
+CLASSES = ("anger", "neutral", "sadness")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, store):
+    """Returns a folder with sounds/<class>/, others without a class, and a run of them."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    table = pd.read_csv(bundled_emodb(), dtype=str).sort_values("id")
+    table = table[table["label"].isin(CLASSES)].groupby("label").head(24)
+    for number, row in enumerate(table.itertuples()):
+        place = folder / "sounds" / ("unlabelled" if number % 3 == 2 else str(row.label))
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(bundled_emodb().parent / row.audio, place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["name=mine", "tracking=false", f"features.store={store}", "rounds.max_rounds=1"]
+        assert main(["train", "data.manifest=sounds/", *words]) == 0
+    return folder
+
+
+def test_the_run_is_of_speech_alone_and_holds_rows_out(project):
+    config = semi.load_config(project / "runs" / "mine" / "config.yaml", elsewhere=True)
+    assert (config.encoders.speech.model, config.encoders.text.model) == ("acoustic", "none")
+    roles = pd.read_csv(project / "runs" / "mine" / "splits.csv")["role"].value_counts()
+    assert roles["pool"] == 24 and roles["labeled"] + roles["test"] == 48 and roles["test"] > 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "runs/mine"],
+        ["evaluate", "runs/mine", "--split", "oof"],
+        ["predict", "runs/mine", "new.opus"],
+        ["predict", "runs/mine", "--manifest", "sounds", "-o", "said.csv"],
+        ["report", "runs/mine"],
+        ["next", "runs/mine", "-n", "3"],
+        ["suspects", "runs/mine", "-n", "3"],
+        ["select", "runs/mine", "rule=margin", "--dry-run"],
+        ["export", "runs/mine", "-o", "probs.csv"],
+        ["submit", "runs/mine", "-o", "submission.csv"],
+        ["review", "runs/mine", "--export", "csv", "rows.csv"],
+        ["verify", "runs/mine"],
+    ],
+    ids=" ".join,
+)
+def test_the_commands_that_follow_know_the_folder(project, monkeypatch, capsys, words):
+    monkeypatch.chdir(project)
+    shutil.copy(next((project / "sounds" / "anger").iterdir()), "new.opus")
+    status = main(words)
+    out, err = capsys.readouterr()
+    assert status == 0 and out, err
+
+
+def test_a_student_of_the_run_reads_the_folder_too(project, store, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    words = ["name=student", "recipe=none", "model.kind=concat", "train.steps=5",
+             "data.manifest=sounds", "tracking=false", f"features.store={store}"]  # fmt: skip
+    assert main(["distill", "runs/mine", *words]) == 0, capsys.readouterr().err
+
+
+def test_a_run_whose_folder_is_gone_says_so(project, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(project)
+    assert main(["evaluate", "runs/mine", f"data.manifest={tmp_path / 'gone'}"]) == 2
+    told = f"was trained on is gone: {tmp_path / 'gone'}; bring it back, or name its new place"
+    assert told in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_settings_is_told_what_to_write(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert main(["train", "sounds"]) == 2
+    told = "sounds: is a folder; if it holds your recordings, write data.manifest=sounds\n"
+    assert told in capsys.readouterr().err
+
+
+# --- what no row has ---
+
+
+def config_of(tmp_path, columns, *words):
+    """Returns the settings of a run on a table of texts, or of anything, without sounds."""
+    rows = [f"u{k},text {k},{'ab'[k % 2]},s{k % 5}" for k in range(24)]
+    (tmp_path / "m.csv").write_text("\n".join([columns, *rows]) + "\n")
+    return semi.load_config(None, [f"data.manifest={tmp_path / 'm.csv'}", *words])
+
+
+def test_a_table_of_texts_is_read_without_speech_and_says_so(tmp_path):
+    config, manifest, _ = rows_to_train(config_of(tmp_path, "id,text,label,speaker"))
+    assert (config.encoders.speech.model, config.encoders.text.model) == ("none", "char-ngram")
+    assert "no row has audio, so encoders.speech.model=none" in manifest.reading.notes
+
+
+def test_a_column_that_may_hold_it_is_named(tmp_path):
+    rows = "".join(f"u{k},a{k}.wav,text {k},{'ab'[k % 2]}\n" for k in range(24))
+    (tmp_path / "m.csv").write_text("id,clip,text,label\n" + rows)
+    config = semi.load_config(None, [f"data.manifest={tmp_path / 'm.csv'}"])
+    notes = rows_to_train(config)[1].reading.notes
+    assert notes[-1] == (
+        "warning: no row has audio, so encoders.speech.model=none; if another column holds it, "
+        "name that, as in 'data.columns={audio: clip}' (there are 'clip')"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["encoders.speech.model=acoustic"],  # named: it was meant
+        ["encoders.speech.batch_seconds=10"],
+        ["encoders.text.model=none"],  # nothing would be left
+    ],
+)
+def test_an_encoder_that_was_meant_is_not_left_out(tmp_path, words):
+    config = config_of(tmp_path, "id,text,label,speaker", *words)
+    with pytest.raises(ManifestError, match="no row has audio, which encoders"):
+        rows_to_train(config)
+
+
+def test_a_finished_run_reads_what_it_read_before(tmp_path):
+    with pytest.raises(ManifestError, match="no row has audio, which encoders"):
+        read_rows(config_of(tmp_path, "id,text,label,speaker"))
