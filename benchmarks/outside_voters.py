@@ -45,6 +45,7 @@ from sklearn.metrics import f1_score
 
 from semi.cli import main
 from semi.evaluation.run_json import read_result, round_records
+from semi.self_training.run_dir import Run
 
 ARMS = {
     "class_topk": ["select.rule=class_topk"],
@@ -193,6 +194,7 @@ def cell(corpus: str, budget: int, seed: int, arm: str, features: Path, work: Pa
         known = m in MODALITIES[corpus]
         inputs.append(f"encoders.{m}.model={'precomputed' if known else 'none'}")
         inputs += [f"encoders.{m}.path={features / corpus}.npz:{m}"] if known else []
+    Run.remove(work / "runs" / name)  # of a cell that was interrupted
     quietly(
         "train", f"name={name}", f"runs_dir={work / 'runs'}", f"seed={seed}", *inputs,
         f"data.manifest={work / corpus}.csv", f"features.store={work / 'store'}",
@@ -245,8 +247,11 @@ def alone(corpus: str, work: Path) -> str:
     heard = np.array([isinstance(name, str) for name in named])
     gold = test["label"].to_numpy(dtype=object)
     score = f1_score(gold[heard], named[heard], average="macro", zero_division=0)
+    named[~heard] = votes.mode()[0]
+    filled = f1_score(gold, named, average="macro", zero_division=0)
     return (f"the voter of {corpus} alone: macro-F1 {100 * score:.1f} on the {heard.sum():,} of "
-            f"{len(test):,} test rows that it votes on")  # fmt: skip
+            f"{len(test):,} test rows that it votes on, {100 * filled:.1f} on all of them if its "
+            "abstentions are taken for its most frequent label")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
