@@ -36,6 +36,8 @@ from .tasks import TASKS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.encoders import Encoder
+
 
 @dataclass
 class Prepared:
@@ -68,11 +70,7 @@ def prepare(
     encoders = open_encoders(with_open_layers(config))
     for note in encoder_notes(encoders) if progress else []:
         print(note, file=sys.stderr, flush=True)
-    raw = read_features(
-        manifest.table, encoders, config.features.store,
-        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=config.encoders.keeps_frames, progress=progress, engine=config,
-    )  # fmt: skip
+    raw = _read(config, manifest, encoders, progress=progress)
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
@@ -107,6 +105,22 @@ def prepare(
         manifest, splits, drawn, leaks, raw.extraction, standardizer,
         {name: e.identity() for name, e in encoders.items()}, dataset, notes, sha256, scaling,
     )  # fmt: skip
+
+
+def _read(
+    config: Config, manifest: Manifest, encoders: dict[str, Encoder], *, progress: bool
+) -> RawFeatures:
+    """Returns the raw features; says how near vectors in fewer bits are to those of float32."""
+    raw = read_features(
+        manifest.table, encoders, config.features.store,
+        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
+        frames=config.encoders.keeps_frames, progress=progress, engine=config,
+        compare=config.precision != "fp32",
+    )  # fmt: skip
+    for name, count in raw.extraction.modalities.items() if progress else []:
+        if count.exactness:
+            print(f"{name}: {count.exactness}", file=sys.stderr, flush=True)
+    return raw
 
 
 def _ask_outside(config: Config, dataset: Dataset, notes: list[str], progress: bool) -> str:
