@@ -12,6 +12,7 @@ from semi.errors import ConfigError, RunError
 from semi.evaluation.text import run_words
 from semi.outside.settings import VoteSettings
 from semi.outside.vote import vote
+from semi.runs.check import check
 from semi.runs.preview import dry_run
 from semi.runs.verify import verify
 
@@ -118,3 +119,22 @@ def test_the_whole_way_by_the_commands(tmp_path, capsys):
     ledger = pd.read_csv(tmp_path / "runs" / "run" / "ledger.csv")
     taken = ledger[ledger["chosen"]]
     assert len(taken) and (taken["vote_outside_1"] == taken["label"]).all()
+
+
+def test_a_check_looks_at_the_votes_too(home):
+    words = ["recipe=none", f"data.manifest={home}/m.csv", "encoders.speech.model=none",
+             f"features.store={home}/store", "select.rule=external"]  # fmt: skip
+    good = str(check(None, [*words, f"data.outside={home}/votes.parquet", "data.labeled_count=30"]))
+    assert "outside voter votes.parquet: 47 of 47 pool rows" in good and "no vote" not in good
+    votes = pd.read_parquet(home / "votes.parquet")
+    votes.assign(p_joy=3.0).to_csv(home / "logits.csv", index=False)
+    with pytest.raises(RunError, match=r"logits\.csv does not hold probabilities: the row of 'u0'"):
+        check(None, [*words, f"data.outside={home}/logits.csv"])
+    votes.assign(p_joy=np.nan).to_csv(home / "empty.csv", index=False)
+    with pytest.raises(RunError, match=r"empty\.csv holds no vote: no row has all of its prob"):
+        check(None, [*words, f"data.outside={home}/empty.csv"])
+    pool = check(None, [*words, f"data.outside={home}/votes.parquet", "data.labeled_count=30"])
+    gold = pool.manifest.table["id"][pool.splits.role == "labeled"]
+    votes[~votes["id"].isin(gold)].to_csv(home / "pool.csv", index=False)
+    bad = check(None, [*words, f"data.outside={home}/pool.csv", "data.labeled_count=30"])
+    assert any("pool.csv has no vote on any gold row" in warning for warning in bad.warnings)

@@ -242,3 +242,40 @@ def test_a_table_that_no_model_can_judge_is_refused(tmp_path):
             asked(tmp_path, server, table="bare.csv")
         summary, votes = asked(tmp_path, server, "data.classes=[anger,calm,joy]", table="bare.csv")
     assert len(votes) == 12 and "how right it is, is not known: no row has a label" in str(summary)
+
+
+def test_a_file_of_settings_names_the_table(small):
+    (small / "mine.yaml").write_text(
+        f"data:\n  manifest: {small}/m.csv\n  label_map: {{calm: quiet}}\n"
+    )
+    with chat_server(of_text('{"quiet": 1}')) as server:
+        _, votes = asked(small, server, table="mine.yaml", answers="json")
+    assert set(votes["label"]) == {"quiet"} and "p_calm" not in votes
+
+
+def test_a_model_that_never_names_a_label_is_told_what_may_help(small):
+    with chat_server(of_text("<think>the speaker seems")) as server:
+        summary, votes = asked(small, server)
+    assert summary.counts["abstained"] == 12 and votes["label"].isna().all()
+    assert "no answer is a vote: see the column answer; --name gives" in str(summary)
+    assert "next:" not in str(summary)
+
+
+def test_two_commands_share_one_file_of_answers(small):
+    import threading
+
+    done = []
+    with chat_server() as server:
+
+        def one(name):
+            done.append(asked(small, server, output=name)[0].counts["votes"])
+
+        threads = [threading.Thread(target=one, args=(f"{k}.csv",)) for k in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert done == [12, 12, 12]
+        assert len(server.bodies) <= 36
+        asked(small, server)
+        assert len(server.bodies) <= 36

@@ -41,7 +41,7 @@ def outside_votes(
     if not paths:
         return None
     votes = []
-    for path in paths:
+    for path, name in zip(paths, voter_names(paths), strict=True):
         found, strangers = _placed(
             Path(path), ids, classes, caller="data.outside", owner="the manifest"
         )
@@ -49,7 +49,7 @@ def outside_votes(
         if strangers and notes is not None:
             votes_there = counted(len(strangers), "vote", "is", "are")
             notes.append(
-                f"{WARNING}{VOTER}{path}: {votes_there} of no row of the manifest, such as "
+                f"{WARNING}{VOTER}{name}: {votes_there} of no row of the manifest, such as "
                 f"'{shown(strangers[0], 60)}'"
             )
     return torch.from_numpy(np.stack(votes).astype(np.float32))
@@ -59,7 +59,14 @@ def outside_notes(paths: list[str], votes: Tensor) -> list[str]:
     """Returns a sentence for each voter: how many of the pool's rows (V, P, C) it speaks of."""
     asked = (~votes.isnan().any(-1)).sum(1).tolist()
     of_pool = f"of {counted(votes.shape[1], 'pool row')}"
-    return [f"{VOTER}{p}: {n:,} {of_pool}" for p, n in zip(paths, asked, strict=True)]
+    names = voter_names(paths)
+    return [f"{VOTER}{p}: {n:,} {of_pool}" for p, n in zip(names, asked, strict=True)]
+
+
+def voter_names(paths: list[str]) -> list[str]:
+    """Returns what sentences call the voters: the names of their files, with folders if need be."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else paths
 
 
 def probabilities_of(
@@ -94,6 +101,8 @@ def _placed(
             f"{where} has the classes {_names(theirs)}, {owner} has {_names(classes)}; they "
             "must be the same labels"
         )
+    if not named:
+        raise RunError(f"{where} holds no vote: no row has all of its probabilities")
     place = {name: i for i, name in enumerate(named)}
     if len(place) < len(named):
         raise RunError(f"{where} names an utterance twice; one row per id")

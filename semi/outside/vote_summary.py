@@ -48,6 +48,12 @@ def gold_share(manifest: Manifest, splits: Splits, votes: Any) -> GoldShare | st
     return GoldShare.of(given, gold, manifest.classes)
 
 
+NO_VOTES = (
+    "no answer is a vote: see the column answer; --name gives labels words, --answers json asks "
+    "otherwise, --request gives a model room to think or tells it not to"
+)
+
+
 @dataclass
 class VoteSummary:
     """What `semi vote` wrote."""
@@ -88,6 +94,8 @@ class VoteSummary:
                 ("failed", "without an answer; the same line asks only these again")]  # fmt: skip
         lines += [f"  no vote: {counted(counts[k], 'row')} {why}" for k, why in gaps if counts[k]]
         lines += [f"    such as: {example}" for example in self.examples]
+        if not counts["votes"]:
+            return "\n".join([*lines, NO_VOTES])
         if isinstance(self.gold, str):
             lines.append(f"how right it is, is not known: {self.gold}")
         else:

@@ -13,10 +13,11 @@ from ..config.recipes import with_open_layers
 from ..config.schema import Config, ConfigProblems, load_config
 from ..config.yaml_format import to_yaml
 from ..data.audio import Quarantined, check_audio, unusable_lines
+from ..data.external_votes import outside_notes, outside_votes, voter_names
 from ..data.leaks import Leaks, content_key, leak_report
 from ..data.manifest import Manifest, load_manifest
 from ..data.roles import ROLES, Splits
-from ..data.wording import WARNING, counted, listed, setting, shown, warnings_in
+from ..data.wording import VOTER, WARNING, counted, listed, setting, shown, warnings_in
 from ..errors import ConfigError, EncoderError, ManifestError
 from ..features.extract import explained, open_encoders
 from ..features.notes import encoder_notes
@@ -87,6 +88,7 @@ def check(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Chec
     leaks = leak_report(manifest, splits, content_key, inputs)
     quarantine = check_audio(manifest, config.data) if "audio" in inputs else []
     notes += _unusable(config, manifest, splits, quarantine)
+    notes += _voters(config, manifest, splits)
     return Checked(config, manifest, splits, leaks, quarantine, notes)
 
 
@@ -128,6 +130,22 @@ def _unusable(
     lost = Counter(splits.role[~usable].tolist())
     counts = ", ".join(f"{lost[role]} {role}" for role in ROLES if lost[role] and role != "unused")
     return notes + ([f"{WARNING}rows without anything to go by: {counts}"] if counts else [])
+
+
+def _voters(config: Config, manifest: Manifest, splits: Splits) -> list[str]:
+    """Returns a sentence about each outside voter; RunError where its file cannot be used."""
+    notes: list[str] = []
+    ids = manifest.table["id"].to_numpy().astype(str)
+    votes = outside_votes(config.data.outside, ids, manifest.classes, notes)
+    if votes is None:
+        return []
+    notes += outside_notes(config.data.outside, votes[:, splits.role == "pool"])
+    gold = ~votes[:, splits.role == "labeled"].isnan().any(-1)
+    names = voter_names(config.data.outside)
+    notes += [f"{WARNING}{VOTER}{name} has no vote on any gold row, so nothing tells how far it is "
+              "to be trusted" for name, any_gold in zip(names, gold.any(1), strict=True)
+              if not any_gold]  # fmt: skip
+    return notes
 
 
 def _in_milliseconds(manifest: Manifest, quarantine: list[Quarantined]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pseudo_label.calibration import Calibration
 
 from ..config.schema import Config
-from ..data.external_votes import outside_notes
+from ..data.external_votes import outside_notes, voter_names
 from ..data.wording import VOTER, WARNING
 from ..evaluation.gold_share import GoldShare
 from ..training.dataset import Dataset
@@ -43,7 +43,7 @@ def outside_sentences(config: Config, dataset: Dataset, one_class: bool) -> list
         dataset: what they voted on.
         one_class: a row has one class, so that they can be judged.
     """
-    paths, notes = config.data.outside, []
+    paths, notes = voter_names(config.data.outside), []
     if dataset.external is None:
         return []
     spoken = outside_notes(paths, dataset.external[:, dataset.pool])
