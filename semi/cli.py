@@ -88,15 +88,39 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--reviews", action="append", default=[], metavar="FILE",
                         help="score the held-out rows that people labelled in this file of semi "
                              "review, by their words")  # fmt: skip
+    parser.add_argument("--by", default="", metavar="COLUMN,COLUMN",
+                        help="score each group apart and test it against the rest: speaker, sex, "
+                             "language, session or any column; duration and snr are measured where "
+                             "no column has them")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="also write the table of --by (.csv, .parquet, .jsonl)")  # fmt: skip
 
 
 def _evaluate(args: Arguments) -> None:
     from .evaluation.reviewed_precision import precision_sentence
     from .runs.evaluate import evaluate
 
+    if args.by or args.output:
+        _say(str(_evaluate_by(args)))
+        return
     _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
     if stated := precision_sentence(args.run):
         _say("", stated)
+
+
+def _evaluate_by(args: Arguments):
+    from .runs.evaluate_by import evaluate_by
+
+    if not args.by:
+        raise SemiError("-o is for the table of --by; say by what, as in --by speaker,sex")
+    if args.reviews:
+        raise SemiError(
+            "--by scores rows by the labels of the table, --reviews by people's words; give one of "
+            "them"
+        )
+    return evaluate_by(
+        args.run, args.by.split(","), args.split, places=args.words, output=args.output
+    )
 
 
 def _predict_arguments(parser: Parser) -> None:
