@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays
+from .prediction_inputs import check_read, manifest_table, refuse_together
 from .prediction_parts import joined, labelled_parts
 from .utterances import check_files, utterances, with_sounds
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..features.sources import Rows
     from ..features.tensors import Features
+    from ..parallel import EngineConfig
     from ..self_training.model_dir import Model
 
 NOTHING = "nothing to go by"
@@ -219,15 +220,18 @@ def predict(
     output: str | Path | None = None,
     windows: float | None = None,
     hop: float | None = None,
+    engine: EngineConfig | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went.
 
-    With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
+    With `windows` seconds a file is labelled piece by piece, every `hop` seconds. A manifest may be
+    worked on by an `engine` other than this process.
     """
     from .prediction_table import as_columns, delivered, numbered
 
     if output is not None:
         check_table(output)
+    refuse_together(audio, texts, manifest, engine)
     predictor = load(run)
     store, rows = None, []
     if windows is not None:
@@ -242,48 +246,10 @@ def predict(
     if manifest is None:
         table = utterances(audio, texts)
         check_files(audio)
-        _check_read(predictor, run, audio, texts)
-    elif audio or texts:
-        raise SemiError("give either files and --text, or --manifest, not both")
+        check_read(predictor, run, audio, texts)
     else:
-        table, store, rows = _manifest_table(predictor, manifest)
-    parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
-    return delivered(numbered(parts, rows), output, "utterance")
-
-
-def _check_read(
-    predictor: Predictor, run: str | Path, audio: Sequence[str], texts: Sequence[str]
-) -> None:
-    """Raises ManifestError where something is given that the model would pass over."""
-    dims = predictor.model.ensemble.dims
-    for modality, given, what in (("text", texts, "--text"), ("speech", audio, "the audio files")):
-        if given and modality not in dims:
-            raise ManifestError(
-                f"the model of {run} reads {' and '.join(dims)} alone, no {modality}: leave out "
-                f"{what}"
-            )
-
-
-def _manifest_table(
-    predictor: Predictor, path: str | Path
-) -> tuple[pd.DataFrame, str | None, list[int]]:
-    """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
-    from ..data.config import DataConfig
-    from ..data.manifest import load_manifest
-    from ..features.remote import store_there
-
-    config = predictor.model.config
-    data = DataConfig(
-        manifest=str(path), columns=dict(config.data.columns), workers=config.data.workers
+        table, store, rows = manifest_table(predictor, manifest)
+    parts = labelled_parts(
+        predictor, table, store, given, progress=manifest is not None, engine=engine
     )
-    try:
-        manifest = load_manifest(path, data, gold=False)
-    except ManifestError as error:
-        if "data." in str(error):
-            error.args = (f"{error}\n(predict takes no settings: change the table itself)",)
-        raise
-    print(manifest.reading, file=sys.stderr, flush=True)
-    table = manifest.table
-    config.data.manifest, config.data.audio_root = str(path), ""
-    rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store_there(config.features.store), rows
+    return delivered(numbered(parts, rows), output, "utterance")
