@@ -14,6 +14,7 @@ from .completion import complete, settings_of_benchmark, settings_of_selection
 from .data.wording import clipped, nearest
 from .data_verbs import DATA_VERBS
 from .errors import ManifestError, SemiError, is_full_disk
+from .experiment_verbs import EXPERIMENT_VERBS
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .serve_verbs import SERVE_VERBS
@@ -88,15 +89,37 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--reviews", action="append", default=[], metavar="FILE",
                         help="score the held-out rows that people labelled in this file of semi "
                              "review, by their words")  # fmt: skip
+    parser.add_argument("--by", default="", metavar="COLUMN,COLUMN",
+                        help="score each group and test it against the rest: speaker, sex or any "
+                             "column; duration and snr are measured")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="also write the table of --by (.csv, .parquet, .jsonl)")  # fmt: skip
 
 
 def _evaluate(args: Arguments) -> None:
     from .evaluation.reviewed_precision import precision_sentence
     from .runs.evaluate import evaluate
 
+    if args.by or args.output:
+        _say(str(_evaluate_by(args)))
+        return
     _say(str(evaluate(args.run, split=args.split, places=args.words, reviews=args.reviews)))
     if stated := precision_sentence(args.run):
         _say("", stated)
+
+
+def _evaluate_by(args: Arguments):
+    from .runs.evaluate_by import evaluate_by
+
+    if not args.by:
+        raise SemiError("-o is for the table of --by; say by what, as in --by speaker,sex")
+    if args.reviews:
+        raise SemiError(
+            "--by scores by the labels of the table, --reviews by people's words; give one of them"
+        )
+    return evaluate_by(
+        args.run, args.by.split(","), args.split, places=args.words, output=args.output
+    )
 
 
 def _predict_arguments(parser: Parser) -> None:
@@ -191,6 +214,7 @@ VERBS: dict[str, Verb] = {
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **REVIEW_VERBS,
     **RUN_VERBS,
+    **EXPERIMENT_VERBS,
     **SERVE_VERBS,
     **VOTE_VERBS,
 }  # fmt: skip

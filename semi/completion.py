@@ -43,6 +43,17 @@ def settings_of_benchmark(prefix: str, **_: Any) -> list[str]:
     return ["bench", *_files(prefix, ("yaml", "yml")), *_keys(known)]
 
 
+def settings_of_transfer(prefix: str, **_: Any) -> list[str]:
+    """Returns the words that may follow `semi transfer`."""
+    from .config.yaml_format import all_keys
+    from .experiments.transfer.config import SHORT_WORDS, TransferConfig
+
+    known = dict.fromkeys([*SHORT_WORDS, *all_keys(TransferConfig)])
+    if "=" in prefix:
+        return _values(prefix, known)
+    return [*_files(prefix, ("yaml", "yml")), *_keys(known)]
+
+
 def settings_of_selection(prefix: str, **_: Any) -> list[str]:
     """Returns the settings of a selection rule, without the name of their section."""
     known = {

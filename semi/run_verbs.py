@@ -68,25 +68,6 @@ def _compare(args: Arguments) -> None:
                     latency=not args.no_latency, by=args.by)))  # fmt: skip
 
 
-def _ablate_arguments(parser: Parser) -> None:
-    takes_settings(parser)
-    parser.add_argument("--vary", nargs="+", required=True, metavar="KEY=V1,V2",
-                        help="changes to the recipe, one at a time")  # fmt: skip
-    parser.add_argument("-o", "--output", help="write the comparison as a table (.csv, .parquet)")
-
-
-def _ablate(args: Arguments) -> None:
-    from .experiments.ablation import ablate
-
-    say(str(ablate(*split(args.words), args.vary, output=args.output)))
-
-
-def _folds(args: Arguments) -> None:
-    from .experiments.cross_validation import all_folds
-
-    say(str(all_folds(*split(args.words))))
-
-
 def _submit_arguments(parser: Parser) -> None:
     takes_run(parser)
     takes_places(parser)
@@ -141,7 +122,7 @@ def _verify_arguments(parser: Parser) -> None:
     parser.add_argument(
         "folder",
         help="a run, a model folder, a feature store, or what ensemble, folds, "
-        "finetune, search, benchmark or prune-report wrote",
+        "finetune, search, benchmark, transfer or prune-report wrote",
     )
 
 
@@ -274,10 +255,6 @@ RUN_VERBS: dict[str, Verb] = {
                      _ensemble_arguments, _ensemble),
     "compare": Verb("one table over finished runs: protocol, scores, size, speed, significance",
                     _compare_arguments, _compare),
-    "ablate": Verb("train a recipe and single changes to it, and compare them",
-                   _ablate_arguments, _ablate, "what is trained stays trained; go on with: {line}"),
-    "folds": Verb("train a recipe once for each part held out as test, and score all rows",
-                  takes_settings, _folds, "what is trained stays trained; go on with: {line}"),
     "submit": Verb("write name,discrete of every test utterance for a challenge",
                    _submit_arguments, _submit),
     "distill": Verb("train a student on gold and on what a finished run says of all rows",

@@ -42,7 +42,7 @@ def offered(folder, line):
 def test_verbs(tmp_path):
     words = [word for word in offered(tmp_path, "semi ") if not word.startswith("-")]
     assert set(words) == set(VERBS)
-    assert offered(tmp_path, "semi tra") == ["train"]
+    assert offered(tmp_path, "semi tra") == ["train", "transfer"]
     assert "--resume" in offered(tmp_path, "semi train --re")
 
 

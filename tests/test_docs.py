@@ -15,6 +15,7 @@ from semi.config.recipes import resolved
 from semi.config.schema import Config, ConfigProblems, load_config
 from semi.config.yaml_format import all_keys, hint_at, hints_of
 from semi.data.corpora import CORPORA, bundled_emodb, corpus_options
+from semi.experiments.transfer.config import SHORT_WORDS, TransferConfig
 from semi.shipped import recipe_names
 from semi.training.rows import read_rows
 
@@ -148,6 +149,9 @@ def test_a_command_line_is_one(page, words):
             assert {w.partition("=")[0] for w in given} <= set(corpus_options(args.corpus))
     elif args.verb == "select":
         assert {w.partition("=")[0] for w in given} <= set(all_keys(SelectionConfig))
+    elif args.verb == "transfer":
+        keys = {w.partition("=")[0] for w in given}
+        assert keys <= {*SHORT_WORDS, *all_keys(TransferConfig)}
     else:
         assert refused(given) == []
     for word in words:

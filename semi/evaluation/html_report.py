@@ -20,6 +20,7 @@ from ..errors import RunError, reading
 from ..files import write_text
 from ..formulas import unguarded
 from . import report_figures, report_scores
+from .report_groups import group_tables
 from .report_picks import picks
 from .report_rows import MISTAKES_LISTED, mistakes, read_answers, suspects
 from .report_sounds import MOST_CLIPS, Utterances
@@ -114,6 +115,7 @@ def facts(run: str | Path, utterances: Utterances, listed: int) -> dict[str, Any
         "best": best,
         "parts": [report_scores.part(best, k) for k in SPLIT_TITLES if best.get(k)],
         "reviewed": _reviewed(run),
+        "groups": group_tables(run),
         "figures": report_figures.shipped_curves(best, answers),
         "leaks": leaks,
         "notes": [n for n in notes if not any(leak in n for leak in leaks or [])],

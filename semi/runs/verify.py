@@ -24,6 +24,7 @@ KINDS = {
     "adapted_on.csv": "adapted encoder",
     "search.begun.json": "search",
     "settings.json": "benchmark",
+    "transfer.json": "transfer",
     "checkpoint.safetensors": "unfinished adaptation",
     DERIVED: "report",
 }
@@ -56,7 +57,7 @@ def verify(path: str | Path) -> Verification:
 
     Args:
         path: a run, a model directory, a feature store or one folder of it, an ensemble, or what
-            semi folds, finetune, search, benchmark and prune-report write.
+            semi folds, finetune, search, benchmark, transfer and prune-report write.
     """
     if is_url(path):
         return _store_at(str(path))

@@ -24,7 +24,7 @@ BESIDE = (
 )
 FEATURES_ENTRY = "features"  # entry beside these that is no file: the SHA-256 of all features
 APPENDED = "metrics.jsonl"  # grows by a line a round: hashed up to where it ended by then
-DERIVED_FILES = ("report.html", "probs.parquet", "teacher.npz")
+DERIVED_FILES = ("report.html", "probs.parquet", "teacher.npz", "groups.csv")
 
 
 def round_numbers(path: Path) -> list[int]:

@@ -118,7 +118,7 @@ class CellRunner:
             return
         arms, starts = arms_of(config, cell), Starts()
         for arm in missing:
-            yield _line(cell, arm, arms[arm](dataset, starts), dataset)
+            yield line_of(cell, arm, arms[arm](dataset, starts), dataset)
 
     def outer(self, cell: Cell) -> Outer:
         """Returns the outer split of a cell."""
@@ -129,7 +129,8 @@ class CellRunner:
         return self.known[key]
 
 
-def _line(cell: Cell, arm: str, predictions: ArmPredictions, dataset: Dataset) -> dict[str, Any]:
+def line_of(cell: Cell, arm: str, predictions: ArmPredictions, dataset: Dataset) -> dict[str, Any]:
+    """Returns the line of one arm of a cell: its scores on the test rows, and its facts."""
     label = dataset.label[dataset.test].cpu().numpy()
     table = confusion(label, predictions.predicted, len(dataset.classes))
     scores = {k: round(float(v), 6) for k, v in metrics_from_confusion(table).items()}
