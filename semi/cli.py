@@ -14,6 +14,7 @@ from .completion import complete, settings_of_benchmark, settings_of_selection
 from .data.wording import clipped, nearest
 from .data_verbs import DATA_VERBS
 from .errors import ManifestError, SemiError, is_full_disk
+from .hub_verbs import HUB_VERBS
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .serve_verbs import SERVE_VERBS
@@ -191,6 +192,7 @@ VERBS: dict[str, Verb] = {
                      _train_arguments, _finetune, "resume with: {line} --resume"),
     **REVIEW_VERBS,
     **RUN_VERBS,
+    **HUB_VERBS,
     **SERVE_VERBS,
     **VOTE_VERBS,
 }  # fmt: skip

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ManifestError, SemiError
+from ..errors import ManifestError, RunError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays
+from .new_table import new_table
 from .prediction_parts import joined, labelled_parts
-from .utterances import check_files, utterances, with_sounds
+from .utterances import check_files, check_read, utterances, with_sounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +22,30 @@ if TYPE_CHECKING:
     from ..features.sources import Rows
     from ..features.tensors import Features
     from ..self_training.model_dir import Model
+    from .hub_upload import Pushed
 
 NOTHING = "nothing to go by"
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Predictor:
-    """Returns the model of a run's folder, or of its folder model/ copied anywhere."""
-    from ..self_training.model_dir import load_model
+    """Returns the model of a run's folder, of its folder model/ copied anywhere, or of the hub.
 
-    predictor = Predictor(load_model(run, device=device))
-    predictor.folder = Path(run)
+    Args:
+        run: a folder; or org/name or org/name@revision, a model on the Hugging Face hub that is no
+            folder here (hf://org/name is one in any case).
+        device: where it answers, such as cuda.
+    """
+    from ..self_training.model_dir import load_model
+    from .hub_download import fetched
+    from .hub_names import hub_name
+    from .published_model import published_settings
+
+    name = hub_name(run)
+    folder = Path(run) if name is None else fetched(name)
+    predictor = Predictor(load_model(folder, device=device))
+    predictor.folder = folder
+    if name is not None:  # places of its owner's machine, and addresses, are not followed here
+        predictor.model.config = published_settings(predictor.model.config)
     return predictor
 
 
@@ -123,6 +137,20 @@ class Predictor:
         from .windows import label_windows
 
         return label_windows(self, audio, seconds=seconds, hop=hop, progress=progress)
+
+    def push_to_hub(self, name: str, *, private: bool = True, **more: Any) -> Pushed:
+        """Uploads the model and a card made from its run to the Hugging Face hub.
+
+        Args:
+            name: org/name.
+            private: of a repository that is made now.
+            more: words, card, overwrite, dry_run and places, as of `semi.runs.hub_upload.push`.
+        """
+        from .hub_upload import push
+
+        if self.folder is None:
+            raise RunError("only a model of a folder can be pushed; open it with semi.load(RUN)")
+        return push(self.folder, name, private=private, **more)
 
     def encoders(self) -> dict[str, Encoder]:
         """Returns the encoders of the modalities that the model reads."""
@@ -242,48 +270,10 @@ def predict(
     if manifest is None:
         table = utterances(audio, texts)
         check_files(audio)
-        _check_read(predictor, run, audio, texts)
+        check_read(predictor.model.ensemble.dims, run, audio, texts)
     elif audio or texts:
         raise SemiError("give either files and --text, or --manifest, not both")
     else:
-        table, store, rows = _manifest_table(predictor, manifest)
+        table, store, rows = new_table(predictor.model.config, manifest)
     parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
     return delivered(numbered(parts, rows), output, "utterance")
-
-
-def _check_read(
-    predictor: Predictor, run: str | Path, audio: Sequence[str], texts: Sequence[str]
-) -> None:
-    """Raises ManifestError where something is given that the model would pass over."""
-    dims = predictor.model.ensemble.dims
-    for modality, given, what in (("text", texts, "--text"), ("speech", audio, "the audio files")):
-        if given and modality not in dims:
-            raise ManifestError(
-                f"the model of {run} reads {' and '.join(dims)} alone, no {modality}: leave out "
-                f"{what}"
-            )
-
-
-def _manifest_table(
-    predictor: Predictor, path: str | Path
-) -> tuple[pd.DataFrame, str | None, list[int]]:
-    """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
-    from ..data.config import DataConfig
-    from ..data.manifest import load_manifest
-    from ..features.remote import store_there
-
-    config = predictor.model.config
-    data = DataConfig(
-        manifest=str(path), columns=dict(config.data.columns), workers=config.data.workers
-    )
-    try:
-        manifest = load_manifest(path, data, gold=False)
-    except ManifestError as error:
-        if "data." in str(error):
-            error.args = (f"{error}\n(predict takes no settings: change the table itself)",)
-        raise
-    print(manifest.reading, file=sys.stderr, flush=True)
-    table = manifest.table
-    config.data.manifest, config.data.audio_root = str(path), ""
-    rows = [] if "id" in manifest.reading.named.values() else manifest.rows
-    return table, store_there(config.features.store), rows
