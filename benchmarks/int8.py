@@ -4,7 +4,8 @@
 
 Both are folders of pretrained encoders. Centred cosine of the utterance vectors to those of fp32 on
 bundled recordings and texts, and CPU-seconds of one thread against fp32. Two ways: torch's own
-dynamic quantisation (one scale for a whole activation), and a scale for each token and each output.
+dynamic quantisation (one scale for a whole activation), and `precision=int8`, which has a scale for
+each token and each output.
 """
 
 from __future__ import annotations
@@ -27,34 +28,6 @@ from semi.data.audio import load_audio
 from semi.data.corpora import bundled_emodb
 
 
-class Int8Linear(nn.Module):
-    """A linear layer on int8 products, a scale for each token and each output."""
-
-    def __init__(self, plain: nn.Linear) -> None:
-        super().__init__()
-        scale = plain.weight.detach().abs().amax(1, keepdim=True) / 127  # (O, 1)
-        self.quantised = (plain.weight.detach() / scale).round().to(torch.int8).t().contiguous()
-        self.scale, self.bias, self.weight = scale.t(), plain.bias, plain.weight
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns (..., O) of (..., D)."""
-        flat = x.flatten(0, -2)
-        scale = flat.abs().amax(-1, keepdim=True).clamp(min=1e-9) / 127  # (T, 1)
-        product = torch._int_mm((flat / scale).round().to(torch.int8), self.quantised)
-        out = product.float() * scale * self.scale
-        return (out if self.bias is None else out + self.bias).unflatten(0, x.shape[:-1])
-
-
-def by_token(model: nn.Module) -> nn.Module:
-    """Returns the model with every linear layer replaced, in place."""
-    for name, child in list(model.named_children()):
-        if isinstance(child, nn.Linear):
-            setattr(model, name, Int8Linear(child))
-        else:
-            by_token(child)
-    return model
-
-
 def dynamic(model: nn.Module) -> nn.Module:
     """Returns the model as torch quantises it dynamically."""
     with warnings.catch_warnings():
@@ -75,10 +48,9 @@ def rows(name: str, build: Callable[[str], Any], network: str, items: list) -> N
     exact, usual = timed(encoder, items)
     whole = getattr(encoder, network)
     for way in ("bf16", "int8, torch dynamic", "int8, by token"):
-        other = build("bf16" if way == "bf16" else "fp32")
-        if way != "bf16":
-            quantise = dynamic if "dynamic" in way else by_token
-            other.__dict__[network] = quantise(copy.deepcopy(whole))
+        other = build({"bf16": "bf16", "int8, by token": "int8"}.get(way, "fp32"))
+        if "dynamic" in way:
+            other.__dict__[network] = dynamic(copy.deepcopy(whole))
         vectors, spent = timed(other, items)
         cosine = centred_cosine(vectors.numpy(), exact.numpy())
         print(f"| {name} | {way} | {cosine.mean():.4f} | {cosine.min():.4f} | "

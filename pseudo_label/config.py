@@ -122,6 +122,12 @@ class SelectionConfig:
         if self.mass_cap <= 0:
             raise ValueError(f"mass_cap must be positive, got {self.mass_cap}")
 
+    @property
+    def asks_outside(self) -> bool:
+        """Says whether the rule, or the agreement before it, asks voters from anywhere else."""
+        voting = self.agreement.mode != "off" or self.rule == "agreement"
+        return self.rule == "external" or (voting and "external" in self.agreement.over)
+
     def rate(self, round: int) -> float:
         """Returns the coverage asked of a round; rounds count from 1."""
         return self.coverage[min(max(round, 1), len(self.coverage)) - 1]

@@ -40,6 +40,8 @@ class Gold:
     by_modality: Tensor | None = None  # (M, G, C)
     features: Tensor | None = None  # (G, D), same space as Pool.features
     group: Tensor | None = None  # (G,) int64 speaker, same numbering as Pool.group
+    external: Tensor | None = None  # (V, G, C) of the voters of Pool.external, NaN = not asked
+    eligible: Tensor | None = None  # (G,) bool, rows that a rule might take; None = all
 
 
 @dataclass
@@ -101,6 +103,7 @@ class Selection:
     prior: Tensor | None = None  # (C,) class shares the rule used
     negative: Tensor | None = None  # (N, C) bool, classes the row is surely not (negative learning)
     notes: list[str] = field(default_factory=list)  # sentences for the report
+    gold_eligible: Tensor | None = None  # (G,) bool, gold rows it might have taken; None = all
 
     def __len__(self) -> int:
         return len(self.chosen)

@@ -22,6 +22,7 @@ class _Gold(Protocol):
     by_modality: Tensor | None
     features: Tensor | None
     group: Tensor | None
+    external: Tensor | None
 
 
 class _Pool(Protocol):
@@ -86,6 +87,7 @@ def _check_gold(gold: _Gold, classes: int) -> None:
     rows = len(gold.label)
     _required("gold.probs", gold.probs, (rows, classes))
     _shape("gold.by_modality", gold.by_modality, (None, rows, classes))
+    _shape("gold.external", gold.external, (None, rows, classes))
     _shape("gold.features", gold.features, (rows, None))
     _shape("gold.group", gold.group, (rows,))
     _probabilities("gold.probs", gold.probs)

@@ -56,7 +56,7 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
     for c, name in enumerate(names):
         of_class = selection.chosen & (selection.label == c)
         level = float(selection.threshold[c])
-        rows, right = _gold_above(pool, c, level)
+        rows, right = _gold_above(pool, c, level, selection.gold_eligible)
         low = lower_bound(torch.tensor([right]), torch.tensor([max(rows, 1)]), alpha)
         classes.append(
             ClassPreview(
@@ -82,12 +82,16 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
     )
 
 
-def _gold_above(pool: Pool, label: int, level: float) -> tuple[int, int]:
+def _gold_above(
+    pool: Pool, label: int, level: float, eligible: torch.Tensor | None
+) -> tuple[int, int]:
     gold = pool.gold
     if gold is None or level >= NEVER or not len(gold.label):
         return 0, 0
     confidence, predicted = gold.probs.max(1)
     taken = (predicted == label) & (confidence >= level)
+    if eligible is not None:
+        taken = taken & eligible
     return int(taken.sum()), int((gold.label[taken] == label).sum())
 
 

@@ -26,6 +26,7 @@ from .pool import (
 )
 from .rules import RULES
 from .rules.agreement import with_agreement
+from .rules.external import confirmed, consensus_note
 
 __all__ = ["REASONS", "Gold", "Pool", "Selection", "SelectionConfig", "cap_mass", "select"]
 
@@ -49,9 +50,12 @@ def select(pool: Pool, config: SelectionConfig) -> Selection:
     pool = _average(pool, config.temporal)
     pool = _estimate_prior(pool, config.prior, notes)
     pool = _align(pool, config.align_gamma)
-    pool = with_agreement(pool, config.agreement, config.agreement.mode)
+    if pool.external is not None and pool.gold is not None and config.asks_outside:
+        notes.append(consensus_note(pool.gold))
+    pool = _agreed(pool, config)
     selection = RULES[config.rule](pool, config)
     selection.notes = notes + selection.notes
+    selection.gold_eligible = None if pool.gold is None else pool.gold.eligible
     if config.quota:
         _apply_quota(selection, pool)
     if config.precision_target is not None:
@@ -59,6 +63,20 @@ def select(pool: Pool, config: SelectionConfig) -> Selection:
     selection.target = _targets(selection, config)
     selection.weight = _weights(selection, config)
     return selection
+
+
+def _agreed(pool: Pool, config: SelectionConfig) -> Pool:
+    """Returns the pool with agreement worked in, that of a rule on outside voters, too.
+
+    Such a rule asks again, and finds it so; here it is done that the bound counts the gold rows
+    that are confirmed.
+    """
+    pool = with_agreement(pool, config.agreement, config.agreement.mode)
+    if config.rule == "external":
+        return confirmed(pool)
+    if config.rule == "agreement" and config.asks_outside and config.agreement.mode == "off":
+        return with_agreement(pool, config.agreement, "hard")
+    return pool
 
 
 def cap_mass(weight: Tensor, gold_mass: float, cap: float) -> Tensor:
@@ -153,10 +171,12 @@ def _apply_bound(selection: Selection, pool: Pool, config: SelectionConfig) -> N
     label, checked = selection.label, selection.chosen & (pool.predicted == selection.label)
     speakers = None
     if gold.group is not None and pool.group is not None:
-        speakers = (gold.group, pool.group[checked])
+        of_gold = gold.group if gold.eligible is None else gold.group[gold.eligible]
+        speakers = (of_gold, pool.group[checked])
+    counts = slice(None) if gold.eligible is None else gold.eligible
     bound = precision_thresholds(
-        gold.probs,
-        gold.label,
+        gold.probs[counts],
+        gold.label[counts],
         target,
         alpha=config.alpha,
         mode=config.bound,

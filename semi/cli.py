@@ -102,14 +102,11 @@ def _evaluate(args: Arguments) -> None:
 
 def _predict_arguments(parser: Parser) -> None:
     _takes_run(parser)
-    parser.add_argument("audio", nargs="*", default=[], help="audio files")
-    parser.add_argument(
-        "--text",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="what was said; once per audio file, in the same order, or alone",
-    )
+    parser.add_argument("audio", nargs="*", default=[],
+                        help="audio files; with --manifest engine=ray or processes=4")  # fmt: skip
+    parser.add_argument("--text", action="append", default=[], metavar="TEXT",
+                        help="what was said; once per audio file, in the same order, or alone"
+                        )  # fmt: skip
     parser.add_argument("--manifest", help="a table of utterances instead of files")
     parser.add_argument("--arrays", action="append", default=[], metavar="MODALITY=FILE",
                         help="where the arrays of these utterances are")  # fmt: skip
@@ -121,10 +118,13 @@ def _predict_arguments(parser: Parser) -> None:
 
 
 def _predict(args: Arguments) -> None:
+    from .config.engine import engine_of
     from .runs.predict import predict
 
-    _say(predict(args.run, args.audio, args.text, manifest=args.manifest, arrays=args.arrays,
-                 output=args.output, windows=args.windows, hop=args.hop))  # fmt: skip
+    engine, files = engine_of(args.audio)
+    _say(predict(args.run, files, args.text, manifest=args.manifest, arrays=args.arrays,
+                 output=args.output, windows=args.windows, hop=args.hop,
+                 engine=engine))  # fmt: skip
 
 
 def _report(args: Arguments) -> None:
@@ -265,10 +265,11 @@ def parse_arguments(argv: list[str]) -> Arguments:
         known = ", ".join(VERBS)
         parser.error(f"no such verb '{argv[0]}'{nearest(argv[0], VERBS)}; verbs are {known}")
     args, rest = parser.parse_known_args(argv)
+    words = vars(args).get("words", vars(args).get("audio"))
     for word in rest:  # a setting may follow an option; argparse alone would refuse it
         plain = word.lstrip("-")
-        if hasattr(args, "words") and not word.startswith("-"):
-            args.words.append(word)
+        if words is not None and not word.startswith("-"):
+            words.append(word)
         elif hasattr(args, "words") and "=" in plain:
             parser.error(f"settings are written without dashes: {plain}")
         else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,21 @@ class Cells:
 
     function: Any = None
 
-    def run(self, shared: list[Any], cell: Any) -> Any:
-        """Returns what the function makes of a cell; `shared` holds a reference to the function."""
+    def run(self, shared: list[Any], folder: str, cell: Any) -> Any:
+        """Returns what the function makes of a cell.
+
+        Args:
+            shared: holds a reference to the function.
+            folder: where the command was given, from which its paths are meant; a cluster's workers
+                begin in another.
+            cell: what the function takes.
+        """
         if self.function is None:
             import ray  # pyright: ignore[reportMissingImports]
 
             self.function = ray.get(shared[0])
+            with contextlib.suppress(OSError):  # not on this machine: absolute paths will do
+                os.chdir(folder)
         return self.function(cell)
 
 
@@ -65,14 +75,14 @@ def on_ray(
         actor = ray.remote(
             num_cpus=1, num_gpus=crew.gpus, max_restarts=-1, max_task_retries=DEATHS
         )(Cells)  # fmt: skip
-        shared = ray.put(function)
+        shared, folder = ray.put(function), os.getcwd()
         workers = [actor.remote() for _ in range(count)]
         free, flying = deque(workers * crew.ahead), dict[Any, tuple[int, Any]]()
 
         def give() -> None:
             while free and (following := flight.take()) is not None:
                 worker = free.popleft()
-                reference = worker.run.remote([shared], following[1])
+                reference = worker.run.remote([shared], folder, following[1])
                 flying[reference] = (following[0], worker)
 
         try:
@@ -129,7 +139,17 @@ def _answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT_SECONDS).close()
 
 
-@contextmanager
+def _reason(error: Exception) -> str:
+    """Returns why Ray cannot be had; a missing token is named, which Ray itself hides."""
+    if re.search("AuthenticationError|InvalidAuthToken", f"{error} {error.__cause__}"):
+        return (
+            "it takes no one without its token; set RAY_AUTH_MODE=token in the environment of this "
+            "command, and RAY_AUTH_TOKEN where the cluster was not started by this user here"
+        )
+    return " ".join(str(error).split())[:300]
+
+
+@contextlib.contextmanager
 def cluster(address: str, workers: int) -> Iterator[Any]:
     """Yields the module ray, connected: to the cluster at an address, or to one of our own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
@@ -147,8 +167,8 @@ def cluster(address: str, workers: int) -> Iterator[Any]:
         else:
             ray.init("local", num_cpus=workers or None, log_to_driver=False,
                      logging_level="error", **own)  # fmt: skip
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = " ".join(str(error).split())[:300]
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        words = _reason(error)
         where = f"the Ray cluster at '{address}' cannot be joined" if address else (
             "Ray cannot be started on this machine"
         )  # fmt: skip

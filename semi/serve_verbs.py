@@ -13,6 +13,9 @@ def _serve_arguments(parser: Parser) -> None:
     parser.add_argument("--token", default="",
                         help="what requests must bring (Authorization: Bearer TOKEN); else "
                              "SEMI_SERVE_TOKEN of the environment")  # fmt: skip
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                        help="a further name that it may be called by without a token, such as "
+                             "a proxy's; may be given several times")  # fmt: skip
     parser.add_argument("--queue", type=int, default=64, metavar="N",
                         help="utterances that may wait; more are refused with 429; default: "
                              "64")  # fmt: skip
@@ -26,7 +29,7 @@ def _serve(args: Arguments) -> None:
     from .serving.serve import serve
 
     say(serve(args.run, host=args.host, port=args.port, token=args.token, queue=args.queue,
-              most_mb=args.max_mb, seconds=args.timeout))  # fmt: skip
+              most_mb=args.max_mb, seconds=args.timeout, names=args.allow_host))  # fmt: skip
 
 
 SERVE_VERBS: dict[str, Verb] = {

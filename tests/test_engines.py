@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from broken_corpus import broken_corpus
 
@@ -170,6 +171,39 @@ def test_cells_come_back_with_their_numbers_and_errors_as_they_were_raised(engin
     assert dict([*results, (number, result)]) == {i: i * i for i in range(9)}
     with pytest.raises(RunError, match=r"^give what varies as key=value or .*; got 'bad'$"):
         list(run_cells(engine, variants, [["bad"]]))
+
+
+@RAY
+def test_paths_are_meant_from_where_the_command_is_given(speech, tmp_path, monkeypatch, capsys):
+    """Workers of a cluster that runs already begin in the folder where it was started."""
+    ray = pytest.importorskip("ray")
+    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8,
+             log_to_driver=False, logging_level="error")  # fmt: skip
+    try:
+        table = pd.read_csv(speech)
+        table["audio"] = [os.path.relpath(path, tmp_path) for path in table["audio"]]
+        table.to_csv(tmp_path / "near.csv", index=False)
+        monkeypatch.chdir(tmp_path)
+        there = dict(run_cells(EngineConfig("ray"), os.path.abspath, ["x"]))
+        assert there == {0: str(Path("x").absolute())}
+        assert main(words("near.csv", "store", "engine=ray")) == 0
+    finally:
+        ray.shutdown()
+    assert "speech: 24 encoded" in capsys.readouterr().out
+
+
+@RAY
+def test_a_cluster_that_wants_a_token_is_told_from_one_that_is_not_there(monkeypatch):
+    """As Ray 2.60 says it, in the error behind its own."""
+    ray = pytest.importorskip("ray")
+
+    def refuses(*given, **more):
+        cause = RuntimeError("Failed to connect to GCS. AuthenticationError: InvalidAuthToken: ...")
+        raise ConnectionError("Failed to connect to Ray cluster at 192.0.2.2:6379") from cause
+
+    monkeypatch.setattr(ray, "init", refuses)
+    with pytest.raises(SemiError, match=r"'auto' cannot be joined: it takes no one without its t"):
+        list(run_cells(EngineConfig("ray", "auto"), abs, [1]))
 
 
 @RAY

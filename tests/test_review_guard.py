@@ -4,7 +4,8 @@ import pytest
 from spoken_run import copied
 from starlette.testclient import TestClient
 
-from semi.review.guard import BODY_LIMIT, host_name
+from semi.host_names import host_name
+from semi.review.guard import BODY_LIMIT
 from semi.review.rows import review_table
 from semi.review.server import review_app
 

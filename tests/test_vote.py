@@ -180,7 +180,7 @@ def test_the_summary_tells_how_right_the_model_is_on_gold_training_rows_alone(tm
     gold = table[table["split"] == "train"]["label"]
     assert summary.gold.rows == len(gold) == 42
     assert summary.gold.right == (gold == "joy").sum() == 14
-    assert "it is 33 % right [21, 48] on 42 gold training rows (always " in str(summary)
+    assert "it is 33 % right [21, 48] on 42 gold training rows (chance: 33 %)" in str(summary)
     assert "joy 33 % of 42" in str(summary)
     assert "data.outside=" in str(summary) and "select.rule=external" in str(summary)
 

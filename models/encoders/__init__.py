@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .base import ArrayBatch, ArrayProblem, Encoder, EncoderUnavailable
-from .config import PRECISIONS, ArrayConfig, SpeechConfig, TextConfig
+from .config import ArrayConfig, SpeechConfig, TextConfig, precision_problem
 from .pruning import PruningConfig
 
 __all__ = [
@@ -30,7 +30,7 @@ def build_speech_encoder(
 
     `root` is the folder that relative paths of precomputed arrays start from.
     """
-    _check_precision(precision)
+    _check_precision(precision, device)
     if config.model == "none":
         return None
     if config.reverse:
@@ -60,7 +60,7 @@ def build_text_encoder(
     config: TextConfig, *, device: str = "cpu", precision: str = "fp32", root: str = ""
 ) -> Encoder | None:
     """Returns the text encoder that `config.model` names, or None for `none`."""
-    _check_precision(precision)
+    _check_precision(precision, device)
     if config.model == "none":
         return None
     if config.model == "char-ngram":
@@ -83,6 +83,6 @@ def build_array_encoder(config: ArrayConfig, *, modality: str, root: str = "") -
     return PrecomputedEncoder.from_config(config, modality=modality, root=root)
 
 
-def _check_precision(precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+def _check_precision(precision: str, device: str) -> None:
+    if problem := precision_problem(precision, device):
+        raise ValueError(problem)

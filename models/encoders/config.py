@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .pruning import PruningConfig
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 COMBINE = ("mean", "sum", "concat", "views", "joined")
 POOLING = ("mean", "mean_std", "frames")
 TEXT_POOLING = ("mean", "mean_std", "cls", "frames")
@@ -122,6 +122,15 @@ class ArrayConfig:
 def _check_choice(field_name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{field_name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def precision_problem(precision: str, device: str) -> str:
+    """Returns why encoders cannot compute in a precision on a device; '' where they can."""
+    if precision not in PRECISIONS:
+        return f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'"
+    if precision == "int8" and device != "cpu":
+        return f"precision=int8 is of CPUs, but device is {device}; set precision=bf16"
+    return ""
 
 
 def stored_as(combine: str) -> str:

@@ -12,7 +12,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 M = TypeVar("M", bound=nn.Module)
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "int8": torch.float32,  # all but the products of its linear layers
+}
 
 
 def centred_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

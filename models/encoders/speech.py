@@ -19,6 +19,7 @@ from . import layout
 from .backbone import Backbone, LayerState
 from .base import SAMPLE_RATE
 from .config import SpeechConfig, resolve_layers, stored_as
+from .int8 import quantised
 from .numerics import DTYPES, exact_float32, fold_weight_norm
 from .padding import pad_rows, token_budget
 from .pruning import TokenPruner, pruning_identity, supports_pruning
@@ -124,7 +125,8 @@ class SpeechEncoder:
                 backbone.folds_norm = True
                 if self.precision != "fp32":  # whose kernels want frames first; untried in float32
                     backbone.store_frames_first()
-        return backbone.to(self.device, DTYPES[self.precision]).eval()
+        backbone = backbone.to(self.device, DTYPES[self.precision]).eval()
+        return quantised(backbone) if self.precision == "int8" else backbone
 
     def settle_layout(self, folder: Path, seconds: float) -> str:
         """Chooses the layout for `seconds` of sound to come, and says so in a line; '' = as usual.

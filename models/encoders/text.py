@@ -17,6 +17,7 @@ from . import hub
 from .attention_masks import masks_unasked
 from .base import EncoderUnavailable
 from .config import TextConfig, resolve_layers, stored_as
+from .int8 import quantised
 from .numerics import DTYPES, exact_float32
 from .padding import token_budget
 from .sentence_modules import differences, stated_length
@@ -101,7 +102,8 @@ class TextEncoder:
             model = model.get_encoder()
         if hasattr(model.config, "use_cache"):
             model.config.use_cache = False  # decoders keep keys and values for a next word
-        return model.to(self.device, DTYPES[self.precision])
+        model = model.to(self.device, DTYPES[self.precision])
+        return quantised(model) if self.precision == "int8" else model
 
     def encode(self, batch: list[str]) -> torch.Tensor:
         """Returns (B, *shape) float32: tokens pooled per layer, then layers combined."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..pool import Pool, Selection, unknown
+from ..pool import Gold, Pool, Selection, unknown
 from .class_topk import class_topk
 
 MODES = ("off", "soft", "hard", "k_of_n")
@@ -67,14 +67,40 @@ def with_agreement(pool: Pool, config: AgreementConfig, mode: str) -> Pool:
         share = votes.to(pool.probs.dtype)[..., None]  # (V, N, 1)
         mean = (pool.probs + (views * share).sum(0)) / (1 + share.sum(0))
         gold = pool.gold
-        if gold is not None and gold.by_modality is not None and "modalities" in config.over:
+        if gold is not None and gold.external is not None and "external" in config.over:
+            gold_views, gold_votes = _gold_views(pool, gold, config)
+            share = gold_votes.to(gold.probs.dtype)[..., None]
+            total = gold.probs + (gold_views.to(gold.probs.dtype) * share).sum(0)
+            gold = replace(gold, probs=total / (1 + share.sum(0)))
+        elif gold is not None and gold.by_modality is not None and "modalities" in config.over:
             stack = torch.cat([gold.probs[None], gold.by_modality])
             gold = replace(gold, probs=stack.mean(0))
         return replace(pool, probs=mean, gold=gold)
-    same = (views.argmax(-1) == pool.predicted) & votes  # (V, N)
+    most = None if mode == "hard" else config.k
+    agreeing, gold = _agree(views, votes, pool.predicted, most), pool.gold
+    if gold is not None and gold.external is not None and "external" in config.over:
+        # what the rows must agree on, gold must, too, where the bound counts it
+        gold_agrees = _agree(*_gold_views(pool, gold, config), gold.probs.argmax(1), most)
+        before = gold.eligible
+        gold = replace(gold, eligible=gold_agrees if before is None else before & gold_agrees)
+    return replace(pool, eligible=pool.allowed() & agreeing, gold=gold)
+
+
+def _agree(views: Tensor, votes: Tensor, predicted: Tensor, most: int | None) -> Tensor:
+    """Returns (N,) bool: do all views that vote, or `most` of them, name the fused class?"""
+    same = (views.argmax(-1) == predicted) & votes  # (V, N)
     agreeing, voting = same.sum(0) + 1, votes.sum(0) + 1  # the fused view agrees with itself
-    needed = voting if mode == "hard" else voting.clamp(max=config.k)
-    return replace(pool, eligible=pool.allowed() & (agreeing >= needed))
+    return agreeing >= (voting if most is None else voting.clamp(max=most))
+
+
+def _gold_views(pool: Pool, gold: Gold, config: AgreementConfig) -> tuple[Tensor, Tensor]:
+    """Returns the views (V, G, C) of the gold rows and which of them vote on a row (V, G)."""
+    assert gold.external is not None
+    views, votes = [gold.external.nan_to_num()], [~gold.external.isnan().any(-1)]
+    if "modalities" in config.over and gold.by_modality is not None:
+        able = _able(pool, config.margin)[:, None].expand(gold.by_modality.shape[:2])
+        views, votes = [gold.by_modality, *views], [able, *votes]
+    return torch.cat(views), torch.cat(votes)
 
 
 def collect(pool: Pool, config: AgreementConfig) -> tuple[Tensor, Tensor]:

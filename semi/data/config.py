@@ -62,8 +62,9 @@ class DataConfig:
     outside: list[str] = field(default_factory=list)
     """Outside voters: files of probabilities of any other model (a language model, a panel).
 
-    .npz (ids, classes, probs) or .csv/.parquet (id, p_<class>). Read by select.rule=external and by
-    select.agreement.over=[external]; rows that a file does not name get no vote of it.
+    .npz (ids, classes, probs) or .csv/.parquet (id, p_<class>), such as `semi vote` writes. Asked
+    by select.rule=external and by select.agreement.over=[external], calibrated on the gold rows
+    that they name; rows that a file does not name get no vote of it.
     """
     reviews: list[str] = field(default_factory=list)
     """What people said of single rows: reviews.csv of `semi review`, one file or several.

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RunError, reading
 from ..formulas import unguarded
 from .missing import composed
-from .wording import counted, listed, shown
+from .wording import VOTER, WARNING, counted, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,23 +24,34 @@ if TYPE_CHECKING:
 LACKS = "say what its columns or keys are: ids, classes and probs in .npz, id and p_<class> in .csv"
 
 
-def outside_votes(paths: list[str], ids: np.ndarray, classes: list[str]) -> Tensor | None:
+def outside_votes(
+    paths: list[str], ids: np.ndarray, classes: list[str], notes: list[str] | None = None
+) -> Tensor | None:
     """Returns (V, N, C) probabilities, NaN where a voter has none; None without voters.
 
     Args:
         paths: .npz with ids, classes, probs; or .csv/.parquet with id and p_<class> columns.
         ids: (N,) utterance ids of the manifest.
         classes: label order of the run.
+        notes: filled with a sentence about each voter that speaks of rows that are not there.
 
     Raises:
         RunError: the file is none, has other classes, names a row twice, or holds no probabilities.
     """
     if not paths:
         return None
-    votes = [
-        probabilities_of(Path(path), ids, classes, caller="data.outside", owner="the manifest")
-        for path in paths
-    ]
+    votes = []
+    for path in paths:
+        found, strangers = _placed(
+            Path(path), ids, classes, caller="data.outside", owner="the manifest"
+        )
+        votes.append(found)
+        if strangers and notes is not None:
+            votes_there = counted(len(strangers), "vote", "is", "are")
+            notes.append(
+                f"{WARNING}{VOTER}{path}: {votes_there} of no row of the manifest, such as "
+                f"'{shown(strangers[0], 60)}'"
+            )
     return torch.from_numpy(np.stack(votes).astype(np.float32))
 
 
@@ -48,7 +59,7 @@ def outside_notes(paths: list[str], votes: Tensor) -> list[str]:
     """Returns a sentence for each voter: how many of the pool's rows (V, P, C) it speaks of."""
     asked = (~votes.isnan().any(-1)).sum(1).tolist()
     of_pool = f"of {counted(votes.shape[1], 'pool row')}"
-    return [f"outside voter {p}: {n} {of_pool}" for p, n in zip(paths, asked, strict=True)]
+    return [f"{VOTER}{p}: {n:,} {of_pool}" for p, n in zip(paths, asked, strict=True)]
 
 
 def probabilities_of(
@@ -68,6 +79,14 @@ def probabilities_of(
     Raises:
         RunError: the file is none, has other classes, names a row twice, or holds no probabilities.
     """
+    return _placed(path, ids, classes, caller=caller, owner=owner, several=several)[0]
+
+
+def _placed(
+    path: Path, ids: np.ndarray, classes: list[str], *, caller: str, owner: str,
+    several: bool = False,
+) -> tuple[np.ndarray, list[str]]:  # fmt: skip
+    """Returns what `probabilities_of` does, and the ids of the file that are none of `ids`."""
     where = f"{caller}: {path}"
     named, theirs, given = _read(path, where)
     if sorted(theirs) != sorted(classes):
@@ -91,7 +110,10 @@ def probabilities_of(
     if not (at >= 0).any():
         raise RunError(f"{where} has none of the utterance ids of {owner}, such as {shown(ids[0])}")
     order = [theirs.index(c) for c in classes]
-    return np.where((at >= 0)[:, None], given[at][:, order], np.nan)
+    known = np.zeros(len(named), dtype=bool)
+    known[at[at >= 0]] = True
+    strangers = [named[i] for i in np.flatnonzero(~known)]
+    return np.where((at >= 0)[:, None], given[at][:, order], np.nan), strangers
 
 
 def _names(classes: Sequence[str]) -> str:

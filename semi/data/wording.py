@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 WARNING = "warning: "  # how a note begins that a run must not pass over
+VOTER = "outside voter "  # how a note about one of data.outside begins
 MOST = 160  # letters of a cell in a setting to paste
 LONG_NAME = re.compile(r"[^\s/\\,;:='\"()\[\]{}]{201,}")
 LISTED = 8  # names that a sentence tells

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..data.reviews import REVIEWS, Review, read_reviews, standing
 from ..data.wording import counted
+from .gold_share import wilson
 from .ledger_file import LEDGER_TABLE, ledger_of
 from .run_json import read_result, shown_records
 
@@ -38,12 +39,7 @@ class Precision:
 
         The rows are a draw of those of this very pool, so speakers play no part in it.
         """
-        from scipy.stats import binomtest
-
-        if not self.rows:
-            return 0.0, 1.0
-        found = binomtest(self.right, self.rows).proportion_ci(0.95, method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.right, self.rows)
 
     def words(self, of: int) -> str:
         """Returns '80.0 % right, 95 % interval [67.0, 88.8], by reviews of 50 rows ...'.

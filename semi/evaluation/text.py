@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..data.audio import unusable_lines
-from ..data.wording import counted, shown
+from ..data.wording import VOTER, counted, shown
 from .ledger_file import ledger_for_people
 from .names import AFFECT_NAMES, METRIC_NAMES, MULTI_NAMES, SINGLE_NAMES
 from .run_json import interval_of, read_result, shown_records
@@ -135,8 +135,10 @@ def run_words(run: str | Path) -> str:
         lines += [f"{rows} not used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
+    voters = [n for n in result.get("notes") or [] if n.startswith(VOTER)]
+    lines += [f"{note[:1].upper()}{note[1:]}." for note in voters]
     lines += [f"Caution: {note.removeprefix('warning: ')}." for note in cautions]
-    lines += [""] * bool(cautions)
+    lines += [""] * bool(voters or cautions)
     ledger = ledger_for_people(run)
     lines += [
         "Next:",

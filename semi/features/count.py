@@ -16,4 +16,4 @@ class Count:
     seconds: float = 0.0  # it took
     audio_seconds: float = 0.0  # of the usable rows
     store: str = ""  # the folder
-    exactness: str = ""  # in 16 bits: how near the new vectors are to those of float32
+    exactness: str = ""  # in 16 or 8 bits: how near the new vectors are to those of float32

@@ -119,10 +119,10 @@ def extract_rows(
 ) -> Extraction:
     """Fills the store for the rows of a table; rows without a modality simply lack it.
 
-    `workers` threads decode ahead of the encoder. Identical sounds and texts are encoded once. With
-    `compare` some of what was newly encoded in 16 bits is made again in float32 and compared.
-    `engine` says where it is done: in this process by default.
+    `workers` threads decode ahead of the encoder; `engine` says where that is. With `compare` some
+    of what is new in 16 or 8 bits is made in float32, too: in 8 bits first, and it may be refused.
     """
+    from .eight_bits import refuse_rough
     from .exactness import exactness
     from .fill import Hands, fill
     from .shards import finished_keys, worker_from_environment
@@ -140,18 +140,18 @@ def extract_rows(
             report.modalities[name], lost = count_rows(table, encoder)
             report.quarantine += lost
             continue
-        source = sources[name]
-        shelf = store.shelf(name, encoder.identity())
+        source, shelf = sources[name], store.shelf(name, encoder.identity())
         before = shelf.open().find(source.keys) >= 0
         if worker.world == 1:
             before |= np.isin(source.keys, finished_keys(shelf))
+        rough = refuse_rough(encoder, source, shelf, keep=hands.engine.alone) if compare else ""
         snapshot = fill(shelf, source, encoder, hands, progress=show)
         at, reasons = look_up(source, snapshot, read_quarantine(shelf), limits)
         count = _count(source, snapshot, at, before)
         count.quarantined, count.store = len(reasons), f"{store.place}/{shelf.folder.name}"
-        count.seconds, new = time.monotonic() - start, (at >= 0) & ~before
-        if compare and worker.rank == 0 and new.any():
-            count.exactness = exactness(encoder, source, snapshot, np.where(new, at, -1), hands)
+        count.seconds, new = time.monotonic() - start, np.where(before, -1, at)
+        if compare and worker.rank == 0 and (new >= 0).any():
+            count.exactness = rough or exactness(encoder, source, snapshot, new, hands)
         report.modalities[name] = count
         report.quarantine += _lost(source, name, reasons)
     report.seconds = time.monotonic() - began

@@ -31,7 +31,7 @@ class RawFeatures:
 def read_features(
     table: Rows, encoders: dict[str, Encoder], store: str | Path, limits: Limits, *,
     workers: int = 2, frames: bool = False, some: bool = False, progress: bool = False,
-    engine: EngineConfig | None = None,
+    engine: EngineConfig | None = None, compare: bool = False,
 ) -> RawFeatures:  # fmt: skip
     """Returns the raw features of every row of a table.
 
@@ -45,11 +45,13 @@ def read_features(
         some: a modality that no row has is left out; else it is a StoreError.
         progress: bars on stderr.
         engine: where what is missing is encoded; None = in this process.
+        compare: what is encoded in fewer than 32 bits with float32; see `extract_rows`.
     """
     shelf = FeatureStore(store)
     extraction = extract_rows(
-        table, encoders, shelf, limits=limits, workers=workers, progress=progress, engine=engine
-    )
+        table, encoders, shelf, limits=limits, workers=workers, progress=progress, engine=engine,
+        compare=compare,
+    )  # fmt: skip
     if some:
         counts = extraction.modalities
         encoders = {n: e for n, e in encoders.items() if counts[n].done + counts[n].cached}

@@ -37,7 +37,7 @@ PROMPT = """\
 {% endif %}{{ speaker or "someone" }}: {{ text }}
 
 Which emotion does the speaker express in it?"""
-HOW = {
+HOW_TO_ANSWER = {
     "logprobs": "Choose one:\n{choices}\nAnswer with its letter alone.",
     "json": "The choices: {labels}.\nAnswer with nothing but a JSON object that gives each of them "
     "its probability, such as {example}; they sum to 1.",
@@ -118,7 +118,7 @@ def how_to_answer(method: str, spoken: Sequence[str]) -> str:
     """Returns how to answer by a method, with the (C,) labels to choose from."""
     import json
 
-    return HOW[method].format(
+    return HOW_TO_ANSWER[method].format(
         choices="\n".join(f"{a}. {b}" for a, b in zip(CHOICES, spoken, strict=False)),
         labels=", ".join(spoken),
         example=json.dumps({name: round(1 / len(spoken), 2) for name in spoken},

@@ -18,6 +18,7 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.missing import MISSING_TEXT
 from ..data.wording import shown
 from ..errors import ConfigError, ManifestError
+from ..evaluation.gold_share import GoldShare
 from ..files import check_table, write_json, write_table
 from .answer_cache import AnswerCache, question_key
 from .answers import CHOICES, RowVote, vote_of
@@ -26,7 +27,7 @@ from .endpoint import Endpoint
 from .label_words import LabelWords, spoken_names
 from .prompt import Prompt, Turns, prompt_of
 from .settings import VoteSettings
-from .vote_summary import GoldShare, VoteSummary, gold_share
+from .vote_summary import VoteSummary, gold_share
 
 PROBED = 3  # texts by which auto sees whether first tokens tell
 NO_TEXT = "no text"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.wording import counted, setting, shown
+from ..evaluation.gold_share import GoldShare
 
 if TYPE_CHECKING:
     from ..data.manifest import Manifest
@@ -24,36 +25,6 @@ HOW_READ = {
     "json": "the numbers of a JSON object",
     "samples": "counted answers",
 }
-
-
-@dataclass
-class GoldShare:
-    """How often votes name the label of gold training rows."""
-
-    rows: int  # n
-    right: int
-    most: int  # rows of the most frequent label
-    most_label: str
-    by_class: dict[str, tuple[int, int]]  # named class -> (right, rows that it names so)
-
-    def __str__(self) -> str:
-        """Returns the share with its interval, and what always saying one label would be."""
-        low, high = wilson(self.right, self.rows)
-        return (
-            f"{100 * self.right / self.rows:.0f} % right [{100 * low:.0f}, {100 * high:.0f}] on "
-            f"{counted(self.rows, 'gold training row')} (always '{shown(self.most_label, 40)}': "
-            f"{100 * self.most / self.rows:.0f} %)"
-        )
-
-
-def wilson(right: int, rows: int) -> tuple[float, float]:
-    """Returns the ends of the 95 % interval of a share by Wilson's score; (0, 1) of no row."""
-    from scipy.stats import binomtest
-
-    if not rows:
-        return 0.0, 1.0
-    found = binomtest(right, rows).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def gold_share(manifest: Manifest, splits: Splits, votes: Any) -> GoldShare | str:
@@ -73,11 +44,8 @@ def gold_share(manifest: Manifest, splits: Splits, votes: Any) -> GoldShare | st
     ]
     if not pairs:
         return "no gold training row has a vote"
-    label, most = Counter(gold for _, gold in pairs).most_common(1)[0]
-    rows = Counter(vote for vote, _ in pairs)
-    right = Counter(vote for vote, gold in pairs if vote == gold)
-    by_class = {name: (right[name], rows[name]) for name in manifest.classes if rows[name]}
-    return GoldShare(len(pairs), sum(right.values()), most, label, by_class)
+    given, gold = zip(*pairs, strict=True)
+    return GoldShare.of(given, gold, manifest.classes)
 
 
 @dataclass
@@ -123,9 +91,7 @@ class VoteSummary:
         if isinstance(self.gold, str):
             lines.append(f"how right it is, is not known: {self.gold}")
         else:
-            lines.append(f"it is {self.gold}")
-            parts = [f"{shown(c, 40)} {100 * right / rows:.0f} % of {rows}"
-                     for c, (right, rows) in self.gold.by_class.items()]  # fmt: skip
-            lines.append(f"  by the label that it names: {', '.join(parts)}")
+            lines.append(f"it is {self.gold.words()}")
+            lines.append(f"  by the label that it names: {self.gold.class_words()}")
         word = setting("data.outside", [str(self.path)])
         return "\n".join([*lines, f"next: semi train ... {word} select.rule=external"])

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hmac
 import sys
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..host_names import host_name
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN_HEADER = "x-review-token"
@@ -99,17 +101,6 @@ class Guard:
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             return 403, "the address lacks its token: open the one that semi review printed"
         return None
-
-
-def host_name(host: str) -> str:
-    """Returns the name in a Host header, without its port; '' where it is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        parts.port  # noqa: B018  (raises where it is no port)
-    except ValueError:
-        return ""
-    plain = host and not set(host) & set("/?#@\\ ")
-    return (parts.hostname or "") if plain else ""
 
 
 def _limited(receive: Receive) -> Receive:

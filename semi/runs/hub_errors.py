@@ -69,7 +69,7 @@ def is_missing(error: BaseException | None) -> bool:
 
 
 def is_unreachable(error: BaseException | None) -> bool:
-    """Says whether nobody was asked: there is no network, it is switched off, or the hub is down."""
+    """Says whether nobody was asked: no network, switched off, or the hub is down."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     status = status_of(error)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ManifestError, RunError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays
-from .new_table import new_table
+from .prediction_inputs import check_read, manifest_table, refuse_together
 from .prediction_parts import joined, labelled_parts
-from .utterances import check_files, check_read, utterances, with_sounds
+from .utterances import check_files, utterances, with_sounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..features.sources import Rows
     from ..features.tensors import Features
+    from ..parallel import EngineConfig
     from ..self_training.model_dir import Model
     from .hub_upload import Pushed
 
@@ -247,15 +248,18 @@ def predict(
     output: str | Path | None = None,
     windows: float | None = None,
     hop: float | None = None,
+    engine: EngineConfig | None = None,
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went.
 
-    With `windows` seconds a file is labelled piece by piece, every `hop` seconds.
+    With `windows` seconds a file is labelled piece by piece, every `hop` seconds. A manifest may be
+    worked on by an `engine` other than this process.
     """
     from .prediction_table import as_columns, delivered, numbered
 
     if output is not None:
         check_table(output)
+    refuse_together(audio, texts, manifest, engine)
     predictor = load(run)
     store, rows = None, []
     if windows is not None:
@@ -270,10 +274,10 @@ def predict(
     if manifest is None:
         table = utterances(audio, texts)
         check_files(audio)
-        check_read(predictor.model.ensemble.dims, run, audio, texts)
-    elif audio or texts:
-        raise SemiError("give either files and --text, or --manifest, not both")
+        check_read(predictor, run, audio, texts)
     else:
-        table, store, rows = new_table(predictor.model.config, manifest)
-    parts = labelled_parts(predictor, table, store, given, progress=manifest is not None)
+        table, store, rows = manifest_table(predictor, manifest)
+    parts = labelled_parts(
+        predictor, table, store, given, progress=manifest is not None, engine=engine
+    )
     return delivered(numbered(parts, rows), output, "utterance")

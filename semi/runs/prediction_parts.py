@@ -1,15 +1,21 @@
-"""A long table labelled part by part: memory holds the vectors and answers of one part."""
+"""A long table labelled part by part, here, in processes or on Ray.
+
+Memory holds the vectors and answers of one part; elsewhere each worker that of its own, and the
+command a few answers a worker, which it puts in order.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..parallel import EngineConfig, run_cells
 from .new_arrays import read_from
 
 if TYPE_CHECKING:
@@ -24,11 +30,13 @@ PART = 50_000  # rows answered at once
 def labelled_parts(
     predictor: Predictor, table: Rows, store: str | Path | None,
     arrays: Mapping[str, str | Path], *, progress: bool = False,
+    engine: EngineConfig | None = None,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Yields the answers to the rows of a table in their order, at most PART at once.
 
     What is missing in the store is extracted first, of all rows. Where a new speaker's numbers come
-    from all rows of that speaker (`features.standardize: speaker`), all rows are one part.
+    from all rows of that speaker (`features.standardize: speaker`), all rows are one part, and one
+    part is answered by this process.
 
     Args:
         predictor: the model.
@@ -36,21 +44,50 @@ def labelled_parts(
         store: folder of the feature store; None = a temporary one.
         arrays: modality -> file, in place of what the model was trained on.
         progress: a bar while features are extracted.
+        engine: where shards are extracted and parts answered; None = by this process.
     """
+    engine = engine or EngineConfig()
     read_from(predictor.model.config.encoders, arrays)
     with ExitStack() as stack:
         if store is None:
-            # a stored feature is found again by its content, so a temporary store is only slow
-            store = stack.enter_context(tempfile.TemporaryDirectory(prefix="semi-"))
+            # a stored feature is found again by its content, so a temporary store is only slow;
+            # what all workers of a cluster see is the folder of the command, not the system's
+            home = None if engine.engine == "local" else "."
+            store = stack.enter_context(tempfile.TemporaryDirectory(prefix=".semi-", dir=home))
+            store = str(Path(store).absolute())
         encoders = predictor.encoders()
         count = len(table["id"])
         size = max(count, 1) if predictor.model.standardizer.mode == "speaker" else PART
-        if count > size:  # at once: a store is written anew when something is added to it
-            _extract(predictor, table, encoders, store, progress)
-        for start in range(0, max(count, 1), size):
-            rows = _cut(table, slice(start, start + size))
-            features, notes = predictor.features(rows, store, encoders=encoders, progress=progress)
-            yield predictor.answer(features, rows, notes)
+        several = count > size
+        if several or not engine.alone:  # at once: what is added to a store writes it anew
+            _extract(predictor, table, encoders, store, progress, engine)
+        parts = (_cut(table, slice(start, start + size)) for start in range(0, max(count, 1), size))
+        if engine.alone or not several:
+            work = _Answers(predictor, store, encoders, progress)
+            yield from map(work, parts)
+        else:
+            work = _Answers(predictor, store)
+            for _, answers in run_cells(engine, work, parts, ordered=True):
+                yield answers
+
+
+@dataclass
+class _Answers:
+    """Answers a part of a table; sent to a worker it opens the encoders there, once."""
+
+    predictor: Predictor
+    store: str | Path
+    encoders: dict[str, Encoder] | None = None
+    progress: bool = False
+
+    def __call__(self, rows: Rows) -> dict[str, Any]:
+        """Returns the columns of answers to a part."""
+        if self.encoders is None:
+            self.encoders = self.predictor.encoders()
+        features, notes = self.predictor.features(
+            rows, self.store, encoders=self.encoders, progress=self.progress
+        )
+        return self.predictor.answer(features, rows, notes)
 
 
 def joined(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -74,7 +111,7 @@ def _cut(table: Rows, part: slice) -> Rows:
 
 def _extract(
     predictor: Predictor, table: Rows, encoders: dict[str, Encoder], store: str | Path,
-    progress: bool,
+    progress: bool, engine: EngineConfig,
 ) -> None:  # fmt: skip
     from ..features.extract import extract_rows
     from ..features.sources import Limits
@@ -83,4 +120,4 @@ def _extract(
     data = predictor.model.config.data
     limits = Limits(data.min_seconds, data.max_seconds)
     extract_rows(table, encoders, FeatureStore(store), limits=limits, workers=data.workers,
-                 progress=progress)  # fmt: skip
+                 progress=progress, engine=engine)  # fmt: skip

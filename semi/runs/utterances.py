@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.waveforms import Waveform, as_sounds, is_one_sound
@@ -72,15 +71,3 @@ def check_files(audio: Sequence[str]) -> None:
     if missing:
         names = listed([shown(name, 160) for name in missing], 5)
         raise ManifestError(f"no such audio file: {names}")
-
-
-def check_read(
-    dims: Collection[str], run: str | Path, audio: Sequence[str], texts: Sequence[str]
-) -> None:
-    """Raises ManifestError where something is given that the model would pass over."""
-    for modality, given, what in (("text", texts, "--text"), ("speech", audio, "the audio files")):
-        if given and modality not in dims:
-            raise ManifestError(
-                f"the model of {run} reads {' and '.join(dims)} alone, no {modality}: leave out "
-                f"{what}"
-            )

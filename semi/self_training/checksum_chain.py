@@ -68,7 +68,8 @@ def refuse_other_features(path: Path, features: str) -> None:
         if before and before != features:
             raise RunError(
                 f"the features are not those that {round_folder(path, number)} was trained on: "
-                "the sounds, the feature store or the encoders changed since; bring them back, "
+                "the sounds, the feature store, the encoders or the outside votes changed since; "
+                "bring them back, "
                 "or start a new run with another name=..."
             )
 

@@ -15,6 +15,7 @@ from ..errors import RunError, reading
 from ..files import ANEW, replacing
 from ..training.dataset import Dataset
 from .confidence import round_confidence
+from .outside import outside_columns, shares_on_gold
 from .state import RoundState
 from .tasks import Task
 from .tasks.taught_rows import PIECE, taught_rows
@@ -42,6 +43,7 @@ def round_rows(
     if pseudo_labels is None:
         raise ValueError("round 0 has no ledger: it learned from gold alone")
     sure = round_confidence(dataset, state).cpu().numpy() if task.one_class else None
+    voters = shares_on_gold(dataset) if task.one_class else []
     for taught in taught_rows(dataset, pseudo_labels, before):
         part = taught.rows
         rows = dataset.pool[part].cpu().numpy()
@@ -56,6 +58,8 @@ def round_rows(
             "rule": np.full(len(rows), rule, dtype=object),
         }
         table |= task.columns(taught)
+        if task.one_class:
+            table |= outside_columns(dataset, dataset.pool[part], voters)
         if sure is not None:
             table["confidence"] = sure[part].round(6)
         yield pd.DataFrame(table, columns=[*ORDER, *(c for c in table if c not in ORDER)])

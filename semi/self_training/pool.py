@@ -55,7 +55,7 @@ class Pools:
         by_head = outputs.voter.by_head(self.logits[chain])  # (H, P, C)
         views = len(dataset.dims)
         many = views > 1 and len(by_head) > views  # the last heads are those of the modalities
-        here = dataset.present[rows]
+        here, outside = dataset.present[rows], dataset.outside()
         probs = outputs.voter.vote(by_head, here)
         if dataset.committee is not None and self.number == 1:
             probs = dataset.committee.over(probs, rows, chain)
@@ -70,7 +70,7 @@ class Pools:
             by_modality=by_head[-views:] if many else None,
             present=here if many else None,
             members=self._members(chain),
-            external=None if dataset.external is None else dataset.external[:, rows],
+            external=None if outside is None else outside.of(rows, chain),
             gold=self._gold(chain, views if many else 0),
             features=None if features is None else features[rows],
             group=dataset.group_code(rows),
@@ -80,7 +80,7 @@ class Pools:
     def _gold(self, chain: int, views: int) -> Gold:
         """Returns the gold rows that `chain` may be judged on: not those it holds out."""
         dataset, outputs, features = self.dataset, self.state.outputs, self.features
-        kept = dataset.fold != chain
+        kept, outside = dataset.fold != chain, dataset.outside()
         rows = dataset.gold[kept]
         return Gold(
             probs=outputs.oof[kept],
@@ -88,6 +88,7 @@ class Pools:
             by_modality=outputs.oof_heads[-views:, kept] if views else None,
             features=None if features is None else features[rows],
             group=dataset.group_code(rows),
+            external=None if outside is None else outside.gold[chain][:, kept],
         )
 
     def _members(self, chain: int) -> Tensor | None:

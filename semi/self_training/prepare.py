@@ -12,7 +12,7 @@ import torch
 
 from ..config.recipes import with_open_layers
 from ..config.schema import Config
-from ..data.external_votes import outside_notes, outside_votes
+from ..data.external_votes import outside_votes
 from ..data.gold import left_out
 from ..data.leaks import content_key, leak_report
 from ..data.manifest import Manifest
@@ -29,11 +29,14 @@ from ..features.standardize import Standardizer
 from ..features.table import layer_counts
 from ..training.dataset import Dataset, build_dataset
 from ..training.rows import read_rows
+from .outside import outside_sentences
 from .standardize_selection import Scaling, choose_scaling
 from .tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from models.encoders import Encoder
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Prepared:
     identities: dict[str, dict[str, Any]]
     dataset: Dataset
     notes: list[str]
-    sha256: str  # of the raw features of all rows
+    sha256: str  # of the raw features of all rows, and of what outside voters say of them
     scaling: Scaling | None = None  # what features.standardize=auto came to
 
 
@@ -67,11 +70,7 @@ def prepare(
     encoders = open_encoders(with_open_layers(config))
     for note in encoder_notes(encoders) if progress else []:
         print(note, file=sys.stderr, flush=True)
-    raw = read_features(
-        manifest.table, encoders, config.features.store,
-        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
-        frames=config.encoders.keeps_frames, progress=progress, engine=config,
-    )  # fmt: skip
+    raw = _read(config, manifest, encoders, progress=progress)
     sha256 = digest(raw)
     features = raw.vectors or sequences(raw.frames, config.features.max_frames)
     notes = [
@@ -98,16 +97,43 @@ def prepare(
     dataset = build_dataset(ids, features, splits, manifest.classes, config.device)
     dataset.blocks = layer_counts(encoders) if config.features.pca is None else {}
     dataset = TASKS[config.task.kind].dataset(dataset, manifest)
-    dataset.external = outside_votes(config.data.outside, dataset.ids, manifest.classes)
-    if dataset.external is not None:
-        notes += outside_notes(config.data.outside, dataset.external[:, dataset.pool.cpu()])
-        dataset.external = dataset.external.to(config.device)
+    if config.data.outside:
+        sha256 += _ask_outside(config, dataset, notes, progress)
     found = leak_report(manifest, splits, content_key, config.encoders.inputs).found
     leaks = [str(leak) for leak in found.values()]
     return Prepared(
         manifest, splits, drawn, leaks, raw.extraction, standardizer,
         {name: e.identity() for name, e in encoders.items()}, dataset, notes, sha256, scaling,
     )  # fmt: skip
+
+
+def _read(
+    config: Config, manifest: Manifest, encoders: dict[str, Encoder], *, progress: bool
+) -> RawFeatures:
+    """Returns the raw features; says how near vectors in fewer bits are to those of float32."""
+    raw = read_features(
+        manifest.table, encoders, config.features.store,
+        Limits(config.data.min_seconds, config.data.max_seconds), workers=config.data.workers,
+        frames=config.encoders.keeps_frames, progress=progress, engine=config,
+        compare=config.precision != "fp32",
+    )  # fmt: skip
+    for name, count in raw.extraction.modalities.items() if progress else []:
+        if count.exactness:
+            print(f"{name}: {count.exactness}", file=sys.stderr, flush=True)
+    return raw
+
+
+def _ask_outside(config: Config, dataset: Dataset, notes: list[str], progress: bool) -> str:
+    """Gives a dataset its outside voters, tells of them, and returns their SHA-256."""
+    spoken: list[str] = []
+    votes = outside_votes(config.data.outside, dataset.ids, dataset.classes, spoken)
+    assert votes is not None
+    dataset.external = votes.to(config.device)
+    spoken += outside_sentences(config, dataset, TASKS[config.task.kind].one_class)
+    notes += spoken
+    for note in spoken if progress else []:
+        print(note, file=sys.stderr, flush=True)
+    return f" {hashlib.sha256(votes.numpy().tobytes()).hexdigest()}"
 
 
 def digest(raw: RawFeatures) -> str:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from .. import __version__
 from .answers import Answers, ErrorAnswer, Health, Reply
 from .batching import Batcher, QueueFull, TooSlow
+from .called import CalledAs
 from .docs_page import docs_page
 from .labelling import Answer, RunLabeller, Utterance, labelled
 from .metrics import ServiceMetrics
@@ -36,7 +37,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorAnswer, "description": what}
     for code, what in {
         400: "no whole form, or no JSON", 401: "the token is missing", 408: "the body is too slow",
-        413: "too large", 415: "another kind of body", 422: "it cannot be labelled: why",
+        413: "too large", 415: "another kind of body", 421: "called by a name that is not its own",
+        422: "it cannot be labelled: why",
         429: "the queue is full: come again after Retry-After seconds",
         503: "not labelled in time",
     }.items()
@@ -60,21 +62,23 @@ class ServiceLimits:
 
 
 def serving_app(
-    labeller: RunLabeller, limits: ServiceLimits | None = None, token: str = ""
-) -> FastAPI:
+    labeller: RunLabeller, limits: ServiceLimits | None = None, token: str = "",
+    called: CalledAs | None = None,
+) -> FastAPI:  # fmt: skip
     """Returns the application that labels by a run.
 
     Args:
         labeller: a run's model, warm.
         limits: how much is taken at a time.
         token: what every request but those for health must bring; '' = nothing.
+        called: the names that they may call it by; None = any.
     """
     service = Service(labeller, limits or ServiceLimits())
     app = FastAPI(
         title=f"semi serve {labeller.name}", version=__version__, docs_url=None, redoc_url=None,
         description="Labels sounds and texts by a finished run of semi.", lifespan=service.lifespan,
     )  # fmt: skip
-    app.middleware("http")(service.around(token))
+    app.middleware("http")(service.around(token, called))
     app.post("/predict", response_model=Reply, responses=REFUSALS, summary="Label one utterance",
              openapi_extra=_form(FORM_PARTS))(service.predict)  # fmt: skip
     several = {name: {"type": "array", "items": part} for name, part in FORM_PARTS.items()}
@@ -119,17 +123,15 @@ class Service:
                 await self.worker
             self.batcher.close()
 
-    def around(self, token: str) -> Callable[..., Awaitable[Response]]:
-        """Returns the middleware: token, counts, and a plain sentence where something broke."""
+    def around(
+        self, token: str, called: CalledAs | None = None
+    ) -> Callable[..., Awaitable[Response]]:
+        """Returns the middleware: who may ask, counts, and a sentence where something broke."""
 
         async def middleware(request: Request, call_next: Callable[..., Any]) -> Response:
             begun, path = time.perf_counter(), request.url.path
-            if token and path not in OPEN and not _brings(request, token):
-                response: Response = JSONResponse(
-                    {"error": "send the token: Authorization: Bearer TOKEN"}, 401,
-                    {"WWW-Authenticate": "Bearer"},
-                )  # fmt: skip
-            else:
+            response = None if path in OPEN else _turned_away(request, token, called)
+            if response is None:
                 try:
                     response = await call_next(request)
                 except Exception:  # a fault of ours: told in full to the log, not to the client
@@ -226,6 +228,16 @@ def _full(seconds: int) -> Refused:
 
 def _why(answer: Answer) -> str:
     return answer["reason"] or "nothing to go by"
+
+
+def _turned_away(request: Request, token: str, called: CalledAs | None) -> Response | None:
+    """Returns the answer to who may not ask, before anything of the body is read."""
+    if called is not None and (problem := called.problem(request.headers.getlist("host"))):
+        return JSONResponse({"error": problem}, 421, {"Connection": "close"})
+    if token and not _brings(request, token):
+        return JSONResponse({"error": "send the token: Authorization: Bearer TOKEN"}, 401,
+                            {"WWW-Authenticate": "Bearer"})  # fmt: skip
+    return None
 
 
 def _brings(request: Request, token: str) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SemiError, how_to_install
+from ..host_names import is_loopback
+from .called import called_as
 
 LOOPBACK = "127.0.0.1"
 TOKEN = "SEMI_SERVE_TOKEN"  # the environment's, where --token would stand in the list of processes
@@ -21,7 +23,7 @@ NEEDED = (
 
 def serve(
     run: str | Path, *, host: str = LOOPBACK, port: int = 8000, token: str = "", queue: int = 64,
-    most_mb: float = 32.0, seconds: float = 30.0,
+    most_mb: float = 32.0, seconds: float = 30.0, names: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Serves a finished run until Ctrl-C; returns the sentence that ends it.
 
@@ -33,6 +35,7 @@ def serve(
         queue: utterances that may wait.
         most_mb: megabytes of a request.
         seconds: until an utterance must be labelled.
+        names: by which it may be called, too, where no token is needed.
     """
     try:
         import fastapi  # noqa: F401 # pyright: ignore[reportMissingImports]
@@ -47,13 +50,13 @@ def serve(
     from .labelling import RunLabeller
 
     _check(queue, most_mb, seconds)
-    token = token or os.environ.get(TOKEN, "")
+    called, token = called_as(host, names), token or os.environ.get(TOKEN, "")
     labeller = RunLabeller(run)
     with contextlib.closing(_listening(host, port)) as listener:
         labeller.warm_up()
         uploads = UploadLimits(bytes=int(most_mb * 1e6), files=min(32, queue))
         limits = ServiceLimits(uploads, places=queue, seconds=seconds)
-        app = serving_app(labeller, limits, token)
+        app = serving_app(labeller, limits, token, None if token else called)
         _announce(labeller, host, listener.getsockname()[1], token)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -64,16 +67,6 @@ def serve(
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends at Ctrl-C, then raises it again
             server.run(sockets=[listener])
     return "ended"
-
-
-def is_loopback(host: str) -> bool:
-    """Says whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check(queue: int, most_mb: float, seconds: float) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .committee import Committee
+from .outside_voters import OutsideVoters, fit_outside_voters
 
 MANY_ROWS = 131_072  # above, what looks at some rows alone is given a dataset of those alone
 
@@ -50,6 +51,9 @@ class Dataset:
     )
     _folds: tuple[Tensor, int] | None = field(default=None, init=False, repr=False, compare=False)
     _tie: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
+    _outside: tuple[Tensor, Tensor, OutsideVoters] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def dims(self) -> dict[str, int]:
@@ -67,6 +71,17 @@ class Dataset:
     def device(self) -> torch.device:
         """Where all tensors lie."""
         return self.present.device
+
+    def outside(self) -> OutsideVoters | None:
+        """Returns the voters from anywhere else, calibrated for each chain; None without them."""
+        if self.external is None:
+            return None
+        if self._outside is None or self._outside[0] is not self.external or (
+            self._outside[1] is not self.fold
+        ):  # fmt: skip
+            fitted = fit_outside_voters(self.external, self.gold, self.label[self.gold], self.fold)
+            self._outside = (self.external, self.fold, fitted)
+        return self._outside[2]
 
     def prior(self) -> Tensor:
         """Returns the (C,) Laplace-smoothed class shares of the gold rows."""

@@ -151,6 +151,7 @@ def _from_run(name: str, config: DatasetConfig) -> BenchCorpus:
     raw = read_features(
         manifest.table, open_encoders(run), run.features.store,
         Limits(run.data.min_seconds, run.data.max_seconds), workers=run.data.workers, engine=run,
+        compare=run.precision != "fp32",
     )  # fmt: skip
     if raw.vectors is None:
         raise ConfigError(f"datasets.{name}: {config.config} leaves no modality to read")

@@ -1,0 +1,87 @@
+"""A table is labelled in processes and on Ray as by one process, byte for byte and in its order."""
+
+import os
+
+import pandas as pd
+import pytest
+from test_predict_parts import table_of
+from two_runs import settings, write_manifest
+
+import semi
+from models.encoders.char_ngram import CharNgramEncoder
+from semi.cli import main
+from semi.runs import prediction_parts
+
+RAY = pytest.mark.extras("ray")
+ELSEWHERE = [["processes=2"], pytest.param(["engine=ray", "processes=2"], marks=RAY)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Returns a run on texts with its store, one scaled by speaker, and their table."""
+    home = tmp_path_factory.mktemp("elsewhere")
+    write_manifest(home)
+    made = {
+        mode: semi.self_train(
+            settings(home, mode, f"features.standardize={mode}", "rounds.max_rounds=0"),
+            progress=False,
+        ).path
+        for mode in ("global", "speaker")
+    }
+    return made, pd.read_csv(home / "m.csv", dtype=str)
+
+
+@pytest.mark.parametrize("more", ELSEWHERE)
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".jsonl"])
+def test_the_bytes_are_those_of_one_process(runs, tmp_path, monkeypatch, capsys, more, kind):
+    made, rows = runs
+    monkeypatch.setattr(prediction_parts, "PART", 7)
+    manifest = str(table_of(rows, tmp_path, ids=kind != ".csv"))
+    words = ["predict", str(made["global"]), "--manifest", manifest]
+    said = []
+    for name, where in (("here", []), ("there", more)):
+        out = tmp_path / f"{name}{kind}"
+        assert main([*words, "-o", str(out), *where]) == 0
+        said.append(capsys.readouterr().out.partition(": ")[2])
+    assert said[0] == said[1] and "2 of them without a label" in said[0]
+    assert (tmp_path / f"there{kind}").read_bytes() == (tmp_path / f"here{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("more", ELSEWHERE)
+@pytest.mark.parametrize("mode", ["global", "speaker"])
+def test_what_is_missing_is_encoded_by_workers(runs, tmp_path, monkeypatch, capsys, more, mode):
+    """Of one part, too, and of speakers whose rows must stay together; no store is left behind."""
+    made, rows = runs
+    rows = rows.assign(text=[f"{text} again" for text in rows["text"]])
+    manifest = str(table_of(rows, tmp_path))
+    model = made[mode] / "model"
+    words = ["predict", str(model), "--manifest", manifest]
+    moved = tmp_path / "moved"
+    monkeypatch.chdir(tmp_path)
+    os.rename(semi.load(model).model.config.features.store, moved)
+    try:
+        assert main(words) == 0
+        here = capsys.readouterr().out
+        monkeypatch.setattr(CharNgramEncoder, "encode", None)  # of this process
+        assert main([*words, *more]) == 0
+        assert capsys.readouterr().out == here
+    finally:
+        os.rename(moved, semi.load(model).model.config.features.store)
+    assert not list(tmp_path.glob(".semi-*"))
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["a.wav", "processes=2"], "engine and processes go with --manifest: files and texts that are"),
+    (["--text", "so", "engine=local", "processes=4"], "engine and processes go with --manifest: "),
+    (["--manifest", "m.csv", "device=cuda"], "'device=cuda' is no file, and beside --manifest no "
+     "setting: semi predict takes engine, ray_address and processes"),
+    (["--manifest", "m.csv", "engine=slurm"], "engine must be local or ray, got 'slurm'"),
+    (["--manifest", "m.csv", "processes=many"], "processes: "),
+    (["--manifest", "m.csv", "processes=2", "b.wav"], "give either files and --text, or --manif"),
+    (["--manifest", "m.csv", "ray_address=auto"], "ray_address 'auto' is for engine=ray, engine "),
+    (["--manifest", "m.csv", "engine=ray"], "engine: ray needs a library that is not installed "),
+])  # fmt: skip
+def test_words_that_do_not_go_together_are_named(runs, words, sentence, capsys, monkeypatch):
+    monkeypatch.setattr("semi.parallel.find_spec", lambda name: None)
+    assert main(["predict", str(runs[0]["global"]), *words]) == 2
+    assert sentence in capsys.readouterr().err
