@@ -1,8 +1,30 @@
-"""The commands that give a run's model to others: push, card."""
+"""The commands that give a run to others: export to a file, push to the hub, its card."""
 
 from __future__ import annotations
 
 from .verbs import Arguments, Parser, Verb, say, takes_places, takes_run
+
+
+def _export_arguments(parser: Parser) -> None:
+    takes_run(parser)
+    parser.add_argument("-o", "--output", required=True,
+                        help="model.pt2 (torch.export) or model.onnx: features in, probabilities "
+                             "out; probs.npz or probs.csv: what it says of every row; a folder, "
+                             "with --dataset")  # fmt: skip
+    parser.add_argument("--dataset", action="store_true",
+                        help="the ledger as a data set of Hugging Face datasets")  # fmt: skip
+
+
+def _export(args: Arguments) -> None:
+    if args.dataset:
+        from .runs.run_datasets import write_ledger_dataset
+
+        rows = write_ledger_dataset(args.run, args.output)
+        say(f"{args.output}: {rows:,} rows of the ledger; datasets.load_dataset({args.output!r})")
+        return
+    from .runs.export import export
+
+    say(str(export(args.run, args.output)))
 
 
 def _takes_words(parser: Parser) -> None:
@@ -68,6 +90,8 @@ def _card(args: Arguments) -> None:
 
 
 HUB_VERBS: dict[str, Verb] = {
+    "export": Verb("write a run's model as torch.export or ONNX, its probabilities or its ledger",
+                   _export_arguments, _export),
     "push": Verb("upload a run's model and its card to the Hugging Face hub",
                  _push_arguments, _push),
     "card": Verb("write a run's model card: data, protocol, scores, pseudo-labels, limits",
