@@ -34,7 +34,7 @@ gpu-sweep: $(READY)
 # tests, where a Chromium is found.
 test-extras:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-extras TESTS='--extras $(TESTS)' \
-	  WITH=dev,m4a,mlflow,onnx,opensmile,peft,ray,s3,search,serve,wandb,xlsx \
+	  WITH=dev,datasets,m4a,mlflow,onnx,opensmile,peft,ray,s3,search,serve,wandb,xlsx \
 	  ALSO='PyWavelets moto[server] playwright axe-playwright-python' test
 
 # All tests on the oldest versions that pyproject.toml allows, but for the golden runs that draw

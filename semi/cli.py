@@ -15,6 +15,7 @@ from .data.wording import clipped, nearest
 from .data_verbs import DATA_VERBS
 from .errors import ManifestError, SemiError, is_full_disk
 from .experiment_verbs import EXPERIMENT_VERBS
+from .hub_verbs import HUB_VERBS
 from .review_verbs import REVIEW_VERBS
 from .run_verbs import RUN_VERBS
 from .serve_verbs import SERVE_VERBS
@@ -215,6 +216,7 @@ VERBS: dict[str, Verb] = {
     **REVIEW_VERBS,
     **RUN_VERBS,
     **EXPERIMENT_VERBS,
+    **HUB_VERBS,
     **SERVE_VERBS,
     **VOTE_VERBS,
 }  # fmt: skip

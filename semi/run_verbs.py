@@ -105,19 +105,6 @@ def _distill(args: Arguments) -> None:
     say(run_words(distill(args.run, config, resume=args.resume).path))
 
 
-def _export_arguments(parser: Parser) -> None:
-    takes_run(parser)
-    parser.add_argument("-o", "--output", required=True,
-                        help="model.pt2 (torch.export) or model.onnx: features in, probabilities "
-                             "out; probs.npz or probs.csv: what it says of every row")  # fmt: skip
-
-
-def _export(args: Arguments) -> None:
-    from .runs.export import export
-
-    say(str(export(args.run, args.output)))
-
-
 def _verify_arguments(parser: Parser) -> None:
     parser.add_argument(
         "folder",
@@ -265,8 +252,6 @@ RUN_VERBS: dict[str, Verb] = {
                    _search_arguments, _search, "finished trials stay; go on with: {line}"),
     "prune-report": Verb("what token pruning would cost and bring on your own audio",
                          _prune_report_arguments, _prune_report),
-    "export": Verb("write a run's model as torch.export or ONNX, or its probabilities",
-                   _export_arguments, _export),
     "review": Verb("listen to what a run learned and correct it, on a page of this machine",
                    _review_arguments, _review),
     "demo": Verb("train on the bundled real speech, offline, on the CPU",

@@ -1,6 +1,7 @@
 """Hugging Face datasets: Parquet with sounds in it, shards, save_to_disk, objects in memory."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -224,8 +225,10 @@ def test_a_dataset_in_memory_becomes_a_table_that_can_be_written(tmp_path):
     assert table["split"].tolist() == ["train"] * 4 + ["test"] * 2
 
 
+@pytest.mark.extras("datasets")
 def test_the_library_itself_gives_the_same(tmp_path):
-    datasets = pytest.importorskip("datasets", reason="datasets is no dependency")
+    import datasets
+
     rows = utterances()
     dataset = datasets.Dataset(datasets.table.InMemoryTable(arrow(rows)))
     picked = dataset.select([4, 0])
@@ -236,6 +239,46 @@ def test_the_library_itself_gives_the_same(tmp_path):
         table = load_manifest(path).table
         assert table["label"].tolist() == [row["label"] for row in rows]
         assert Path(table["audio"][0]).read_bytes() == Path(rows[0]["audio"]).read_bytes()
+
+
+@pytest.mark.extras("datasets")
+def test_splits_classes_and_sounds_of_the_library_are_kept_without_decoding(tmp_path):
+    """No torchcodec: it is an import of its own that a sound would need to be decoded."""
+    import datasets
+
+    rows = utterances()
+    numbers = pa.array([-1] + [NAMES.index(row["label"]) for row in rows[1:]], pa.int64())
+    whole = datasets.Dataset(datasets.table.InMemoryTable(arrow(rows, label=numbers)))
+    parts = {"train": whole.select(range(4)), "validation": whole.select([4, 5])}
+    frame = from_dataset(datasets.DatasetDict(parts).with_format("numpy"))
+    assert "torchcodec" not in sys.modules
+    write_manifest(frame, tmp_path / "mine.csv")
+    table = load_manifest(tmp_path / "mine.csv").table
+    assert table["split"].tolist() == ["train"] * 4 + ["dev"] * 2
+    assert table["label"].isna().tolist() == [True] + [False] * 5
+    assert table["label"].tolist()[1:] == [row["label"] for row in rows[1:]]
+    for path, row in zip(table["audio"], rows, strict=True):
+        assert Path(path).read_bytes() == Path(row["audio"]).read_bytes()
+
+
+@pytest.mark.extras("datasets")
+def test_streams_are_refused(tmp_path):
+    import datasets
+
+    whole = datasets.Dataset(datasets.table.InMemoryTable(arrow(utterances())))
+    stream = whole.to_iterable_dataset()
+    changed = stream.map(lambda row: row)  # of which no features are known: classes were numbers
+    for given in (stream, changed, datasets.IterableDatasetDict({"train": stream})):
+        with pytest.raises(ManifestError, match="from_dataset takes no stream"):
+            from_dataset(given)
+
+
+def test_a_dataset_without_rows_is_refused():
+    empty = arrow([])
+    for given in (Dataset(empty), {"train": Dataset(empty), "test": Dataset(empty)}):
+        with pytest.raises(ManifestError, match="the dataset has no rows"):
+            from_dataset(given)
+    assert len(from_dataset({"train": Dataset(arrow(utterances())), "test": Dataset(empty)})) == 6
 
 
 def test_a_full_cache_folder_is_named(tmp_path, monkeypatch):

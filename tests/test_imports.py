@@ -33,7 +33,15 @@ FLOORS = (
     ("estimator_columns", "estimator_labels"),
     ("completion", "estimator"),
     ("verbs",),
-    ("data_verbs", "experiment_verbs", "review_verbs", "run_verbs", "serve_verbs", "vote_verbs"),
+    (
+        "data_verbs",
+        "experiment_verbs",
+        "hub_verbs",
+        "review_verbs",
+        "run_verbs",
+        "serve_verbs",
+        "vote_verbs",
+    ),
     ("cli",),
     ("__main__", "__init__"),
 )

@@ -25,6 +25,7 @@ from ..files import jsonable, replacing
 from ..self_training.model_dir import Model, load_model
 from ..training.teacher import answer
 from .export_module import Shipped, frames_of
+from .hub_download import model_folder
 from .predictions import write_predictions
 from .reopen import predictions_of
 
@@ -78,7 +79,7 @@ def export(run: str | Path, output: str | Path) -> Exported:
             f"the ending of {output} must be one of {', '.join((*MODELS, *TABLES))}: it says what "
             "is exported"
         )
-    model = load_model(run)
+    model = load_model(model_folder(run))
     module = Shipped(model).eval()
     inputs, present = _examples(module)
     with replacing(output) as temporary:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ManifestError, SemiError
+from ..errors import ManifestError, RunError, SemiError
 from ..files import check_table
 from .new_arrays import parse_arrays
 from .prediction_inputs import check_read, manifest_table, refuse_together
@@ -24,16 +24,30 @@ if TYPE_CHECKING:
     from ..features.tensors import Features
     from ..parallel import EngineConfig
     from ..self_training.model_dir import Model
+    from .hub_upload import Pushed
 
 NOTHING = "nothing to go by"
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Predictor:
-    """Returns the model of a run's folder, or of its folder model/ copied anywhere."""
-    from ..self_training.model_dir import load_model
+    """Returns the model of a run's folder, of its folder model/ copied anywhere, or of the hub.
 
-    predictor = Predictor(load_model(run, device=device))
-    predictor.folder = Path(run)
+    Args:
+        run: a folder; or org/name or org/name@revision, a model on the Hugging Face hub that is no
+            folder here (hf://org/name is one in any case).
+        device: where it answers, such as cuda.
+    """
+    from ..self_training.model_dir import load_model
+    from .hub_download import fetched
+    from .hub_names import hub_name
+    from .published_model import published_settings
+
+    name = hub_name(run)
+    folder = Path(run) if name is None else fetched(name)
+    predictor = Predictor(load_model(folder, device=device))
+    predictor.folder = folder
+    if name is not None:  # places of its owner's machine, and addresses, are not followed here
+        predictor.model.config = published_settings(predictor.model.config)
     return predictor
 
 
@@ -125,6 +139,20 @@ class Predictor:
         from .windows import label_windows
 
         return label_windows(self, audio, seconds=seconds, hop=hop, progress=progress)
+
+    def push_to_hub(self, name: str, *, private: bool = True, **more: Any) -> Pushed:
+        """Uploads the model and a card made from its run to the Hugging Face hub.
+
+        Args:
+            name: org/name.
+            private: of a repository that is made now.
+            more: words, card, overwrite, dry_run and places, as of `semi.runs.hub_upload.push`.
+        """
+        from .hub_upload import push
+
+        if self.folder is None:
+            raise RunError("only a model of a folder can be pushed; open it with semi.load(RUN)")
+        return push(self.folder, name, private=private, **more)
 
     def encoders(self) -> dict[str, Encoder]:
         """Returns the encoders of the modalities that the model reads."""

@@ -37,16 +37,21 @@ class Rows:
 
 
 def from_dataset(dataset: Any) -> pd.DataFrame:
-    """Returns a manifest's table of a `datasets.Dataset`, DatasetDict or their iterable kinds.
+    """Returns a manifest's table of a `datasets.Dataset` or DatasetDict.
 
     Sounds are not decoded: their bytes are written once to the user's cache folder, and the column
     audio holds the paths. The splits of a DatasetDict become the column split. Write it with
-    `semi.data.manifest.write_manifest`. Raises ManifestError for anything else, and for numbers
-    beyond a ClassLabel's names.
+    `semi.data.manifest.write_manifest`. Raises ManifestError for anything else, for streams, whose
+    end and features may be unknown, for no rows, and for numbers beyond a ClassLabel's names.
     """
     parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
     found = Rows()
     for split, part in parts.items():
+        if "Iterable" in type(part).__name__:
+            raise ManifestError(
+                f"from_dataset takes no stream ({type(part).__name__}): load the data set without "
+                "streaming=True, or keep a part of it with datasets.Dataset.from_generator"
+            )
         if not hasattr(part, "features") or not hasattr(part, "with_format"):
             raise ManifestError(
                 f"from_dataset takes a datasets.Dataset or DatasetDict, got {type(part).__name__}"
@@ -59,6 +64,8 @@ def from_dataset(dataset: Any) -> pd.DataFrame:
         found.records += rows.records
         found.notes += rows.notes
         found.faults += rows.faults
+    if not found.records:
+        raise ManifestError("the dataset has no rows; a table needs one row an utterance")
     give_ids(found.records)
     return _frame(found)
 
