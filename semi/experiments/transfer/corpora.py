@@ -145,7 +145,7 @@ def joined(parts: Sequence[Features], names: Sequence[str]) -> Features:
                 f"view {view} has other widths ({sizes}); use one encoder for all corpora"
             )
     present = [p.present[:, [p.names.index(v) for v in views]] for p in parts]
-    values = {v: torch.cat([p.values[v] for p in parts]) for v in views}
+    values = {v: torch.cat([p.values[v][:] for p in parts]) for v in views}
     return Features(values, torch.cat(present))
 
 
@@ -157,7 +157,8 @@ def scaled(pair: Pair, learn: np.ndarray, config: TransferConfig) -> dict[str, t
     units = pair.home if config.standardize == "corpus" else pair.corpus.group.tolist()
     scaling = FeaturesConfig(standardize=mode, pca=config.pca)
     fitted = Standardizer.fit(pair.corpus.features, mask, scaling, units)
-    return fitted.apply(pair.corpus.features, units).values
+    found = fitted.apply(pair.corpus.features, units).values
+    return {name: value[:] for name, value in found.items()}
 
 
 @dataclass
