@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from .completion import complete, settings_of_benchmark, settings_of_selection
+from .completion import complete, settings_of_selection
 from .data.wording import clipped, nearest
 from .data_verbs import DATA_VERBS
 from .errors import ManifestError, SemiError, is_full_disk
@@ -162,18 +162,6 @@ def _finetune(args: Arguments) -> None:
     _say(str(finetune(_config(args), resume=args.resume)))
 
 
-def _benchmark_arguments(parser: Parser) -> None:
-    _takes_settings(parser, settings_of_benchmark)
-
-
-def _benchmark(args: Arguments) -> None:
-    from .experiments.benchmark.benchmark import benchmark
-    from .experiments.benchmark.config import load_bench
-
-    folder = benchmark(load_bench(*_split(args.words)))
-    _say((folder / "summary.md").read_text(encoding="utf-8"), f"{folder}: every run in runs.csv")
-
-
 def _select_arguments(parser: Parser) -> None:
     _takes_run(parser)
     words = parser.add_argument("words", nargs="*", default=[], metavar="key=value",
@@ -207,8 +195,7 @@ VERBS: dict[str, Verb] = {
                     _predict_arguments, _predict),
     "select": Verb("show what a rule would add to a run, and how right that should be",
                    _select_arguments, _select),
-    "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
-                      _benchmark_arguments, _benchmark, "go on with: {line}"),
+    "benchmark": EXPERIMENT_VERBS["benchmark"],
     "report": Verb("rebuild a run's report.html from its files", _takes_moved_run, _report),
     "convert": DATA_VERBS["convert"],
     "finetune": Verb("adapt the encoders to the gold training rows",

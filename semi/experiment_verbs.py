@@ -1,8 +1,8 @@
-"""The commands that train a recipe many times: ablate, folds, transfer."""
+"""The commands that train a recipe many times: ablate, benchmark, folds, transfer."""
 
 from __future__ import annotations
 
-from .completion import settings_of_transfer
+from .completion import settings_of_benchmark, settings_of_transfer
 from .verbs import Arguments, Parser, Verb, completed_by, say, split, takes_settings
 
 
@@ -17,6 +17,18 @@ def _ablate(args: Arguments) -> None:
     from .experiments.ablation import ablate
 
     say(str(ablate(*split(args.words), args.vary, output=args.output)))
+
+
+def _benchmark_arguments(parser: Parser) -> None:
+    takes_settings(parser, settings_of_benchmark)
+
+
+def _benchmark(args: Arguments) -> None:
+    from .experiments.benchmark.benchmark import benchmark
+    from .experiments.benchmark.config import load_bench
+
+    folder = benchmark(load_bench(*split(args.words)))
+    say((folder / "summary.md").read_text(encoding="utf-8"), f"{folder}: every run in runs.csv")
 
 
 def _folds(args: Arguments) -> None:
@@ -45,6 +57,8 @@ def _transfer(args: Arguments) -> None:
 EXPERIMENT_VERBS: dict[str, Verb] = {
     "ablate": Verb("train a recipe and single changes to it, and compare them",
                    _ablate_arguments, _ablate, "what is trained stays trained; go on with: {line}"),
+    "benchmark": Verb("rules x label budgets x draws x seeds on any corpora, against supervised",
+                      _benchmark_arguments, _benchmark, "go on with: {line}"),
     "folds": Verb("train a recipe once for each part held out as test, and score all rows",
                   takes_settings, _folds, "what is trained stays trained; go on with: {line}"),
     "transfer": Verb("train on the labels of one corpus, test on speakers of others",

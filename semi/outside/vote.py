@@ -16,7 +16,7 @@ import numpy as np
 from ..config.schema import Config, load_config
 from ..data.manifest import Manifest, load_manifest
 from ..data.missing import MISSING_TEXT
-from ..data.wording import shown
+from ..data.wording import counted, shown
 from ..errors import ConfigError, ManifestError
 from ..evaluation.gold_share import GoldShare
 from ..files import check_table, write_json, write_table
@@ -85,8 +85,8 @@ class Ballot:
         classes = manifest.classes
         if len(classes) < 2:
             raise ManifestError(
-                f"{manifest.path} names {len(classes)} labels, and a vote needs two to choose "
-                "from; name them with 'data.classes=[anger,joy]'"
+                f"{manifest.path} names {counted(len(classes), 'label')}, and a vote needs two "
+                "to choose from; name them with 'data.classes=[anger,joy]'"
             )
         self.settings, self.classes = settings, classes
         self.spoken = spoken_names(classes, settings.names)
@@ -107,7 +107,7 @@ class Ballot:
         turns = self.turns
         order = f", each after up to {turns.context} turns of its dialogue by {turns.ordered}"
         return (
-            f"{len(self.asked):,} texts of {len(self.ids):,} rows"
+            f"{counted(len(self.asked), 'text')} of {counted(len(self.ids), 'row')}"
             f"{order if turns.context else ''}; labels {', '.join(map(_shown, self.spoken))}"
         )
 
@@ -117,7 +117,7 @@ class Ballot:
         if known == "logprobs" and len(self.classes) > len(CHOICES):
             raise ConfigError(
                 f"--answers logprobs chooses among {len(CHOICES)} letters, and there are "
-                f"{len(self.classes)} labels; take json"
+                f"{counted(len(self.classes), 'label')}; take json"
             )
         if known != "auto":
             return known
