@@ -49,11 +49,10 @@ ON_NEW_SPEAKERS = 0.6
 
 The chains that are judged learn from fewer labels than what ships, and where a few dozen rows lie
 in folds of whole speakers, a chain often lacks just the classes that it is judged on: both make the
-start look weaker than it is, the end hardly. 0.61 in the 339 runs of draw 0 that shipped a round
-(benchmarks/results/selftraining), 0.53 to 0.72 in the draws of benchmarks/results/floors.txt; 0.67
-in 81 runs of draw 1, which it was not chosen on. How
-much a start gains from the labels of one more fold explains 2 of the 5 points, and foretells single
-runs no better than the share.
+start look weaker than it is, the end hardly. 0.61 in the 416 runs of draw 0 that shipped a round
+(benchmarks/results/selftraining), 0.53 to 0.72 in the draws of benchmarks/results/floors.txt; 0.62
+and 0.58 in the 743 runs of draws 1 and 2, which it was not chosen on. How much a start gains from
+the labels of one more fold explains 2 of the 5 points, and foretells single runs no better.
 """
 Gains = dict[str, Gain]  # oof and, where rows are held out, test
 PART_WORDS = {"oof": "out-of-fold", "test": "on test"}
