@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from bench_arrays import write_features
 from killed_commands import killed_at_random, started
 from two_runs import settings, write_manifest
 
@@ -59,3 +61,19 @@ def test_a_search(recipe, tmp_path):
     assert trials(there) == trials(here) and len(trials(here)) == 7
     best, other = ((folder / "best.yaml").read_text() for folder in (here, there))
     assert other.replace(str(there.parent), str(here.parent)) == best
+
+
+def test_a_benchmark(tmp_path):
+    features = write_features(tmp_path / "toy.npz")
+    words = ["benchmark", "output={}", f"datasets.toy.features={features}", "budgets=[12, 0.3]",
+             "seeds=2", "draws=3", "outer_folds=2", "rules=[]", "recipe=auto",
+             "model.kind=discriminant", "resamples=200"]  # fmt: skip
+    here, there = both(words, tmp_path)
+
+    def runs(folder):
+        key = ["dataset", "budget", "seed", "draw", "fold", "arm"]
+        table = pd.read_csv(folder / "runs.csv").drop(columns=["cpu_seconds", "crc"])  # crc: of all
+        return table.sort_values(key, ignore_index=True)
+
+    pd.testing.assert_frame_equal(runs(there), runs(here))
+    assert len(runs(here)) >= 24
