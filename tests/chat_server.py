@@ -4,11 +4,9 @@ import json
 import math
 import re
 import socket
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from local_http import LocalHandler, LocalServer, listening
 from two_runs import WORDS
 
 HANG = 3.0  # seconds of a server that does not answer
@@ -51,28 +49,17 @@ def of_text(text):
     return lambda body: {"message": {"content": text}}
 
 
-class ChatServer(ThreadingHTTPServer):
+class ChatServer(LocalServer):
     """Keeps what it was asked; each fault in the list is what becomes of one request, in order."""
 
-    daemon_threads = True
-
     def __init__(self, answer, faults):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler, "/v1")
         self.answer, self.faults = answer, list(faults)
         self.bodies, self.headers, self.times = [], [], []
-        self.lock = threading.Lock()
-        self.address = f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request, client_address):
-        """Says nothing: who hangs up is part of the tests."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     server: ChatServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format, *args):
-        pass
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -94,12 +81,7 @@ class Handler(BaseHTTPRequestHandler):
                                      | self.server.answer(body)]})  # fmt: skip
 
     def reply(self, status, value, **headers):
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        for name, content in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name.replace("_", "-"), content)
-        self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(self.head(status, value, **headers))
 
     def fault_status(self, body, status, value=None, **headers):
         self.reply(status, value or {"error": {"message": f"status {status}"}}, **headers)
@@ -138,15 +120,6 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-@contextmanager
 def chat_server(answer=by_letters, faults=()):
-    """Yields a server on this machine that answers questions by `answer`."""
-    server = ChatServer(answer, faults)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """Returns a server for a with statement that answers questions by `answer`."""
+    return listening(ChatServer(answer, faults))

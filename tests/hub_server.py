@@ -10,13 +10,12 @@ import hashlib
 import json
 import re
 import socket
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import constants
+from local_http import LocalHandler, LocalServer, listening
 
 TOKEN = "hf_of_the_tests"
 
@@ -48,16 +47,12 @@ def blob_id(data):
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(LocalServer):
     """Keeps repositories, and what it was asked as (method, address, has a token?)."""
 
-    daemon_threads = True
-
     def __init__(self, faults):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.repos, self.asked, self.faults = {}, [], list(faults)
-        self.lock = threading.Lock()
-        self.address = f"http://127.0.0.1:{self.server_port}"
 
     def repo(self, name, folder=None, **kind):
         """Returns a repository that is made now, with the files of a folder."""
@@ -72,16 +67,9 @@ class HubServer(ThreadingHTTPServer):
         return [unquote(where.rpartition("/")[2]) for how, where, _ in self.asked
                 if how == "GET" and "/resolve/" in where]  # fmt: skip
 
-    def handle_error(self, request, client_address):
-        """Says nothing: who hangs up is part of the tests."""
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     server: HubServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format, *args):
-        pass
 
     def do_GET(self):
         self.handle_request()
@@ -121,12 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         return found
 
-    def send(self, status, data, **headers):
-        data = data if isinstance(data, bytes) else json.dumps(data).encode()
-        self.send_response(status)
-        for name, text in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name.replace("_", "-"), text)
-        self.end_headers()
+    def send(self, status, value, **headers):
+        data = self.head(status, value, **headers)
         if self.command == "HEAD":
             return
         if self.cut:
@@ -239,21 +223,12 @@ ROUTES = [
 ]
 
 
-@contextmanager
 def hub_server(faults=()):
-    """Yields a hub on this machine.
+    """Returns a hub on this machine, for a with statement.
 
     A fault is (part of an address, (method or "", status or "cut")).
     """
-    server = HubServer(faults)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return listening(HubServer(faults))
 
 
 @contextmanager

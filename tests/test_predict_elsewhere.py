@@ -2,10 +2,9 @@
 
 import os
 
-import pandas as pd
 import pytest
 from test_predict_parts import table_of
-from two_runs import settings, write_manifest
+from two_runs import scaled_runs
 
 import semi
 from models.encoders.char_ngram import CharNgramEncoder
@@ -19,16 +18,7 @@ ELSEWHERE = [["processes=2"], pytest.param(["engine=ray", "processes=2"], marks=
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Returns a run on texts with its store, one scaled by speaker, and their table."""
-    home = tmp_path_factory.mktemp("elsewhere")
-    write_manifest(home)
-    made = {
-        mode: semi.self_train(
-            settings(home, mode, f"features.standardize={mode}", "rounds.max_rounds=0"),
-            progress=False,
-        ).path
-        for mode in ("global", "speaker")
-    }
-    return made, pd.read_csv(home / "m.csv", dtype=str)
+    return scaled_runs(tmp_path_factory.mktemp("elsewhere"), "rounds.max_rounds=0")
 
 
 @pytest.mark.parametrize("more", ELSEWHERE)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from two_runs import settings, write_manifest
+from two_runs import scaled_runs
 
 import semi
 from semi.cli import main
@@ -17,16 +17,7 @@ from semi.runs.predict import Predictor
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Returns the model of a run on texts, by speaker or not, and its table."""
-    home = tmp_path_factory.mktemp("parts")
-    write_manifest(home)
-    runs = {
-        mode: semi.self_train(
-            settings(home, mode, f"features.standardize={mode}", "rounds.max_rounds=1"),
-            progress=False,
-        ).path
-        for mode in ("global", "speaker")
-    }
-    return runs, pd.read_csv(home / "m.csv", dtype=str)
+    return scaled_runs(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture

@@ -63,6 +63,22 @@ def objects(address):
     return plain
 
 
+def stopped_at(shard, manifest, address, monkeypatch):
+    """Extracts until Ctrl-C comes as the shard of that number, from 1, is to be encoded."""
+    real, seen = fill.encode_task, []
+
+    def stops(*given):
+        seen.append(1)
+        if len(seen) == shard:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fill, "encode_task", stops)
+        with pytest.raises(KeyboardInterrupt):
+            extract(load_config(None, words(manifest, address)[1:]), progress=False)
+
+
 def in_folder(store):
     found = {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
     return {name: c for name, c in found.items() if "lock" not in name and "sha256" not in name}
@@ -168,20 +184,9 @@ def test_a_reader_on_the_same_machine_takes_nothing_from_a_writer(address, disk,
 
 def test_a_finished_shard_outlives_the_machine(speech, address, disk, capsys, monkeypatch):
     monkeypatch.setattr(encode.INPUT_KINDS["audio"], "shard", (5.0, 5.0))
-    real, seen = fill.encode_task, []
-
-    def stops(*given):
-        seen.append(1)
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-        return real(*given)
-
-    monkeypatch.setattr(fill, "encode_task", stops)
-    with pytest.raises(KeyboardInterrupt):
-        extract(load_config(None, words(speech, address)[1:]), progress=False)
+    stopped_at(3, speech, address, monkeypatch)
     shards = [name for name in objects(address) if "/pending/" in name]
     assert len(shards) == 2
-    monkeypatch.setattr(fill, "encode_task", real)
     disk("another machine")
     assert main(words(speech, address)) == 0
     shards = [name for name in objects(address) if "pending" in name]

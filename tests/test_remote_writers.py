@@ -1,5 +1,5 @@
 """Several writers of one object store at once: nothing that was put is lost, whoever looks when."""
-# ruff: noqa: F811
+# ruff: noqa: F401, F811  (fixtures are imported)
 
 import os
 import subprocess
@@ -11,12 +11,23 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
-from test_remote_store import S3, add, address, bucket, disk, objects, shelf_at, speech, words  # noqa: F401
+from test_remote_store import (
+    S3,
+    add,
+    address,
+    bucket,
+    disk,
+    objects,
+    shelf_at,
+    speech,
+    stopped_at,
+    words,
+)
 
 from semi.cli import main
 from semi.config.schema import load_config
 from semi.errors import StoreError
-from semi.features import encode, fill
+from semi.features import encode
 from semi.features.extract import extract
 from semi.features.merge import Shard, merge
 from semi.features.quarantine import Failure, failures_of
@@ -142,19 +153,8 @@ def test_shards_of_another_table_that_was_stopped_are_taken_in(
 ):
     """On a disk they are; the machine that made these is gone, and the table has changed."""
     monkeypatch.setattr(encode.INPUT_KINDS["audio"], "shard", (3.0, 3.0))
-    real, seen = fill.encode_task, []
-
-    def stops(*given):
-        seen.append(1)
-        if len(seen) == 5:
-            raise KeyboardInterrupt
-        return real(*given)
-
-    monkeypatch.setattr(fill, "encode_task", stops)
-    with pytest.raises(KeyboardInterrupt):
-        extract(load_config(None, words(speech, address)[1:]), progress=False)
+    stopped_at(5, speech, address, monkeypatch)
     assert sum("/pending/" in name for name in objects(address)) == 4
-    monkeypatch.setattr(fill, "encode_task", real)
     disk("another machine")
     pd.read_csv(speech).iloc[rows].to_csv(tmp_path / "part.csv", index=False)
     part = extract(load_config(None, words(tmp_path / "part.csv", address)[1:]), progress=False)

@@ -37,6 +37,18 @@ def settings(folder, name, *words):
     )  # fmt: skip
 
 
+def scaled_runs(folder, *words):
+    """Trains a run scaled over all rows and one by speaker; returns {mode: path} and the table."""
+    write_manifest(folder)
+    runs = {
+        mode: semi.self_train(
+            settings(folder, mode, f"features.standardize={mode}", *words), progress=False
+        ).path
+        for mode in ("global", "speaker")
+    }
+    return runs, pd.read_csv(folder / "m.csv", dtype=str)
+
+
 def two_runs(folder):
     """Trains runs/a and runs/b, which differ in their model, and returns their paths."""
     write_manifest(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from ..config.schema import Config
 from ..devices import gpus_of
 from ..parallel import run_cells
 from ..self_training.train import self_train
+from .progress_line import tell_progress
 
 
 def train_runs(configs: Sequence[Config], *, progress: bool = True) -> list[str]:
@@ -29,10 +29,7 @@ def train_runs(configs: Sequence[Config], *, progress: bool = True) -> list[str]
     results = run_cells(engine, train_quietly, tasks, gpus=gpus)
     for done, (_, path) in enumerate(results, 1):
         if progress:
-            spent = time.monotonic() - begun
-            left = spent / done * (len(tasks) - done)
-            print(f"{done}/{len(tasks)} {path}: {spent:.0f} s, about {left:.0f} s to go",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            tell_progress(done, len(tasks), path, begun)
     return [config.path for config in configs]
 
 

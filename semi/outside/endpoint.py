@@ -7,7 +7,6 @@ and which one (requests, httpx, httpx2) depends on its version.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import random
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 
 from ..data.wording import shown
 from ..errors import ConfigError, SemiError
+from ..host_names import is_loopback
 from .answers import ModelReply
 
 AGAIN = (408, 409, 425, 429)  # and all from 500 on: the same question may be answered later
@@ -186,13 +186,7 @@ def api_address(address: str) -> str:
 
 def is_this_machine(address: str) -> bool:
     """Says whether an address is of this very machine."""
-    host = urllib.parse.urlsplit(address).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urllib.parse.urlsplit(address).hostname or "")
 
 
 def reply_of(data: bytes) -> ModelReply:

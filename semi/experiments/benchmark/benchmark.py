@@ -25,6 +25,7 @@ from ...guarded_files import CRC, read_guarded, with_crc, write_guarded
 from ...parallel import run_cells
 from ...self_training.lock import locked
 from ...threads import limited_threads
+from ..progress_line import tell_progress
 from .cells import Cell, CellRunner, arms_of
 from .config import BenchConfig, learning_of
 from .corpus import load_corpus
@@ -86,10 +87,7 @@ def _benchmark(config: BenchConfig, folder: Path, progress: bool) -> Path:
                 print(line, file=sys.stderr)
             skipped[cell.key[:2]] = min((number, line), skipped.get(cell.key[:2], (number, line)))
         if progress:
-            spent = time.monotonic() - begun
-            left = spent / done * (len(tasks) - done)
-            print(f"{done}/{len(tasks)} {' '.join(cell.key)}: {spent:.0f} s, about {left:.0f} s "
-                  "to go", file=sys.stderr)  # fmt: skip
+            tell_progress(done, len(tasks), " ".join(cell.key), begun)
     reasons = [line for _, line in sorted(skipped.values())]
     write_summary(folder, config, corpora, splits, reasons)
     return folder

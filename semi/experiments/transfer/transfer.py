@@ -6,7 +6,6 @@ is there is never computed again.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from ..benchmark.benchmark import RunLog
 from ..benchmark.cells import Cell, line_of
 from ..benchmark.config import learning_of
 from ..benchmark.corpus import load_corpus
+from ..progress_line import tell_progress
 from .config import TransferConfig, named_corpora
 from .corpora import Pair, Side, dataset_of, pair_of, parts_of, scaled
 from .labels import harmonised, map_sentence, read_maps
@@ -55,11 +55,8 @@ def transfer(config: TransferConfig, *, progress: bool = True) -> Path:
             log.append(line)
             if progress:
                 cell, arm = tasks[number]
-                spent = time.monotonic() - begun
-                left = spent / done * (len(tasks) - done)
-                print(f"{done}/{len(tasks)} {cell.dataset} {arm}, seed {cell.seed}, fold "
-                      f"{cell.fold}: {spent:.0f} s, about {left:.0f} s to go",
-                      file=sys.stderr)  # fmt: skip
+                what = f"{cell.dataset} {arm}, seed {cell.seed}, fold {cell.fold}"
+                tell_progress(done, len(tasks), what, begun)
         write_summary(folder, config, pairs, notes)
     return folder
 
