@@ -76,9 +76,9 @@ class Handler(LocalHandler):
             return self.reply(200, {"choices": [fault(body)]})
         return getattr(self, f"fault_{fault[0]}")(body, *fault[1:])
 
-    def answered(self, body):
+    def answered(self, body, **headers):
         self.reply(200, {"choices": [{"index": 0, "finish_reason": "stop"}
-                                     | self.server.answer(body)]})  # fmt: skip
+                                     | self.server.answer(body)]}, **headers)  # fmt: skip
 
     def reply(self, status, value, **headers):
         self.wfile.write(self.head(status, value, **headers))
@@ -111,6 +111,10 @@ class Handler(LocalHandler):
     def fault_drop(self, body):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
+
+    def fault_odd_length(self, body):
+        self.answered(body, Content_Length="some")
+        self.close_connection = True
 
     def fault_short(self, body):
         self.send_response(200)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from semi.evaluation.by_group import GoldAnswers, holm, permuted, score_groups, scores_of
+from semi.evaluation.by_group import GoldAnswers, correct, permuted, score_groups, scores_of
 from semi.evaluation.metrics import affect_scores
 
 
@@ -100,7 +100,7 @@ def test_a_group_that_is_worse_is_found():
     bad = answers.unit.astype(int) < 6
     answers.decided[bad] = (answers.label[bad] + (np.arange(bad.sum()) % 4 > 0)) % 4
     groups = score_groups(answers, [np.flatnonzero(bad), np.flatnonzero(~bad)])
-    assert holm([groups]) == 1  # each is the other's rest: one test
+    assert correct([groups]) == 1  # each is the other's rest: one test
     assert groups[0].p_holm == groups[1].p_holm == pytest.approx(2 / 924)
     assert groups[0].difference.high < 0 < groups[1].difference.low
 
@@ -167,5 +167,5 @@ def test_holm_is_over_all_columns():
     groups = [score_groups(answers, [np.arange(k * 40, k * 40 + 40) for k in range(6)])] * 1
     for score, p in zip(groups[0], (0.01, 0.04, 0.03, 0.005, 0.5, 0.9), strict=True):
         score.p_value = p
-    assert holm(groups) == 6
+    assert correct(groups) == 6
     assert [s.p_holm for s in groups[0]] == pytest.approx([0.05, 0.12, 0.12, 0.03, 1.0, 1.0])

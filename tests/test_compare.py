@@ -12,8 +12,9 @@ from two_runs import settings, write_manifest
 import semi
 from semi.cli import main
 from semi.errors import RunError
+from semi.evaluation.holm import holm
 from semi.experiments.ablation import variants
-from semi.runs.compare import compare, holm, least_p
+from semi.runs.compare import compare, least_p
 from semi.runs.reopen import predictions_of
 
 

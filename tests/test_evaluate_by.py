@@ -89,7 +89,7 @@ def test_another_table_is_refused(heard, tmp_path, capsys):
     """Values of another table would be put to the wrong rows."""
     table = tmp_path / "m.csv"
     text = Path(heard).parents[1].joinpath("m.csv").read_text()
-    table.write_text(text + text.splitlines()[1].replace("03a01Fa", "x") + "\n")
+    table.write_text(text + text.splitlines()[1].replace("03a01Fa", "x", 1) + "\n")
     run = copied(heard, tmp_path)
     words = [f"data.manifest={table}", f"data.audio_root={Path(heard).parents[1]}"]
     assert main(["evaluate", str(run), "--by", "sex", *words]) == 2

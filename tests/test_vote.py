@@ -209,7 +209,8 @@ def test_an_option_that_cannot_be_used_is_refused_in_one_sentence(small, options
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://a:b/v1",
-                                     "http://127.0.0.1:99999/v1", ""])  # fmt: skip
+                                     "http://127.0.0.1:99999/v1", "", "http://[::1",
+                                     "http://127.0.0.1:0/v1", "http://127.0.0.1/ä"])  # fmt: skip
 def test_what_is_no_address_is_refused(small, address):
     with pytest.raises(ConfigError, match=r"--endpoint .*is no address of a server; write it as"):
         vote(small / "m.csv", VoteSettings(address, "tiny"), small / "v.csv", progress=False)

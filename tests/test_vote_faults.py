@@ -17,6 +17,7 @@ from two_runs import write_manifest
 
 from semi.errors import RunError, SemiError
 from semi.outside import endpoint as endpoints
+from semi.outside.answer_cache import CACHE_VERSION
 from semi.outside.endpoint import Endpoint, EndpointError
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +47,13 @@ def test_a_fault_that_passes_costs_one_more_question(small, fault):
         summary, votes = asked(small, server)
         assert len(server.bodies) == 13
     assert summary.counts["votes"] == 12 and votes["label"].notna().all()
+
+
+def test_a_length_that_is_no_number_is_not_heeded(small):
+    with chat_server(faults=[("odd_length",)]) as server:
+        summary, _ = asked(small, server)
+        assert len(server.bodies) == 12
+    assert summary.counts["votes"] == 12
 
 
 @pytest.mark.parametrize("fault", [("hang",), ("drip",)])
@@ -192,6 +200,18 @@ def test_a_file_of_another_program_is_left_alone(small):
     with sqlite3.connect(small / "cache.sqlite") as base:
         assert [name for (name,) in base.execute("SELECT name FROM sqlite_master")] == ["mine"]
     base.close()
+
+
+def test_a_file_whose_maker_was_killed_is_used(small):
+    import sqlite3
+
+    with sqlite3.connect(small / "cache.sqlite") as base:
+        base.execute(f"PRAGMA user_version={CACHE_VERSION}")  # and no table yet
+    base.close()
+    with chat_server() as server:
+        asked(small, server)
+        asked(small, server)
+        assert len(server.bodies) == 12
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])

@@ -51,7 +51,8 @@ def consensus_note(gold: Gold) -> str:
     """Returns how right model and outside voters are on gold where they agree, and where not."""
     if gold.external is None or not bool((rows := asked(gold.external)).any()):
         return "no gold row has an outside vote, so how right the consensus is, is not known"
-    predicted, right = gold.probs.argmax(1), gold.probs.argmax(1) == gold.label
+    predicted = gold.probs.argmax(1)
+    right = predicted == gold.label
     voted = ~gold.external.isnan().any(-1)
     same = ((gold.external.nan_to_num().argmax(-1) == predicted) | ~voted).all(0) & rows
     differ = rows & ~same

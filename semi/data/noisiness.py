@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 
 from .audio import load_audio
+from .audio_decoders import SAMPLE_RATE
 
 FRAME_SECONDS = 0.02
-SAMPLES_PER_SECOND = 16_000
-QUIET_PERCENTILE, LOUD_PERCENTILE = (
-    15,
-    95,
-)  # percentiles of the frames' power: background, and speech above it
+QUIET_PERCENTILE, LOUD_PERCENTILE = 15, 95  # of the frames' power: background, speech above it
 SILENT_POWER = 1e-10  # power that counts as silence, -100 dB below full scale
 
 
@@ -24,7 +21,7 @@ def snr_of(samples: Any) -> float:
     of the 15th, over that of the 15th (https://www.nist.gov/itl/iad/mig/tools, `stnr -q`). Speech
     without a pause reads as noisier than it is, so it ranks recordings; it calibrates none.
     """
-    length = round(FRAME_SECONDS * SAMPLES_PER_SECOND)
+    length = round(FRAME_SECONDS * SAMPLE_RATE)
     sound = np.asarray(samples, dtype=np.float64)
     frames = sound[: max(1, len(sound) // length) * length]
     power = np.array([np.mean(frames[i : i + length] ** 2) for i in range(0, len(frames), length)])
@@ -39,4 +36,4 @@ def measure(path: str, start: float | None, end: float | None) -> dict[str, floa
     Raises AudioError where it cannot be read.
     """
     samples = load_audio(path, start=start, end=end, min_seconds=0.0, max_seconds=float("inf"))
-    return {"duration": len(samples) / SAMPLES_PER_SECOND, "snr": snr_of(samples)}
+    return {"duration": len(samples) / SAMPLE_RATE, "snr": snr_of(samples)}

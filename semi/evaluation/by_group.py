@@ -24,6 +24,7 @@ from math import comb
 
 import numpy as np
 
+from .holm import holm
 from .intervals import Interval, Read, Units, metrics_from_confusion, numbered, over_units
 from .multitask import affect_sums, multi_sums
 
@@ -101,7 +102,7 @@ def score_groups(answers: GoldAnswers, groups: Sequence[np.ndarray]) -> list[Gro
     return [_score_group(answers, rows, np.setdiff1d(whole, rows)) for rows in groups]
 
 
-def holm(columns: Sequence[Sequence[GroupScore]]) -> int:
+def correct(columns: Sequence[Sequence[GroupScore]]) -> int:
     """Writes Holm's corrected p of the groups of all columns; returns how many tests these are.
 
     Two groups that are each other's rest are one test.
@@ -110,10 +111,8 @@ def holm(columns: Sequence[Sequence[GroupScore]]) -> int:
     for groups in columns:
         of_column = [s for s in groups if s.p_value is not None]
         tested += of_column[:1] if len(groups) == 2 else of_column
-    running = 0.0
-    for i, score in enumerate(sorted(tested, key=lambda s: s.p_value or 0.0)):
-        running = max(running, min(1.0, (score.p_value or 0.0) * (len(tested) - i)))
-        score.p_holm = running
+    for score, p in zip(tested, holm([s.p_value or 0.0 for s in tested]), strict=True):
+        score.p_holm = p
     for groups in columns:
         if len(groups) == 2 and groups[1].p_value is not None:
             groups[1].p_holm = groups[0].p_holm

@@ -65,7 +65,8 @@ class MappedVectors:
 
     def _read(self, rows: Tensor) -> Tensor:
         with np.errstate(over="ignore"):  # of rows that are left out below
-            values = torch.from_numpy(self.read(self.at[rows.numpy()]).astype(np.float32))
+            read = self.read(self.at[rows.numpy()])
+            values = torch.from_numpy(read.astype(np.float32, copy=False))
         here = self.present[rows]
         if not bool(here.all()):
             values[~here] = 0.0

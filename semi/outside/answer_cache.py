@@ -41,18 +41,20 @@ class AnswerCache:
             self.base = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
             self.base.execute("PRAGMA journal_mode=WAL")  # where a file system has none, another
             self.base.execute("PRAGMA synchronous=NORMAL")
-            found = self.base.execute("PRAGMA user_version").fetchone()[0]
+            # Who makes the file says the version first and reads it last: neither a kill between
+            # the two nor another command leaves tables without one.
             tables = [name for (name,) in self.base.execute("SELECT name FROM sqlite_master")]
+            found = self.base.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, CACHE_VERSION) or (tables and found != CACHE_VERSION):
                 raise RunError(
                     f"{self.path} holds no answers that this version of semi reads; name another "
                     "file with --cache"
                 )
+            self.base.execute(f"PRAGMA user_version={CACHE_VERSION}")
             self.base.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply TEXT NOT NULL) "
                 "WITHOUT ROWID"
             )
-            self.base.execute(f"PRAGMA user_version={CACHE_VERSION}")
 
     def __enter__(self) -> AnswerCache:
         return self

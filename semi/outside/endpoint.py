@@ -167,13 +167,14 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 def api_address(address: str) -> str:
     """Returns the address of an API without what follows it; ConfigError where it is none."""
-    parts = urllib.parse.urlsplit(address.strip())
     example = "write it as http://127.0.0.1:8000/v1"
+    parts = urllib.parse.urlsplit("")
     try:
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_sound = False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound:
+        parts = urllib.parse.urlsplit(address.strip())
+        is_sound = parts.hostname and parts.port != 0 and parts.path.isascii()
+    except ValueError:  # no port, or a bracket that does not close
+        is_sound = False
+    if parts.scheme not in ("http", "https") or not is_sound:
         raise ConfigError(f"--endpoint {shown(address, 100)} is no address of a server; {example}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
@@ -238,7 +239,8 @@ def _read_all(response: Any, end: float) -> bytes:
             raise TimeoutError
         if size > REPLY_BYTES:
             raise _TryAgain(f"the reply is longer than {REPLY_BYTES // 1_000_000} MB")
-    if (length := response.headers.get("Content-Length")) and size < int(length):
+    length = response.headers.get("Content-Length") or ""
+    if length.isdecimal() and size < int(length):
         raise _TryAgain(f"the reply broke off after {size} of {length} bytes")
     return b"".join(parts)
 

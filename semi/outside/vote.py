@@ -126,7 +126,8 @@ class Ballot:
         probed = self.asked[:PROBED]
         keys = {self._key(at, "logprobs", 0): at for at in probed}
         questions = {key: partial(self.body, at, "logprobs", 0) for key, at in keys.items()}
-        failed = ask_all(endpoint, cache, questions, len(questions), title="", show=False)
+        at_once = min(self.settings.parallel, len(questions))
+        failed = ask_all(endpoint, cache, questions, at_once, title="", show=False)
         for key in keys.keys() - failed.keys():
             reply = cache.get(key)
             if reply and reply.top and self._vote("logprobs", [reply]).probs is not None:
@@ -225,12 +226,13 @@ def _gold(manifest: Manifest, config: Config, votes: Any) -> GoldShare | str:
 
     if not any(isinstance(label, str) for label in manifest.table["label"].tolist()):
         return "no row has a label"
+    ordered = manifest.by_id()
     try:
-        splits = make_splits(manifest.by_id(), config.data, folds=config.train.folds,
+        splits = make_splits(ordered, config.data, folds=config.train.folds,
                              seed=config.seed, several=False, inputs={"text"})  # fmt: skip
     except ManifestError as error:
         return str(error).splitlines()[0]
-    return gold_share(manifest.by_id(), splits, votes)
+    return gold_share(ordered, splits, votes)
 
 
 def _print(show: bool, *lines: str) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data.wording import counted
 from ..errors import RunError, SemiError
+from ..evaluation.holm import holm
 from ..evaluation.run_json import interval_of, read_result, round_records
 from ..files import read_table, write_table
 from ..self_training.run_dir import Run
@@ -287,14 +286,3 @@ def _paired(every: list[Predictions], metric: str) -> list[dict[str, Any]]:
 def least_p(groups: int) -> float:
     """Returns the least two-sided p that exchanging two systems' signs by group can give."""
     return min(1.0, 2.0 ** (1 - groups))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns Holm's step-down adjusted p-values (Scand. J. Statist. 1979), in the given order."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    factor = len(p) - np.arange(len(p))
-    adjusted = np.minimum(1.0, np.maximum.accumulate(p[order] * factor))
-    out = np.empty(len(p))
-    out[order] = adjusted
-    return out.tolist()

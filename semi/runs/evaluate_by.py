@@ -15,7 +15,14 @@ from ..data.manifest import Manifest, load_manifest
 from ..data.wording import counted, listed, shown
 from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
-from ..evaluation.by_group import LEAST_ROWS, GoldAnswers, GroupScore, holm, score_groups, scores_of
+from ..evaluation.by_group import (
+    LEAST_ROWS,
+    GoldAnswers,
+    GroupScore,
+    correct,
+    score_groups,
+    scores_of,
+)
 from ..evaluation.intervals import Interval
 from ..evaluation.names import METRIC_NAMES
 from ..evaluation.report_groups import GROUP_TABLE
@@ -24,7 +31,7 @@ from ..evaluation.text import percent, table
 from ..files import check_table, write_table
 from ..self_training.run_dir import Run
 from .ensemble_folder import is_ensemble, read_ensemble
-from .group_columns import group_column
+from .group_columns import Heard, group_column
 from .predictions import Predictions
 from .reopen import predictions_of
 
@@ -159,10 +166,11 @@ def evaluate_by(
     manifest, kind, workers = _manifest(run, places, predictions.manifest)
     place = {name: i for i, name in enumerate(manifest.table["id"].astype(str))}
     where = np.array([place[name] for name in predictions.ids[rows]])
-    found = [group_column(manifest, name, where, workers) for name in names]
+    heard: Heard = {}
+    found = [group_column(manifest, name, where, workers, heard) for name in names]
     answers = answers_of(predictions, rows, kind)
     parts = [_scored(answers, column.values, column.order) for column in found]
-    tested = holm([[score for _, score in part] for part in parts])
+    tested = correct([[score for _, score in part] for part in parts])
     lost = len(predictions.rows(split)) - len(rows)
     done = ByGroup(
         str(run), split, answers.metric, kind if kind not in ("", "none") else "group",

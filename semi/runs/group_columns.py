@@ -39,6 +39,7 @@ QUANTILE_PARTS = 4  # parts of equal size that numbers are cut into
 FEW_NUMBERS = 8  # numbers that differ less often than this are groups as they stand
 NO_VALUE = "(none)"  # the group of the rows without a value
 COLUMN_UNITS = {"duration": "s", "seconds": "s", "snr": "dB"}
+Heard = dict[tuple[str, float | None, float | None], dict[str, float]]  # file, start, end -> it
 
 
 @dataclass
@@ -51,7 +52,9 @@ class Column:
     notes: list[str] = field(default_factory=list)  # where its values are from, in sentences
 
 
-def group_column(manifest: Manifest, name: str, rows: np.ndarray, workers: int = 1) -> Column:
+def group_column(
+    manifest: Manifest, name: str, rows: np.ndarray, workers: int = 1, heard: Heard | None = None
+) -> Column:
     """Returns what a column of the manifest says of some rows.
 
     `duration` and `snr` are measured where no column holds them. Numbers are cut into quarters of
@@ -62,6 +65,7 @@ def group_column(manifest: Manifest, name: str, rows: np.ndarray, workers: int =
         name: of the column, as it is called there or in the table it was read from.
         rows: (n,) places in the manifest.
         workers: threads that read sounds.
+        heard: what was measured for other columns; what is measured now is added.
     """
     table, column = manifest.table.iloc[rows], _column(manifest, name)
     if column is None and name not in MEASURED:
@@ -73,7 +77,7 @@ def group_column(manifest: Manifest, name: str, rows: np.ndarray, workers: int =
     if column is not None:
         cells = table[column].tolist()
     else:
-        cells, notes = _measured(table, name, workers)
+        cells, notes = _measured(table, name, workers, {} if heard is None else heard)
     numbers = None if column in NAME_COLUMNS else _numbers(cells)
     if numbers is not None and len(set(numbers[~np.isnan(numbers)].tolist())) > FEW_NUMBERS:
         values, order = _parts(numbers, COLUMN_UNITS.get(column or name, ""))
@@ -100,7 +104,9 @@ def _column(manifest: Manifest, name: str) -> str | None:
     return found[0] if found else None
 
 
-def _measured(table: pd.DataFrame, name: str, workers: int) -> tuple[list[float], list[str]]:
+def _measured(
+    table: pd.DataFrame, name: str, workers: int, heard: Heard
+) -> tuple[list[float], list[str]]:
     """Returns the duration or snr of every row, NaN where nothing can be heard, and notes."""
     cells = zip(table["audio"], table["start"], table["end"], strict=True)
 
@@ -108,10 +114,13 @@ def _measured(table: pd.DataFrame, name: str, workers: int) -> tuple[list[float]
         path, start, end = row
         if _is_missing(path):
             return float("nan")
-        try:
-            return measure(str(path), seconds_or_none(start), seconds_or_none(end))[name]
-        except AudioError:
-            return float("nan")
+        sound = (str(path), seconds_or_none(start), seconds_or_none(end))
+        if sound not in heard:
+            try:
+                heard[sound] = measure(*sound)
+            except AudioError:
+                heard[sound] = dict.fromkeys(MEASURED, float("nan"))
+        return heard[sound][name]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = list(pool.map(of, cells))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.wording import counted, listed
+from ..data.wording import listed
 from ..errors import RunError
 from ..evaluation import report_scores
 from ..evaluation.reviewed_precision import precision_sentence
@@ -99,7 +99,6 @@ def model_facts(model: Model) -> dict[str, Any]:
         "classes": model.classes, "kind": config.model.kind, "task": config.task.kind,
         "count": model.ensemble.count, "inputs": inputs,
         "parameters": sum(t.numel() for t in model.ensemble.tensors().values()),
-        "by_speaker": model.standardizer.mode == "speaker",
     }  # fmt: skip
 
 
@@ -131,7 +130,7 @@ def _pseudo(best: dict, model: Model) -> dict[str, Any]:
     row, select = report_scores.round_row(best, best) if best else {}, model.config.select
     asked = select.precision_target
     return {
-        "added": best.get("added") or 0, "pool": best.get("pool_rows"), "rule": row.get("rule"),
+        "added": best.get("added") or 0, "rule": row.get("rule"),
         "precision": row.get("precision"), "sure": row.get("sure"), "mix": row.get("mix"),
         "target": percent(asked) if isinstance(asked, float) else "", "alpha": select.alpha,
     }  # fmt: skip
@@ -211,7 +210,6 @@ def _template() -> Any:
                               trim_blocks=True, lstrip_blocks=True,
                               keep_trailing_newline=True)  # fmt: skip
     environment.filters["cell"] = markdown_cell
-    environment.filters["counted"] = counted
     return environment.get_template(TEMPLATE)
 
 

@@ -132,8 +132,9 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
 
 def graph_features(dataset: Dataset, config: SelectionConfig) -> Tensor | None:
     """Returns (N, D) features for rules that compare rows, or None where the rule does not."""
-    every = torch.arange(len(dataset.present), device=dataset.device)
-    return joined_features(dataset, every) if config.rule in WITH_FEATURES else None
+    if config.rule not in WITH_FEATURES:
+        return None
+    return joined_features(dataset, torch.arange(len(dataset.present), device=dataset.device))
 
 
 def joined_features(dataset: Dataset, rows: Tensor) -> Tensor:

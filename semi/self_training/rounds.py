@@ -234,6 +234,7 @@ def run_rounds(
             state.agreement = agreement(dataset, answers, state.pseudo_labels, config)
             gate(state, best, config)
             recorder.save(state)
+            current.last_logits = states[0].last_logits = None  # asked for this round
         on_round(state)
         states.append(state)
         if state.accepted:

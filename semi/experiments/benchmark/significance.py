@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...evaluation.holm import holm
 from ...evaluation.intervals import metrics_from_confusion
 from .results import ALL_LABELS, LOGISTIC, LOGISTIC_ORACLE, ORACLE, SUPERVISED, Arm, Results
 
@@ -208,10 +209,8 @@ def _facts(entry: Arm) -> dict[str, float]:
 
 def _holm(lines: list[Line]) -> None:
     """Writes Holm-corrected p-values: the smallest counts as many times as there are arms."""
-    running = 0.0
-    for i, line in enumerate(sorted(lines, key=lambda x: x.gain.p_value())):
-        running = max(running, min(1.0, line.gain.p_value() * (len(lines) - i)))
-        line.p_holm = running
+    for line, p in zip(lines, holm([x.gain.p_value() for x in lines]), strict=True):
+        line.p_holm = p
 
 
 def mean_lines(lines: list[Line]) -> list[Line]:

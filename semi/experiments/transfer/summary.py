@@ -11,6 +11,7 @@ import numpy as np
 
 from ...checksums import derived
 from ...data.wording import counted, listed
+from ...evaluation.holm import holm
 from ...evaluation.intervals import Interval, intervals
 from ...evaluation.names import METRIC_NAMES
 from ...evaluation.text import percent
@@ -126,10 +127,8 @@ def _facts(lines: Sequence[dict[str, str]]) -> dict[str, float]:
 
 def _correct(gaps: Sequence[ArmGap]) -> None:
     """Writes Holm-corrected p-values, over all differences of the summary."""
-    running = 0.0
-    for i, one in enumerate(sorted(gaps, key=lambda g: _p(g))):
-        running = max(running, min(1.0, _p(one) * (len(gaps) - i)))
-        one.p_holm = running
+    for one, p in zip(gaps, holm([_p(gap) for gap in gaps]), strict=True):
+        one.p_holm = p
 
 
 def _p(one: ArmGap) -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ...config.schema import signature
 from ...devices import gpus_of
@@ -92,6 +94,8 @@ class ArmRunner:
 
     config: TransferConfig
     pairs: dict[str, Pair]
+    # target and rows learned from -> values, scaled once and kept: arms and seeds share them
+    known: dict[tuple[str, bytes], dict[str, Tensor]] = field(default_factory=dict)
 
     def __call__(self, task: tuple[Cell, str]) -> dict[str, Any]:
         """Returns the line of a run."""
@@ -99,10 +103,11 @@ class ArmRunner:
         pair, seed = self.pairs[cell.dataset], config.seed + cell.seed
         parts = parts_of(pair, arm, cell.fold, config.standardize)
         with limited_threads(config.threads):
-            values = scaled(pair, parts.learn, config)
-            dataset = dataset_of(
-                pair, parts, values, folds=config.train.folds, seed=seed, device=config.device
-            )
+            key = (cell.dataset, parts.learn.tobytes())
+            if key not in self.known:
+                self.known[key] = scaled(pair, parts.learn, config)
+            values, folds = self.known[key], config.train.folds
+            dataset = dataset_of(pair, parts, values, folds=folds, seed=seed, device=config.device)
             run = rounds_arm if len(parts.pool) else supervised_arm
             return line_of(cell, arm, run(dataset, learning_of(config, seed), Starts()), dataset)
 
