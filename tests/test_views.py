@@ -124,8 +124,21 @@ def test_gold_finds_the_layers_and_the_modality_that_tell_the_classes():
     assert str(found.views) in (best, "speech 1-6 + text")
     assert found.views.parts["speech"] != ["speech.4", "speech.5", "speech.6"]
     assert found.config.model.quiet == found.views.quiet
-    assert found.dataset.dims == {"speech": 36, "text": 8}
+    assert found.dataset.dims == {"speech": 12 * len(found.views.parts["speech"]), "text": 8}
     assert "out-of-fold after all rounds" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("gold", "views"), [(60, "speech 1-3 + text"), (36, "speech 1-6 + text")]
+)
+def test_a_half_of_the_layers_must_stand_clearly_above_all_of_them(gold, views):
+    data = layered(tiny_dataset(gold=gold, pool=150, spread=0.9), noise=0.3)
+    for seed, name in enumerate(("speech.3", "speech.4", "speech.5", "speech.6", "text"), 3):
+        data.values[name].normal_(generator=torch.Generator().manual_seed(seed + seed // 7 * 2))
+    found = select_views(data, auto(data))
+    best = max(found.standings, key=lambda name: found.standings[name])
+    assert best.startswith("speech 1-3") and str(found.views) == views
+    assert ("others had to stand" in found.sentence) == (best != views)
 
 
 def test_without_a_recipe_or_with_another_kind_nothing_is_compared():

@@ -52,13 +52,11 @@ class Cell:
 
 
 def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Arm]:
-    """Returns the arms of a dataset: name -> function."""
+    """Returns the arms of a dataset: name -> function, which reads its settings when it runs."""
     seed = config.seed + cell.seed
-    base = learning_of(config, seed)
 
     def ours(run: LearningArm, *overrides: str) -> Arm:
-        learning = learning_of(config, seed, overrides) if overrides else base
-        return lambda dataset, starts: run(dataset, learning, starts)
+        return lambda dataset, starts: run(dataset, learning_of(config, seed, overrides), starts)
 
     def theirs(kind: str) -> Arm:
         if kind in USB:
