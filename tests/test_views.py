@@ -128,9 +128,7 @@ def test_gold_finds_the_layers_and_the_modality_that_tell_the_classes():
     assert "out-of-fold after all rounds" in found.sentence
 
 
-@pytest.mark.parametrize(
-    ("gold", "views"), [(60, "speech 1-3 + text"), (36, "speech 1-6 + text")]
-)
+@pytest.mark.parametrize(("gold", "views"), [(60, "speech 1-3 + text"), (36, "speech 1-6 + text")])
 def test_a_half_of_the_layers_must_stand_clearly_above_all_of_them(gold, views):
     data = layered(tiny_dataset(gold=gold, pool=150, spread=0.9), noise=0.3)
     for seed, name in enumerate(("speech.3", "speech.4", "speech.5", "speech.6", "text"), 3):
