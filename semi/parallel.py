@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from .errors import ConfigError, SemiError, how_to_install
@@ -155,6 +156,15 @@ _threads = 1
 def _begin(pickled: bytes, threads: int) -> None:
     global _function, _threads
     _function, _threads = pickle.loads(pickled), threads
+    Thread(target=_end_with_the_driver, daemon=True).start()
+
+
+def _end_with_the_driver() -> None:
+    """Ends this worker when its driver has been killed: it would wait for cells for ever."""
+    driver = parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def _run(cell: Any) -> Any:
