@@ -14,7 +14,7 @@ from ...data.wording import counted, listed
 from ...evaluation.holm import holm
 from ...evaluation.intervals import Interval, intervals
 from ...evaluation.names import METRIC_NAMES
-from ...evaluation.text import percent
+from ...evaluation.text import p_words, percent, points
 from ...files import write_table, write_text
 from ..benchmark.results import decoded, read_runs
 from .config import ARMS, TransferConfig
@@ -216,8 +216,7 @@ def _differences(gaps: Sequence[ArmGap], found: dict[str, ArmScore], metric: str
         gap = g.gap
         shown = g.p_holm < CHANCE
         word = ("better" if gap.value > 0 else "worse") if shown else "no difference is shown"
-        ends = f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-        p = "< 0.001" if g.p_holm < 0.001 else f"{g.p_holm:.3f}"
+        ends, p = points(gap.value, gap.low, gap.high), p_words(g.p_holm)
         lines.append(f"| {g.arm} - {g.against} | {ends} | {p} | {word} |")
     pooled = [found[arm].facts.get("shipped") for arm in POOLED if arm in found]
     why = [
