@@ -33,6 +33,7 @@ class Pair:
     sources: int  # n
     home: list[str]  # (N,) corpus of each row
     tests: list[np.ndarray]  # (T,) rows of each outer fold, whole target speakers
+    sides: list[Side]  # the sources and the target, as they were read
     notes: list[str] = field(default_factory=list)  # what was left out, in sentences
 
 
@@ -95,7 +96,7 @@ def pair_of(
         label=np.concatenate(labels), classes=classes, group=words("group"), second=None,
     )  # fmt: skip
     tests = _tests(corpus, count, config.outer_folds)
-    return Pair(name, target.corpus.name, corpus, count, home, tests, notes)
+    return Pair(name, target.corpus.name, corpus, count, home, tests, sides, notes)
 
 
 def _views_left_out(sides: Sequence[Side], features: Features) -> list[str]:

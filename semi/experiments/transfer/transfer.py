@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ...config.schema import signature
+from ...data.wording import listed
 from ...devices import gpus_of
 from ...errors import RunError
 from ...files import jsonable
@@ -34,6 +35,7 @@ from .labels import harmonised, map_sentence, read_maps
 from .summary import write_summary
 
 BOUND_TRANSFER = "transfer.json"
+CHANGES_SHOWN = 4  # of settings, in a message
 TRANSFER_SHAPE = {"settings": {str: object}, "corpora": {str: object}}
 
 
@@ -112,6 +114,16 @@ class ArmRunner:
             return line_of(cell, arm, run(dataset, learning_of(config, seed), Starts()), dataset)
 
 
+def _changes(name: str, old: Any, new: Any) -> Iterator[str]:
+    """Yields what differs between two values of a setting; of nested ones each by its path."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        if old != new:
+            yield f"{name} was {old}, is {new}"
+        return
+    for key in sorted(old.keys() | new.keys()):
+        yield from _changes(f"{name}.{key}", old.get(key), new.get(key))
+
+
 def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
     """Ties the folder to what all runs in it have in common; new targets, arms, seeds may come."""
     learning: Any = learning_of(config, config.seed)
@@ -119,7 +131,8 @@ def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
                                             "outer_folds")}  # fmt: skip
     corpora = {
         name: {"classes": pair.corpus.classes, "rows": len(pair.corpus), "sources": pair.sources,
-               "dataset": asdict(pair.corpus.config)}
+               "sides": {side.corpus.name: {"dataset": asdict(side.corpus.config),
+                                            "labels": side.names} for side in pair.sides}}
         for name, pair in pairs.items()
     }  # fmt: skip
     new = jsonable({"settings": signature(learning) | kept, "corpora": corpora})
@@ -127,15 +140,15 @@ def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
     old = read_guarded(path, TRANSFER_SHAPE)
     if old is not None:
         changes = [
-            f"{key} was {old[part][key]}, is {new[part][key]}"
+            change
             for part in ("settings", "corpora")
             for key in sorted(old[part].keys() & new[part].keys())
-            if old[part][key] != new[part][key]
+            for change in _changes(key, old[part][key], new[part][key])
         ]
         if changes:
             raise RunError(
-                f"{folder} holds runs of other settings: {'; '.join(changes)}; choose another "
-                "output="
+                f"{folder} holds runs of other settings: {listed(changes, CHANGES_SHOWN)}; choose "
+                "another output="
             )
         new["corpora"] = old["corpora"] | new["corpora"]
     if new != old:
