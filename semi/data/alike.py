@@ -25,8 +25,8 @@ MEANINGS = (
     "خوف ڈر страх miedo peur medo paura korku strach",
     "disgust disgusted dis ekel angeekelt 혐오 厌恶 厭惡 嫌悪 نفرت قرف اشمئزاز отвращение "
     "asco dégoût nojo disgusto iğrenme wstręt",
-    "surprise surprised sur pleasant_surprise überraschung überrascht 놀람 놀라움 惊讶 驚訝 吃惊 驚き "
-    "حیرت مفاجأة удивление sorpresa surpresa şaşkınlık zaskoczenie",
+    "surprise surprised sur pleasant_surprise überraschung überrascht 놀람 놀라움 "
+    "惊讶 驚訝 吃惊 驚き حیرت مفاجأة удивление sorpresa surpresa şaşkınlık zaskoczenie",
     "neutral neutrality neu 중립 중성 무감정 中性 平静 中立 غیرجانبدار محايد нейтрально neutro "
     "neutre neutrale nötr neutralny",
     "boredom bored langeweile 지루함",
