@@ -1,7 +1,9 @@
 """A run as a service: its answers are those of `semi predict`, alone and together."""
 
 import asyncio
+import json
 import re
+import shlex
 import threading
 import time
 
@@ -131,6 +133,24 @@ def test_vectors_are_labelled_as_the_file_they_stand_in(arrays_run):  # noqa: F8
             assert (answer.status_code, answer.json()["error"]) == (422, told)
         answer = client.post("/predict/batch", json={"rows": [{"vectors": {"eeg": [1]}}]})
         assert "takes no vectors eeg; it takes speech (6 numbers)" in answer.json()["error"]
+
+
+def test_the_example_sends_what_the_model_reads(arrays_run, heard, tmp_path):  # noqa: F811
+    """What is printed when the service starts can be pasted, with a sound or numbers put in."""
+    from semi.serving.labelling import RunLabeller
+    from semi.serving.serve import example
+
+    both = 'curl -F file=@a.wav -F text="what was said" http://here/predict'
+    assert example(RunLabeller(heard), "http://here") == both
+    text = example(RunLabeller(run_of(tmp_path, "affect")), "http://here", " -H X")
+    assert text == 'curl -H X -F text="what was said" http://here/predict'
+    told = shlex.split(example(RunLabeller(arrays_run), "http://here"))
+    assert told[-1] == "http://here/predict/batch" and "file=@a.wav" not in told
+    body = told[told.index("-d") + 1]
+    assert body == '{"rows": [{"vectors": {"speech": [6 numbers]}}]}'
+    with client_of(arrays_run) as client:
+        rows = json.loads(body.replace("6 numbers", "1,2,3,4,5,6"))
+        assert client.post("/predict/batch", json=rows).json()["answers"][0]["label"]
 
 
 @pytest.mark.parametrize("kind", ["multi_label", "joint", "affect"])

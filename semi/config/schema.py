@@ -129,7 +129,8 @@ def load_config(
     for note in resolved.notes:
         print(note, file=sys.stderr)
     problems, sections, given_here = resolved.problems, resolved.sections, given_keys(resolved)
-    for key, sentence in _together(sections | suiting(sections, given_here), elsewhere):
+    together = _together(sections | suiting(sections, given_here), elsewhere)
+    for key, sentence in [] if resolved.unread else together:  # the file may say otherwise
         given = resolved.sources.get(key)
         problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
     if problems:

@@ -145,8 +145,8 @@ def run_words(run: str | Path) -> str:
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")
     if lost:
-        rows = counted(lost, "row", "is", "are")
-        lines += [f"{rows} not used; {run / 'quarantine.csv'} says which and why.", ""]
+        inputs = counted(lost, "input", "is", "are")
+        lines += [f"{inputs} not used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
     voters = [n for n in result.get("notes") or [] if n.startswith(VOTER)]
