@@ -83,8 +83,8 @@ def _begun_anew(kept: bool) -> Iterator[None]:
         yield
     except WorkerLost as lost:
         what = "vectors in the store are kept, answers are not" if kept else "nothing is kept"
-        told = f"{lost.fault}; {what}: the same command begins anew{lost.advice}"
-        raise SemiError(told) from lost
+        message = f"{lost.fault}; {what}: the same command begins anew{lost.advice}"
+        raise SemiError(message) from lost
 
 
 @dataclass
