@@ -18,6 +18,7 @@ from ...config.schema import signature
 from ...data.wording import listed
 from ...devices import gpus_of
 from ...errors import RunError
+from ...features.tensors import Features
 from ...files import jsonable
 from ...guarded_files import read_guarded, write_guarded
 from ...parallel import run_cells
@@ -28,9 +29,10 @@ from ..benchmark.benchmark import RunLog
 from ..benchmark.cells import Cell, line_of
 from ..benchmark.config import learning_of
 from ..benchmark.corpus import load_corpus
+from ..benchmark.data import dataset_of_sides
 from ..progress_line import tell_progress
 from .config import TransferConfig, named_corpora
-from .corpora import Pair, Side, dataset_of, pair_of, parts_of, scaled
+from .corpora import Pair, Side, pair_of, parts_of, scaled
 from .labels import harmonised, map_sentence, read_maps
 from .summary import write_summary
 
@@ -109,7 +111,10 @@ class ArmRunner:
             if key not in self.known:
                 self.known[key] = scaled(pair, parts.learn, config)
             values, folds = self.known[key], config.train.folds
-            dataset = dataset_of(pair, parts, values, folds=folds, seed=seed, device=config.device)
+            dataset = dataset_of_sides(
+                pair.corpus, parts, Features(values, pair.corpus.features.present), folds=folds,
+                seed=seed, device=config.device,
+            )  # fmt: skip
             run = rounds_arm if len(parts.pool) else supervised_arm
             return line_of(cell, arm, run(dataset, learning_of(config, seed), Starts()), dataset)
 
