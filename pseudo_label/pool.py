@@ -103,7 +103,7 @@ class Selection:
     prior: Tensor | None = None  # (C,) class shares the rule used
     negative: Tensor | None = None  # (N, C) bool, classes the row is surely not (negative learning)
     notes: list[str] = field(default_factory=list)  # sentences for the report
-    gold_eligible: Tensor | None = None  # (G,) bool, gold rows it might have taken; None = all
+    gold: Gold | None = None  # gold as the rule saw it: aligned, mixed and eligible as the pool is
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -150,6 +150,7 @@ def decide(
         prior=pool.prior,
         negative=negative,
         notes=list(notes or []),
+        gold=pool.gold,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .bounds import lower_bound
-from .pool import NEVER, Pool, Selection, at_label
+from .pool import NEVER, Gold, Pool, Selection, at_label
 
 
 @dataclass
@@ -56,7 +56,7 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
     for c, name in enumerate(names):
         of_class = selection.chosen & (selection.label == c)
         level = float(selection.threshold[c])
-        rows, right = _gold_above(pool, c, level, selection.gold_eligible)
+        rows, right = _gold_above(selection.gold, c, level)
         low = lower_bound(torch.tensor([right]), torch.tensor([max(rows, 1)]), alpha)
         classes.append(
             ClassPreview(
@@ -82,16 +82,14 @@ def preview(selection: Selection, pool: Pool, alpha: float = 0.05) -> Preview:
     )
 
 
-def _gold_above(
-    pool: Pool, label: int, level: float, eligible: torch.Tensor | None
-) -> tuple[int, int]:
-    gold = pool.gold
+def _gold_above(gold: Gold | None, label: int, level: float) -> tuple[int, int]:
+    """Returns how many gold rows a class's threshold would take, and how many of them are right."""
     if gold is None or level >= NEVER or not len(gold.label):
         return 0, 0
     confidence, predicted = gold.probs.max(1)
     taken = (predicted == label) & (confidence >= level)
-    if eligible is not None:
-        taken = taken & eligible
+    if gold.eligible is not None:
+        taken = taken & gold.eligible
     return int(taken.sum()), int((gold.label[taken] == label).sum())
 
 

@@ -55,7 +55,6 @@ def select(pool: Pool, config: SelectionConfig) -> Selection:
     pool = _agreed(pool, config)
     selection = RULES[config.rule](pool, config)
     selection.notes = notes + selection.notes
-    selection.gold_eligible = None if pool.gold is None else pool.gold.eligible
     if config.quota:
         _apply_quota(selection, pool)
     if config.precision_target is not None:

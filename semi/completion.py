@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from .shipped import recipe_names, shipped
 
+SHORT_WORDS = ("train", "test")  # of experiments/transfer/config.py, likewise
 PLACES = ("data.manifest", "data.audio_root", "features.store")  # of config/paths.py, without torch
 
 
@@ -34,10 +37,7 @@ def settings_and_recipes(prefix: str, **_: Any) -> list[str]:
 
 def settings_of_benchmark(prefix: str, **_: Any) -> list[str]:
     """Returns the words that may follow `semi benchmark`."""
-    from .config.yaml_format import all_keys
-    from .experiments.benchmark.config import BenchConfig
-
-    known = dict.fromkeys(all_keys(BenchConfig))
+    known = _settings_of("experiments/benchmark/config.py", "BenchConfig")
     if "=" in prefix:
         return _values(prefix, known)
     return ["bench", *_files(prefix, ("yaml", "yml")), *_keys(known)]
@@ -45,10 +45,9 @@ def settings_of_benchmark(prefix: str, **_: Any) -> list[str]:
 
 def settings_of_transfer(prefix: str, **_: Any) -> list[str]:
     """Returns the words that may follow `semi transfer`."""
-    from .config.yaml_format import all_keys
-    from .experiments.transfer.config import SHORT_WORDS, TransferConfig
-
-    known = dict.fromkeys([*SHORT_WORDS, *all_keys(TransferConfig)])
+    known = dict.fromkeys(SHORT_WORDS) | _settings_of(
+        "experiments/transfer/config.py", "TransferConfig"
+    )
     if "=" in prefix:
         return _values(prefix, known)
     return [*_files(prefix, ("yaml", "yml")), *_keys(known)]
@@ -89,6 +88,30 @@ def default_settings() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with open(shipped("configs/default.yaml"), encoding="utf-8") as file:
         return dict(_leaves(yaml.load(file, loader), ""))
+
+
+@cache
+def _settings_of(module: str, name: str) -> dict[str, Any]:
+    """Returns dotted key -> default, None if unknown, of settings that several runs share.
+
+    Their own are read from the source of their class, those of learning and of the engine are a
+    run's: to import the class takes torch, too.
+    """
+    whole = default_settings()
+    known: dict[str, Any] = {}
+    for place in (("config/learning.py", "LearningConfig"), ("parallel.py", "EngineConfig")):
+        for key in _declared(*place):
+            known |= {k: v for k, v in whole.items() if k == key or k.startswith(f"{key}.")}
+    return known | {key: whole.get(key) for key in _declared(module, name)}
+
+
+def _declared(module: str, name: str) -> list[str]:
+    """Returns the fields that a dataclass of a module declares by itself."""
+    source = Path(__file__).parent.joinpath(module).read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    body = next(node.body for node in classes if node.name == name)
+    fields = [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return [field.id for field in fields if isinstance(field, ast.Name)]
 
 
 def _leaves(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import re
 
 from .data.wording import counted
 from .errors import ConfigError
+from .parallel import missing_ray
 
 
 def check_name(device: str) -> None:
@@ -30,6 +31,13 @@ def device_problem(device: str, engine: str) -> str:
             "GPU by Ray: set device=cuda, and processes to how many are to be used"
         )
     return ""
+
+
+def place_problems(device: str, engine: str) -> list[tuple[str, str]]:
+    """Returns (setting, sentence) where device and engine ask for what is not there."""
+    problems = {"engine": missing_ray() if engine == "ray" else ""}
+    problems["device"] = device_problem(device, engine)
+    return [(name, sentence) for name, sentence in problems.items() if sentence]
 
 
 def missing_device(device: str) -> str:

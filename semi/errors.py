@@ -14,6 +14,16 @@ class SemiError(Exception):
     """Base of all errors that are the input's fault; the command line prints it without a stack."""
 
 
+class WorkerLost(SemiError):
+    """A worker died in the middle of its work; its sentence is for where results are kept."""
+
+    def __init__(self, fault: str, advice: str = ""):
+        """Takes what happened, and what to do otherwise when the command is started again."""
+        self.fault, self.advice = fault, f", {advice}" if advice else ""
+        kept = "what is finished is kept, so the same command goes on"
+        super().__init__(f"{fault}; {kept}{self.advice}")
+
+
 class ConfigError(SemiError):
     """A setting is unknown, missing, of the wrong type or out of range."""
 

@@ -17,7 +17,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any
 
-from .errors import ConfigError, SemiError, how_to_install
+from .errors import ConfigError, WorkerLost, how_to_install
 from .flight import Flight, in_order
 from .threads import limited_threads
 
@@ -140,10 +140,10 @@ def _in_processes(
                 fill()
                 yield number, result
     except BrokenProcessPool as error:
-        raise SemiError(
+        raise WorkerLost(
             "a worker process ended in the middle of its work: killed, out of memory, or a script "
-            'without `if __name__ == "__main__":`; what is finished is kept, so the same command '
-            "goes on, with fewer processes if memory was short"
+            'without `if __name__ == "__main__":`',
+            "with fewer processes if memory was short",
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

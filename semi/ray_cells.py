@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import SemiError
+from .errors import SemiError, WorkerLost
 from .flight import Flight
 
 DEATHS = 3  # of workers at one cell, then it is the cell's fault
@@ -101,7 +101,7 @@ def on_ray(
 
 
 def _result(ray: Any, reference: Any) -> Any:
-    """Returns a cell's result; the error that the function raised, or SemiError on deaths."""
+    """Returns a cell's result; the error that the function raised, or WorkerLost."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -109,10 +109,9 @@ def _result(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         words = " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:400]
-        raise SemiError(
+        raise WorkerLost(
             f"Ray gave up on a piece of work after {DEATHS} tries more, because its worker died "
-            f"each time (out of memory, or semi is not installed there?): {words}; what is "
-            "finished is kept, so the same command goes on"
+            f"each time (out of memory, or semi is not installed there?): {words}"
         ) from error
 
 

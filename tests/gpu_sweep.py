@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from moved import moved
 from pretend_gpu import pretend_gpu
+from selection_pools import make_pool
 from test_pretend_gpu_encoders import encoder
 from test_pretend_gpu_training import with_pseudo
-from test_selection import make_pool
 from test_text_encoder import KINDS as TEXT_MODELS
 from test_text_encoder import TEXTS, folder
 from tiny_dataset import tiny_config, tiny_dataset

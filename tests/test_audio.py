@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from semi.data.audio import audio_sha256, check_audio, load_audio
+from semi.data.audio import audio_sha256, check_audio, load_audio, row_seconds
 from semi.data.audio_decoders import SAMPLE_RATE
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
@@ -34,6 +34,19 @@ def test_every_rate_gives_the_same_tone(tmp_path, rate):
     assert got.dtype == np.float32 and got.ndim == 1 and abs(len(got) - 16_000) <= 1
     inner = slice(2000, 14_000)
     assert np.abs(got[inner] - tone()[inner]).max() < 2e-3
+
+
+def test_the_length_of_a_row_is_what_its_columns_say_else_its_file(tmp_path):
+    save(tmp_path / "a.wav", tone(seconds=2.5))
+    rows = ["u0,a.wav,7,,,", "u1,a.wav,,0.5,2,", "u2,a.wav,,,,", "u3,a.wav,,1,,", "u4,,,,,so"]
+    (tmp_path / "m.csv").write_text("\n".join(["id,audio,seconds,start,end,text", *rows]) + "\n")
+    table = load_manifest(tmp_path / "m.csv").table
+    told = [7.0, 1.5, 2.5, 1.5, np.nan]
+    assert row_seconds(table) == pytest.approx(told, nan_ok=True)
+    unread = [7.0, 1.5, np.nan, np.nan, np.nan]
+    assert row_seconds(table, most=1) == pytest.approx(unread, nan_ok=True)
+    (tmp_path / "a.wav").unlink()
+    assert row_seconds(table) == pytest.approx(unread, nan_ok=True)
 
 
 def test_resampling_is_band_limited(tmp_path):

@@ -10,7 +10,7 @@ import struct
 
 import pytest
 import torch
-from test_fairseq import MODEL, fairseq_names, reference, same, save
+from fairseq_files import MODEL, fairseq_names, reference, same, save
 
 from models.encoders import EncoderUnavailable, SpeechConfig, build_speech_encoder
 from models.encoders.fairseq import convert, load_checkpoint

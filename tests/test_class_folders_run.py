@@ -1,6 +1,7 @@
 """A newcomer's way: a folder of sounds in class folders, trained, asked and reported, no table."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from semi.data.corpora import bundled_emodb
 from semi.errors import ManifestError
 from semi.training.rows import read_rows, rows_to_train
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ("anger", "neutral", "sadness")
 
 
@@ -102,7 +104,7 @@ def test_a_table_of_texts_is_read_without_speech_and_says_so(tmp_path):
 
 
 def test_a_column_that_may_hold_it_is_named(tmp_path):
-    rows = "".join(f"u{k},a{k}.wav,text {k},{'ab'[k % 2]}\n" for k in range(24))
+    rows = "".join(f"u{k},take {k},text {k},{'ab'[k % 2]}\n" for k in range(24))
     (tmp_path / "m.csv").write_text("id,clip,text,label\n" + rows)
     config = semi.load_config(None, [f"data.manifest={tmp_path / 'm.csv'}"])
     notes = rows_to_train(config)[1].reading.notes
@@ -110,6 +112,64 @@ def test_a_column_that_may_hold_it_is_named(tmp_path):
         "warning: no row has audio, so encoders.speech.model=none; if another column holds it, "
         "name that, as in 'data.columns={audio: clip}' (there are 'clip')"
     )
+
+
+def unnamed(tmp_path, given, header):
+    """Returns the bundled speech's table with a column under a name that nobody knows."""
+    text = (ROOT / "examples/emodb/manifest.csv").read_text(encoding="utf-8")
+    names = text.splitlines()[0].replace(given, header)
+    path = tmp_path / "unnamed.csv"
+    path.write_text("\n".join([names, *text.splitlines()[1:]]) + "\n", encoding="utf-8")
+    return [f"data.manifest={path}", f"data.audio_root={ROOT / 'examples/emodb'}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "header", "what", "modality"),
+    [("audio", "clip", "names of sounds", "speech"), ("text", "words", "sentences", "text")],
+)
+def test_an_input_under_an_unknown_name_is_asked_for_and_not_left_out(
+    tmp_path, given, header, what, modality, capsys
+):
+    words = unnamed(tmp_path, given, header)
+    taken, off = f"data.columns={{{given}: {header}}}", f"encoders.{modality}.model=none"
+    for verb in ("check", "train", "extract"):
+        assert main([verb, *words, f"features.store={tmp_path / 'store'}"]) == 2
+        error = capsys.readouterr().err
+        assert "read " in error and f"carried along: {header}" in error
+        assert (
+            f"unnamed.csv: no row has {given}, but '{header}', whose name says nothing, holds "
+            f"{what}; take it with '{taken}', or say that {given} is left out with {off}\n"
+        ) in error
+    kept = rows_to_train(semi.load_config(None, [*words, taken]))
+    assert kept[0].encoders.inputs == ["audio", "text"]
+    assert kept[1].table[given].notna().all()
+    assert given not in rows_to_train(semi.load_config(None, [*words, off]))[0].encoders.inputs
+
+
+def test_of_several_columns_of_sounds_none_is_guessed(tmp_path):
+    rows = "".join(f"u{k},near/{k}.wav,far/{k}.FLAC,text {k},{'ab'[k % 2]}\n" for k in range(24))
+    (tmp_path / "m.csv").write_text("id,close,far,text,label\n" + rows)
+    config = semi.load_config(None, [f"data.manifest={tmp_path / 'm.csv'}"])
+    with pytest.raises(ManifestError) as caught:
+        rows_to_train(config)
+    assert (
+        "'close', 'far', whose names say nothing, hold names of sounds; take one with "
+        "'data.columns={audio: close}' or 'data.columns={audio: far}'"
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("cells", ["我今天真的很开心啊", "I had not expected that"])
+def test_sentences_are_known_in_any_script_and_classes_are_not(cells):
+    import pandas as pd
+
+    from semi.data.column_hints import holding_inputs
+
+    table = pd.DataFrame({"said": [cells] * 3, "mood": ["mild fear", "愤怒", None], "n": [1, 2, 3]})
+    table["sound"] = ["a b c.wav", "d e f.WAV", None]
+    columns = ["said", "mood", "n", "sound", "gone"]
+    assert holding_inputs(table, columns, "text") == ["said"]
+    assert holding_inputs(table, columns, "audio") == ["sound"]
+    assert holding_inputs(table, columns, "face") == []
 
 
 @pytest.mark.parametrize(

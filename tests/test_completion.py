@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from semi.cli import VERBS
-from semi.completion import PLACES, default_settings
+from semi.completion import (
+    PLACES,
+    default_settings,
+    settings_of_benchmark,
+    settings_of_transfer,
+)
 from semi.config.paths import PLACE_SETTINGS
 from semi.config.schema import Config
 from semi.config.yaml_format import all_keys
 from semi.data.corpora import CORPORA
+from semi.experiments.benchmark.config import BenchConfig
+from semi.experiments.transfer.config import SHORT_WORDS, TransferConfig
 from semi.shipped import recipe_names
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +88,8 @@ def test_nobody_waits_for_torch_who_has_pressed_tab(tmp_path):
         "import sys\nfrom semi import completion\n"
         "assert 'seed=' in completion.settings_and_recipes('se')\n"
         "assert completion.settings_of_places('data.') and completion.settings_of_selection('ru')\n"
+        "assert 'budgets=' in completion.settings_of_benchmark('bu')\n"
+        "assert 'train=' in completion.settings_of_transfer('tr')\n"
         "print(sorted({'torch', 'numpy', 'omegaconf', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
@@ -93,6 +102,25 @@ def test_what_is_offered_is_what_there_is():
     }
     assert set(default_settings()) == set(all_keys(Config)) - sections
     assert PLACES == PLACE_SETTINGS and "iemocap" in CORPORA and "hubert" in recipe_names()
+
+
+@pytest.mark.parametrize(
+    ("offer", "schema", "more"),
+    [
+        (settings_of_benchmark, BenchConfig, ()),
+        (settings_of_transfer, TransferConfig, tuple(SHORT_WORDS)),
+    ],
+)
+def test_settings_that_are_read_from_sources_are_those_of_the_schema(
+    tmp_path, monkeypatch, offer, schema, more
+):
+    """A setting that moves to another file must still be offered."""
+    monkeypatch.chdir(tmp_path)
+    keys = all_keys(schema)
+    leaves = [k for k in keys if not any(other.startswith(f"{k}.") for other in keys)]
+    offered = {word.removesuffix("=") for word in offer("") if word.endswith("=")}
+    assert offered == {*leaves, *more}
+    assert offer("rounds.floor=") == ["rounds.floor=true", "rounds.floor=false"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

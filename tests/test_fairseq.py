@@ -1,111 +1,25 @@
-"""fairseq checkpoints: the same numbers, no code from the file, errors in one sentence."""
+"""fairseq checkpoints: numbers, settings and spellings; what cannot be used is named."""
 
 import argparse
-import builtins
-import importlib
-import io
-import os
-import pickle
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fairseq_files import (
+    MODEL,
+    SHARED,
+    fairseq_names,
+    reference,
+    same,
+    save,
+)
 
 from models.encoders.fairseq import convert, load_checkpoint, load_fairseq
 from models.encoders.fairseq_settings import conv_layers
 from models.encoders.unpickle import CheckpointError, load_inert, plain
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
-CONV = "[(8,10,5)] + [(8,3,2)] * 2"
-MODEL = {
-    "_name": "hubert",
-    "extractor_mode": "default",
-    "encoder_layers": 2,
-    "encoder_embed_dim": 16,
-    "encoder_ffn_embed_dim": 24,
-    "encoder_attention_heads": 4,
-    "conv_feature_layers": CONV,
-    "conv_pos": 6,
-    "conv_pos_groups": 2,
-    "layer_norm_first": False,
-    "conv_bias": False,
-}
-INVERSE = [
-    ("feature_projection.layer_norm.", "layer_norm."),
-    ("feature_projection.projection.", "post_extract_proj."),
-    ("masked_spec_embed", "mask_emb"),
-    (
-        "encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-        "encoder.pos_conv.0.weight_g",
-    ),
-    (
-        "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
-        "encoder.pos_conv.0.weight_v",
-    ),
-    ("encoder.pos_conv_embed.conv.", "encoder.pos_conv.0."),
-    (".attention.", ".self_attn."),
-    (".feed_forward.intermediate_dense.", ".fc1."),
-    (".feed_forward.output_dense.", ".fc2."),
-]
-
-
-def reference(kind="hubert", large=False, **changes):
-    """Returns a random transformers model of the tiny architecture, the source of all weights."""
-    from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
-
-    torch.manual_seed(0)
-    settings = {
-        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 24, "conv_dim": (8, 8, 8), "conv_kernel": (10, 3, 3),
-        "conv_stride": (5, 2, 2), "num_conv_pos_embeddings": 6,
-        "num_conv_pos_embedding_groups": 2, "do_stable_layer_norm": large,
-        "feat_extract_norm": "layer" if large else "group", **changes,
-    }  # fmt: skip
-    if kind == "hubert":
-        return HubertModel(HubertConfig(**settings)).eval()
-    return Wav2Vec2Model(Wav2Vec2Config(**settings)).eval()
-
-
-def fairseq_names(model, large=False):
-    """Returns the model's weights under fairseq's names, with a pre-training head."""
-    weights = {}
-    for name, value in model.state_dict().items():
-        layer = re.match(r"feature_extractor\.conv_layers\.(\d+)\.(conv|layer_norm)\.(.*)", name)
-        if layer:
-            number, part, rest = layer.groups()
-            part = "0" if part == "conv" else "2.1" if large else "2"
-            name = f"feature_extractor.conv_layers.{number}.{part}.{rest}"
-        elif re.match(r"encoder\.layers\.\d+\.layer_norm\.", name):
-            name = name.replace(".layer_norm.", ".self_attn_layer_norm.")
-        else:
-            for ours, theirs in INVERSE:
-                if ours in name:
-                    name = name.replace(ours, theirs)
-                    break
-        weights[name] = value.clone()
-    weights["final_proj.weight"] = torch.zeros(3, 16)
-    weights["label_embs_concat"] = torch.zeros(5, 3)
-    return weights
-
-
-def save(path, weights, model=MODEL, task=None, **options):
-    cfg = {"model": model, "task": {"_name": "hubert_pretraining", **(task or {})}}
-    torch.save({"args": None, "cfg": cfg, "model": weights}, path, **options)
-    return path
-
-
-def same(model, expected, samples=2000):
-    """Returns the largest difference over all layers on one waveform."""
-    wave = torch.randn(1, samples, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        a = model(wave, output_hidden_states=True)
-        b = expected(wave, output_hidden_states=True)
-    both = zip(a.hidden_states, b.hidden_states, strict=True)
-    return max((x - y).abs().max().item() for x, y in both)
 
 
 @pytest.mark.parametrize("folder", ["fairseq_tiny_hubert", "fairseq_tiny_hubert_large"])
@@ -316,86 +230,3 @@ def test_convert_writes_a_folder_that_transformers_loads(tmp_path):
     assert [item.name for item in folder.parent.iterdir()] == ["out"]
     with pytest.raises(CheckpointError, match="exists already"):
         convert(path, folder)
-
-
-# --- files that want to run something ---------------------------------------------------------
-
-
-class Call:
-    """Pickles as a call of any function."""
-
-    def __init__(self, function, *arguments):
-        self.call = (function, arguments)
-
-    def __reduce__(self):
-        return self.call
-
-
-def payloads(mark):
-    touch = f"open({str(mark)!r}, 'w').close()"
-    return {
-        "os.system": Call(os.system, f"touch {mark}"),
-        "eval": Call(eval, touch),
-        "exec": Call(exec, touch),
-        "getattr": Call(getattr, Call(importlib.import_module, "os"), "system"),
-        "nested": {"model": {"w": [({"x": Call(os.system, f"touch {mark}")},)]}},
-        "open": Call(builtins.open, str(mark), "w"),
-        "torch.load": Call(torch.storage._load_from_bytes, b""),
-        "torch.hub": Call(torch.hub.load, "a", "b"),
-        "partial": Call(__import__("functools").partial, os.system, "true"),
-        "class": pickle.Unpickler,
-    }
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("name", list(payloads("x")))
-def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path, name, zipped):
-    mark, path = tmp_path / "mark", tmp_path / "evil.pt"
-    content = {"model": {"w": torch.zeros(2)}, "cfg": payloads(mark)[name]}
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"evil.pt was refused: it asks for \S+\.\S+, and"):
-        load_fairseq(path)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        b"cos\nsystem\n(S'true'\ntR.",
-        b"cfairseq\n__builtins__\n(S'true'\ntR(dS'x'\nS'y'\nsb.",  # inert, whatever it is called
-        b"\x80\x04\x8c\x08builtins\x8c\x0cdict.fromkeys\x93.",
-        b"\x80\x04\x8c\x05torch\x8c\x08os.system\x93\x8c\x04true\x85R.",
-        b"(S'true'\nios\nsystem\n.",
-        b"c__builtin__\neval\n(S'1'\ntR.",
-    ],
-)
-def test_hand_written_pickles_run_nothing(tmp_path, code):
-    path = tmp_path / "evil.pt"
-    path.write_bytes(code)
-    with pytest.raises(CheckpointError):
-        load_fairseq(path)
-
-
-def test_torchscript_damage_and_absence_are_told_apart(tmp_path):
-    module = torch.nn.Linear(2, 2)
-    buffer = io.BytesIO()
-    torch.save({"model": {}}, buffer)
-    import zipfile
-
-    script = tmp_path / "script.pt"
-    with zipfile.ZipFile(script, "w", zipfile.ZIP_STORED) as archive:
-        for name in ("data.pkl", "constants.pkl", "version"):
-            archive.writestr(f"script/{name}", b"3" if name == "version" else pickle.dumps(()))
-    with pytest.raises(CheckpointError, match="TorchScript"):
-        load_fairseq(script)
-    (tmp_path / "cut.pt").write_bytes(buffer.getvalue()[:100])
-    with pytest.raises(CheckpointError, match="damaged or not a PyTorch checkpoint"):
-        load_fairseq(tmp_path / "cut.pt")
-    with pytest.raises(CheckpointError, match="is not a file"):
-        load_fairseq(tmp_path / "none.pt")
-    torch.save(module.state_dict(), tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="it holds no speech encoder"):
-        load_fairseq(tmp_path / "other.pt")
-    torch.save([1], tmp_path / "list.pt")
-    with pytest.raises(CheckpointError, match="it holds a list"):
-        load_fairseq(tmp_path / "list.pt")

@@ -150,11 +150,17 @@ def test_a_new_repository_of_the_hub_page_is_filled(hub, runs):
     assert b"library_name: semi" in held(hub, "lab/new")["README.md"]
 
 
-def test_the_token_is_asked_for(hub, runs, monkeypatch):
+def test_the_token_is_asked_for(hub, runs, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     assert refusal(runs[0]).startswith(
         "there is no token to upload with; log in with hf auth login, or set HF_TOKEN"
     )
+    unreadable = tmp_path / "run"
+    shutil.copytree(runs[0], unreadable)
+    (unreadable / "splits.csv").write_bytes(b"\xff\xfe id")
+    assert "there is no token" in refusal(unreadable)  # before its card is made, which takes long
+    assert "splits.csv" in refusal(unreadable, dry_run=tmp_path / "dry")
+    assert str(tmp_path / "gone") in refusal(tmp_path / "gone")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert "does not know your token" in refusal(runs[0])
     monkeypatch.setenv("HF_TOKEN", TOKEN)

@@ -70,7 +70,7 @@ def test_a_file_of_that_name_comes_first_and_a_folder_does_not(tmp_path):
         ("mer2024", "no such file, and no recipe of that name comes with semi; did you mean "
                     "'mer2024_semi'?; those are bench, default, demo, "),
         ("xyz", "no such file, and no recipe of that name comes with semi; those are bench, "),
-        ("mine.yaml", "no such file\n"),
+        ("mine.yaml", "1 problem in the configuration:\n  mine.yaml: no such file"),
         ("demo/", "no such file, and no recipe of that name comes with semi; did you mean 'demo'"),
     ],
 )  # fmt: skip
@@ -78,3 +78,4 @@ def test_what_is_neither_file_nor_recipe_is_told_what_there_is(word, told):
     with pytest.raises(semi.ConfigError) as error:
         semi.load_config(word, ["seed=1"])
     assert told in str(error.value)
+    assert len(error.value.problems) == 1  # the table is not missing: the file may name it

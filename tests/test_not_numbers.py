@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_fairseq import fairseq_names, reference, save
+from fairseq_files import fairseq_names, reference, save
 from tiny_speech import tiny, waves
 
 from models.encoders import EncoderUnavailable, SpeechConfig, build_speech_encoder

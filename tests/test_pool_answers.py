@@ -2,19 +2,24 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from task_settings import settings, with_affect
 from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import FusionConfig
+from pseudo_label import SelectionConfig
 from semi.files import read_table
 from semi.self_training.ledger import check_ledger, round_rows, write_round_ledger
 from semi.self_training.pool_answers import pool_answers, pool_logits, pool_probabilities
 from semi.self_training.rounds import run_rounds, warm_start
+from semi.self_training.soft_labels import soft_labels_of
+from semi.self_training.state import shipped
 from semi.self_training.tasks import TASKS, taught_rows
 from semi.training.students import STUDENTS, learned_start
-from semi.training.teacher import chain_logits
+from semi.training.teacher import answer, chain_logits
 
 
 def begun(kind, data, **more):
@@ -67,6 +72,34 @@ def test_a_branch_that_gold_refused_is_not_computed():
     params["views.0.outer"] = torch.ones_like(params["views.0.outer"])
     state.ensemble = state.ensemble.with_params(params)
     assert pool_logits(data, state).isnan().any()  # one that stays is
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_soft_labels_are_what_the_chains_and_what_ships_say(alone):
+    data = tiny_dataset()
+    data.present[data.pool[:3]] = False
+    _, _, state = begun("concat", data)
+    state.alone = alone
+    labels = soft_labels_of(data, state)
+    models, chains = shipped(state.ensemble, 4, alone)
+    voter, values = state.outputs.voter, {m: v[data.pool] for m, v in data.values.items()}
+    ships = answer(models, voter, values, data.present[data.pool], chains)
+    rows = answer(models, voter, data.values, data.present, chains, rows=data.pool)
+    assert torch.equal(rows.probs, ships.probs) and torch.equal(rows.by_head, ships.by_head)
+    assert np.isnan(labels.pool[:, :3]).all()
+    assert np.allclose(labels.pool[-1, 3:], ships.probs[3:].numpy())
+    assert np.allclose(labels.pool[:-1, 3:], pool_probabilities(data, state)[:-1, 3:].numpy())
+
+
+def test_a_ledger_without_classes_asks_no_pool():
+    """What values need stands with the round: models that are gone are not missed."""
+    data = with_affect(tiny_dataset())
+    config = settings("affect", batch=96, steps=5, rounds=1)
+    config.select = SelectionConfig(rule="spread", coverage=[0.5])
+    start, state = run_rounds(data, config).states[:2]
+    start.last_logits = start.ensemble = None
+    (table,) = round_rows(data, state, start, "spread", TASKS["affect"])
+    assert table["valence"].notna().all() and len(table) == len(data.pool)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 60, 1000])

@@ -156,8 +156,10 @@ def test_a_manifest_becomes_a_table(run, sounds, tmp_path):
         ([], [], {}, "nothing to label: give audio files, --text, or --manifest table.csv"),
         (["a", "b"], ["x"], {}, "2 audio files but 1 text; give one text per file, or none"),
         (["no.wav"], [], {}, "no such audio file: no.wav"),
-        (["tests/"], [], {}, "tests/ is a folder; give its files, such as tests/*.wav, or the "
-                             "folder itself with --manifest"),
+        (["configs/"], [], {}, "configs/ is a folder without a sound; give one that holds some, "
+                               "or the files themselves"),
+        (["examples/emodb/manifest.csv"], [], {},
+         "examples/emodb/manifest.csv is a table; write --manifest before it"),
         (["no.wav"], [], {"output": "a.xls"},
          "a.xls: cannot write '.xls'; name it .csv, .tsv, .parquet, .jsonl"),
         (["a"], [], {"manifest": "m.csv"}, "give either files and --text, or --manifest, not both"),
@@ -168,6 +170,46 @@ def test_sentences_about_what_is_to_be_labelled(run, audio, texts, words, senten
     with pytest.raises(SemiError) as caught:
         predict(run, audio, texts, **words)
     assert str(caught.value) == sentence
+
+
+def test_a_folder_stands_for_the_sounds_beneath_it(run, sounds, tmp_path, capsys):
+    from semi.cli import main
+
+    for k, name in enumerate(("b/1.wav", "a.wav", "b/.hidden.wav", "read.me")):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sounds / f"{k}.wav", tmp_path / "new" / name)
+    files = [str(tmp_path / "new" / name) for name in ("a.wav", "b/1.wav")]
+    for more in ([], ["--windows", "0.3"]):
+        assert main(["predict", str(run), str(tmp_path / "new"), *more]) == 0
+        told = capsys.readouterr().out
+        assert main(["predict", str(run), *files, *more]) == 0
+        assert told == capsys.readouterr().out
+        assert all(name in told for name in files)
+    with pytest.raises(ManifestError, match="the same audio file is given twice"):
+        predict(run, [str(tmp_path / "new"), files[0]])
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "modality", "what"),
+    [("clip", "{sounds}/{k}.wav", "audio", "names of sounds"),
+     ("words", "what I said, sir", "text", "sentences")],
+)  # fmt: skip
+def test_an_input_of_the_model_under_an_unknown_name_is_asked_for(
+    run, sounds, tmp_path, header, row, modality, what
+):
+    other = ("text", "so") if modality == "audio" else ("audio", f"{sounds}/0.wav")
+    rows = [f'u{k},"{row.format(sounds=sounds, k=k)}",{other[1]}'
+            for k in range(4)]  # fmt: skip
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join([f"id,{header},{other[0]}", *rows]) + "\n")
+    with pytest.raises(ManifestError) as caught:
+        predict(run, manifest=manifest)
+    assert str(caught.value).startswith(
+        f"{manifest}: no row has {modality}, but '{header}', whose name says nothing, holds "
+        f"{what}; name it '{modality}' in the table, or take it out"
+    )
+    manifest.write_text(manifest.read_text().replace(header, modality, 1))
+    assert len(predict(run, manifest=manifest).splitlines()) == 4
 
 
 def test_labels_and_splits_of_a_manifest_do_not_matter_for_prediction(run, sounds, tmp_path):

@@ -9,7 +9,11 @@ from two_runs import scaled_runs
 import semi
 from models.encoders.char_ngram import CharNgramEncoder
 from semi.cli import main
+from semi.errors import SemiError
+from semi.parallel import EngineConfig
 from semi.runs import prediction_parts
+from semi.runs.predict import Predictor
+from semi.runs.prediction_parts import labelled_parts
 
 RAY = pytest.mark.extras("ray")
 ELSEWHERE = [["processes=2"], pytest.param(["engine=ray", "processes=2"], marks=RAY)]
@@ -35,6 +39,29 @@ def test_the_bytes_are_those_of_one_process(runs, tmp_path, monkeypatch, capsys,
         said.append(capsys.readouterr().out.partition(": ")[2])
     assert said[0] == said[1] and "2 of them without a label" in said[0]
     assert (tmp_path / f"there{kind}").read_bytes() == (tmp_path / f"here{kind}").read_bytes()
+
+
+class DyingPredictor(Predictor):
+    """A model whose worker is killed by the system as soon as it answers."""
+
+    def features(self, *given, **more):
+        os._exit(9)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(True, "vectors in the store are kept, answers are not"), (False, "nothing is kept")],
+)
+def test_a_killed_worker_is_not_told_that_its_answers_are_kept(runs, monkeypatch, kept, told):
+    made, rows = runs
+    monkeypatch.setattr(prediction_parts, "PART", 7)
+    predictor = DyingPredictor(semi.load(made["global"]).model)
+    store = predictor.model.config.features.store if kept else None
+    engine = EngineConfig(processes=2)
+    with pytest.raises(SemiError, match="a worker process ended") as caught:
+        list(labelled_parts(predictor, rows.assign(audio=None), store, {}, engine=engine))
+    assert f"; {told}: the same command begins anew, with fewer processes" in str(caught.value)
+    assert "goes on" not in str(caught.value)
 
 
 @pytest.mark.parametrize("more", ELSEWHERE)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from moved import moved
 from pretend_gpu import pretend_gpu
-from test_selection import make_pool
+from selection_pools import make_pool
 from tiny_dataset import tiny_config, tiny_dataset
 
 from models.fusion import ContrastConfig, FusionConfig

@@ -1,9 +1,10 @@
 """What went wrong in the published systems and does not here, by the number of SYSTEMS' lists.
 
 Held elsewhere: 001-3, 001-5, 001-6 and the readers' (test_corpora_kemdy, test_folds); 002-1 ...
-002-7 (test_fusion_contrastive); token pruning (test_pruning); padding and batch mates of encoders
-(test_speech_encoder, test_text_encoder); of fusion models (test_fusion); pickles and code in them
-(test_predict, test_corpora_mer); held-out labels in training (test_training, test_rounds).
+002-7 (test_contrastive_defects); token pruning (test_pruning); padding and batch mates of encoders
+(test_speech_encoder, test_text_encoder); of fusion models (test_fusion, test_fusion_missing);
+pickles and code in them (test_predict, test_corpora_mer); held-out labels in training
+(test_training, test_rounds).
 """
 
 import copy

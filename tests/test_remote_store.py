@@ -140,6 +140,20 @@ def add(shelf, *numbers):
         path.unlink()
 
 
+def test_a_copy_that_is_written_is_not_brought_up_to_date_at_the_same_time(address):
+    """A list of all shelves waits for whoever changes one, as opening it does."""
+    shelf, found = shelf_at(address), []
+    add(shelf, 1)
+    store = FeatureStore(address)
+    lister = threading.Thread(target=lambda: found.extend(store.shelves()))
+    with shelf.locked():
+        lister.start()
+        lister.join(0.5)
+        assert lister.is_alive() and not found
+    lister.join()
+    assert [one.folder for one in found] == [shelf.folder]
+
+
 def test_of_two_writers_at_once_neither_loses_anything(address, disk, monkeypatch):
     """The second machine ends its merge between the first one's reading and writing."""
     first = shelf_at(address)

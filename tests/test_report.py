@@ -174,7 +174,7 @@ def test_a_finished_run_tells_what_it_could_not_use(run):
     notes = ["warning: no speaker", "3 of 9 rows lack usable text", "test: by seed 0"]
     write_json(run / "result.json", {**result, "quarantined": 2, "notes": notes})
     told = run_words(run)
-    assert f"2 rows are not used; {run}/quarantine.csv says which and why." in told
+    assert f"2 inputs are not used; {run}/quarantine.csv says which and why." in told
     assert "Caution: no speaker.\nCaution: 3 of 9 rows lack usable text.\n" in told
     assert "by seed 0" not in told
 

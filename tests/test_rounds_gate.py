@@ -97,6 +97,27 @@ def learned(labels, rows, classes, weight=1.0):
     )  # fmt: skip
 
 
+def that_says(answers):
+    """A warm start that was asked about the pool already."""
+    state = judged(0.6, 1.0)
+    state.answers = answers
+    return state
+
+
+def test_no_pool_is_asked_where_agreement_is_not_looked_at():
+    """Valence and arousal, several labels, and rounds that learned nothing need no answers."""
+    dataset, start = tiny_dataset(), judged(0.6, 1.0)  # without models: to ask it is an error
+    classes, pool = len(dataset.classes), len(dataset.pool)
+    every, none = torch.ones(pool, dtype=torch.bool), torch.zeros(pool, dtype=torch.bool)
+    labels = torch.zeros(pool, dtype=torch.long)
+    for kind in ("affect", "multi_label"):
+        config = tiny_config(task=TaskConfig(kind=kind))
+        assert rounds.agreement(dataset, start, learned(labels, every, classes), config) is None
+    assert rounds.agreement(dataset, start, learned(labels, none, classes), tiny_config()) is None
+    with pytest.raises(RuntimeError, match="it has no models to ask"):
+        rounds.agreement(dataset, start, learned(labels, every, classes), tiny_config())
+
+
 def test_agreement_is_the_kappa_of_scikit_learn_where_all_rows_are_learned():
     from sklearn.metrics import cohen_kappa_score
 
@@ -106,7 +127,7 @@ def test_agreement_is_the_kappa_of_scikit_learn_where_all_rows_are_learned():
     one = torch.randint(classes, (pool,), generator=generator)
     two = torch.where(torch.rand(pool, generator=generator) < 0.5, one, one.roll(1))
     every = torch.ones(pool, dtype=torch.bool)
-    start = one
+    start = that_says(one)
     found = rounds.agreement(dataset, start, learned(two, every, classes), config)
     assert found == pytest.approx(cohen_kappa_score(one, two), abs=1e-6)
     same = rounds.agreement(dataset, start, learned(one, every, classes), config)
@@ -119,7 +140,7 @@ def test_agreement_counts_what_was_learned_alone_and_by_its_weight():
     dataset, config = tiny_dataset(), tiny_config()
     classes, pool = len(dataset.classes), len(dataset.pool)
     answers = torch.arange(pool) % classes
-    start, few = answers, torch.arange(pool) < 6
+    start, few = that_says(answers), torch.arange(pool) < 6
     labels = torch.where(few, answers, 0)
     assert rounds.agreement(dataset, start, learned(labels, few, classes), config) == pytest.approx(
         1

@@ -7,7 +7,7 @@ import torch
 
 from pseudo_label import SelectionConfig, select
 from pseudo_label.rules.agreement import AgreementConfig
-from tests.test_selection import CLASSES, make_pool
+from tests.selection_pools import CLASSES, make_pool
 
 
 def test_threshold_per_class_by_name():

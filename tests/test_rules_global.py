@@ -10,7 +10,7 @@ from pseudo_label.alignment import FARTHEST, align, bbse_prior, em_prior, near, 
 from pseudo_label.pool import Gold
 from pseudo_label.rules.label_propagation import PropagationConfig, center, graph, propagate
 from pseudo_label.rules.soft_allocation import certainty, sinkhorn
-from tests.test_selection import make_pool
+from tests.selection_pools import make_pool
 
 
 def test_sinkhorn_equals_the_loop():

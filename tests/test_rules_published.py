@@ -12,7 +12,7 @@ from pseudo_label.rules.flexmatch import FlexMatchConfig, flexmatch_batch
 from pseudo_label.rules.freematch import FreeMatchConfig, adaptive_thresholds, fairness_term
 from pseudo_label.rules.softmatch import SoftMatchConfig, gaussian_weight
 from pseudo_label.rules.ups import UPSConfig, negative_labels
-from tests.test_selection import make_pool, probabilities
+from tests.selection_pools import make_pool, probabilities
 
 BATCHES, SIZE, C = 10, 24, 4
 

@@ -1,7 +1,9 @@
 """A run as a service: its answers are those of `semi predict`, alone and together."""
 
 import asyncio
+import json
 import re
+import shlex
 import threading
 import time
 
@@ -131,6 +133,17 @@ def test_vectors_are_labelled_as_the_file_they_stand_in(arrays_run):  # noqa: F8
             assert (answer.status_code, answer.json()["error"]) == (422, told)
         answer = client.post("/predict/batch", json={"rows": [{"vectors": {"eeg": [1]}}]})
         assert "takes no vectors eeg; it takes speech (6 numbers)" in answer.json()["error"]
+
+
+def test_the_example_of_vectors_is_answered_with_numbers_put_in(arrays_run):  # noqa: F811
+    from semi.serving.labelling import RunLabeller
+    from semi.serving.serve import example
+
+    words = shlex.split(example(RunLabeller(arrays_run), "http://here"))
+    body = words[words.index("-d") + 1].replace("6 numbers", "1,2,3,4,5,6")
+    with client_of(arrays_run) as client:
+        answer = client.post("/predict/batch", json=json.loads(body))
+        assert answer.json()["answers"][0]["label"]
 
 
 @pytest.mark.parametrize("kind", ["multi_label", "joint", "affect"])

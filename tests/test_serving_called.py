@@ -53,8 +53,14 @@ def test_another_address_in_numbers_is_its_own_only_where_it_listens_at_all(boun
 
 def test_two_names_and_none_at_all_are_refused():
     called = called_as("127.0.0.1", [])
-    for hosts in ([], ["localhost", "localhost"], ["localhost", "evil.example"]):
-        assert "not no name" in called.problem(hosts)
+    for hosts, count in (
+        ([], "none"), (["localhost", "localhost"], "2"), (["localhost", "evil.example"], "2"),
+    ):  # fmt: skip
+        assert called.problem(hosts) == (
+            "a request needs one Host header, which names this service: localhost or 127.0.0.1; "
+            f"this one has {count}"
+        )
+    assert "not ''; start it" in called.problem([""])
 
 
 def test_a_further_name_is_allowed_without_its_port_and_in_any_case():

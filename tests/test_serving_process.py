@@ -11,9 +11,13 @@ import urllib.request
 import pytest
 from served_run import EXTRAS, service
 from server_process import ROOT
+from test_new_arrays import run as arrays_run  # noqa: F401  a fixture
+from test_review_kinds import run_of
 
 import semi
 from semi.cli import main
+from semi.serving.labelling import RunLabeller
+from semi.serving.serve import example
 
 extras = pytest.mark.extras(*EXTRAS)
 
@@ -26,6 +30,18 @@ def posted(address, sound, headers=()):
     request.add_header("Content-Type", "multipart/form-data; boundary=b")
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
+
+
+def test_the_example_sends_what_the_model_reads(arrays_run, heard, tmp_path):  # noqa: F811
+    """What is printed when the service starts can be pasted, with a sound or numbers put in."""
+    both = 'curl -F file=@a.wav -F text="what was said" http://here/predict'
+    assert example(RunLabeller(heard), "http://here") == both
+    text = example(RunLabeller(run_of(tmp_path, "affect")), "http://here", " -H X")
+    assert text == 'curl -H X -F text="what was said" http://here/predict'
+    words = shlex.split(example(RunLabeller(arrays_run), "http://here"))
+    assert words[-1] == "http://here/predict/batch" and "file=@a.wav" not in words
+    body = words[words.index("-d") + 1]
+    assert body == '{"rows": [{"vectors": {"speech": [6 numbers]}}]}'
 
 
 @extras

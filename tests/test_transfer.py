@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from semi.cli import main
+from semi.data.alike import synonyms
 from semi.data.corpora import bundled_emodb
 from semi.errors import ConfigError, RunError
 from semi.experiments.transfer.config import load_transfer
@@ -124,6 +125,52 @@ def test_it_goes_on_after_a_kill(tmp_path, corpora):
     assert runs.read_text().splitlines()[:4] == [x.rstrip("\n") for x in lines[:4]]
     with pytest.raises(RunError, match=r"standardize was corpus, is none; choose another output="):
         transfer(load_transfer(None, _words(tmp_path, corpora, "standardize=none")))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("b: {tired: fear}", "b: {tired: anger}", "a->b.sides.b.labels.tired was fear, is anger"),
+        ("a: {fear: null}", "a: {fear: fear}", "a->b.sides.a.labels.fear was None, is fear"),
+    ],
+)
+def test_a_label_map_that_was_changed_reuses_no_result(tmp_path, corpora, before, after, told):
+    """Arms of another map, of the sources' too, learned and were tested on other classes."""
+    maps = tmp_path / "map.yaml"
+    words = _words(tmp_path, corpora, "arms=[source]", f"labels={maps}")
+    maps.write_text(before)
+    folder = transfer(load_transfer(None, words), progress=False)
+    runs = (folder / "runs.csv").read_bytes()
+    maps.write_text(after)
+    with pytest.raises(RunError, match="holds runs of other settings") as caught:
+        transfer(load_transfer(None, words), progress=False)
+    assert told in str(caught.value)
+    maps.write_text(f"# said again\n{before}")
+    transfer(load_transfer(None, words), progress=False)
+    assert (folder / "runs.csv").read_bytes() == runs
+
+
+def test_a_source_that_is_read_otherwise_reuses_no_result(tmp_path, corpora):
+    """What a YAML file says of a source binds the folder as what it says of a target does."""
+    path = tmp_path / "t.yaml"
+    for pca in (3, 2):
+        lab = {"features": corpora[0], "pca": pca}
+        told = {"datasets": {"lab": lab}, "source": ["lab"], "target": [corpora[1]]}
+        path.write_text(json.dumps(told))
+        words = ["outer_folds=2", f"output={tmp_path}/out", "arms=[source]", *QUICK]
+        if pca == 3:
+            transfer(load_transfer(path, words), progress=False)
+    with pytest.raises(RunError, match=r"sides\.lab\.dataset\.pca was 3, is 2; choose another"):
+        transfer(load_transfer(path, words), progress=False)
+
+
+def test_words_of_the_field_have_one_table():
+    """What a table of labels takes for one emotion, a transfer does, too."""
+    words = ["Wütend", "怒り", "радость", "Pleasant Surprise", "fru", "felicidad", "ira"]
+    assert list(harmonised(words, {}).values()) == [
+        *("anger", "anger", "happiness", "surprise", "frustration", "happiness", "anger")
+    ]
+    assert synonyms(["bored", "boredom", "calm"]) == [["bored", "boredom"]]
 
 
 def test_processes_come_to_the_same(tmp_path, corpora):

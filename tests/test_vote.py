@@ -9,10 +9,12 @@ from chat_server import by_letters, by_words, chat_server, of_text
 from two_runs import write_manifest
 
 from semi.cli import main
+from semi.data.config import DataConfig
 from semi.data.external_votes import outside_votes
+from semi.data.manifest import load_manifest
 from semi.errors import ConfigError, ManifestError
 from semi.outside.settings import VoteSettings
-from semi.outside.vote import vote
+from semi.outside.vote import Ballot, vote
 
 CLASSES = ["anger", "calm", "joy"]
 
@@ -48,6 +50,25 @@ def test_every_text_has_the_probabilities_of_the_model(small, answer, output):
     assert read is not None and np.allclose(read[0].numpy(), probs, atol=1e-6)
     assert summary.method == ("logprobs" if answer is by_letters else "json")
     assert summary.counts["votes"] == 12
+
+
+def test_a_prompt_is_rendered_once_for_all_samples_of_a_row(small):
+    settings = VoteSettings("http://127.0.0.1:9", "tiny", answers="samples", samples=5)
+    config = DataConfig(manifest=str(small / "m.csv"))
+    ballot, rendered = Ballot(load_manifest(config.manifest, config), settings), []
+
+    class Counting:
+        def of(self, turns, method):
+            rendered.append(turns)
+            return prompt.of(turns, method)
+
+    prompt, ballot.prompt = ballot.prompt, Counting()
+    keys = ballot.keys("samples")
+    assert [len(own) for own in keys] == [5] * 12 and len({k for own in keys for k in own}) == 60
+    bodies = [ballot.body(at, "samples", sample) for at in ballot.asked for sample in range(5)]
+    assert len(rendered) == 12 and [body["seed"] for body in bodies] == list(range(5)) * 12
+    texts = [body["messages"][0]["content"] for body in bodies]
+    assert texts == [text for text in texts[::5] for _ in range(5)]
 
 
 def test_samples_are_counted(small):

@@ -77,16 +77,16 @@ def with_agreement(pool: Pool, config: AgreementConfig, mode: str) -> Pool:
             gold = replace(gold, probs=stack.mean(0))
         return replace(pool, probs=mean, gold=gold)
     most = None if mode == "hard" else config.k
-    agreeing, gold = _agree(views, votes, pool.predicted, most), pool.gold
+    agreeing, gold = agree(views, votes, pool.predicted, most), pool.gold
     if gold is not None and gold.external is not None and "external" in config.over:
         # what the rows must agree on, gold must, too, where the bound counts it
-        gold_agrees = _agree(*_gold_views(pool, gold, config), gold.probs.argmax(1), most)
+        gold_agrees = agree(*_gold_views(pool, gold, config), gold.probs.argmax(1), most)
         before = gold.eligible
         gold = replace(gold, eligible=gold_agrees if before is None else before & gold_agrees)
     return replace(pool, eligible=pool.allowed() & agreeing, gold=gold)
 
 
-def _agree(views: Tensor, votes: Tensor, predicted: Tensor, most: int | None) -> Tensor:
+def agree(views: Tensor, votes: Tensor, predicted: Tensor, most: int | None = None) -> Tensor:
     """Returns (N,) bool: do all views that vote, or `most` of them, name the fused class?"""
     same = (views.argmax(-1) == predicted) & votes  # (V, N)
     agreeing, voting = same.sum(0) + 1, votes.sum(0) + 1  # the fused view agrees with itself

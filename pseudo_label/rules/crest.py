@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..alignment import align, normalise
+from ..alignment import alignment_ratio, normalise
 from ..pool import CONSTANT, QUOTA, Pool, Selection, nothing
 from .class_topk import take_top
 
@@ -50,7 +50,11 @@ def crest(pool: Pool, config: _Reads) -> Selection:
     numbers = config.crest
     done = min((pool.round - 1) / max(numbers.generations - 1, 1), 1.0)
     t = (1 - done) + done * numbers.t_min
-    pool = replace(pool, probs=align(pool.probs, normalise(pool.prior.clamp(min=1e-12) ** t)))
+    ratio = alignment_ratio(pool.probs, normalise(pool.prior.clamp(min=1e-12) ** t))
+    gold = pool.gold
+    if gold is not None:  # a threshold on aligned confidences is one of aligned gold
+        gold = replace(gold, probs=normalise(gold.probs * ratio))
+    pool = replace(pool, probs=normalise(pool.probs * ratio), gold=gold)
     rows = torch.bincount(pool.predicted[pool.allowed()], minlength=pool.probs.shape[1])
     share = sampling_rates(pool.prior, numbers.alpha)
     return take_top(pool, pool.confidence, (rows * share + 1e-9).floor().long(), refusal=QUOTA)

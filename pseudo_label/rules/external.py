@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ..pool import Gold, Pool, Selection
-from .agreement import AgreementConfig, with_agreement
+from .agreement import AgreementConfig, agree, with_agreement
 from .class_topk import class_topk
 
 
@@ -54,7 +54,7 @@ def consensus_note(gold: Gold) -> str:
     predicted = gold.probs.argmax(1)
     right = predicted == gold.label
     voted = ~gold.external.isnan().any(-1)
-    same = ((gold.external.nan_to_num().argmax(-1) == predicted) | ~voted).all(0) & rows
+    same = agree(gold.external.nan_to_num(), voted, predicted) & rows
     differ = rows & ~same
     first = (
         f"on {_rows(rows)} of gold out-of-fold the model is right in {_share(right, rows)}; model "

@@ -32,6 +32,7 @@ class Resolved:
     problems: list[str]  # one sentence each: "dotted.key: what is wrong (source)"
     sources: dict[str, str]  # dotted key -> where its value came from
     notes: list[str]  # what was passed over in the file of a run; see `resolve`
+    unread: bool = False  # the file could not be read: what it sets is not known
 
 
 def resolve(
@@ -58,6 +59,7 @@ def resolve(
         reader.problems,
         reader.sources,
         reader.notes,
+        reader.unread,
     )
 
 
@@ -69,6 +71,7 @@ class _Reader:
         self.known = known
         self.of_run = of_run
         self.notes: list[str] = []
+        self.unread = False
         self.problems: list[str] = []
         self.sources: dict[str, str] = {}
 
@@ -80,6 +83,7 @@ class _Reader:
             node = settings_node(path)
         except ValueError as error:
             self.problems.append(f"{path}: {error}")
+            self.unread = True
             return
         if node is not None:  # an empty file changes nothing
             self.mapping(schema, self.config, node, "", str(path))

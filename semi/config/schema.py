@@ -13,13 +13,13 @@ from models.encoders.config import precision_problem
 
 from ..data.config import DataConfig
 from ..data.wording import counted
-from ..devices import check_name, device_problem
+from ..devices import check_name, place_problems
 from ..errors import ConfigError
 from ..evaluation.trackers.opening import missing_library, names_problem
 from ..features.config import EncodersConfig, FeaturesConfig
 from ..features.remote import address_problem
 from ..files import write_text
-from ..parallel import EngineConfig, missing_ray
+from ..parallel import EngineConfig
 from . import loading as settings
 from .distillation import DistillConfig
 from .finetune import FinetuneConfig
@@ -129,7 +129,8 @@ def load_config(
     for note in resolved.notes:
         print(note, file=sys.stderr)
     problems, sections, given_here = resolved.problems, resolved.sections, given_keys(resolved)
-    for key, sentence in _together(sections | suiting(sections, given_here), elsewhere):
+    together = _together(sections | suiting(sections, given_here), elsewhere)
+    for key, sentence in [] if resolved.unread else together:  # the file may say otherwise
         given = resolved.sources.get(key)
         problems.append(f"{key}: {sentence}" + (f" ({given})" if given else ""))
     if problems:
@@ -206,11 +207,9 @@ def _together(sections: dict, elsewhere: bool) -> list[tuple[str, str]]:
         sentence = "required, but not set; name your table, as in data.manifest=mine.csv"
         found.append(("data.manifest", sentence))
     if top is not None and not elsewhere:
-        found += [("device", s) for s in [device_problem(top.device, top.engine)] if s]
+        found += place_problems(top.device, top.engine)
     if top is not None and top.tracking and not elsewhere:
         found += [("track", s) for s in [missing_library(top.track)] if s]
-    if top is not None and top.engine == "ray" and not elsewhere:
-        found += [("engine", s) for s in [missing_ray()] if s]
     if (features := sections.get("features")) is not None and not elsewhere:
         found += [("features.store", s) for s in [address_problem(features.store)] if s]
     if encoders is not None and not encoders.extra:

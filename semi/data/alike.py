@@ -11,22 +11,27 @@ from .missing import INVISIBLE
 SIGNS = " .,;:!?#*'\"`´‘’“”„«»()[]{}<>،؛؟。、！？¿¡"  # at the ends of a name
 # Letters of other scripts, or of other keyboards, that look the same.
 SAME = str.maketrans("аеорсухіјѕԁһονιυρيىكہۀةە", "aeopcyxijsdhoviupییکهههه")
-MEANINGS = (  # words for one emotion, in one language or in two
-    "anger angry ang wut wütend ärger ärgerlich zorn zornig 분노 화남 生气 愤怒 憤怒 怒り 怒 "
-    "غصہ غصه غضب гнев злость enfado colère raiva rabbia öfke złość",
-    "joy joyful happy happiness hap freude freudig fröhlich glücklich glück 기쁨 행복 즐거움 "
-    "高兴 開心 开心 快乐 喜び 嬉しい خوشی خوش فرح سعادة радость счастье alegría joie "
-    "alegria gioia mutlu mutluluk radość",
-    "sadness sad trauer traurig traurigkeit 슬픔 슬픈 悲伤 悲傷 伤心 悲しみ اداسی غم حزن "
+# Words for one emotion, in one language or in two; the first is the name that they have in common.
+# What only some would put together (excited with happiness, calm with neutral) is not here.
+MEANINGS = (
+    "anger angry ang rage wut wütend ärger aerger ärgerlich zorn zornig 분노 화남 生气 愤怒 憤怒 "
+    "怒り 怒 غصہ غصه غضب гнев злость enfado ira colère raiva rabbia öfke złość",
+    "happiness happy hap joy joyful freude freudig fröhlich glücklich glück 기쁨 행복 즐거움 "
+    "高兴 開心 开心 快乐 喜び 嬉しい خوشی خوش فرح سعادة радость счастье alegría felicidad "
+    "joie alegria gioia mutlu mutluluk radość",
+    "sadness sad trauer traurig traurigkeit 슬픔 슬픈 悲伤 悲傷 伤心 难过 悲しみ اداسی غم حزن "
     "грусть печаль tristeza tristesse tristezza üzgün üzüntü smutek",
     "fear fearful fea afraid scared angst ängstlich furcht 공포 두려움 恐惧 恐懼 害怕 恐れ "
     "خوف ڈر страх miedo peur medo paura korku strach",
     "disgust disgusted dis ekel angeekelt 혐오 厌恶 厭惡 嫌悪 نفرت قرف اشمئزاز отвращение "
     "asco dégoût nojo disgusto iğrenme wstręt",
-    "surprise surprised sur überraschung überrascht 놀람 놀라움 惊讶 驚訝 吃惊 驚き حیرت مفاجأة "
-    "удивление sorpresa surpresa şaşkınlık zaskoczenie",
-    "neutral neutrality neu 중립 무감정 中性 平静 中立 غیرجانبدار محايد нейтрально neutro neutre "
-    "neutrale nötr neutralny",
+    "surprise surprised sur pleasant_surprise überraschung überrascht 놀람 놀라움 "
+    "惊讶 驚訝 吃惊 驚き حیرت مفاجأة удивление sorpresa surpresa şaşkınlık zaskoczenie",
+    "neutral neutrality neu 중립 중성 무감정 中性 平静 中立 غیرجانبدار محايد нейтрально neutro "
+    "neutre neutrale nötr neutralny",
+    "boredom bored langeweile 지루함",
+    "contempt contemptuous verachtung",
+    "frustration frustrated fru",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from .wording import counted, listed, shown
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from .audio_mixdown import Mixdown
     from .config import DataConfig
@@ -152,6 +153,28 @@ def header_seconds(path: str | Path) -> float:
             return Path(path).stat().st_size / BYTES_PER_SECOND
         except OSError:
             return 0.0
+
+
+def row_seconds(table: pd.DataFrame, most: int | None = None) -> np.ndarray:
+    """Returns the length (N,) of each row's sound in seconds, NaN where none is known.
+
+    As its columns say (seconds, else end - start), else the file's header.
+
+    Args:
+        table: N rows with the columns of a manifest.
+        most: headers that are worth reading; where there are more, none is. None = any number.
+    """
+    import numpy as np
+
+    columns = ("seconds", "start", "end")
+    seconds, start, end = (table[name].to_numpy(dtype=float) for name in columns)
+    found = np.where(np.isnan(seconds), end - np.nan_to_num(start), seconds)
+    audio = table["audio"].tolist()
+    unknown = [i for i in np.flatnonzero(np.isnan(found)).tolist() if isinstance(audio[i], str)]
+    for row in unknown if most is None or len(unknown) <= most else ():
+        length = header_seconds(audio[row]) - float(np.nan_to_num(start[row]))
+        found[row] = length if length > 0 else float("nan")  # 0: the file is gone
+    return found
 
 
 def _seconds_of(reader: SoundReader) -> float | None:

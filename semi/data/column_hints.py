@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .checks import split_named
-from .headers import LISTED
+from .headers import LISTED, SOUND_SUFFIXES
 from .missing import MISSING
 from .wording import WARNING, setting, shown
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 WHO = re.compile(r"speaker|spk|sprech|user|person|participant|subject|talker|client|화자|^folder$")
 FEW = 60  # different cells of a column of labels at most
+SENTENCE = 3  # words: what somebody said; a class, a name or a place is shorter
+WITHOUT_BLANKS = 6  # letters of a sentence in a script that writes no blanks between words
 
 
 def find_split(raw: pd.DataFrame, header: Header) -> None:
@@ -90,3 +94,35 @@ def speaker_hint(reading: Reading) -> str:
         return ""
     choose = setting("data.columns", {"speaker": found})
     return f"; if '{shown(found, 40)}' tells them apart, set {choose}"
+
+
+def holding_inputs(table: pd.DataFrame, columns: Sequence[str], what: str) -> list[str]:
+    """Returns those columns that hold sounds (what=audio) or sentences (text), by most cells.
+
+    Args:
+        table: a checked table.
+        columns: those that no name says anything about.
+        what: `audio` or `text`; of any other word no column is known.
+    """
+    if what not in ("audio", "text"):
+        return []
+    holds = _is_sound_name if what == "audio" else _is_sentence
+    found = []
+    for name in columns:
+        cells = [c for c in table[name].tolist() if isinstance(c, str)] if name in table else []
+        if cells and 2 * sum(holds(cell) for cell in cells) > len(cells):
+            found.append(name)
+    return found
+
+
+def _is_sound_name(cell: str) -> bool:
+    return cell.strip().casefold().endswith(SOUND_SUFFIXES)
+
+
+def _is_sentence(cell: str) -> bool:
+    if _is_sound_name(cell):
+        return False
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in cell)
+    return (
+        wide >= WITHOUT_BLANKS or sum(any(c.isalpha() for c in w) for w in cell.split()) >= SENTENCE
+    )

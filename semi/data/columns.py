@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ManifestError
+from .column_hints import holding_inputs
 from .headers import listed
 from .manifest import Manifest
 from .wording import nearest, shown
@@ -44,7 +45,42 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
 def elsewhere(manifest: Manifest, column: str) -> str:
     """Returns which columns may hold what is looked for, where none was recognised as it."""
     given = manifest.reading.carried
-    if column not in INPUTS.values() or column in manifest.reading.named.values() or not given:
+    if column not in INPUTS.values() or not given:
         return ""
-    way = pasted("data.columns", {column: given[0]})
+    likely = holding_inputs(manifest.table, given, column)
+    if column in manifest.reading.named.values() and not likely:
+        return ""  # it is there, and empty
+    way = pasted("data.columns", {column: (likely or given)[0]})
     return f"; if another column holds it, name that, as in {way} (there are {listed(given)})"
+
+
+def refuse_unnamed(manifest: Manifest, name: str, *, settings: bool = True) -> None:
+    """Raises ManifestError where an input that no row has stands in a column of an unknown name.
+
+    To go on without it would read half of what was given. Nothing happens where a row has it.
+
+    Args:
+        manifest: the table.
+        name: the modality, `speech` or `text`; of others no column can be told.
+        settings: whether the command takes settings; without, the header must be changed.
+    """
+    column = INPUTS.get(name, "")
+    if not column or manifest.table[column].notna().to_numpy().any():
+        return
+    likely = holding_inputs(manifest.table, manifest.reading.carried, column)
+    if not likely:
+        return
+    several = len(likely) > 1
+    says = "names say nothing, hold" if several else "name says nothing, holds"
+    what = "names of sounds" if column == "audio" else "sentences"
+    one = "one" if several else "it"
+    remedy = f"name {one} '{column}' in the table, or take {'them' if several else 'it'} out"
+    if settings:
+        ways = " or ".join(pasted("data.columns", {column: header}) for header in likely)
+        off = f"encoders.{name}.model=none"
+        remedy = f"take {one} with {ways}, or say that {column} is left out with {off}"
+    error = ManifestError(
+        f"{manifest.path}: no row has {column}, but {listed(likely)}, whose {says} {what}; {remedy}"
+    )
+    error.reading = manifest.reading  # what was understood helps
+    raise error

@@ -9,7 +9,7 @@ from ..checksums import is_current
 from ..errors import reading
 from ..files import ANEW, read_table
 from .names import METRIC_NAMES
-from .text import percent
+from .text import p_words, percent, points
 
 GROUP_TABLE = "groups.csv"  # in a run: scores by group of its last `semi evaluate --by`
 GROUP_COLUMNS = ("column", "value", "rows", "units", "unit", "split", "metric", "p_holm",
@@ -50,11 +50,7 @@ def _shown(row: dict[str, str]) -> dict[str, str]:
     return {
         "value": row["value"], "rows": row["rows"], "units": row["units"],
         "score": percent(*score), "note": row["note"],
-        "gap": "-" if gap[0] is None else f"{100 * gap[0]:+.1f}" + (
-            "" if gap[1] is None or gap[2] is None
-            else f" [{100 * gap[1]:+.1f}, {100 * gap[2]:+.1f}]"
-        ),
-        "p": "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "gap": points(*gap), "p": p_words(p),
         "mark": "" if p is None or p >= 0.05 or gap[0] is None
         else "wrong" if gap[0] < 0 else "right",
     }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from ..data.wording import counted
 from .names import METRIC_NAMES
 from .run_json import interval_of
-from .text import SCORE_TITLES, SPLIT_TITLES, columns, over, percent, scored, verdict
+from .text import SCORE_TITLES, SPLIT_TITLES, columns, over, percent, points, scored, verdict
 
 REPORT_SCORES = {"accuracy": "accuracy", **SCORE_TITLES, "ece": "calibration error", "aurc": "AURC",
            "sample_f1": "F1 per row", "ccc": "CCC"}  # fmt: skip
@@ -95,7 +95,7 @@ def _gain(result: dict, key: str) -> dict[str, Any] | None:
         return None
     shown = low > 0 or high < 0
     return {
-        "words": f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+        "words": points(value, low, high),
         "over": interval_of(gap).over(),
         "verdict": ("a gain" if value > 0 else "a loss") if shown else "no gain is shown",
         "mark": ("right" if value > 0 else "wrong") if shown else "",

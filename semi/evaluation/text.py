@@ -49,6 +49,20 @@ def percent(value: float | None, low: float | None = None, high: float | None = 
     return f"{100 * value:.1f}{interval}"
 
 
+def points(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Returns +4.2 [+1.0, +7.4] of a difference of shares, or -; NaN ends are not known."""
+    if value is None:
+        return "-"
+    if low is None or high is None or low != low or high != high:
+        return f"{100 * value:+.1f}"
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def p_words(p: float | None) -> str:
+    """Returns a p as tables show it: 0.034, < 0.001, or - where nothing was tested."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def scored(metrics: dict | None, name: str) -> str:
     """Returns a metric with its interval from a round's metrics."""
     if not metrics:
@@ -131,8 +145,8 @@ def run_words(run: str | Path) -> str:
         lines += [result["sentence"], ""]
     lost = result.get("quarantined")
     if lost:
-        rows = counted(lost, "row", "is", "are")
-        lines += [f"{rows} not used; {run / 'quarantine.csv'} says which and why.", ""]
+        inputs = counted(lost, "input", "is", "are")
+        lines += [f"{inputs} not used; {run / 'quarantine.csv'} says which and why.", ""]
     marks = ("warning: ", "rows lack usable", "are left out")
     cautions = [n for n in result.get("notes") or [] if any(mark in n for mark in marks)]
     voters = [n for n in result.get("notes") or [] if n.startswith(VOTER)]

@@ -75,10 +75,14 @@ def extract(config: ExtractionConfig, *, progress: bool = True) -> Extraction:
     Started several times at once (torchrun, a SLURM array, or by hand) the processes share the
     work; each returns when all of it is done.
     """
+    from ..data.columns import refuse_unnamed
     from ..data.manifest import load_manifest
 
     manifest = load_manifest(config.data.manifest, config.data)
     encoders = open_encoders(config)
+    for name, encoder in encoders.items():
+        if not hasattr(encoder, "read"):  # arrays have a column of their own
+            refuse_unnamed(manifest, name)
     extraction = extract_rows(
         manifest.table,
         encoders,

@@ -43,10 +43,11 @@ class FeatureStore:
         return Shelf(self.root, modality, identity, self.url)
 
     def shelves(self) -> list[Shelf]:
-        """Returns every shelf on disk, by name."""
+        """Returns every shelf, by name; those of an object store are copied to this disk first."""
         found = []
         for name in shelf_names(self.url) if self.url else []:
-            bring(Remote(f"{self.url}/{name}", self.root / name))
+            with held(_lock(self.root / name)):  # another process may write into this copy
+                bring(Remote(f"{self.url}/{name}", self.root / name))
         for path in sorted(self.root.glob("*/encoder.json")):
             about = read_json(path)
             found.append(
@@ -57,6 +58,20 @@ class FeatureStore:
     def verify(self) -> int:
         """Reads and checks every byte of every shelf; returns how many items there are."""
         return sum(len(shelf.open(verify=True)) for shelf in self.shelves())
+
+
+def _lock(folder: Path) -> Path:
+    """Returns the file that is locked before a shelf is changed; makes it, and the folder."""
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise StoreError(
+            f"The feature store at {folder} cannot be written ({error.strerror}); set "
+            "features.store to a folder where you may write"
+        ) from error
+    return path
 
 
 class Shelf:
@@ -75,14 +90,7 @@ class Shelf:
 
         Makes the folder if there is none.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / ".lock").touch()
-        except OSError as error:
-            raise StoreError(
-                f"The feature store at {self.folder} cannot be written ({error.strerror}); set "
-                "features.store to a folder where you may write"
-            ) from error
+        _lock(self.folder)
         return self._holding()
 
     @contextlib.contextmanager

@@ -40,7 +40,7 @@ def shelf_problems(folder: Path) -> tuple[list[str], int]:
             problems.append(str(error))
     if not problems:
         problems = [f"{folder / name} {ADDED}" for name in _added(folder)]
-    return problems, sum(p.is_file() for p in folder.glob("*"))
+    return problems, sum(p.is_file() and p.name not in PLAIN for p in folder.glob("*"))
 
 
 def _every_item(shelf: Shelf) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from .vote_summary import VoteSummary, gold_share
 
 PROBED = 3  # texts by which auto sees whether first tokens tell
 NO_TEXT = "no text"
+AT_HAND = 256  # questions kept as they were rendered, more than are ever under way
 
 
 def vote(
@@ -93,6 +94,7 @@ class Ballot:
         self.words = LabelWords(classes, self.spoken)
         self.prompt: Prompt = prompt_of(settings.prompt, self.spoken)
         self.turns = Turns(manifest, settings.context, settings.order)
+        self.content = lru_cache(AT_HAND)(self._content)  # a row's samples follow each other
         self.ids = manifest.table["id"].tolist()
         texts = manifest.table["text"].tolist()
         self.asked = [at for at, text in enumerate(texts) if _is_text(text)]
@@ -136,7 +138,7 @@ class Ballot:
 
     def body(self, at: int, method: str, sample: int) -> Body:
         """Returns the request about a row."""
-        content = self.prompt.of(self.turns[at], method)
+        content = self.content(at, method)
         body: Body = {"model": self.settings.model,
                       "messages": [{"role": "user", "content": content}]}  # fmt: skip
         if method == "logprobs":
@@ -147,6 +149,9 @@ class Ballot:
             body |= {"temperature": 1, "max_tokens": 64, "seed": sample}
         body |= self.settings.request
         return {name: value for name, value in body.items() if value is not None}
+
+    def _content(self, at: int, method: str) -> str:
+        return self.prompt.of(self.turns[at], method)
 
     def keys(self, method: str) -> list[list[bytes]]:
         """Returns the (S,) keys of the questions about each row that is asked about."""

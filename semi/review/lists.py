@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.audio import header_seconds
 from ..data.reviews import REVIEWS, read_reviews, standing
 from ..data.wording import counted
 from ..errors import RunError
@@ -90,19 +89,6 @@ def measured_ids(run: Run) -> set[str]:
     """Returns the ids of the rows that somebody judged as a random pick of this run."""
     words = standing(read_reviews(run.path / REVIEWS))
     return {i for i, by in words.items() if any(word.pick == "random" for word in by.values())}
-
-
-def seconds_of(table: pd.DataFrame) -> np.ndarray:
-    """Returns the length (n,) of each row's sound, NaN where there is none or it cannot be read."""
-    found = []
-    columns = (table[name].tolist() for name in ("audio", "seconds", "start", "end"))
-    for audio, seconds, start, end in zip(*columns, strict=True):
-        if np.isnan(seconds) and not np.isnan(end):
-            seconds = end - (0.0 if np.isnan(start) else start)
-        if np.isnan(seconds) and isinstance(audio, str):
-            seconds = header_seconds(audio) or float("nan")  # 0: the file is gone
-        found.append(seconds)
-    return np.array(found, dtype=np.float64)
 
 
 def shown_columns(table: pd.DataFrame, seconds: np.ndarray) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.audio import row_seconds
 from ..data.wording import counted, nearest
 from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
@@ -33,7 +34,6 @@ from .lists import (
     measured_ids,
     opened,
     reviewed_ids,
-    seconds_of,
     shown_columns,
     write_list,
 )
@@ -165,7 +165,7 @@ def _asked(done: Finished, cost: str) -> tuple[Asked, list[str]]:
     price = torch.ones(len(rows))
     if cost == "seconds":
         table = done.ready.manifest.table.iloc[dataset.pool[rows].numpy()]
-        seconds = seconds_of(table)
+        seconds = row_seconds(table)
         if not np.isfinite(seconds).any():
             raise RunError(
                 f"{path}: no row of the pool has sound whose length is known; use --cost rows"
@@ -234,5 +234,5 @@ def _table(
         "reason": reasons,
         "machine_label": [label for label, _ in labels],
         "machine_confidence": [round(sure, 4) for _, sure in labels],
-        **shown_columns(table, seconds_of(table)),
+        **shown_columns(table, row_seconds(table)),
     })  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.audio import row_seconds
 from ..data.wording import counted, nearest
 from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
@@ -27,7 +28,6 @@ from .lists import (
     check_list,
     opened,
     reviewed_ids,
-    seconds_of,
     shown_columns,
     write_list,
 )
@@ -156,7 +156,7 @@ def _table(done: Finished, found: _Found, listed: list[int]) -> pd.DataFrame:
         "label": [_names(found.given[place], classes) for place in listed],
         "machine_label": [label for label, _ in labels],
         "machine_confidence": [round(sure, 4) for _, sure in labels],
-        **shown_columns(table, seconds_of(table)),
+        **shown_columns(table, row_seconds(table)),
     })  # fmt: skip
 
 

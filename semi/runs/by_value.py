@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 from ..data.wording import listed, nearest, shown
 from ..errors import RunError, SemiError
+from ..evaluation.by_group import LEAST_ROWS, scores_of
 from ..self_training.run_dir import Run
 from .ensemble_folder import is_ensemble, read_ensemble
+from .evaluate_by import answers_of
 from .predictions import Predictions
-from .scores import main_metric, score_rows
+from .scores import main_metric
 
 
 def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]:
-    """Returns {value: rows, score, interval} of the test rows by the values of a column."""
+    """Returns {value: rows, score, interval} of the test rows by the values of a column.
+
+    Scores are those of `semi evaluate --by`: means over the classes that a group has rows of, and
+    no interval of fewer than LEAST_ROWS rows.
+    """
     table = manifest_of(path)
     if table is None:
         raise RunError(
@@ -31,13 +38,15 @@ def by_value(path: str, predictions: Predictions, column: str) -> dict[str, Any]
     name = main_metric(predictions.kind)
     for value in sorted(set(values.iloc[rows])):
         part = rows[(values.iloc[rows] == value).to_numpy()]
-        score = score_rows(predictions, part)
-        interval = score.intervals.get(name)
-        ends = (interval.low, interval.high) if interval else (None, None)
-        parts[value] = dict(
-            zip(("rows", "value", "low", "high", "over"),
-                (len(part), score.metrics.get(name), *ends, score.units), strict=True)
-        )  # fmt: skip
+        score = scores_of(answers_of(predictions, part, ""))[name]
+        few = len(part) < LEAST_ROWS
+        parts[value] = {
+            "rows": len(part),
+            "value": None if isnan(score.value) else score.value,
+            "low": None if few or isnan(score.low) else score.low,
+            "high": None if few or isnan(score.high) else score.high,
+            "over": "" if few else score.over(),
+        }
     return {"run": predictions.name, "metric": name, "kind": predictions.kind, "parts": parts}
 
 

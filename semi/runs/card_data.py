@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..data.audio import row_seconds
 from ..data.config import LEAK_KINDS
 from ..errors import reading
 from ..files import ANEW
@@ -63,14 +66,9 @@ def table_facts(table: pd.DataFrame | None) -> TableFacts:
     found = TableFacts(rows=len(table))
     columns: Any = table  # pandas 3 types a column as one of three things
     found.languages = [str(c) for c in columns["language"].dropna().value_counts().index]
-    seconds = columns["seconds"].astype(float)
-    seconds = seconds.fillna(
-        columns["end"].astype(float) - columns["start"].astype(float).fillna(0.0)
-    )
-    paths = columns["audio"][seconds.isna()].dropna().tolist()
-    lengths = [x for path in paths if (x := _length(path))] if len(paths) <= MOST_FILES else []
-    found.seconds = float(seconds.sum()) + sum(lengths)
-    found.timed = int(seconds.notna().sum()) + len(lengths)
+    seconds = row_seconds(table, MOST_FILES)
+    found.timed = int(np.isfinite(seconds).sum())
+    found.seconds = float(np.nansum(seconds))
     return found
 
 
@@ -78,16 +76,6 @@ def length_words(seconds: float) -> str:
     """Returns 2.5 hours, or 3.1 minutes of less than one."""
     hours = seconds / 3600
     return f"{hours:,.1f} hours" if hours >= 1 else f"{seconds / 60:.1f} minutes"
-
-
-def _length(path: str) -> float:
-    """Returns the seconds that a sound file says it has; 0 where it cannot be told."""
-    import soundfile
-
-    try:
-        return float(soundfile.info(path).duration)
-    except (RuntimeError, OSError, TypeError):
-        return 0.0
 
 
 def leak_words(leaks: Any) -> list[str]:

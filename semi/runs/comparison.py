@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.wording import counted
 from ..evaluation.as_tables import ShownAsTables
-from ..evaluation.text import percent, table
+from ..evaluation.text import percent, points, table
 from .scores import names_of
 
 TASK_WORDS = {"single": "one label a row", "joint": "one label a row, valence and arousal",
@@ -192,8 +192,7 @@ def _gain(record: dict, part: str) -> str:
 
 
 def _difference(pair: dict, name: str) -> str:
-    value, low, high = (100 * pair[k] for k in (name, f"{name}_low", f"{name}_high"))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return points(*(pair[k] for k in (name, f"{name}_low", f"{name}_high")))
 
 
 def _count(value: int | None) -> str:

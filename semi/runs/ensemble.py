@@ -17,7 +17,7 @@ from ..checksums import seal
 from ..data.wording import counted
 from ..errors import RunError
 from ..evaluation.as_tables import ShownAsTables
-from ..evaluation.text import over, percent, scored, table
+from ..evaluation.text import over, percent, points, scored, table
 from ..files import write_dir, write_json
 from .ensemble_folder import ENSEMBLE
 from .ensemble_weights import fit, mix
@@ -201,11 +201,11 @@ def _paired(one: Predictions, best: Predictions, split: str) -> dict[str, Any]:
 
 
 def _gain(split: str, gain: dict, kind: str) -> str:
-    low, high = 100 * gain["low"], 100 * gain["high"]
+    low, high = gain["low"], gain["high"]
     proven = "" if low > 0 or high < 0 else "; the interval holds 0, so no difference is shown"
     name = names_of(kind)[main_metric(kind)]
     return (
-        f"On {gain['rows']} {SPLIT_TITLES[split]}: {name} {100 * gain['value']:+.1f} [{low:+.1f}, "
-        f"{high:+.1f}] over {gain['units']} {gain['unit']} against {gain['against']}, the best "
-        f"member by out-of-fold {name}{proven}."
+        f"On {gain['rows']} {SPLIT_TITLES[split]}: {name} {points(gain['value'], low, high)} "
+        f"over {gain['units']} {gain['unit']} against {gain['against']}, the best member by "
+        f"out-of-fold {name}{proven}."
     )

@@ -27,7 +27,7 @@ from ..evaluation.intervals import Interval
 from ..evaluation.names import METRIC_NAMES
 from ..evaluation.report_groups import GROUP_TABLE
 from ..evaluation.run_json import read_result
-from ..evaluation.text import percent, table
+from ..evaluation.text import p_words, percent, points, table
 from ..files import check_table, write_table
 from ..self_training.run_dir import Run
 from .ensemble_folder import is_ensemble, read_ensemble
@@ -103,7 +103,7 @@ class ByGroup(ShownAsTables):
         body = [
             [value, str(s.rows), str(s.units), _ends(s.scores.get(self.metric)),
              *(percent(s.scores[m].value) if m in s.scores else "-" for m in others),
-             _gap(s.difference), _p(s.p_value), _p(s.p_holm)]
+             _gap(s.difference), p_words(s.p_value), p_words(s.p_holm)]
             for value, s in large
         ]  # fmt: skip
         lines = [table(head, body)] if body else []
@@ -120,7 +120,7 @@ class ByGroup(ShownAsTables):
         apart = [(v, s) for v, s in large if s.p_holm is not None and s.p_holm < SIGNIFICANT]
         lines = [
             f"{shown(v, 60)} is {'worse' if _value(s) < 0 else 'better'} than the rest by "
-            f"{abs(100 * _value(s)):.1f} points (p {_p(s.p_holm)} corrected)."
+            f"{abs(100 * _value(s)):.1f} points (p {p_words(s.p_holm)} corrected)."
             for v, s in apart
         ]
         untold = {s.why_not for _, s in large if s.why_not}
@@ -131,7 +131,8 @@ class ByGroup(ShownAsTables):
             few = counted(max(s.units for _, s in large), self.unit)
             lines.append(
                 f"Nor could one: whole {self.unit}s are permuted, and with at most {few} in a "
-                f"group no p is below {_p(min(least))}, which {self.tested} comparisons multiply."
+                f"group no p is below {p_words(min(least))}, which {self.tested} comparisons "
+                "multiply."
             )
         return lines + [f"Not tested: {reason}." for reason in sorted(untold)]
 
@@ -272,11 +273,7 @@ def _ends(found: Interval | None) -> str:
 
 
 def _gap(found: Interval | None) -> str:
-    if found is None:
-        return "-"
-    low, high = _known(found)
-    ends = "" if low is None or high is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{100 * found.value:+.1f}{ends}"
+    return points(found.value, found.low, found.high) if found else "-"
 
 
 def _known(found: Interval) -> tuple[float | None, float | None]:
@@ -285,9 +282,3 @@ def _known(found: Interval) -> tuple[float | None, float | None]:
 
 def _value(score: GroupScore) -> float:
     return score.difference.value if score.difference else 0.0
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

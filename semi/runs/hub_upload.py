@@ -94,14 +94,14 @@ def push(
     if target.revision:
         raise RunError(f"{target}: an upload goes to the main branch; leave @ out")
     words = words or CardWords()
-    text = read_card(card) if card else card_of(run, words, name=target.repo, places=places)
+    written = read_card(card) if card else ""
+    find_model(run)
+    there = None if dry_run else _there(target, overwrite)  # a card takes long on many sounds
+    text = written or card_of(run, words, name=target.repo, places=places)
     if dry_run:
         folder = Path(dry_run)
         notes = write_published(run, folder, text)
         return Pushed(target.repo, str(folder), _sizes(folder), private, notes=notes)
-    there = _there(target)
-    if there is not None and not overwrite:
-        _refuse_other_contents(target, there)
     with tempfile.TemporaryDirectory(prefix="semi-push-") as home:
         folder = Path(home, "model")
         notes = write_published(run, folder, text)
@@ -155,8 +155,11 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in CONTENTS}
 
 
-def _there(name: HubName) -> Any:
-    """Returns what the hub says of a repository, None where there is none that we may see."""
+def _there(name: HubName, overwrite: bool) -> Any:
+    """Returns what the hub says of a repository, None where there is none that we may see.
+
+    RunError without a token or a network, and where it holds no model and is not to be added to.
+    """
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -170,11 +173,14 @@ def _there(name: HubName) -> Any:
             "write the folder with --dry-run"
         )
     try:
-        return asked(name, lambda: hub().model_info(name.repo))
+        there = asked(name, lambda: hub().model_info(name.repo))
     except RunError as error:
         if is_missing(error.__cause__):
             return None
         raise
+    if not overwrite:
+        _refuse_other_contents(name, there)
+    return there
 
 
 def _refuse_other_contents(name: HubName, info: Any) -> None:

@@ -11,7 +11,7 @@ from ..files import check_table
 from .new_arrays import parse_arrays
 from .prediction_inputs import check_read, manifest_table, refuse_together
 from .prediction_parts import joined, labelled_parts
-from .utterances import check_files, utterances, with_sounds
+from .utterances import check_files, in_folders, utterances, with_sounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,6 +253,7 @@ def predict(
 ) -> str:
     """Labels files, texts or a manifest and returns one line each, or where the table went.
 
+    A folder among the files stands for all sounds beneath it.
     With `windows` seconds a file is labelled piece by piece, every `hop` seconds. A manifest may be
     worked on by an `engine` other than this process.
     """
@@ -262,23 +263,26 @@ def predict(
         check_table(output)
     refuse_together(audio, texts, manifest, engine)
     predictor = load(run)
-    store, rows = None, []
+    store, rows, files = None, [], audio
     if windows is not None:
         if texts or manifest is not None or arrays:
             raise SemiError("--windows takes audio files alone, no --text, --manifest or --arrays")
-        check_files(audio)
-        answers = predictor.predict_windows(audio, seconds=windows, hop=hop, progress=True)
+        files = in_folders(audio)
+        check_files(files)
+        answers = predictor.predict_windows(files, seconds=windows, hop=hop, progress=True)
         return delivered([as_columns(answers)], output, "window")
     if hop is not None:
         raise SemiError("--hop goes with --windows: semi predict RUN a.wav --windows 5 --hop 2.5")
     given = parse_arrays(list(arrays))
     if manifest is None:
-        table = utterances(audio, texts)
-        check_files(audio)
+        files = in_folders(audio)
+        table = utterances(files, texts)
+        check_files(files)
         check_read(predictor, run, audio, texts)
     else:
         table, store, rows = manifest_table(predictor, manifest)
     parts = labelled_parts(
-        predictor, table, store, given, progress=manifest is not None, engine=engine
-    )
+        predictor, table, store, given, engine=engine,
+        progress=manifest is not None or list(files) != list(audio),
+    )  # fmt: skip
     return delivered(numbered(parts, rows), output, "utterance")

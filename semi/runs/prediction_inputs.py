@@ -55,6 +55,7 @@ def manifest_table(
     predictor: Predictor, path: str | Path
 ) -> tuple[pd.DataFrame, str | None, list[int]]:
     """Returns a table, the run's feature store if it is here, row numbers (N,) if it has no ids."""
+    from ..data.columns import INPUTS, refuse_unnamed
     from ..data.config import DataConfig
     from ..data.manifest import load_manifest
     from ..features.remote import store_there
@@ -65,6 +66,9 @@ def manifest_table(
     )
     try:
         manifest = load_manifest(path, data, gold=False)
+        for name in INPUTS:
+            if getattr(config.encoders, name).model not in ("none", "precomputed"):
+                refuse_unnamed(manifest, name, settings=False)
     except ManifestError as error:
         if "data." in str(error):
             error.args = (f"{error}\n(predict takes no settings: change the table itself)",)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import SemiError, WorkerLost
 from ..parallel import EngineConfig, run_cells
 from .new_arrays import read_from
 
@@ -52,6 +53,7 @@ def labelled_parts(
     engine = engine or EngineConfig()
     read_from(predictor.model.config.encoders, arrays)
     with ExitStack() as stack:
+        stack.enter_context(_begun_anew(kept=store is not None))
         if store is None:
             # a stored feature is found again by its content, so a temporary store is only slow;
             # what all workers of a cluster see is the folder of the command, not the system's
@@ -72,6 +74,17 @@ def labelled_parts(
             work = _Answers(predictor, store)
             for _, answers in run_cells(engine, work, parts, ordered=True):
                 yield answers
+
+
+@contextmanager
+def _begun_anew(kept: bool) -> Iterator[None]:
+    """Says what a lost worker costs here: answers are in memory until the last one is there."""
+    try:
+        yield
+    except WorkerLost as lost:
+        what = "vectors in the store are kept, answers are not" if kept else "nothing is kept"
+        message = f"{lost.fault}; {what}: the same command begins anew{lost.advice}"
+        raise SemiError(message) from lost
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.waveforms import Waveform, as_sounds, is_one_sound
@@ -59,15 +60,35 @@ def with_sounds(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(audio=sounds)
 
 
+def in_folders(audio: Sequence[str]) -> list[str]:
+    """Returns the named files, in place of a folder all sounds beneath it, by name.
+
+    Raises ManifestError for a folder without any sound.
+    """
+    from ..data.formats.cells import is_sound, walk
+
+    found = []
+    for name in audio:
+        if not os.path.isdir(name):
+            found.append(name)
+            continue
+        sounds = [str(file) for file in walk(Path(name)) if is_sound(file)]
+        if not sounds:
+            raise ManifestError(
+                f"{shown(name, 160)} is a folder without a sound; give one that holds some, or "
+                "the files themselves"
+            )
+        found += sounds
+    return found
+
+
 def check_files(audio: Sequence[str]) -> None:
-    """Raises ManifestError for folders and for files that are not there."""
-    missing = [a for a in audio if not os.path.isfile(a)]
-    if folders := [a for a in missing if os.path.isdir(a)]:
-        name = shown(folders[0], 160)
-        raise ManifestError(
-            f"{name} is a folder; give its files, such as {name.rstrip('/')}/*.wav, or the folder "
-            "itself with --manifest"
-        )
+    """Raises ManifestError for tables and for files that are not there."""
+    from ..data.formats.cells import INPUT_TABLES
+
+    missing = [shown(name, 160) for name in audio if not os.path.isfile(name)]
     if missing:
-        names = listed([shown(name, 160) for name in missing], 5)
-        raise ManifestError(f"no such audio file: {names}")
+        raise ManifestError(f"no such audio file: {listed(missing, 5)}")
+    for name in audio:
+        if name.lower().endswith(INPUT_TABLES):
+            raise ManifestError(f"{shown(name, 160)} is a table; write --manifest before it")

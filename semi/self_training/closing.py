@@ -14,6 +14,7 @@ from ..config.learning import LearningConfig
 from ..data.wording import counted
 from ..evaluation.intervals import Interval
 from ..evaluation.names import METRIC_NAMES
+from ..evaluation.text import points
 from ..training.dataset import Dataset
 from .measuring import measure, out_of_fold
 from .record import gold_among, shipped_prediction
@@ -39,8 +40,8 @@ class Gain:
         gap = self.difference
         shown = "" if gap.low > 0 or gap.high < 0 else ": no gain is shown"
         return (
-            f"{100 * self.start:.1f} -> {100 * self.final:.1f} ({100 * gap.value:+.1f} "
-            f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] paired, over {gap.over()}{shown})"
+            f"{100 * self.start:.1f} -> {100 * self.final:.1f} ("
+            f"{points(gap.value, gap.low, gap.high)} paired, over {gap.over()}{shown})"
         )
 
 

@@ -26,7 +26,6 @@ from ..training.steps import FitConfig
 from .checkpoints import RunRecorder
 from .distillation import distillation_targets
 from .gate import agreement, gate, judged, ships
-from .pool_answers import pool_answers
 from .rounds import Outcome
 from .soft_labels import SoftLabels, soft_labels_of
 from .state import RoundState
@@ -98,8 +97,7 @@ def _student(
     labels = soft_labels_of(dataset, teacher)
     student = taught_round(dataset, labels, alone, learned, on_step(number), number)
     student.alone = True
-    answers = pool_answers(dataset, outcome.states[0])
-    student.agreement = agreement(dataset, answers, student.pseudo_labels, config)
+    student.agreement = agreement(dataset, outcome.states[0], student.pseudo_labels, config)
     highest = replace(config, rounds=replace(config.rounds, keep="best"))
     gate(student, ships(dataset, outcome.states, highest), config)
     if not student.accepted:

@@ -135,7 +135,7 @@ def floor_of(
 
 @dataclass
 class _Judged:
-    """A plain model on gold alone, judged; what it says of the pool is asked of the winner only."""
+    """A model on gold alone, judged; values of the pool's rows are asked of the winner only."""
 
     state: RoundState
     strength: str

@@ -14,6 +14,7 @@ from ..training.ensemble import Ensemble
 from ..training.out_of_fold import log_shares, surprise_at
 from ..training.teacher import TeacherOutputs, teacher_outputs
 from .measuring import measure, out_of_fold
+from .pool_answers import pool_answers
 from .state import PseudoLabels, RoundState
 from .tasks import TASKS
 
@@ -47,7 +48,7 @@ def surprise(dataset: Dataset, outputs: TeacherOutputs) -> Tensor:
 
 
 def agreement(
-    dataset: Dataset, answer: Tensor, pseudo_labels: PseudoLabels | None, config: LearningConfig
+    dataset: Dataset, start: RoundState, pseudo_labels: PseudoLabels | None, config: LearningConfig
 ) -> float | None:
     """Returns how far the labels that a round learned are those of the warm start, as a kappa.
 
@@ -61,7 +62,7 @@ def agreement(
 
     Args:
         dataset: the data.
-        answer: (P,) int64 what the warm start calls each pool row.
+        start: the warm start; it is asked about the pool where that is needed.
         pseudo_labels: of the round, None of one that learned none.
         config: the settings.
     """
@@ -70,6 +71,7 @@ def agreement(
     weight = pseudo_labels.weight[-1] * pseudo_labels.chosen[-1]
     if not weight.sum() > 0:
         return None
+    answer = pool_answers(dataset, start)
     label, classes = pseudo_labels.label[-1].to(answer), len(dataset.classes)
     weight = (weight / weight.sum()).to(answer.device)
     alike = float(weight[label == answer].sum())

@@ -127,7 +127,7 @@ def member_probs(dataset: Dataset, ensemble: Ensemble, voter: Voter, chain: int)
     values, mine = narrowest(dataset, mine)
     logits = mine.predict_logits({m: v[rows] for m, v in values.items()}, here)
     heads = torch.stack([logits.heads()[h].log_softmax(-1) for h in voter.heads])  # (H, E, P, C)
-    return torch.stack([voter.vote(voter.by_head(heads[:, e]), here) for e in range(size)])
+    return torch.stack([voter.probabilities(heads[:, e], here) for e in range(size)])
 
 
 def graph_features(dataset: Dataset, config: SelectionConfig) -> Tensor | None:

@@ -49,17 +49,14 @@ def last_logits(dataset: Dataset, state: RoundState) -> Tensor:
 def pool_probabilities(dataset: Dataset, state: RoundState) -> Tensor:
     """Returns what each chain says of the pool (G, P, C), calibrated and voted."""
     here, voter = dataset.present[dataset.pool], state.outputs.voter
-    return torch.stack(
-        [voter.vote(voter.by_head(raw), here) for raw in pool_logits(dataset, state)]
-    )
+    return torch.stack([voter.probabilities(raw, here) for raw in pool_logits(dataset, state)])
 
 
 def pool_answers(dataset: Dataset, state: RoundState) -> Tensor:
     """Returns the class (P,) int64 that the last chain calls each pool row; asked for once."""
     if state.answers is None:
-        by_head = state.outputs.voter.by_head(last_logits(dataset, state))
-        voted = state.outputs.voter.vote(by_head, dataset.present[dataset.pool])
-        state.answers = voted.argmax(1)
+        raw, here = last_logits(dataset, state), dataset.present[dataset.pool]
+        state.answers = state.outputs.voter.probabilities(raw, here).argmax(1)
     return state.answers
 
 

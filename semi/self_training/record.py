@@ -22,9 +22,9 @@ def shipped_prediction(dataset: Dataset, state: RoundState, rows: Tensor) -> Pre
     """Returns what a round's model says about rows of the dataset; None if there is no model."""
     if state.ensemble is None or not len(rows):
         return None
-    values = {m: v[rows] for m, v in dataset.values.items()}
     models, chains = shipped(state.ensemble, dataset.folds + 1, state.alone)
-    return answer(models, state.outputs.voter, values, dataset.present[rows], chains)
+    voter, present = state.outputs.voter, dataset.present
+    return answer(models, voter, dataset.values, present, chains, rows=rows)
 
 
 def reliability(probs: np.ndarray, label: np.ndarray) -> list[dict]:

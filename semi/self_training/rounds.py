@@ -18,7 +18,6 @@ from ..training.fit import OnStep
 from ..training.students import STUDENTS, learned_start
 from .floor import floor_of
 from .gate import agreement, gate, judged, ships
-from .pool_answers import pool_answers
 from .state import PseudoLabels, RoundState, of_held_out_groups
 from .stopping import in_vain
 from .targets import targets_of
@@ -230,8 +229,7 @@ def run_rounds(
             if isinstance(state, str):
                 stopped = state
                 break
-            answers = pool_answers(dataset, states[0])
-            state.agreement = agreement(dataset, answers, state.pseudo_labels, config)
+            state.agreement = agreement(dataset, states[0], state.pseudo_labels, config)
             gate(state, best, config)
             recorder.save(state)
             current.last_logits = states[0].last_logits = None  # asked for this round

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..training.dataset import Dataset
-from ..training.ensemble import Ensemble
-from ..training.teacher import answer, chain_affect, chain_logits
-from ..training.voter import Voter
-from .pool_answers import pool_probabilities
-from .state import RoundState, shipped
+from ..training.teacher import chain_affect, chain_logits, prediction_of
+from .pool_answers import pool_logits
+from .state import RoundState
 
 
 @dataclass
@@ -37,20 +34,8 @@ class SoftLabels:
 
 
 @torch.no_grad()
-def chain_probabilities(
-    ensemble: Ensemble, voter: Voter, values: dict[str, Tensor], present: Tensor, chains: int
-) -> Tensor:
-    """Returns what each chain by itself says of some rows (G, R, C), calibrated and voted."""
-    every = chain_logits(
-        ensemble, values, present, chains, multi=voter.multi, heads=len(voter.heads)
-    )
-    each = [voter.vote(voter.by_head(raw), present) for raw in every]
-    return torch.stack(each)
-
-
-@torch.no_grad()
 def soft_labels_of(dataset: Dataset, state: RoundState) -> SoftLabels:
-    """Returns what the models of a round say of all training rows.
+    """Returns what the models of a round say of all training rows; the pool is asked once.
 
     Args:
         dataset: the data.
@@ -60,23 +45,26 @@ def soft_labels_of(dataset: Dataset, state: RoundState) -> SoftLabels:
     if ensemble is None:
         raise RuntimeError("the round that teaches has no model")
     voter, chains = outputs.voter, dataset.folds + 1
-    models, count = shipped(ensemble, chains, state.alone)
-
-    def of(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return {m: v[rows] for m, v in dataset.values.items()}, dataset.present[rows]
-
-    gold = chain_probabilities(ensemble, voter, *of(dataset.gold), chains)
+    here, there = dataset.present[dataset.gold], dataset.present[dataset.pool]
+    on_gold = chain_logits(
+        ensemble, dataset.values, dataset.present, chains, multi=voter.multi,
+        heads=len(voter.heads), rows=dataset.gold,
+    )  # fmt: skip
+    gold = torch.stack([voter.probabilities(raw, here) for raw in on_gold])
     gold[-1] = outputs.oof
-    here = dataset.present[dataset.pool]
-    pool = list(pool_probabilities(dataset, state))[:-1]
-    prediction = answer(models, voter, *of(dataset.pool), count)
-    silent = ~here.any(1)[None, :, None]
-    probs = torch.stack([*pool, prediction.probs]).double().masked_fill(silent, float("nan"))
+    on_pool = pool_logits(dataset, state)
+    ships = prediction_of(voter, on_pool[-1:] if state.alone else on_pool, there).probs
+    pool = [*(voter.probabilities(raw, there) for raw in on_pool[:-1]), ships]
+    silent = ~there.any(1)[None, :, None]
+    probs = torch.stack(pool).double().masked_fill(silent, float("nan"))
     gold_affect = pool_affect = None
-    if outputs.affect is not None and prediction.affect is not None:
-        own = chain_affect(ensemble, *of(dataset.gold), chains)[0]
-        own[-1] = outputs.affect.oof
-        every = torch.cat([outputs.affect.pool[:-1], prediction.affect[None]]).double()
+    if (affect := outputs.affect) is not None:
+        own = chain_affect(
+            ensemble, dataset.values, dataset.present, chains, rows=dataset.gold
+        )[0]  # fmt: skip
+        own[-1] = affect.oof
+        shown = affect.pool[-1] if state.alone else affect.pool.mean(0)
+        every = torch.cat([affect.pool[:-1], shown[None]]).double()
         gold_affect = own.double().cpu().numpy()
         pool_affect = every.masked_fill(silent, float("nan")).cpu().numpy()
     return SoftLabels(

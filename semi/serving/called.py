@@ -31,10 +31,14 @@ class CalledAs:
         if self.bound in EVERYWHERE and is_address(name):
             return ""  # which one it is depends on the network; no page can point it elsewhere
         own = "its address" if self.bound in EVERYWHERE else self.bound
-        given = f"'{name[:80]}'" if name else "no name"
+        if len(hosts) != 1:
+            return (
+                f"a request needs one Host header, which names this service: localhost or {own}; "
+                f"this one has {len(hosts) or 'none'}"
+            )
         return (
-            f"this service is called localhost or {own}, not {given}; start it with --allow-host "
-            "NAME to call it so, or with --token"
+            f"this service is called localhost or {own}, not '{(name or hosts[0])[:80]}'; start it "
+            "with --allow-host NAME to call it so, or with --token"
         )
 
 

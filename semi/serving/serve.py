@@ -8,10 +8,14 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SemiError, how_to_install
 from ..host_names import is_loopback
 from .called import called_as
+
+if TYPE_CHECKING:
+    from .labelling import RunLabeller
 
 LOOPBACK = "127.0.0.1"
 TOKEN = "SEMI_SERVE_TOKEN"  # the environment's, where --token would stand in the list of processes
@@ -78,8 +82,7 @@ def _check(queue: int, most_mb: float, seconds: float) -> None:
         raise SemiError(f"--timeout must be from 0.1 to 3600 seconds, got {seconds:g}")
 
 
-def _announce(labeller: object, host: str, port: int, token: str) -> None:
-    name = getattr(labeller, "name", "")
+def _announce(labeller: RunLabeller, host: str, port: int, token: str) -> None:
     shown = f"[{host}]" if ":" in host else host
     if not is_loopback(host):
         open_to = "whoever has the token" if token else "anybody: set --token"
@@ -88,13 +91,25 @@ def _announce(labeller: object, host: str, port: int, token: str) -> None:
             "is not encrypted: put a proxy with TLS in front",
             file=sys.stderr, flush=True,
         )  # fmt: skip
+    address = f"http://{shown}:{port}"
     bearer = ' -H "Authorization: Bearer TOKEN"' if token else ""
     print(
-        f"serving {name} at http://{shown}:{port}/ (docs: /docs, health: /health, metrics: "
-        f"/metrics), for example\n\n  curl{bearer} -F file=@a.wav http://{shown}:{port}/predict\n\n"
+        f"serving {labeller.name} at {address}/ (docs: /docs, health: /health, metrics: /metrics), "
+        f"for example\n\n  {example(labeller, address, bearer)}\n\n"
         "Ctrl-C ends it.",
         flush=True,
     )
+
+
+def example(labeller: RunLabeller, address: str, header: str = "") -> str:
+    """Returns a call of curl that sends what the model reads; `header` is an option of curl's."""
+    reads = labeller.reads()
+    parts = " -F file=@a.wav" * reads["sound"] + ' -F text="what was said"' * reads["text"]
+    if parts:
+        return f"curl{header}{parts} {address}/predict"
+    vectors = ", ".join(f'"{m}": [{w} numbers]' for m, w in labeller.sendable.items())
+    body = f"""'{{"rows": [{{"vectors": {{{vectors}}}}}]}}'"""
+    return f'curl{header} -H "Content-Type: application/json" -d {body} {address}/predict/batch'
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -132,7 +132,11 @@ class Dataset:
         """Returns `rows` (r,), or of more than `most` those of the smallest hashes of their ids."""
         if len(rows) <= most:
             return rows
-        return rows[self.hashed(rows).argsort()][:most]
+        return self.by_hash(rows)[:most]
+
+    def by_hash(self, rows: Tensor) -> Tensor:
+        """Returns `rows` (r,) in the order of the hashes of their ids."""
+        return rows[self.hashed(rows).argsort()]
 
     def group_code(self, rows: Tensor) -> Tensor:
         """Returns (len(rows),) int64 codes of the groups of `rows`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config.schema import Config
 from ..config.task import TaskConfig
-from ..data.columns import INPUTS, check_columns, elsewhere
+from ..data.columns import INPUTS, check_columns, elsewhere, refuse_unnamed
 from ..data.manifest import Manifest, load_manifest
 from ..data.reading import HINT
 from ..data.reviewed import reviews_of, with_reviews
@@ -26,7 +26,8 @@ def rows_to_train(config: Config) -> tuple[Config, Manifest, Splits]:
     """Returns the settings for what the rows have, and `read_rows` with them.
 
     Speech or text that no row has is left out where its encoder is the default that nobody named:
-    a folder of sounds has no texts. A note of the manifest says so; `read_rows` refuses it.
+    a folder of sounds has no texts. A note of the manifest says so; `read_rows` refuses it. Where a
+    column of another name seems to hold it, nothing is left out: ManifestError asks.
     """
     given = _in_order(config)
     config, notes = _without_what_no_row_has(config, given)
@@ -50,6 +51,7 @@ def _without_what_no_row_has(config: Config, manifest: Manifest) -> tuple[Config
     off = {name: replace(section, model="none") for name, section in missing.items()}
     notes = []
     for name in off:
+        refuse_unnamed(manifest, name)
         perhaps = elsewhere(manifest, INPUTS[name])  # unknown columns are left: one may hold it
         note = f"no row has {INPUTS[name]}, so encoders.{name}.model=none{perhaps}"
         notes.append(WARNING + note if perhaps else note)

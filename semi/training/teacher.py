@@ -182,18 +182,29 @@ class Prediction:
 
 
 def answer(
-    ensemble: Ensemble, voter: Voter, values: Mapping[str, Vectors], present: Tensor, chains: int
-) -> Prediction:
-    """Returns the prediction of all chains together: a row's answer depends on that row alone."""
+    ensemble: Ensemble, voter: Voter, values: Mapping[str, Vectors], present: Tensor, chains: int,
+    *, rows: Tensor | None = None,
+) -> Prediction:  # fmt: skip
+    """Returns the prediction of all chains together: a row's answer depends on that row alone.
+
+    `rows` (R,) as in `chain_logits`.
+    """
     logits = chain_logits(
-        ensemble, values, present, chains, multi=voter.multi, heads=len(voter.heads)
+        ensemble, values, present, chains, multi=voter.multi, heads=len(voter.heads), rows=rows
     )
+    affect = None
+    if ensemble.config.affect:
+        affect = chain_affect(ensemble, values, present, chains, rows=rows)[0].mean(0)
+    return prediction_of(voter, logits, present if rows is None else present[rows], affect)
+
+
+def prediction_of(
+    voter: Voter, logits: Tensor, present: Tensor, affect: Tensor | None = None
+) -> Prediction:
+    """Returns the prediction of some chains together, of what each says (G, H, R, C), raw."""
     if voter.multi:
         mean = mean_odds(logits, 0)
     else:
-        mean = logits.logsumexp(0) - torch.tensor(float(chains)).log()  # (H, R, C)
+        mean = logits.logsumexp(0) - torch.tensor(float(len(logits))).log()  # (H, R, C)
     by_head = voter.by_head(mean)
-    affect = None
-    if ensemble.config.affect:
-        affect = chain_affect(ensemble, values, present, chains)[0].mean(0)
     return Prediction(voter.vote(by_head, present), by_head, affect)

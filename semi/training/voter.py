@@ -56,6 +56,10 @@ class Voter:
             return voted[:, 1].reshape(probs.shape[1:])
         return soft_vote(probs, self.weights, here)
 
+    def probabilities(self, logits: Tensor, present: Tensor) -> Tensor:
+        """Returns (R, C), calibrated and voted, of raw log-probabilities (H, R, C)."""
+        return self.vote(self.by_head(logits), present)
+
     def state_dict(self) -> dict:
         """Returns the JSON-able state."""
         return {

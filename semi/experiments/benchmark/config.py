@@ -14,9 +14,9 @@ from ...config import loading as settings
 from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, given_keys, signature
 from ...config.training import GATE_METRICS
-from ...devices import check_name, device_problem
+from ...devices import check_name, place_problems
 from ...features.config import STANDARDIZE
-from ...parallel import EngineConfig, missing_ray
+from ...parallel import EngineConfig
 
 CONTROLS = ("placebo", "shuffled", "oracle")
 USB = ("usb_supervised", "usb_fixmatch", "usb_flexmatch", "usb_freematch", "usb_softmatch",
@@ -142,10 +142,9 @@ def load_bench(path: str | Path | None = None, overrides: Sequence[str] = ()) ->
             "datasets: required, but not set; name a YAML file that has them, as in "
             "semi benchmark bench"
         )
-    if not problems and resolved.value.engine == "ray" and (missing := missing_ray()):
-        problems.append(f"engine: {missing}")
-    if not problems and (missing := device_problem(resolved.value.device, resolved.value.engine)):
-        problems.append(f"device: {missing}")
+    if not problems:
+        found = place_problems(resolved.value.device, resolved.value.engine)
+        problems += [f"{key}: {sentence}" for key, sentence in found]
     if not problems:
         resolved.value.given = given_keys(resolved)
         if resolved.value.recipe != "none" and resolved.value.rules:

@@ -5,7 +5,6 @@ Letters: N rows, M views, C classes, T test rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,31 +128,47 @@ def dataset_of(
     if gold is None:
         return None
     pool = np.setdiff1d(split.train, gold)
-    fold, _ = assign_folds(corpus.rows.at(gold), folds, seed, "group")
-    target = torch.zeros(len(corpus), len(corpus.classes))
-    target[gold, corpus.label[gold]] = 1.0
-
-    def rows(index: Sequence[int] | np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(index, dtype=np.int64)).to(device)
-
-    def put(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {v: x.to(device) for v, x in values.items()}
-
-    dataset = Dataset(
-        ids=corpus.ids,
-        values=put(split.values),
-        present=split.present.to(device),
-        target=target.to(device),
-        label=rows(corpus.label),
-        gold=rows(gold),
-        pool=rows(pool),
-        dev=rows([]),
-        test=rows(split.test),
-        fold=rows(fold),
-        group=corpus.group,
-        classes=corpus.classes,
-    )
+    sides = Sides(gold, pool, split.test)
+    features = Features(split.values, split.present)
+    dataset = dataset_of_sides(corpus, sides, features, folds=folds, seed=seed, device=device)
     if split.per_speaker is not None:
-        other = replace(dataset, values=put(split.per_speaker))
+        other = replace(dataset, values={v: x.to(device) for v, x in split.per_speaker.items()})
         dataset = other if choose_speaker(dataset, other, seed) else dataset
     return dataset
+
+
+@dataclass
+class Sides:
+    """Which rows of a corpus are what."""
+
+    gold: np.ndarray  # rows whose labels are learned
+    pool: np.ndarray  # rows without a label
+    test: np.ndarray  # (T,)
+
+
+def dataset_of_sides(
+    corpus: BenchCorpus, sides: Sides, features: Features, *, folds: int, seed: int, device: str
+) -> Dataset:
+    """Returns what an arm trains on.
+
+    Args:
+        corpus: all N rows.
+        sides: which of them are learned, unlabelled and tested.
+        features: of all N rows, scaled.
+        folds: inner out-of-fold parts of whole groups.
+        seed: of these.
+        device: where the tensors go.
+    """
+    fold, _ = assign_folds(corpus.rows.at(sides.gold), folds, seed, "group")
+    target = torch.zeros(len(corpus), len(corpus.classes))
+    target[sides.gold, corpus.label[sides.gold]] = 1.0
+
+    def rows(index: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(index, dtype=np.int64)).to(device)
+
+    return Dataset(
+        ids=corpus.ids, values={v: x[:].to(device) for v, x in features.values.items()},
+        present=features.present.to(device), target=target.to(device), label=rows(corpus.label),
+        gold=rows(sides.gold), pool=rows(sides.pool), dev=rows(sides.gold[:0]),
+        test=rows(sides.test), fold=rows(fold), group=corpus.group, classes=corpus.classes,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ Letters: T test rows of a corpus, D draws, S seeds, U groups, C classes.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,3 +120,14 @@ def collect(
             entry.facts += list(folds.values())
         found[name] = results
     return found
+
+
+def mean_facts(lines: Sequence[dict[str, str]], names: Sequence[str]) -> dict[str, float]:
+    """Returns the means of what runs say about themselves, and the share that shipped a round."""
+    means = {}
+    for key in names:
+        numbers = [float(line[key]) for line in lines if line.get(key) not in (None, "", "nan")]
+        if numbers:
+            means[key] = float(np.mean(numbers))
+    shipped = [line["shipped"] != "0" for line in lines if line.get("shipped")]
+    return means | ({"shipped": float(np.mean(shipped))} if shipped else {})

@@ -27,9 +27,19 @@ import numpy as np
 
 from ...evaluation.holm import holm
 from ...evaluation.intervals import metrics_from_confusion
-from .results import ALL_LABELS, LOGISTIC, LOGISTIC_ORACLE, ORACLE, SUPERVISED, Arm, Results
+from .results import (
+    ALL_LABELS,
+    LOGISTIC,
+    LOGISTIC_ORACLE,
+    ORACLE,
+    SUPERVISED,
+    Arm,
+    Results,
+    mean_facts,
+)
 
 NOT_RULES = (SUPERVISED, ORACLE, LOGISTIC, LOGISTIC_ORACLE, "placebo", "shuffled", "usb_supervised")
+FACTS = ("gold_rows", "rounds", "accepted", "coverage", "precision", "cpu_seconds")  # of a line
 LEVEL = 0.05
 MIN_RUNS = 5  # label draws x seeds below which no verdict is given: a placebo "wins" then
 
@@ -183,7 +193,7 @@ def _line(name, budget, arm, against, pair, everything, sampler, metric) -> Line
             share = share_of(gain, gap)
     return Line(
         name, budget, arm, against, len(shared), score.value, baseline.value, gain, gap, share,
-        facts=_facts(entry),
+        facts=mean_facts(entry.facts, FACTS),
     )  # fmt: skip
 
 
@@ -192,19 +202,6 @@ def share_of(gain: Draw, gap: Draw) -> Draw | None:
     if gap.interval()[0] <= 0:
         return None
     return Draw(gain.value / gap.value, gain.drawn / np.maximum(gap.drawn, 1e-9))
-
-
-def _facts(entry: Arm) -> dict[str, float]:
-    """Returns the means of what the runs say about themselves."""
-    means = {}
-    names = ("gold_rows", "rounds", "accepted", "shipped", "coverage", "precision", "cpu_seconds")
-    for key in names:
-        numbers = [float(row[key]) for row in entry.facts if row.get(key) not in (None, "", "nan")]
-        if numbers:
-            means[key] = float(np.mean(numbers))
-    if "shipped" in means:
-        means["shipped"] = float(np.mean([row["shipped"] != "0" for row in entry.facts]))
-    return means
 
 
 def _holm(lines: list[Line]) -> None:

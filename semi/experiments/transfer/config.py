@@ -14,9 +14,9 @@ from ...config.learning import LearningConfig
 from ...config.schema import ConfigProblems, given_keys
 from ...config.training import GATE_METRICS
 from ...data.wording import nearest
-from ...devices import check_name, device_problem
+from ...devices import check_name, place_problems
 from ...errors import ConfigError
-from ...parallel import EngineConfig, missing_ray
+from ...parallel import EngineConfig
 from ..benchmark.config import DatasetConfig
 
 ARMS = ("source", "inductive", "transductive", "target")
@@ -113,10 +113,9 @@ def load_transfer(path: str | Path | None, words: Sequence[str] = ()) -> Transfe
             "test=b.csv,c.csv"
             for name in ("source", "target") if not getattr(config, name)
         ]  # fmt: skip
-    if not problems and config.engine == "ray" and (missing := missing_ray()):
-        problems.append(f"engine: {missing}")
-    if not problems and (missing := device_problem(config.device, config.engine)):
-        problems.append(f"device: {missing}")
+    if not problems:
+        found = place_problems(config.device, config.engine)
+        problems += [f"{key}: {sentence}" for key, sentence in found]
     if problems:
         raise ConfigProblems(problems)
     config.given = given_keys(resolved)

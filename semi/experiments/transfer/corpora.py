@@ -5,21 +5,19 @@ Letters: N rows, n source rows, T test rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from ...data.folds import assign_folds
 from ...data.wording import counted, listed
 from ...errors import ConfigError
 from ...features.config import FeaturesConfig
 from ...features.standardize import Standardizer
 from ...features.tensors import Features
-from ...training.dataset import Dataset
 from ..benchmark.corpus import BenchCorpus
-from ..benchmark.data import outer_splits
+from ..benchmark.data import Sides, outer_splits
 from .config import TransferConfig
 
 
@@ -33,6 +31,7 @@ class Pair:
     sources: int  # n
     home: list[str]  # (N,) corpus of each row
     tests: list[np.ndarray]  # (T,) rows of each outer fold, whole target speakers
+    sides: list[Side]  # the sources and the target, as they were read
     notes: list[str] = field(default_factory=list)  # what was left out, in sentences
 
 
@@ -95,7 +94,7 @@ def pair_of(
         label=np.concatenate(labels), classes=classes, group=words("group"), second=None,
     )  # fmt: skip
     tests = _tests(corpus, count, config.outer_folds)
-    return Pair(name, target.corpus.name, corpus, count, home, tests, notes)
+    return Pair(name, target.corpus.name, corpus, count, home, tests, sides, notes)
 
 
 def _views_left_out(sides: Sequence[Side], features: Features) -> list[str]:
@@ -162,12 +161,9 @@ def scaled(pair: Pair, learn: np.ndarray, config: TransferConfig) -> dict[str, t
 
 
 @dataclass
-class Parts:
+class Parts(Sides):
     """Which rows an arm learns from and is tested on."""
 
-    gold: np.ndarray  # rows whose labels are learned
-    pool: np.ndarray  # rows without a label
-    test: np.ndarray  # (T,)
     learn: np.ndarray  # rows that scale the features
 
 
@@ -187,25 +183,3 @@ def parts_of(pair: Pair, arm: str, fold: int, scaling: str) -> Parts:
     if scaling == "global":
         learn = gold
     return Parts(gold, pool, test, learn)
-
-
-def dataset_of(
-    pair: Pair, parts: Parts, values: Mapping[str, torch.Tensor], *, folds: int, seed: int,
-    device: str,
-) -> Dataset:  # fmt: skip
-    """Returns what an arm trains on."""
-    corpus = pair.corpus
-    fold, _ = assign_folds(corpus.rows.at(parts.gold), folds, seed, "group")
-    target = torch.zeros(len(corpus), len(corpus.classes))
-    target[parts.gold, corpus.label[parts.gold]] = 1.0
-
-    def rows(index: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(index, dtype=np.int64)).to(device)
-
-    return Dataset(
-        ids=corpus.ids, values={v: x.to(device) for v, x in values.items()},
-        present=corpus.features.present.to(device), target=target.to(device),
-        label=rows(corpus.label), gold=rows(parts.gold), pool=rows(parts.pool),
-        dev=rows(parts.gold[:0]), test=rows(parts.test), fold=rows(fold), group=corpus.group,
-        classes=corpus.classes,
-    )  # fmt: skip

@@ -7,29 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from ...data.alike import MEANING, looks
 from ...data.wording import listed, nearest, shown
 from ...errors import ConfigError, reading
-
-# Words for the same emotion, by corpora that use them. What only some would put together (excited
-# with happiness, calm with neutral) is left to a map of your own.
-SYNONYMS = {
-    "anger": ("angry", "ang", "wut", "ärger", "aerger", "colère", "ira", "rage", "분노", "화남",
-              "愤怒", "生气", "غصہ"),
-    "happiness": ("happy", "hap", "joy", "joyful", "freude", "glück", "joie", "felicidad", "기쁨",
-                  "행복", "快乐", "高兴", "开心", "خوشی"),
-    "sadness": ("sad", "traurigkeit", "trauer", "tristesse", "tristeza", "슬픔", "悲伤", "难过",
-                "اداسی"),
-    "neutral": ("neu", "neutrality", "neutre", "중립", "중성", "中性", "中立"),
-    "fear": ("fearful", "fea", "afraid", "scared", "angst", "peur", "miedo", "공포", "두려움",
-             "恐惧", "害怕"),
-    "disgust": ("disgusted", "dis", "ekel", "dégoût", "asco", "혐오", "厌恶"),
-    "surprise": ("surprised", "sur", "überraschung", "pleasant_surprise", "pleasant surprise",
-                 "sorpresa", "놀람", "惊讶"),
-    "boredom": ("bored", "langeweile", "지루함"),
-    "contempt": ("contemptuous", "verachtung"),
-    "frustration": ("frustrated", "fru"),
-}  # fmt: skip
-_CANONICAL = {word: name for name, words in SYNONYMS.items() for word in (name, *words)}
 
 
 def read_maps(path: str, known: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
@@ -70,8 +50,7 @@ def read_maps(path: str, known: Mapping[str, Sequence[str]]) -> dict[str, dict[s
 def harmonised(classes: Sequence[str], mine: Mapping[str, str | None]) -> dict[str, str | None]:
     """Returns class -> its common name, None where it is left out; a map of one's own wins."""
     return {
-        name: mine[name] if name in mine else _CANONICAL.get(name.strip().casefold(), name)
-        for name in classes
+        name: mine[name] if name in mine else MEANING.get(looks(name), name) for name in classes
     }
 
 

@@ -14,9 +14,9 @@ from ...data.wording import counted, listed
 from ...evaluation.holm import holm
 from ...evaluation.intervals import Interval, intervals
 from ...evaluation.names import METRIC_NAMES
-from ...evaluation.text import percent
+from ...evaluation.text import p_words, percent, points
 from ...files import write_table, write_text
-from ..benchmark.results import decoded, read_runs
+from ..benchmark.results import decoded, mean_facts, read_runs
 from .config import ARMS, TransferConfig
 from .corpora import Pair
 
@@ -32,6 +32,7 @@ ABOUT = {
 AGAINST = (("inductive", "source"), ("transductive", "source"), ("target", "source"),
            ("target", "inductive"))  # fmt: skip
 POOLED = ("inductive", "transductive")
+FACTS = ("gold_rows", "pool_rows", "rounds", "accepted", "precision", "coverage")  # of a line
 CHANCE = 0.05
 
 
@@ -95,7 +96,9 @@ def arm_scores(
             continue
         times = len(answers)
         scores = intervals([np.concatenate(answers)], np.tile(label, times), np.tile(group, times))
-        found[arm] = ArmScore(pair.name, arm, times, np.stack(answers), scores, _facts(lines))
+        found[arm] = ArmScore(
+            pair.name, arm, times, np.stack(answers), scores, mean_facts(lines, FACTS)
+        )
     return found
 
 
@@ -112,17 +115,6 @@ def arm_gaps(pair: Pair, found: dict[str, ArmScore], config: TransferConfig) -> 
             gap = intervals(both, np.tile(label, times), np.tile(group, times))[config.metric]
             gaps.append(ArmGap(pair.name, arm, against, gap))
     return gaps
-
-
-def _facts(lines: Sequence[dict[str, str]]) -> dict[str, float]:
-    """Returns the means of what the runs say about themselves."""
-    means = {}
-    for key in ("gold_rows", "pool_rows", "rounds", "accepted", "precision", "coverage"):
-        numbers = [float(r[key]) for r in lines if r.get(key) not in (None, "", "nan")]
-        if numbers:
-            means[key] = float(np.mean(numbers))
-    shipped = [r["shipped"] != "0" for r in lines if r.get("shipped")]
-    return means | ({"shipped": float(np.mean(shipped))} if shipped else {})
 
 
 def _correct(gaps: Sequence[ArmGap]) -> None:
@@ -216,8 +208,7 @@ def _differences(gaps: Sequence[ArmGap], found: dict[str, ArmScore], metric: str
         gap = g.gap
         shown = g.p_holm < CHANCE
         word = ("better" if gap.value > 0 else "worse") if shown else "no difference is shown"
-        ends = f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-        p = "< 0.001" if g.p_holm < 0.001 else f"{g.p_holm:.3f}"
+        ends, p = points(gap.value, gap.low, gap.high), p_words(g.p_holm)
         lines.append(f"| {g.arm} - {g.against} | {ends} | {p} | {word} |")
     pooled = [found[arm].facts.get("shipped") for arm in POOLED if arm in found]
     why = [

@@ -15,8 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from ...config.schema import signature
+from ...data.wording import listed
 from ...devices import gpus_of
 from ...errors import RunError
+from ...features.tensors import Features
 from ...files import jsonable
 from ...guarded_files import read_guarded, write_guarded
 from ...parallel import run_cells
@@ -27,13 +29,15 @@ from ..benchmark.benchmark import RunLog
 from ..benchmark.cells import Cell, line_of
 from ..benchmark.config import learning_of
 from ..benchmark.corpus import load_corpus
+from ..benchmark.data import dataset_of_sides
 from ..progress_line import tell_progress
 from .config import TransferConfig, named_corpora
-from .corpora import Pair, Side, dataset_of, pair_of, parts_of, scaled
+from .corpora import Pair, Side, pair_of, parts_of, scaled
 from .labels import harmonised, map_sentence, read_maps
 from .summary import write_summary
 
 BOUND_TRANSFER = "transfer.json"
+CHANGES_SHOWN = 4  # of settings, in a message
 TRANSFER_SHAPE = {"settings": {str: object}, "corpora": {str: object}}
 
 
@@ -107,9 +111,22 @@ class ArmRunner:
             if key not in self.known:
                 self.known[key] = scaled(pair, parts.learn, config)
             values, folds = self.known[key], config.train.folds
-            dataset = dataset_of(pair, parts, values, folds=folds, seed=seed, device=config.device)
+            dataset = dataset_of_sides(
+                pair.corpus, parts, Features(values, pair.corpus.features.present), folds=folds,
+                seed=seed, device=config.device,
+            )  # fmt: skip
             run = rounds_arm if len(parts.pool) else supervised_arm
             return line_of(cell, arm, run(dataset, learning_of(config, seed), Starts()), dataset)
+
+
+def _changes(name: str, old: Any, new: Any) -> Iterator[str]:
+    """Yields what differs between two values of a setting; of nested ones each by its path."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        if old != new:
+            yield f"{name} was {old}, is {new}"
+        return
+    for key in sorted(old.keys() | new.keys()):
+        yield from _changes(f"{name}.{key}", old.get(key), new.get(key))
 
 
 def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
@@ -119,7 +136,8 @@ def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
                                             "outer_folds")}  # fmt: skip
     corpora = {
         name: {"classes": pair.corpus.classes, "rows": len(pair.corpus), "sources": pair.sources,
-               "dataset": asdict(pair.corpus.config)}
+               "sides": {side.corpus.name: {"dataset": asdict(side.corpus.config),
+                                            "labels": side.names} for side in pair.sides}}
         for name, pair in pairs.items()
     }  # fmt: skip
     new = jsonable({"settings": signature(learning) | kept, "corpora": corpora})
@@ -127,15 +145,15 @@ def _bind(folder: Path, config: TransferConfig, pairs: dict[str, Pair]) -> None:
     old = read_guarded(path, TRANSFER_SHAPE)
     if old is not None:
         changes = [
-            f"{key} was {old[part][key]}, is {new[part][key]}"
+            change
             for part in ("settings", "corpora")
             for key in sorted(old[part].keys() & new[part].keys())
-            if old[part][key] != new[part][key]
+            for change in _changes(key, old[part][key], new[part][key])
         ]
         if changes:
             raise RunError(
-                f"{folder} holds runs of other settings: {'; '.join(changes)}; choose another "
-                "output="
+                f"{folder} holds runs of other settings: {listed(changes, CHANGES_SHOWN)}; choose "
+                "another output="
             )
         new["corpora"] = old["corpora"] | new["corpora"]
     if new != old:

@@ -25,13 +25,19 @@ class TaughtRows:
     rows: slice  # of the pool
     classes: list[str]
     present: Tensor  # (R, M) bool
-    label: Tensor  # (R,) int64
+    label: Tensor  # (R,) class numbers, of one byte where a round was read back and they fit
     probs: Tensor  # (R, C) what the rule saw
     threshold: Tensor  # (C,)
     voter: Voter  # of the teacher
-    logits: Tensor  # (H, R, C) of the teacher, raw
+    teacher: RoundState
+    dataset: Dataset
     affect: Tensor | None = None  # (R, 2) valence and arousal as the teacher says them
     affect_spread: Tensor | None = None  # (R, 2)
+
+    @property
+    def logits(self) -> Tensor:
+        """Returns (H, R, C) of the teacher, raw; a task that does not ask for them asks no pool."""
+        return last_logits(self.dataset, self.teacher)[:, self.rows]
 
 
 def taught_rows(
@@ -44,12 +50,12 @@ def taught_rows(
         learned: what the round was taught.
         before: the round whose models were the teacher.
     """
-    logits, affect = last_logits(dataset, before), before.outputs.affect
+    affect = before.outputs.affect
     for start in range(0, max(len(dataset.pool), 1), PIECE):
         rows = slice(start, start + PIECE)
         yield TaughtRows(
             rows, dataset.classes, dataset.present[dataset.pool[rows]], learned.label[-1, rows],
-            learned.probs[rows], learned.threshold, before.outputs.voter, logits[:, rows],
+            learned.probs[rows], learned.threshold, before.outputs.voter, before, dataset,
             None if affect is None else affect.pool[-1, rows],
             None if affect is None else affect.pool_spread[-1, rows],
         )  # fmt: skip

@@ -68,7 +68,7 @@ class ClosedForm:
         rows = torch.cat([dataset.gold, dataset.pool])
         parted = any(is_sketched(len(rows), d, 1) for d in dataset.dims.values())
         if parted or len(rows) > MOST_AXES_ROWS:  # axes are found by a part of them
-            rows = rows[dataset.hashed(rows).argsort()][:MOST_AXES_ROWS]
+            rows = dataset.by_hash(rows)[:MOST_AXES_ROWS]
         axes = principal_start(
             dataset.values, dataset.present, rows, config.model.components, dataset.blocks
         )
