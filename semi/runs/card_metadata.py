@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..evaluation.names import METRIC_NAMES
 from ..evaluation.run_json import interval_of
-from .hub_names import parsed
+from ..hub_names import parsed
 
 LIBRARY = "semi"
 CALIBRATED = "calibrated"
