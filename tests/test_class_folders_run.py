@@ -1,5 +1,6 @@
 """A newcomer's way: a folder of sounds in class folders, trained, asked and reported, no table."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -36,6 +37,14 @@ def test_the_run_is_of_speech_alone_and_holds_rows_out(project):
     assert (config.encoders.speech.model, config.encoders.text.model) == ("acoustic", "none")
     roles = pd.read_csv(project / "runs" / "mine" / "splits.csv")["role"].value_counts()
     assert roles["pool"] == 24 and roles["labeled"] + roles["test"] == 48 and roles["test"] > 5
+
+
+def test_the_warning_about_speakers_says_where_they_would_stand(project):
+    notes = json.loads((project / "runs" / "mine" / "result.json").read_text())["notes"]
+    (told,) = [note for note in notes if "no speaker, session or dialogue" in note]
+    assert told.endswith(
+        "folders of each speaker within the classes tell them apart, as angry/spk3/001.wav"
+    )
 
 
 @pytest.mark.parametrize(
