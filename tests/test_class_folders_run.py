@@ -138,3 +138,17 @@ def test_an_encoder_that_was_meant_is_not_left_out(tmp_path, words):
 def test_a_finished_run_reads_what_it_read_before(tmp_path):
     with pytest.raises(ManifestError, match="no row has audio, which encoders"):
         read_rows(config_of(tmp_path, "id,text,label,speaker"))
+
+
+def test_the_folders_of_speakers_are_not_taken_for_texts(tmp_path, monkeypatch, capsys):
+    for row in pd.read_csv(bundled_emodb()).groupby(["speaker", "label"]).head(1).itertuples():
+        name = "unlabelled" if row.label == "fear" else row.label
+        place = tmp_path / "sounds" / name / f"spk{row.speaker}"
+        place.mkdir(parents=True)
+        shutil.copy(bundled_emodb().parent / row.audio, place)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "data.manifest=sounds", "name=mine"]) == 0
+    told = capsys.readouterr().out
+    assert "speakers by folder: spk" in told and "by 8 speakers" in told
+    assert "no row has text, so encoders.text.model=none" in told
+    assert "if another column holds it" not in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ManifestError
+from .column_hints import CLASS_FOLDERS
 from .headers import listed
 from .manifest import Manifest
 from .wording import nearest, shown
@@ -43,7 +44,8 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
 
 def elsewhere(manifest: Manifest, column: str) -> str:
     """Returns which columns may hold what is looked for, where none was recognised as it."""
-    given = manifest.reading.carried
+    reading = manifest.reading  # of class folders no column is a person's: folder is our own
+    given = [] if reading.kind == CLASS_FOLDERS else reading.carried
     if column not in INPUTS.values() or column in manifest.reading.named.values() or not given:
         return ""
     way = pasted("data.columns", {column: given[0]})
