@@ -1,5 +1,6 @@
 """A newcomer's way: a folder of sounds in class folders, trained, asked and reported, no table."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_the_run_is_of_speech_alone_and_holds_rows_out(project):
     assert (config.encoders.speech.model, config.encoders.text.model) == ("acoustic", "none")
     roles = pd.read_csv(project / "runs" / "mine" / "splits.csv")["role"].value_counts()
     assert roles["pool"] == 24 and roles["labeled"] + roles["test"] == 48 and roles["test"] > 5
+
+
+def test_the_warning_about_speakers_says_where_they_would_stand(project):
+    notes = json.loads((project / "runs" / "mine" / "result.json").read_text())["notes"]
+    (told,) = [note for note in notes if "no speaker, session or dialogue" in note]
+    assert told.endswith(
+        "folders of each speaker within the classes tell them apart, as angry/spk3/001.wav"
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,3 +198,17 @@ def test_an_encoder_that_was_meant_is_not_left_out(tmp_path, words):
 def test_a_finished_run_reads_what_it_read_before(tmp_path):
     with pytest.raises(ManifestError, match="no row has audio, which encoders"):
         read_rows(config_of(tmp_path, "id,text,label,speaker"))
+
+
+def test_the_folders_of_speakers_are_not_taken_for_texts(tmp_path, monkeypatch, capsys):
+    for row in pd.read_csv(bundled_emodb()).groupby(["speaker", "label"]).head(1).itertuples():
+        name = "unlabelled" if row.label == "fear" else row.label
+        place = tmp_path / "sounds" / name / f"spk{row.speaker}"
+        place.mkdir(parents=True)
+        shutil.copy(bundled_emodb().parent / row.audio, place)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "data.manifest=sounds", "name=mine"]) == 0
+    told = capsys.readouterr().out
+    assert "speakers by folder: spk" in told and "by 8 speakers" in told
+    assert "no row has text, so encoders.text.model=none" in told
+    assert "if another column holds it" not in told

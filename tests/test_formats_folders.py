@@ -71,6 +71,34 @@ def test_a_folder_without_labels_beside_the_classes_holds_nothing_out(tmp_path, 
     assert "without a label, outside class folders: 6 sounds" in manifest.notes
 
 
+@pytest.mark.parametrize("order", ["{class}/{who}", "{who}/{class}"])
+@pytest.mark.parametrize("name", ["spk{}", "Actor_{}", "{}"])
+def test_speakers_of_sounds_without_labels_are_known_by_their_folders(tmp_path, order, name):
+    """angry/spk03/1.wav beside unlabelled/spk03/2.wav, and the two folders the other way round."""
+    rows = utterances(4)
+    for number, row in enumerate(rows):
+        who = name.format(row["speaker"])
+        label = row["label"] if number % 2 else "unlabelled"
+        place(row, tmp_path / order.format(**{"class": label, "who": who}) / f"{number}.opus")
+    table = load_manifest(tmp_path).table
+    by_number = table.set_index(table["id"].str.rpartition("/")[2].astype(int)).sort_index()
+    expected = [row["label"] if k % 2 else None for k, row in enumerate(rows)]
+    assert by_number["label"].tolist() == expected and table["split"].isna().all()
+    assert by_number["speaker"].tolist() == [name.format(row["speaker"]) for row in rows]
+
+
+def test_other_folders_of_sounds_without_labels_are_carried_along(tmp_path):
+    for number, row in enumerate(utterances(2)):
+        place(row, tmp_path / row["label"] / "monday" / f"{number}.opus")
+        place(row, tmp_path / "unlabelled" / "tuesday" / f"new{number}.opus")
+        place(row, tmp_path / "unlabelled" / f"top{number}.opus")
+    manifest = load_manifest(tmp_path)
+    assert manifest.classes == ["anger", "happiness", "neutral"]
+    known = manifest.table[manifest.table["label"].notna()]
+    assert len(known) == 6 and set(known["folder"]) == {"monday"}
+    assert "without a label, outside class folders: 12 sounds" in manifest.notes
+
+
 def test_class_folders_below_a_folder_without_labels_are_refused(tmp_path):
     with pytest.raises(ManifestError, match="a label on a row whose split is unlabeled"):
         load_manifest(class_tree(tmp_path, ("train", "unlabeled")))

@@ -15,8 +15,8 @@ from huggingface_hub import constants
 import semi
 from semi.checksums import seal
 from semi.cli import main
+from semi.hub_names import HubName, hub_name
 from semi.runs.hub_download import FILES, readable_size
-from semi.runs.hub_names import HubName, hub_name
 from semi.runs.hub_upload import push
 
 TEXTS = ["hurra toll", "nein weg", "ruhig so"]
@@ -292,3 +292,28 @@ def test_the_environment_of_the_hub_is_heeded_by_a_process_of_its_own(hub, model
     )
     assert again.returncode == 0 and again.stdout == online.stdout, again.stderr
     assert len(hub.asked) == asked and (tmp_path / "home/hub/models--lab--emo").is_dir()
+
+
+NEED_A_RUN = ["evaluate {}", "evaluate {} --by speaker", "compare {} lab/b", "report {}", "next {}",
+              "suspects {}", "review {}", "verify {}", "ensemble {} lab/b", "submit {} -o s.csv",
+              "select {} --dry-run select.rule=threshold", "export {} -o p.csv", "card {}",
+              "export {} -o set --dataset", "push {} lab/new",
+              "distill {} student.yaml"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lab/emo", "lab/emo@v1", "hf://lab/emo"])
+@pytest.mark.parametrize("line", NEED_A_RUN)
+def test_what_needs_a_run_says_what_takes_a_name_of_the_hub(hub, model, capsys, line, name):
+    hub.repo("lab/emo", model)
+    assert main(line.format(name).split()) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("semi: error: ") and "no such folder, and this needs a run of" in told
+    known = name.removeprefix("hf://")
+    assert f"semi predict {known} --manifest mine.csv -o answers.csv" in told
+    assert hub.asked == [] and list(Path().iterdir()) == []
+
+
+def test_what_needs_a_run_says_so_in_python(hub, model):
+    hub.repo("lab/emo", model)
+    with pytest.raises(semi.RunError, match="a model on the Hugging Face hub has no rows"):
+        semi.evaluate("lab/emo")

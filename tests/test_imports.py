@@ -15,7 +15,7 @@ PARTS = ("models", "noise", "pseudo_label")
 # is one room with all its modules.
 FLOORS = (
     ("errors", "flight", "formulas", "host_names", "shipped", "threads"),
-    ("files", "foreign", "locks", "ray_cells"),
+    ("files", "foreign", "hub_names", "locks", "ray_cells"),
     ("parallel", "shapes"),
     ("guarded_files",),
     ("checksums",),

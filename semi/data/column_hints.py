@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .reading import Reading
 
 WHO = re.compile(r"speaker|spk|sprech|user|person|participant|subject|talker|client|화자|^folder$")
+CLASS_FOLDERS = "class folders"  # the name of this format in formats.FORMATS
 FEW = 60  # different cells of a column of labels at most
 SENTENCE = 3  # words: what somebody said; a class, a name or a place is shorter
 WITHOUT_BLANKS = 6  # letters of a sentence in a script that writes no blanks between words
@@ -90,6 +91,8 @@ def label_hint(reading: Reading, table: pd.DataFrame) -> str:
 def speaker_hint(reading: Reading) -> str:
     """Returns which carried column may tell the speakers, by its name, for a message."""
     found = next((n for n in reading.carried if WHO.search(n.casefold())), None)
+    if found is None and reading.kind == CLASS_FOLDERS:
+        return "; folders of each speaker within the classes tell them apart, as angry/spk3/001.wav"
     if found is None:
         return ""
     choose = setting("data.columns", {"speaker": found})

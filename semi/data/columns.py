@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ManifestError
-from .column_hints import holding_inputs
+from .column_hints import CLASS_FOLDERS, holding_inputs
 from .headers import listed
 from .manifest import Manifest
 from .wording import nearest, shown
@@ -44,7 +44,8 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
 
 def elsewhere(manifest: Manifest, column: str) -> str:
     """Returns which columns may hold what is looked for, where none was recognised as it."""
-    given = manifest.reading.carried
+    reading = manifest.reading  # of class folders no column is a person's: folder is our own
+    given = [] if reading.kind == CLASS_FOLDERS else reading.carried
     if column not in INPUTS.values() or not given:
         return ""
     likely = holding_inputs(manifest.table, given, column)

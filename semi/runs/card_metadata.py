@@ -14,10 +14,11 @@ from typing import Any
 from ..errors import ConfigError
 from ..evaluation.names import METRIC_NAMES
 from ..evaluation.run_json import interval_of
-from .hub_names import parsed
+from ..hub_names import parsed
 
 LIBRARY = "semi"
-TAGS = ("emotion-recognition", "semi-supervised", "self-training", "calibrated", "safetensors")
+CALIBRATED = "calibrated"
+TAGS = ("emotion-recognition", "semi-supervised", "self-training", CALIBRATED, "safetensors")
 # a score of ours -> the hub's name of the metric, and what it is computed with
 HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
     "accuracy": ("accuracy", {}),
@@ -62,7 +63,7 @@ def is_language(code: str) -> bool:
 
 def metadata(
     title: str, words: CardWords, *, modalities: Sequence[str], encoders: Sequence[str],
-    languages: Sequence[str], metrics: Mapping[str, Any], part: str,
+    languages: Sequence[str], metrics: Mapping[str, Any], part: str, calibrated: bool,
 ) -> str:  # fmt: skip
     """Returns the YAML, without the lines of dashes around it.
 
@@ -74,6 +75,7 @@ def metadata(
         languages: codes of ISO 639.
         metrics: of gold rows, as a round's record holds them; {} = none.
         part: which gold rows: test, dev or oof.
+        calibrated: it gives probabilities.
     """
     from huggingface_hub import ModelCardData
 
@@ -84,7 +86,10 @@ def metadata(
         language=list(languages) or None,
         datasets=[words.dataset] if words.dataset else None,
         base_model=list(encoders) or None,
-        tags=[*TAGS, *(f"{name}-emotion-recognition" for name in modalities if name == "speech")],
+        tags=[
+            *(tag for tag in TAGS if calibrated or tag != CALIBRATED),
+            *(f"{name}-emotion-recognition" for name in modalities if name == "speech"),
+        ],
         metrics=sorted({result.metric_type for result in results}) or None,
         pipeline_tag=task_of(modalities) or None,
         model_name=title if results else None,

@@ -12,6 +12,7 @@ from ..errors import RunError, SemiError
 from ..evaluation.holm import holm
 from ..evaluation.run_json import interval_of, read_result, round_records
 from ..files import read_table, write_table
+from ..hub_names import refuse_hub_name
 from ..self_training.run_dir import Run
 from .by_value import by_value, manifest_of
 from .comparison import Comparison
@@ -76,6 +77,7 @@ def _finished(paths: Sequence[str]) -> tuple[list[tuple[str, Predictions]], list
     finished, skipped = [], []
     for path in dict.fromkeys(p.rstrip("/") for p in paths):
         if not is_ensemble(path) and not Path(path, "config.yaml").is_file():
+            refuse_hub_name(path)
             skipped.append(f"{path}: no run")
             continue
         try:

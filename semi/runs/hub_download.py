@@ -13,10 +13,10 @@ from typing import Any
 from ..checksums import CHECKSUMS, NewerFormatError
 from ..data.wording import counted, listed
 from ..errors import RunError
+from ..hub_names import HubName, hub_name
 from ..self_training.integrity import check_model
 from ..self_training.model_dir import MODEL_JSON, SETTINGS, TENSORS, find_model
 from .hub_errors import asked, hub, is_unreachable
-from .hub_names import HubName, hub_name
 
 FILES = (TENSORS, MODEL_JSON, SETTINGS, CHECKSUMS)
 PATTERNS = [*FILES, *(f"model/{name}" for name in FILES)]  # a run's whole folder has it below

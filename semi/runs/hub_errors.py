@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import RunError, SemiError, is_full_disk, os_sentence, system_error
-from .hub_names import HubName
+from ..hub_names import HubName
 
 T = TypeVar("T")
 WAITS = (0.5, 1.0, 2.0)  # seconds before each further try of what may be a passing fault

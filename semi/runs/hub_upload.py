@@ -15,6 +15,7 @@ from ..data.wording import listed
 from ..errors import RunError, SemiError, reading
 from ..evaluation.text import table
 from ..files import read_json, write_dir, write_text
+from ..hub_names import HubName, parsed
 from ..self_training.model_dir import (
     MODEL_JSON,
     MODEL_SHAPE,
@@ -30,7 +31,6 @@ from ..shapes import misfit
 from .card_metadata import CardWords
 from .hub_download import readable_size
 from .hub_errors import asked, hub, is_missing
-from .hub_names import HubName, parsed
 from .model_card import model_card, run_of
 from .published_model import local_encoders, published
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ..data.wording import listed
 from ..errors import RunError
 from ..evaluation import report_scores
+from ..evaluation.multitask import YES
+from ..evaluation.report_rows import read_answers
 from ..evaluation.reviewed_precision import precision_sentence
 from ..evaluation.run_json import RESULT, read_result, round_records
 from ..evaluation.text import SPLIT_TITLES, columns, floor_sentence, over, percent, scored, verdict
 from ..self_training.model_dir import Model, find_model, load_model
+from .card_answers import several_answers, value_ranges
 from .card_data import data_facts, leak_words, table_facts
 from .card_metadata import CardWords, is_language, metadata
 from .published_model import local_encoders
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEMPLATE = "model_card.md.j2"
+ROLE_OF = {"metrics_test": "test", "metrics_dev": "dev", "metrics_oof": "labeled"}
 FEW = 20  # gold held-out rows of a class below which its scores say little
 FEW_GROUPS = 10  # speakers below which an interval over them is rough
 
@@ -48,6 +52,7 @@ def model_card(
     facts = table_facts(table)
     languages = list(words.languages) or [c for c in facts.languages if is_language(c)]
     records = round_records(folder) if folder else []
+    answers = read_answers(folder) if folder else []
     result = (read_result(folder) if folder else None) or {}
     best, key = report_scores.best_of(records, result), report_scores.key_of(records)
     modalities = list(model.ensemble.dims)
@@ -55,12 +60,14 @@ def model_card(
     yaml = metadata(
         title, words, modalities=modalities, encoders=hub_encoders(model), languages=languages,
         metrics=best.get(key) or {}, part=key.removeprefix("metrics_"),
+        calibrated=model.config.task.kind != "affect",
     )  # fmt: skip
     return _template().render(
         yaml=yaml.rstrip(), title=title, name=name or "org/name", words=words, languages=languages,
         model=model_facts(model), data=data_facts(folder, facts),
-        several=model.config.task.multi, affect=model.config.task.kind != "single"
-        and model.ensemble.config.affect, example=_example(modalities, model),
+        several=several_answers(answers, ROLE_OF[key], model.classes)
+        if model.config.task.multi else None,
+        ranges=value_ranges(answers), example=_example(modalities, model),
         result=result, sentence=result.get("sentence") or model.facts.get("sentence") or "",
         **_judged(records, best, key, result), reviewed=_reviewed(folder),
         pseudo=_pseudo(best, model),
@@ -97,6 +104,8 @@ def model_facts(model: Model) -> dict[str, Any]:
         )  # fmt: skip
     return {
         "classes": model.classes, "kind": config.model.kind, "task": config.task.kind,
+        "multi": config.task.multi, "affect": config.task.kind != "single"
+        and model.ensemble.config.affect,
         "count": model.ensemble.count, "inputs": inputs,
         "parameters": sum(t.numel() for t in model.ensemble.tensors().values()),
     }  # fmt: skip
@@ -112,7 +121,8 @@ def _judged(
     part = report_scores.part(best, key)
     head = report_scores.headline(records, result)
     return {
-        "ships": head["ships"], "gain": head["gain"], "floor": floor_sentence(records),
+        "ships": head["ships"], "gain": head["gain"], "metric": head["metric"],
+        "floor": floor_sentence(records),
         "scores": [(title, scored(start, n), scored(now, n)) for n, title in names.items()],
         "other": [(title, text) for title, text in part["scores"] if title not in names.values()],
         "part": part, "where": SPLIT_TITLES[key], "over": over(now), "kind": key,
@@ -130,8 +140,9 @@ def _pseudo(best: dict, model: Model) -> dict[str, Any]:
     row, select = report_scores.round_row(best, best) if best else {}, model.config.select
     asked = select.precision_target
     return {
-        "added": best.get("added") or 0, "rule": row.get("rule"),
-        "precision": row.get("precision"), "sure": row.get("sure"), "mix": row.get("mix"),
+        "added": best.get("added") or 0, "rule": best.get("rule"),
+        "precision": row.get("precision"), "hidden": best.get("pseudo") or {},
+        "sure": row.get("sure"), "mix": row.get("mix"),
         "target": percent(asked) if isinstance(asked, float) else "", "alpha": select.alpha,
     }  # fmt: skip
 
@@ -176,11 +187,18 @@ def limits(metrics: dict[str, Any], model: Model, leaks: Sequence[str]) -> list[
             f"Its encoder of {listed(local)} is a folder of the machine it was trained on and is "
             "not part of it: only who has the same one can use it."
         )
-    if model.config.task.kind != "affect":
+    if model.config.task.multi:
+        found.append(
+            "It knows these classes and no other. `predict` names the likeliest one where none "
+            f"reaches {YES}, so look at `p_<class>`."
+        )
+    elif model.config.task.kind != "affect":
         found.append(
             "It knows these classes and no other: what is none of them gets their probabilities "
             "too, so look at `confidence`."
         )
+    else:
+        found.append("It gives values alone, and with none of them how far off it may be.")
     found.append(
         "It was trained on what people heard or read in others, which is not what those felt. Do "
         "not decide about anybody by it alone."

@@ -37,9 +37,9 @@ def load(run: str | Path, *, device: str = "cpu") -> Predictor:
             folder here (hf://org/name is one in any case).
         device: where it answers, such as cuda.
     """
+    from ..hub_names import hub_name
     from ..self_training.model_dir import load_model
     from .hub_download import fetched
-    from .hub_names import hub_name
     from .published_model import published_settings
 
     name = hub_name(run)

@@ -12,6 +12,7 @@ from ..errors import RunError
 from ..features.remote import is_url
 from ..features.store import FeatureStore
 from ..features.verify import PLAIN, shelf_problems
+from ..hub_names import refuse_hub_name
 from ..self_training.integrity import OLD, IntegrityReport, inspect_folder, inspect_run
 from ..self_training.model_dir import MODEL_JSON
 from .folder_parts import inspect_parts
@@ -60,9 +61,11 @@ def verify(path: str | Path) -> Verification:
             semi folds, finetune, search, benchmark, transfer and prune-report write.
     """
     if is_url(path):
+        refuse_hub_name(path)
         return _store_at(str(path))
     path = Path(path)
     if not path.is_dir():
+        refuse_hub_name(path)
         raise RunError(f"{path}: no such folder; name a run, a model folder or a feature store")
     if (path / "config.yaml").is_file() and not (path / MODEL_JSON).is_file():
         return _said(path, "run", inspect_run(path))

@@ -19,6 +19,7 @@ from ..data.wording import counted, shown
 from ..errors import RunError, reading
 from ..features.standardize import STANDARDIZER_SHAPE, Standardizer
 from ..files import ANEW, read_tensors, write_dir, write_json, write_tensors
+from ..hub_names import refuse_hub_name
 from ..shapes import misfit, read_shaped
 from ..training.ensemble import Ensemble
 from ..training.voter import FUSED, Voter
@@ -148,6 +149,7 @@ def find_model(folder: str | Path) -> Path:
         raise RunError(
             f"{folder} is an unfinished run without a model; go on with semi train ... --resume"
         )
+    refuse_hub_name(folder)
     there = "holds no model" if folder.is_dir() else "no such folder"
     raise RunError(f"{folder}: {there}; give a run such as runs/demo, or its folder model/")
 

@@ -20,6 +20,7 @@ from ..data.reviews import REVIEWS, read_reviews
 from ..data.wording import counted
 from ..errors import RunError, is_full_disk, os_sentence, reading, writing
 from ..files import write_dir, write_text
+from ..hub_names import refuse_hub_name
 from .checksum_chain import (
     APPENDED,
     chain_link,
@@ -112,6 +113,7 @@ class Run:
         """
         path = Path(path)
         if not (path / "config.yaml").is_file():
+            refuse_hub_name(path)
             there = "has no config.yaml" if path.is_dir() else "no such folder"
             others = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
             hint = f"; runs there: {', '.join(others[:8])}" if others else ""

@@ -49,22 +49,28 @@ def read(path: Path, root: Path) -> Table:
     files = [file.relative_to(path) for file in walk(path)]
     sounds = [file for file in files if is_sound(file)]
     parts = [[p for p in map(nfc, s.parts[:-1]) if p.lower() not in SPLIT_ALIASES] for s in sounds]
-    level, notes = _class_level(path, sounds, parts)
-    splits = _splits(sounds, parts)
+    labelled = _in_class_folders(sounds, parts)
+    level, notes = _class_level(path, sounds, parts, labelled)
+    splits = _splits(sounds, labelled)
     stems = [nfc(sound.with_suffix("").as_posix()) for sound in sounds]
-    beside = [f for folders in parts for i, f in enumerate(folders) if level not in (None, i)]
+    beside = [
+        f for folders, whole in zip(parts, labelled, strict=True) for i, f in enumerate(folders)
+        if level is not None and not (whole and i == level)
+    ]  # fmt: skip
     speakers = bool(beside) and all(PEOPLE.fullmatch(f) for f in beside)
     if speakers:
         notes.append(f"speakers by folder: {some(dict.fromkeys(beside))}")
     records = []
     ids = distinct(stems, [nfc(sound.as_posix()) for sound in sounds])
-    for name, sound, folders, split in zip(ids, sounds, parts, splits, strict=True):
-        label = folders[level] if level is not None and folders else None
+    for name, sound, folders, split, whole in zip(
+        ids, sounds, parts, splits, labelled, strict=True
+    ):
+        label = folders[level] if level is not None and whole else None
         record = {"id": name, "audio": str((path / sound).absolute()), "label": label}
         if any(splits):
             record["split"] = split
-        if level is not None and len(folders) > 1:
-            others = [f for i, f in enumerate(folders) if i != level]
+        others = [f for i, f in enumerate(folders) if not (whole and i == level)]
+        if level is not None and others:
             record["folder"] = "/".join(others)
             if speakers:
                 record["speaker"] = others[-1]
@@ -79,14 +85,26 @@ def read(path: Path, root: Path) -> Table:
     return to_table(records, range(1, len(records) + 1), notes)
 
 
-def _splits(sounds: list[Path], parts: list[list[str]]) -> list[str | None]:
+def _in_class_folders(sounds: list[Path], parts: list[list[str]]) -> list[bool]:
+    """Returns of each sound whether a folder of its path may be its class.
+
+    What lies below a folder `unlabelled` and has fewer folders than the others has none: those are
+    of speakers or sessions (unlabelled/spk03/001.wav beside angry/spk03/002.wav).
+    """
+    bare = [_split(sound) == "unlabeled" for sound in sounds]
+    pairs = list(zip(parts, bare, strict=True))
+    deepest = max((len(folders) for folders, below in pairs if not below), default=0)
+    return [bool(folders) and not (below and len(folders) < deepest) for folders, below in pairs]
+
+
+def _splits(sounds: list[Path], labelled: list[bool]) -> list[str | None]:
     """Returns the split that a folder of each path names.
 
     A folder of sounds without labels beside the class folders holds nothing out: that is then
     still to be drawn.
     """
     splits = [_split(sound) for sound in sounds]
-    named = {(split, bool(folders)) for split, folders in zip(splits, parts, strict=True) if split}
+    named = {(split, whole) for split, whole in zip(splits, labelled, strict=True) if split}
     return [None] * len(splits) if named == {("unlabeled", False)} else splits
 
 
@@ -97,19 +115,20 @@ def _split(sound: Path) -> str | None:
 
 
 def _class_level(
-    path: Path, sounds: list[Path], parts: list[list[str]]
+    path: Path, sounds: list[Path], parts: list[list[str]], in_class: list[bool]
 ) -> tuple[int | None, list[str]]:
     """Returns which folder of each path is the class (None: no classes), and what was decided."""
-    depths = {len(folders) for folders in parts} - {0}
+    found = [(s, p) for s, p, whole in zip(sounds, parts, in_class, strict=True) if whole]
+    depths = {len(folders) for _, folders in found}
     remedy = "give a folder whose own folders are the classes, or a table with id, audio and label"
     if len(depths) > 1:
-        few = next(s for s, p in zip(sounds, parts, strict=True) if len(p) == max(depths))
-        other = next(s for s, p in zip(sounds, parts, strict=True) if len(p) == min(depths))
+        few = next(s for s, folders in found if len(folders) == max(depths))
+        other = next(s for s, folders in found if len(folders) == min(depths))
         raise ManifestError(
             f"{path}: sounds lie at different depths ({other}; {few}), so which folder is the "
             f"class cannot be told; {remedy}"
         )
-    labelled = [folders for folders in parts if folders]
+    labelled = [folders for _, folders in found]
     names = [sorted(set(column)) for column in zip(*labelled, strict=True)]
     several = [i for i, column in enumerate(names) if len(column) > 1]
     several = several or [

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RunError
+from .errors import RunError
 
 SCHEME = "hf://"  # in front of a name that is also a folder here
 PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
@@ -57,3 +57,23 @@ def parsed(name: str) -> HubName:
             "org/name@revision for a branch, tag or commit"
         )
     return HubName(repo, match["revision"] or "")
+
+
+def refuse_hub_name(path: str | Path) -> None:
+    """Raises RunError where a path that is no folder here is the name of a model on the hub.
+
+    For what needs a run of this machine: the hub has models without their rows and rounds.
+    """
+    name = str(path)
+    if name.startswith(SCHEME[:-1]):  # as a Path writes it
+        name = SCHEME + name.removeprefix(SCHEME[:-1]).lstrip("/")
+        if NAME.fullmatch(name.removeprefix(SCHEME)) is None:  # a place in a bucket or data set
+            return
+    found = hub_name(name)
+    if found is not None:
+        raise RunError(
+            f"{path}: no such folder, and this needs a run of this machine: a model on the Hugging "
+            "Face hub has no rows and no rounds; what takes its name: semi predict, serve, export "
+            f"-o model.onnx, and semi.load; to score it, semi predict {found} --manifest mine.csv "
+            "-o answers.csv, and hold its labels against yours"
+        )
