@@ -1,4 +1,4 @@
-"""Weights and stores made to harm: nothing of them runs, and no file of another folder is opened."""
+"""Weights and stores made to harm: nothing of them runs, no file of other folders is opened."""
 
 import json
 import os

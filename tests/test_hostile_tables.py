@@ -166,3 +166,31 @@ def test_json_of_a_table_reads_as_before(tmp_path):
     rows = [{"id": "a", "text": "x", "seconds": 1.5}, {"id": 7, "text": "y", "seconds": 2}]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert load_manifest(tmp_path / "m.jsonl").table["id"].tolist() == ["a", "7"]
+
+
+# --- YAML that a corpus brings along ---
+
+NESTED = "z0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"z{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 12)
+)
+HEADERS = {
+    "labels": "schemes:\n  emotion: {labels: {x: {of: *a11}}}\n",
+    "split": "tables:\n  files: {split_id: *a11}\n",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_aliases_of_a_corpus_are_not_written_out(header, tmp_path):
+    (tmp_path / "db.yaml").write_text(NESTED + header, encoding="utf-8")
+    (tmp_path / "db.files.csv").write_text("file,emotion\na.wav,joy\n", encoding="utf-8")
+    assert "aliases stand for more than 1,000,000 values" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["[a, b]", "{a: b}", "2020-01-01"])
+def test_a_split_or_scheme_that_is_no_name_is_read_past(named, tmp_path):
+    header = (
+        f"tables:\n  files: {{split_id: {named}, columns: {{emotion: {{scheme_id: {named}}}}}}}\n"
+    )
+    (tmp_path / "db.yaml").write_text(header, encoding="utf-8")
+    (tmp_path / "db.files.csv").write_text("file,emotion\na.wav,joy\n", encoding="utf-8")
+    assert "a.wav" in refusal(tmp_path)  # which is not there: all else was read
