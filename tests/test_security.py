@@ -14,6 +14,16 @@ from semi.review import guard
 from semi.serving.uploads import UploadLimits
 
 ROOT = Path(__file__).parents[1]
+# The first release without what is known of a library and matters to how it is used here.
+MENDED = {
+    "torch": "2.6",  # CVE-2025-32434: weights_only ran code
+    "jinja2": "3.1.6",  # CVE-2024-56326, CVE-2025-27516: out of the sandbox that prompts run in
+    "filelock": "3.20.3",  # CVE-2025-68146, CVE-2026-22701: links in a lock's place
+    "pyarrow": "14.0.1",  # CVE-2023-47248: code in a Parquet file
+    "starlette": "0.49.1",  # CVE-2025-54121, CVE-2025-62727: forms and ranges that block the server
+    "python-multipart": "0.0.30",  # CVE-2024-53981, CVE-2026-24486, GHSA-vffw-93wf-4j4q
+    "ray": "2.54",  # CVE-2025-62593, CVE-2026-27482: a web page that commands a cluster
+}
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(\w+)`", PAGE)))
 CLAIMS = [
@@ -38,6 +48,15 @@ def test_every_claim_names_a_test():
 
 def test_every_path_like_word_is_of_a_test_that_is_named_whole():
     assert not re.findall(r"`(test_\w+\.py)`", PAGE.replace("`tests/test_security.py`", ""))
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_no_version_is_allowed_that_is_known_to_be_vulnerable(name):
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    floors = re.findall(rf'"{re.escape(name)}>=([\d.]+)', text)
+    assert floors
+    for floor in floors:
+        assert [*map(int, floor.split("."))] >= [*map(int, MENDED[name].split("."))], floor
 
 
 def test_the_threat_model_has_ten_lines():
