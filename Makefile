@@ -1,4 +1,5 @@
-# make demo | lint | test | test-extras | test-oldest | test-pythons | fuzz | gpu-sweep | format | configs | clean
+# make demo | lint | test | test-extras | test-oldest | test-pythons | fuzz | gpu-sweep | format | configs
+#      docs | licences | audit | clean
 # (PYTHON=python3.12 chooses an interpreter)
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 COUNT ?= 20000
 SEED ?= 0
 
-.PHONY: demo lint test test-extras test-oldest test-pythons fuzz gpu-sweep format configs clean
+.PHONY: demo lint test test-extras test-oldest test-pythons fuzz gpu-sweep format configs licences audit clean
 
 demo: $(READY)
 	@$(BIN)/semi demo
@@ -91,6 +92,18 @@ configs: $(READY)
 	@$(BIN)/python -m semi.config > configs/default.yaml.new
 	@mv configs/default.yaml.new configs/default.yaml
 
+# docs/licences.md is made from the metadata of what pyproject.toml asks for; a test keeps it whole
+licences: $(READY)
+	@$(BIN)/python docs/licences.py
+
+# Known vulnerabilities of what is installed here. It asks an advisory service: AUDIT_ARGS='-s osv' asks another one than the registry's.
+AUDIT_ARGS ?=
+audit: $(READY)
+	@$(BIN)/python -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > $(VENV)-audit/here.txt
+	@$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps $(AUDIT_ARGS) -r $(VENV)-audit/here.txt
+
 # The environment is made once and again when pyproject.toml changes. The first interpreter of
 # 3.10 - 3.13 is taken: $(PYTHON), else python3.13 ... python3.10.
 $(READY): pyproject.toml $(CONSTRAINTS)
@@ -128,4 +141,4 @@ $(VENV)/.docs: $(READY)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-extras $(VENV)-oldest $(VENV)-previous $(VERSIONS:%=$(VENV)-%) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-extras $(VENV)-oldest $(VENV)-previous $(VERSIONS:%=$(VENV)-%) build *.egg-info .pytest_cache .ruff_cache

@@ -158,7 +158,7 @@ def quiet_writers(found: threading.ExceptHookArgs) -> None:
 
 def is_user_error(error: Exception) -> bool:
     """Says whether an error is a sentence of ours about what was given, not a fault in the code."""
-    if isinstance(error, SemiError):
+    if isinstance(error, (SemiError, MemoryError)):
         return True
     ours = ("semi", "models", "noise", "pseudo_label")
     if isinstance(error, OSError) and (error.filename is not None or is_full_disk(error)):
@@ -179,6 +179,13 @@ def sentence_of(error: Exception, ours: bool) -> str:
             return os_sentence(error, "a temporary file", "written")
         remedy = REMEDIES.get(error.errno or 0, "")
         return f"{error.filename}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+    if isinstance(error, MemoryError):
+        detail = " ".join(str(error).split())[:120]
+        detail = f" ({detail})" if detail else ""
+        return (
+            f"this machine has not enough memory for what was given{detail}; "
+            "give fewer rows or smaller files, or use a machine with more"
+        )
     if ours:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)

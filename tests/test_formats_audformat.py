@@ -149,8 +149,10 @@ def test_a_damaged_header_is_refused_and_pickles_are_not_opened(tmp_path):
     database(tmp_path)
     (tmp_path / "db.emotion.pkl").write_bytes(b"cos\nsystem\n(S'touch x'\ntR.")
     assert len(load_manifest(tmp_path)) == 6
-    for odd in ("- a", "tables: [1]", "a: &a [*a]", "tables: {emotion: {columns: 3}}"):
+    for odd in ("- a", "tables: [1]", "tables: {emotion: {columns: 3}}"):
         (tmp_path / "db.yaml").write_text(odd)
         assert len(load_manifest(tmp_path)) == 6
+    (tmp_path / "db.yaml").write_text("a: &a [*a]")
+    assert "an alias stands for something that holds the alias itself" in refusal(tmp_path)
     (tmp_path / "db.yaml").write_text("schemes: [a\n  b: {")
     assert "not readable YAML" in refusal(tmp_path)

@@ -14,7 +14,7 @@ PARTS = ("models", "noise", "pseudo_label")
 # The rooms of semi/, from the bottom up: a module may import what stands on a lower floor. A folder
 # is one room with all its modules.
 FLOORS = (
-    ("errors", "flight", "formulas", "host_names", "shipped", "threads"),
+    ("errors", "flight", "formulas", "host_names", "shipped", "threads", "yaml_limits"),
     ("files", "foreign", "hub_names", "locks", "ray_cells"),
     ("parallel", "shapes"),
     ("guarded_files",),

@@ -83,7 +83,7 @@ def test_what_is_no_name_is_refused_in_a_sentence(name):
 
 def test_the_command_says_so_before_it_loads_anything(tmp_path, capsys):
     pytest.importorskip("fastapi")
-    assert main(["serve", str(tmp_path / "no-run"), "--allow-host", "http://labels"]) == 1
+    assert main(["serve", str(tmp_path / "no-run"), "--allow-host", "http://labels"]) == 2
     assert "--allow-host takes a name as labels.example.org" in capsys.readouterr().err
 
 

@@ -163,7 +163,7 @@ def node_words(node: yaml.Node) -> str:
 
 def compose(text: str) -> yaml.Node | None:
     """Returns the root node of YAML text, or None when it is empty; YAMLError otherwise."""
-    from .yaml_limits import refuse_depth, refuse_strange
+    from ..yaml_limits import refuse_depth, refuse_strange
 
     refuse_depth(text)
     loader = Loader(text)

@@ -20,6 +20,7 @@ from .encodings import GUESSED, decode
 from .file_kinds import SAVE_AS, refuse_other_kinds, refuse_packed
 from .header_rows import refuse_other_delimiter, refuse_rows_above, repeated
 from .headers import known_columns
+from .json_text import loads
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def _read_delimited(text: str, path: Path) -> Table:
     if stated and len(lines) > start + 1:  # Excel's own way to name the delimiter, not a header
         start += 1
     delimiter = stated[1] if stated else delimiter_of(lines[start])
+    if not lines[start].strip(f"{delimiter} \t\"'"):
+        raise ManifestError(
+            f"{path.name} row {start + 1}: the header names no column; write id, text or audio, "
+            "and what else there is, above the rows"
+        )
     records = read_records(lines[start:], delimiter, start + 1)
     refuse_rows_above(records, path.name)
     refuse_other_delimiter(records, delimiter, path.name)
@@ -156,7 +162,7 @@ def _read_json(text: str, path: Path) -> Table:
     text = text.lstrip("\ufeff")
     if text.lstrip().startswith("["):
         try:
-            listed = json.loads(text, object_pairs_hook=once)
+            listed = loads(text, object_pairs_hook=once)
         except json.JSONDecodeError as error:
             raise ManifestError(f"{path.name} line {error.lineno}: not JSON: {error.msg}") from None
         except RecursionError:
@@ -173,7 +179,7 @@ def _read_json(text: str, path: Path) -> Table:
             if not line.strip():
                 continue
             try:
-                numbered.append((number, json.loads(line, object_pairs_hook=once)))
+                numbered.append((number, loads(line, object_pairs_hook=once)))
             except (json.JSONDecodeError, RecursionError, KeyError) as error:
                 detail = getattr(error, "msg", "nested too deeply")
                 if isinstance(error, KeyError):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .checks import Problem
+from .json_text import loads
 from .missing import MISSING
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def parse_votes(cell: object) -> dict[str, float] | None:
 def literal(text: str) -> Any:
     """Returns the list or object that a cell holds, as JSON or as Python prints it, else None."""
     try:
-        return json.loads(text)
+        return loads(text)
     except (json.JSONDecodeError, RecursionError):
         pass
     try:
@@ -99,6 +100,6 @@ def _named(text: str) -> list[str] | dict[str, str]:
 def _count(value: Any) -> float | None:
     try:
         count = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return count if math.isfinite(count) and count >= 0 else None

@@ -148,6 +148,8 @@ def open_state(folder: Path, state: dict[str, Any], *, verify: bool = False) -> 
 
 def _check_file(folder: Path, entry: dict[str, Any], whole: bool) -> None:
     """Raises StoreError unless a file has the size, and where asked the SHA-256, it had."""
+    if Path(entry["name"]).name != entry["name"]:
+        raise damaged(folder, "its store.json names a file of another folder")
     path = folder / entry["name"]
     size = path.stat().st_size
     if size != entry["bytes"]:

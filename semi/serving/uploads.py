@@ -154,6 +154,8 @@ async def _form(request: Request, limits: UploadLimits, *, files: int) -> FormDa
         raise _of_form(error.message, files) from None
     except Refused:
         raise
+    except ValueError as error:  # FormParserError of python-multipart, which older Starlettes leave
+        raise _of_form(str(error), files) from None
     except Exception as error:  # HTTPException of Starlette, which wraps the former
         detail = getattr(error, "detail", None)
         if not isinstance(detail, str):

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError
 from ..tables import read_table
+from ..votes import literal
 from ..wording import counted
 from .files import examples
 
@@ -44,7 +44,7 @@ def join_manifest(table: pd.DataFrame, path: str | Path, name: str) -> tuple[pd.
         other["audio"] = [os.path.join(folder, p) if p else None for p in other["audio"].tolist()]
     if "votes" in other:
         cells = other["votes"].tolist()
-        votes = [json.loads(v) if isinstance(v, str) and v.strip() else v or None for v in cells]
+        votes = [literal(v) if isinstance(v, str) and v.strip() else v or None for v in cells]
         other["votes"] = pd.Series(votes, dtype=object)
     for part, source in ((other, path.stem), (table, name)):
         if "source" not in part:

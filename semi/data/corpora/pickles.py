@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 
 from ...errors import ManifestError
 
-LARGEST = 1 << 30  # bytes unpacked; MER2025's 27,369 labels take 2 MB
+LARGEST = 1 << 28  # bytes unpacked; MER2025's 27,369 labels take 2 MB
+VALUES_OF_ANY = 10_000  # that a pickle may hold however short it is; beyond them one a byte
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
 NUMPY += ("numpy._core.numeric", "numpy")
 
@@ -61,12 +63,27 @@ def _buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
     return np.frombuffer(data, dtype.real()).tolist()
 
 
+class _Maker:
+    """To be called and not altered: a pickle may set attributes of what it names."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f"an attribute {name} to be set")
+
+
 KNOWN = {
-    "_reconstruct": lambda *_: _Array(),
-    "ndarray": _Array,
-    "dtype": _DType,
-    "scalar": _scalar,
-    "_frombuffer": _buffer,
+    "_reconstruct": _Maker(lambda *_: _Array()),
+    "ndarray": _Maker(_Array),
+    "dtype": _Maker(_DType),
+    "scalar": _Maker(_scalar),
+    "_frombuffer": _Maker(_buffer),
 }
 
 
@@ -80,21 +97,31 @@ class _Unpickler(pickle.Unpickler):
 def safe_loads(data: bytes) -> Any:
     """Returns the pickled dict, list, str, int, float, bool, None or NumPy scalar or array.
 
-    Arrays come back as lists. Anything else raises pickle.UnpicklingError with its name.
+    Arrays come back as lists. Anything else raises pickle.UnpicklingError with its name, and so
+    does a list that stands in itself so often that it holds more values than the pickle has bytes.
     """
-    return _plain(_Unpickler(io.BytesIO(data)).load())
+    return _Plain(VALUES_OF_ANY + len(data)).of(_Unpickler(io.BytesIO(data)).load())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Array):
-        return _plain(value.content)
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise pickle.UnpicklingError(type(value).__name__)
+class _Plain:
+    """Turns what was read into lists, dictionaries, texts and numbers, up to so many values."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def of(self, value: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError("more values than bytes")
+        if isinstance(value, _Array):
+            return self.of(value.content)
+        if isinstance(value, dict):
+            return {self.of(k): self.of(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.of(v) for v in value]
+        if value is None or isinstance(value, (str, int, float, bool)):
+            return value
+        raise pickle.UnpicklingError(type(value).__name__)
 
 
 def read_npz(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ManifestError
+from ...yaml_limits import plain_yaml
 from ..tables import Table
 from ..wording import counted, shown
 from .cells import (
@@ -28,6 +29,7 @@ from .cells import (
 INDEX = ["file", "start", "end"]
 COLUMN_NAMES = {"transcription": "text", "duration": "seconds"}
 LABEL_NAMES = ("emotion", "label", "emotions", "category", "sentiment")
+VALUES_OF_HEADER = 1_000_000  # in a db.yaml; the largest published have some thousands
 
 
 def recognises(path: Path) -> bool:
@@ -115,7 +117,7 @@ def _header(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        content = yaml.safe_load(file.read_bytes())
+        content = plain_yaml(file.read_text(encoding="utf-8-sig"), VALUES_OF_HEADER)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())[:120]
         raise ManifestError(f"{file}: not readable YAML ({detail}); export it once more") from None
@@ -125,7 +127,8 @@ def _header(folder: Path) -> dict[str, Any]:
 def _at(content: Any, *keys: Any) -> dict:
     """Returns the mapping at these keys of a header, {} where there is none."""
     for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
+        known = isinstance(content, dict) and isinstance(key, (str, int, float))
+        content = content.get(key) if known else None
     return content if isinstance(content, dict) else {}
 
 

@@ -14,6 +14,7 @@ from ..headers import known_columns
 from ..tables import Fault, Table
 from ..wording import counted
 from .cells import damaged, text
+from .workbook_limits import refuse_bombs
 
 TIMES = ("start", "end", "seconds", "duration", "offset")
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
@@ -82,6 +83,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[Any]]]]:
             f"{path.name}: Excel workbooks need openpyxl; {how_to_install('xlsx')}, or save the "
             "sheet as CSV (UTF-8)"
         ) from None
+    refuse_bombs(path)
     try:
         frames = pd.read_excel(
             path, sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl"

@@ -14,6 +14,7 @@ from typing import Any
 from ...errors import ManifestError
 from ..checks import split_named
 from ..encodings import decode
+from ..json_text import loads
 from ..tables import Fault, Table, once
 from ..wording import counted, shown
 from .cells import damaged, head, is_sound, some, to_table
@@ -127,7 +128,7 @@ def _top(path: Path) -> dict | None:
 def _parsed(path: Path, time: int, size: int) -> dict | None:
     content = decode(path.read_bytes(), path)[0].lstrip("\ufeff").strip()
     try:
-        top = json.loads(content, object_pairs_hook=partial(_once, path))
+        top = loads(content, object_pairs_hook=partial(_once, path))
     except RecursionError:
         raise damaged(path, "JSON file", "nested too deeply") from None
     except json.JSONDecodeError as error:

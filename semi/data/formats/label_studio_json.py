@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..encodings import decode
+from ..json_text import loads
 from ..tables import Fault
 from .cells import damaged
 from .label_studio_tasks import AnnotationTask, Answer, add, by_whom, content_of, span_of, task_ids
@@ -15,7 +16,7 @@ from .label_studio_tasks import AnnotationTask, Answer, add, by_whom, content_of
 def tasks_of_json(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
     """Returns the tasks of an export; what is no task becomes a fault."""
     try:
-        content = json.loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
+        content = loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise damaged(path, "JSON export of Label Studio", error) from None
     tasks, items = [], []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..encodings import decode
+from ..json_text import loads
 from ..tables import Fault
 from .cells import damaged, plain_table
 from .label_studio_tasks import AnnotationTask, Answer, add, by_whom, content_of, span_of, task_ids
@@ -45,7 +46,7 @@ def tasks_of_records(path: Path, faults: list[Fault]) -> list[AnnotationTask]:
 
 def _json_records(path: Path, faults: list[Fault]) -> list[tuple[int, dict]]:
     try:
-        content = json.loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
+        content = loads(decode(path.read_bytes(), path)[0].lstrip("\ufeff"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise damaged(path, "JSON-MIN export of Label Studio", error) from None
     found = []
@@ -63,8 +64,8 @@ def _parsed(record: dict[str, Any]) -> dict[str, Any]:
     out = {}
     for name, cell in record.items():
         if isinstance(cell, str) and cell[:1] in "[{" and cell:
-            with suppress(json.JSONDecodeError):
-                cell = json.loads(cell)
+            with suppress(json.JSONDecodeError, RecursionError):
+                cell = loads(cell)
         if cell is not None and cell != "":
             out[name] = cell
     return out

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...data.wording import counted, nearest
 from ...errors import ConfigError, SemiError, how_to_install
+from ...yaml_limits import plain_yaml
 
 # What is judged must stay the same; what the warm start does not read cannot be searched.
 SECTIONS = ("encoders", "features", "noise", "model", "contrast", "train", "vote", "task")
@@ -60,10 +61,10 @@ def read_space(path: str | Path, known: list[str]) -> list[Parameter]:
     import yaml
 
     try:
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        given = plain_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict) or not given:
         raise ConfigError(

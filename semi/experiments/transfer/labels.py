@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from ...data.alike import MEANING, looks
 from ...data.wording import listed, nearest, shown
 from ...errors import ConfigError, reading
+from ...yaml_limits import plain_yaml
 
 
 def read_maps(path: str, known: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
@@ -24,7 +23,7 @@ def read_maps(path: str, known: Mapping[str, Sequence[str]]) -> dict[str, dict[s
     if not Path(path).is_file():
         raise ConfigError(f"labels: {path}: no such file")
     with reading(path, "a YAML file", "write corpus by corpus, such as 'etts: {angry: anger}'"):
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        found = plain_yaml(Path(path).read_text(encoding="utf-8")) or {}
     shape = "it must hold corpora with their classes, such as 'etts: {angry: anger, calm: null}'"
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise ConfigError(f"labels: {path}: {shape}")

@@ -1,13 +1,33 @@
-"""What settings in YAML may not hold: loops, floods of aliases, depth without end, foreign tags."""
+"""What YAML that is read may not hold: loops, floods of aliases, endless depth, foreign tags."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import yaml
 
 DEPTH = 40  # levels of nesting; ours have five
-NODES = 20_000  # values, each alias counted as what it stands for
+NODES = 20_000  # values of settings, each alias counted as what it stands for
 STANDARD = "tag:yaml.org,2002:"
 PLAIN = {"null", "bool", "int", "float", "str", "seq", "map", "merge", "binary", "timestamp"}
+
+
+def plain_yaml(text: str, most: int = NODES) -> Any:
+    """Returns what a YAML text that somebody else wrote holds, None where it is empty.
+
+    Args:
+        text: the YAML.
+        most: values that it may stand for, aliases written out.
+
+    Raises:
+        yaml.YAMLError: it is none, or holds what is above; RecursionError: it has no end of levels.
+    """
+    refuse_depth(text)
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:
+        return None
+    refuse_strange(root, most)
+    return yaml.safe_load(text)
 
 
 def refuse_depth(text: str) -> None:
@@ -22,16 +42,17 @@ def refuse_depth(text: str) -> None:
             raise _error(f"nested more than {DEPTH} levels deep", event)
 
 
-def refuse_strange(node: yaml.Node) -> None:
+def refuse_strange(node: yaml.Node, most: int = NODES) -> None:
     """Raises YAMLError where a node holds itself, too much, or a tag that asks for more than data.
 
     Args:
         node: the root of a file or of one setting.
+        most: values that it may stand for, aliases written out.
     """
-    _size(node, {}, [])
+    _size(node, {}, [], most)
 
 
-def _size(node: yaml.Node, known: dict[int, int], way: list[int]) -> int:
+def _size(node: yaml.Node, known: dict[int, int], way: list[int], most: int) -> int:
     """Returns how many values a node stands for, aliases written out."""
     if id(node) in way:
         raise _error("an alias stands for something that holds the alias itself", node)
@@ -49,9 +70,9 @@ def _size(node: yaml.Node, known: dict[int, int], way: list[int]) -> int:
         raise _error("half a letter (a lone surrogate) is no text", node)
     total = 1
     for part in inside:
-        total += _size(part, known, [*way, id(node)])
-        if total > NODES:
-            raise _error(f"aliases stand for more than {NODES:,} values", node)
+        total += _size(part, known, [*way, id(node)], most)
+        if total > most:
+            raise _error(f"aliases stand for more than {most:,} values", node)
     known[id(node)] = total
     return total
 
