@@ -44,6 +44,8 @@ def check_columns(manifest: Manifest, encoders: Any) -> None:
 def elsewhere(manifest: Manifest, column: str) -> str:
     """Returns which columns may hold what is looked for, where none was recognised as it."""
     given = manifest.reading.carried
+    if manifest.reading.kind == "class folders":  # their columns are folders
+        return ""
     if column not in INPUTS.values() or column in manifest.reading.named.values() or not given:
         return ""
     way = pasted("data.columns", {column: given[0]})
