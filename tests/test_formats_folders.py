@@ -5,6 +5,7 @@ import json
 import pytest
 from format_trees import place, utterances
 
+from semi.data.columns import elsewhere
 from semi.data.config import DataConfig
 from semi.data.manifest import load_manifest
 from semi.errors import ManifestError
@@ -100,8 +101,50 @@ def test_other_folders_of_sounds_without_labels_are_carried_along(tmp_path):
 
 
 def test_class_folders_below_a_folder_without_labels_are_refused(tmp_path):
+    for row in utterances(1):  # some of whose classes no sound outside that folder has
+        place(row, tmp_path / "train" / "anger" / f"{row['id']}.opus")
+        place(row, tmp_path / "unlabeled" / row["label"] / f"{row['id']}.opus")
     with pytest.raises(ManifestError, match="a label on a row whose split is unlabeled"):
-        load_manifest(class_tree(tmp_path, ("train", "unlabeled")))
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "others", "speakers"),
+    [
+        ("spk{speaker}/{label}", "spk{speaker}/unlabelled", True),
+        ("{label}/spk{speaker}", "unlabelled/spk{speaker}", True),
+        ("{label}/spk{speaker}", "unlabelled", False),
+        ("spk{speaker}/{label}", "unlabelled/2024/may", False),
+        ("{label}", "unlabelled/spk{speaker}", None),
+        ("{label}", "pool/may", None),
+    ],
+)
+def test_sounds_without_a_label_lie_in_folders_as_those_with_one_or_not(
+    tmp_path, labelled, others, speakers
+):
+    """`speakers`: of the unlabelled, known by their folders or not; None = nobody's is known."""
+    for row in utterances(4):
+        pattern = labelled if row["id"] in {r["id"] for r in utterances(2)} else others
+        place(row, tmp_path / pattern.format(**row) / f"{row['id']}.opus")
+    manifest = load_manifest(tmp_path)
+    table = manifest.table
+    known = table["label"].notna()
+    assert manifest.classes == ["anger", "happiness", "neutral"]
+    assert "split" not in table or table["split"].isna().all()
+    told = f"without a label, outside class folders: {(~known).sum()} sounds"
+    assert 0 < known.sum() < len(table) and told in manifest.notes
+    if speakers is None:
+        assert table["speaker"].isna().all()
+    else:
+        assert table["speaker"][known].notna().all()
+        assert table["speaker"][~known].notna().all() == speakers
+
+
+def test_folders_are_not_offered_as_columns_that_may_hold_the_text(tmp_path):
+    for row in utterances(2):
+        place(row, tmp_path / f"spk{row['speaker']}" / row["label"] / f"{row['id']}.opus")
+    manifest = load_manifest(tmp_path)
+    assert manifest.reading.carried == ["folder"] and elsewhere(manifest, "text") == ""
 
 
 def test_hidden_files_are_passed_over_and_others_named(tmp_path):

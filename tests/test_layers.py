@@ -18,6 +18,7 @@ from semi.features.narrow import keep_layers
 from semi.features.read import read_features
 from semi.features.sources import Limits
 from semi.features.store import FeatureStore
+from semi.runs.reopen import predictions_of
 from semi.self_training.run_dir import Run
 from semi.self_training.settling import with_layers
 from semi.self_training.train import self_train
@@ -27,10 +28,13 @@ from semi.training.views import Views
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     """Returns a folder with a random HuBERT of four layers: for equalities, never for quality."""
-    folder = tmp_path_factory.mktemp("hubert")
+    return write_hubert(tmp_path_factory.mktemp("hubert"), 4)
+
+
+def write_hubert(folder, layers):
     torch.manual_seed(0)
     config = HubertConfig(
-        hidden_size=24, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+        hidden_size=24, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32,
         conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
     )  # fmt: skip
     HubertModel(config).save_pretrained(folder)
@@ -109,6 +113,25 @@ def test_a_run_settles_its_layers_goes_on_with_them_and_predicts(small_corpus, e
     assert len(model.predict([first])) == 1
     encoder_said = json.loads((result.path / "model/model.json").read_text())["encoders"]["speech"]
     assert encoder_said["layers"] == speech.layers
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_commands_that_follow_know_the_layers_of_a_shallow_encoder(
+    small_corpus, tmp_path, layers
+):
+    """Fewer layers than are compared: all of them are settled on, and written down as well."""
+    encoder = write_hubert(tmp_path / "hubert", layers)
+    said = words(small_corpus, encoder, tmp_path)
+    result = self_train(load_config(None, said), progress=False)
+    every = list(range(1, layers + 1))
+    assert load_config(result.path / "config.yaml").encoders.speech.layers == every
+    assert any("of fewer than 4 layers all are heard: speech" in n for n in notes(result.path))
+    assert semi.evaluate(result.path).metrics["rows"] > 0
+    rows = load_manifest(f"{small_corpus}/manifest.csv").table
+    assert len(semi.load(result.path).predict(rows["audio"].tolist()[:2])) == 2
+    assert len(predictions_of(result.path).ids) == len(rows)
+    again = self_train(load_config(None, said), resume=True, progress=False)
+    assert again.sentence == result.sentence
 
 
 def test_a_run_killed_before_it_told_what_it_settled_goes_on_the_same(

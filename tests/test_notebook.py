@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 import semi
+from semi.evaluation.as_tables import ShownAsTables
 from semi.evaluation.notebook import words_html
+from semi.experiments.cross_validation import Folds
+from semi.experiments.search.search import SearchReport
+from semi.review.next_rows import NextRows
+from semi.review.suspects import Suspects
 from semi.runs.compare import compare
+from semi.runs.comparison import Comparison
+from semi.runs.ensemble import Mixed
+from semi.runs.evaluate_by import ByGroup
+from semi.runs.preview import DryRun
 from semi.self_training.frame import RunResult
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +47,16 @@ def test_a_model_folder_alone_says_what_it_is(runs, tmp_path):
     part = semi.load(tmp_path / "model")._repr_html_()
     well_formed(part)
     assert "Classes: anger, calm, joy" in part and "ships" in part
+
+
+def test_a_prompt_shows_the_same_in_words_and_no_raw_numbers(runs):
+    result = RunResult(Path(runs[0]), "max_rounds", 1, 1, {"rows": 3}, "Round 1 ships.")
+    assert repr(result) == f"{runs[0]}: Round 1 ships."
+    assert re.search(r"ships.*\nClasses: anger, calm, joy$", repr(semi.load(runs[0])), flags=re.S)
+    for found in (semi.evaluate(runs[0], "oof"), compare(runs, latency=False)):
+        assert repr(found) == str(found) and "macro-F1" in str(found)
+    for kind in (ByGroup, Comparison, DryRun, Folds, Mixed, NextRows, SearchReport, Suspects):
+        assert kind.__repr__ is ShownAsTables.__repr__, kind
 
 
 def test_scores_are_tables_with_what_the_intervals_are_over(runs):

@@ -27,7 +27,7 @@ from ..runs.scores import Score, names_of, score_of
 from .whole_runs import train_runs
 
 
-@dataclass
+@dataclass(repr=False)
 class Folds(ShownAsTables):
     """What all parts of a recipe came to."""
 

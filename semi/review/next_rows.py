@@ -47,7 +47,7 @@ NEXT_RULE = "stratified"
 COSTS = ("rows", "seconds")
 
 
-@dataclass
+@dataclass(repr=False)
 class NextRows(ShownAsTables):
     """The rows to label next."""
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SUSPECTS_RULE = "normalized_margin"
 
 
-@dataclass
+@dataclass(repr=False)
 class Suspects(ShownAsTables):
     """Gold rows whose label looks wrong, the worst first."""
 

@@ -16,7 +16,7 @@ TASK_WORDS = {"single": "one label a row", "joint": "one label a row, valence an
 FEW_GROUPS = 10  # groups below which an interval shows large differences only
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison(ShownAsTables):
     """The rows of `semi compare`; each a flat record, the columns of the CSV."""
 

@@ -29,7 +29,7 @@ COMPARED_SPLITS = ("test", "oof")
 SPLIT_TITLES = {"test": "held-out test rows", "oof": "out-of-fold training rows"}
 
 
-@dataclass
+@dataclass(repr=False)
 class Mixed(ShownAsTables):
     """An ensemble and its members, scored on the same rows."""
 

@@ -29,7 +29,7 @@ from .reviewed_rows import reviewed_truth
 EVALUATED_SPLITS = ("test", "dev", "oof")
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """Scores on gold rows."""
 
@@ -71,6 +71,10 @@ class Evaluation:
             body = [[c, *map(str, r)] for c, r in zip(self.classes, m["confusion"], strict=True)]
             parts += ["", table(head, body)]
         return "\n".join(parts)
+
+    def __repr__(self) -> str:
+        """Returns what a prompt shows: the same as is printed."""
+        return str(self)
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the same as tables."""

@@ -52,7 +52,7 @@ class ColumnScores:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class ByGroup(ShownAsTables):
     """Scores of a run on each group of gold rows."""
 

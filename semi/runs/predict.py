@@ -66,6 +66,11 @@ class Predictor:
         self.classes = model.classes
         self.folder: Path | None = None  # that it was loaded from
 
+    def __repr__(self) -> str:
+        """Returns what a prompt shows: what came of the run, and what the model tells apart."""
+        sentence = self.model.facts.get("sentence") or "A model without a run."
+        return f"{sentence}\nClasses: {', '.join(self.classes)}"
+
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the run, or of a folder model/ alone what it is."""
         from ..evaluation.notebook import words_html
@@ -74,8 +79,7 @@ class Predictor:
             from ..self_training.report import run_fragment
 
             return run_fragment(self.folder)
-        sentence = self.model.facts.get("sentence") or "A model without a run."
-        return words_html(f"{sentence}\nClasses: {', '.join(self.classes)}")
+        return words_html(repr(self))
 
     def predict(
         self,

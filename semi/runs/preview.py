@@ -30,7 +30,7 @@ from ..self_training.tasks import TASKS
 from ..training.dataset import Dataset
 
 
-@dataclass
+@dataclass(repr=False)
 class DryRun(ShownAsTables):
     """What the rule would add, by two estimates and, where gold was hidden, in truth."""
 

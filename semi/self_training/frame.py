@@ -43,7 +43,7 @@ from .state import RoundState, shipped
 METRIC_PARTS = ("metrics_oof", "metrics_dev", "metrics_test")
 
 
-@dataclass
+@dataclass(repr=False)
 class RunResult:
     """What came of a run; everything else is in its folder."""
 
@@ -53,6 +53,10 @@ class RunResult:
     best_round: int  # the round whose model ships; 0 = the warm start
     metrics: dict[str, Any]  # of that model: metrics_oof, metrics_dev, metrics_test
     sentence: str  # what the run has to say for itself
+
+    def __repr__(self) -> str:
+        """Returns what a prompt shows: where the run is, and what came of it."""
+        return f"{self.path}: {self.sentence}"
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: what ships, rounds, classes, some mistakes to hear."""

@@ -40,7 +40,7 @@ def settled(frame: RunFrame) -> Config:
         sentences += [found.sentence] if found.sentence else []
         if frame.ready.dataset.committee is not None:
             write_tensors(run.path / COMMITTEE, vars(frame.ready.dataset.committee))
-        if sentences:
+        if sentences or found.config != run.config:
             run.settle(found.config, "\n".join(sentences))
     else:
         frame.ready.dataset.committee = _kept_committee(run.path, frame.ready.dataset)

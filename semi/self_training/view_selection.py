@@ -77,7 +77,9 @@ def select_views(dataset: Dataset, config: C, live: Live | None = None) -> ViewS
     if config.recipe == "none" or not free:
         return ViewSelection(dataset, config)
     if len(tried) < 2:
-        return ViewSelection(viewed(dataset, tried[0]), config, tried[0])
+        layered = any(parts != [view] for view, parts in tried[0].parts.items())
+        sentence = f"of fewer than {APART} layers all are heard: {tried[0]}" if layered else ""
+        return ViewSelection(viewed(dataset, tried[0]), config, tried[0], sentence)
     live = live or (lambda part, about: run_rounds(part, about))
     found, finals = {}, []
     trial, some = linear_trial(config), for_trials(dataset)

@@ -49,31 +49,30 @@ def read(path: Path, root: Path) -> Table:
     files = [file.relative_to(path) for file in walk(path)]
     sounds = [file for file in files if is_sound(file)]
     parts = [[p for p in map(nfc, s.parts[:-1]) if p.lower() not in SPLIT_ALIASES] for s in sounds]
-    labelled = _in_class_folders(sounds, parts)
-    level, notes = _class_level(path, sounds, parts, labelled)
-    splits = _splits(sounds, labelled)
-    stems = [nfc(sound.with_suffix("").as_posix()) for sound in sounds]
-    beside = [
-        f for folders, whole in zip(parts, labelled, strict=True) for i, f in enumerate(folders)
-        if level is not None and not (whole and i == level)
-    ]  # fmt: skip
+    splits = [_split(sound) for sound in sounds]
+    level, names, notes = _class_level(path, sounds, parts, splits)
+    apart = [_apart(p, s, level, names) for p, s in zip(parts, splits, strict=True)]
+    missing = sum(label is None for label, _ in apart)
+    if level is not None and missing:
+        notes.append(f"without a label, outside class folders: {counted(missing, 'sound')}")
+    named = {(split, label) for split, (label, _) in zip(splits, apart, strict=True) if split}
+    if named == {("unlabeled", None)}:  # it holds nothing out: that is still to be drawn
+        splits = [None] * len(splits)
+    beside = [folder for label, folders in apart if label is not None for folder in folders]
     speakers = bool(beside) and all(PEOPLE.fullmatch(f) for f in beside)
     if speakers:
         notes.append(f"speakers by folder: {some(dict.fromkeys(beside))}")
     records = []
+    stems = [nfc(sound.with_suffix("").as_posix()) for sound in sounds]
     ids = distinct(stems, [nfc(sound.as_posix()) for sound in sounds])
-    for name, sound, folders, split, whole in zip(
-        ids, sounds, parts, splits, labelled, strict=True
-    ):
-        label = folders[level] if level is not None and whole else None
+    for name, sound, (label, folders), split in zip(ids, sounds, apart, splits, strict=True):
         record = {"id": name, "audio": str((path / sound).absolute()), "label": label}
         if any(splits):
             record["split"] = split
-        others = [f for i, f in enumerate(folders) if not (whole and i == level)]
-        if level is not None and others:
-            record["folder"] = "/".join(others)
-            if speakers:
-                record["speaker"] = others[-1]
+        if level is not None and folders:
+            record["folder"] = "/".join(folders)
+            if speakers and PEOPLE.fullmatch(folders[-1]):
+                record["speaker"] = folders[-1]
         records.append(record)
     if any(splits):
         counts = Counter(split or "no split" for split in splits)
@@ -85,27 +84,19 @@ def read(path: Path, root: Path) -> Table:
     return to_table(records, range(1, len(records) + 1), notes)
 
 
-def _in_class_folders(sounds: list[Path], parts: list[list[str]]) -> list[bool]:
-    """Returns of each sound whether a folder of its path may be its class.
+def _apart(
+    folders: list[str], split: str | None, level: int | None, names: list[str]
+) -> tuple[str | None, list[str]]:
+    """Returns the label of a sound, None where it has none, and the folders beside the class.
 
-    What lies below a folder `unlabelled` and has fewer folders than the others has none: those are
-    of speakers or sessions (unlabelled/spk03/001.wav beside angry/spk03/002.wav).
+    Below a folder that says "unlabelled" the others say who or when, unless one names a class.
     """
-    bare = [_split(sound) == "unlabeled" for sound in sounds]
-    pairs = list(zip(parts, bare, strict=True))
-    deepest = max((len(folders) for folders, below in pairs if not below), default=0)
-    return [bool(folders) and not (below and len(folders) < deepest) for folders, below in pairs]
-
-
-def _splits(sounds: list[Path], labelled: list[bool]) -> list[str | None]:
-    """Returns the split that a folder of each path names.
-
-    A folder of sounds without labels beside the class folders holds nothing out: that is then
-    still to be drawn.
-    """
-    splits = [_split(sound) for sound in sounds]
-    named = {(split, whole) for split, whole in zip(splits, labelled, strict=True) if split}
-    return [None] * len(splits) if named == {("unlabeled", False)} else splits
+    if level is None or len(folders) <= level:
+        return None, folders
+    name = folders[level]
+    if split == "unlabeled" and name not in names and name.lower() not in KNOWN_EMOTIONS:
+        return None, folders
+    return name, [f for i, f in enumerate(folders) if i != level]
 
 
 def _split(sound: Path) -> str | None:
@@ -115,28 +106,33 @@ def _split(sound: Path) -> str | None:
 
 
 def _class_level(
-    path: Path, sounds: list[Path], parts: list[list[str]], in_class: list[bool]
-) -> tuple[int | None, list[str]]:
-    """Returns which folder of each path is the class (None: no classes), and what was decided."""
-    found = [(s, p) for s, p, whole in zip(sounds, parts, in_class, strict=True) if whole]
-    depths = {len(folders) for _, folders in found}
+    path: Path, sounds: list[Path], parts: list[list[str]], splits: list[str | None]
+) -> tuple[int | None, list[str], list[str]]:
+    """Returns which folder of each path is the class (None: no classes), its names, and notes.
+
+    Sounds below a folder that says "unlabelled" have no say, as long as there are others.
+    """
+    both = list(zip(sounds, parts, splits, strict=True))
+    labelled = [(s, p) for s, p, split in both if p and split != "unlabeled"]
+    labelled = labelled or [(s, p) for s, p, _ in both if p]
+    depths = {len(folders) for _, folders in labelled}
     remedy = "give a folder whose own folders are the classes, or a table with id, audio and label"
     if len(depths) > 1:
-        few = next(s for s, folders in found if len(folders) == max(depths))
-        other = next(s for s, folders in found if len(folders) == min(depths))
+        few = next(s for s, p in labelled if len(p) == max(depths))
+        other = next(s for s, p in labelled if len(p) == min(depths))
         raise ManifestError(
             f"{path}: sounds lie at different depths ({other}; {few}), so which folder is the "
             f"class cannot be told; {remedy}"
         )
-    labelled = [folders for _, folders in found]
-    names = [sorted(set(column)) for column in zip(*labelled, strict=True)]
+    names = [sorted(set(column)) for column in zip(*(p for _, p in labelled), strict=True)]
     several = [i for i, column in enumerate(names) if len(column) > 1]
     several = several or [
         i for i, column in enumerate(names) if column[0].lower() in KNOWN_EMOTIONS
     ]
     if not several:
         count = counted(len(sounds), "sound")
-        return None, [f"read as a folder of {count} without class folders: no row has a label"]
+        note = f"read as a folder of {count} without class folders: no row has a label"
+        return None, [], [note]
     level = several[0]
     if len(several) > 1:
         spoken = [i for i in several if all(name.lower() in KNOWN_EMOTIONS for name in names[i])]
@@ -157,7 +153,4 @@ def _class_level(
     ]
     if max(depths) > 1:
         notes.append("the folders above or below the class are carried along in the column folder")
-    if len(labelled) < len(parts):
-        count = counted(len(parts) - len(labelled), "sound")
-        notes.append(f"without a label, outside class folders: {count}")
-    return level, notes
+    return level, names[level], notes

@@ -52,7 +52,7 @@ FIRST_SHAPE = TRIAL_SHAPE | {
 }  # fmt: skip
 
 
-@dataclass
+@dataclass(repr=False)
 class SearchReport(ShownAsTables):
     """What a search brought."""
 
