@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from .errors import SemiError
 from .verbs import Arguments, Parser, Verb, say, takes_places, takes_run
 
 
 def _export_arguments(parser: Parser) -> None:
     takes_run(parser)
+    takes_places(parser)
     parser.add_argument("-o", "--output", required=True,
                         help="model.pt2 (torch.export) or model.onnx: features in, probabilities "
                              "out; probs.npz or probs.csv: what it says of every row; a folder, "
                              "with --dataset")  # fmt: skip
     parser.add_argument("--dataset", action="store_true",
                         help="the ledger as a data set of Hugging Face datasets")  # fmt: skip
+    parser.add_argument("--sounds", action="store_true",
+                        help="with --dataset: one row an utterance, of the last round, with its "
+                             "sound")  # fmt: skip
 
 
 def _export(args: Arguments) -> None:
+    if args.sounds and not args.dataset:
+        raise SemiError(
+            "--sounds goes with --dataset: semi export RUN -o FOLDER --dataset --sounds"
+        )
+    if args.words and not args.sounds:
+        raise SemiError(
+            f"{args.words[0]}: semi export reads no data but with --dataset --sounds; leave it out"
+        )
     if args.dataset:
         from .runs.run_datasets import write_ledger_dataset
 
-        rows = write_ledger_dataset(args.run, args.output)
+        rows = write_ledger_dataset(
+            args.run, args.output, sounds=args.sounds, places=args.words
+        )  # fmt: skip
         say(f"{args.output}: {rows:,} rows of the ledger; datasets.load_dataset({args.output!r})")
         return
     from .runs.export import export

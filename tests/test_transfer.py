@@ -243,6 +243,11 @@ def test_a_map_that_is_none_is_one_sentence(tmp_path, corpora, text, sentence):
         (["train=a.npz", "test=b.npz,b.npz"], "target: b.npz is named twice"),
         (["train=a.npz", "test=b.npz", "standardize=speeker"], "standardize must be one of"),
         (["train=a.npz", "test=b.npz", "task.kind=affect"], "task.kind must be single"),
+        (["train=a.npz", "test=b.npz", "task.kind=multi_label"], "several labels, valence and"),
+        (
+            ["train=values_a.csv", "test=values_b.csv", "encoders.speech.model=none"],
+            "no row of values_a, values_b has a label; a transfer compares one label a row",
+        ),
         (["train=a.npz", "test=b.npz", "sedes=3"], "sedes: no such setting; did you mean 'seeds'"),
         (["train=a.npz", "test=wide.npz"], "view speech has other widths (6 in a, 7 in wide)"),
         (["train=a.npz", "test=b.npz", "views=[text]"], "has no array 'text'"),
@@ -253,6 +258,9 @@ def test_what_cannot_be_done_is_one_sentence(
 ):
     """Nothing is trained, and the status is 2."""
     _arrays(tmp_path, "wide", ["angry", "sad"], width=7)
+    for name in "ab":
+        rows = [f"{name}{k},text {k},{k},s{k % 3}\n" for k in range(6)]
+        (tmp_path / f"values_{name}.csv").write_text("id,text,valence,speaker\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
     assert main(["transfer", *words]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())

@@ -74,7 +74,11 @@ class TransferConfig(LearningConfig, EngineConfig):
         EngineConfig.__post_init__(self)
         check_name(self.device)
         if self.task.kind != "single":
-            raise ValueError(f"task.kind must be single for a transfer, got '{self.task.kind}'")
+            raise ValueError(
+                f"task.kind must be single for a transfer, which compares one label a row, got "
+                f"'{self.task.kind}'; several labels, valence and arousal go through semi train on "
+                "one table that holds both corpora, its column split naming the target test"
+            )
         choices = (("foreign", ("drop", "keep")), ("standardize", SCALINGS))
         for name, allowed in (*choices, ("metric", GATE_METRICS)):
             if getattr(self, name) not in allowed:

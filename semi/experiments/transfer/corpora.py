@@ -57,6 +57,7 @@ def pair_of(
     asked = {str(name) for name in target.labels().tolist() if name}
     name = f"{'+'.join(s.corpus.name for s in sources)}->{target.corpus.name}"
     classes = sorted(taught & asked)
+    _refuse_unlabelled(name, sides)
     if len(classes) < 2:
         raise ConfigError(
             f"{name}: {counted(len(classes), 'class')} in common ({listed(sorted(taught))}; "
@@ -95,6 +96,16 @@ def pair_of(
     )  # fmt: skip
     tests = _tests(corpus, count, config.outer_folds)
     return Pair(name, target.corpus.name, corpus, count, home, tests, sides, notes)
+
+
+def _refuse_unlabelled(name: str, sides: Sequence[Side]) -> None:
+    """Raises ConfigError where a corpus has no label at all."""
+    if bare := [s.corpus.name for s in sides if not any(s.labels().tolist())]:
+        raise ConfigError(
+            f"{name}: no row of {listed(bare)} has a label; a transfer compares one label a row: "
+            "fill in the column label, or, where it is valence and arousal, train on one table "
+            "that holds both corpora, its column split naming the target test (semi train)"
+        )
 
 
 def _views_left_out(sides: Sequence[Side], features: Features) -> list[str]:
