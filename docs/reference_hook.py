@@ -1,7 +1,8 @@
 """MkDocs hook: fills pages with what the source says, so that no setting is written down twice.
 
 `<!-- settings -->` becomes the tables of every setting, `<!-- modules of PACKAGE -->` one
-mkdocstrings block for each module of a package.
+mkdocstrings block for each module of a package, `<!-- notebook NAME -->` the cells of an example
+with what they showed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import inspect
+import json
 import re
 import typing
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Returns a page's text with its markers replaced; MkDocs calls this."""
     if "<!-- settings -->" in markdown:
         markdown = markdown.replace("<!-- settings -->", settings())
+    markdown = re.sub(r"<!-- notebook (\w+) -->", lambda m: notebook(m[1]), markdown)
     return re.sub(r"<!-- modules of ([\w.]+) -->", lambda m: modules(m[1]), markdown)
 
 
@@ -41,6 +44,28 @@ def modules(package: str) -> str:
     folder = ROOT.joinpath(*package.split("."))
     names = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
     return "\n\n".join(f"::: {package}.{name}" for name in names)
+
+
+def notebook(name: str) -> str:
+    """Returns a notebook of examples/ as Markdown, without its title, headings one lower."""
+    path = ROOT / "examples" / f"{name}.ipynb"
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            source = re.sub(r"^# .*\n", "", source)
+            source = re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", source)
+            parts.append(re.sub(r"^#", "##", source.replace("](../docs/", "]("), flags=re.M))
+            continue
+        kind = "python"
+        if source.startswith("!"):
+            kind, source = "", re.sub(r"^!", "", source, flags=re.M)
+        shown = "".join(
+            "".join(out.get("text") or out["data"]["text/plain"]) for out in cell["outputs"]
+        )
+        parts.append(f"```{kind}\n{source}\n```")
+        parts += [f"```text\n{shown.rstrip()}\n```"] if shown else []
+    return "\n\n".join(parts)
 
 
 def _section(config: Any, prefix: str, meaning: str) -> Iterator[str]:

@@ -184,6 +184,16 @@ def test_the_page_of_settings_has_them_all():
     assert "`encoders.extra.<name>.column`" in text
 
 
+def test_a_notebook_becomes_a_part_of_a_page_with_what_it_showed():
+    text = hook().on_page_markdown("## own_data\n\n<!-- notebook own_data -->\n")
+    assert re.findall(r"^#+ .*", text, flags=re.M)[:2] == [
+        "## own_data",
+        "### 1. A folder of sounds",
+    ]
+    assert "```\nsemi check name=mine data.manifest=sounds/\n```\n\n```text\nread sounds" in text
+    assert "](own-data.md)" in text and "](#review)" in text and ".ipynb)" not in text
+
+
 # --- links ---
 
 

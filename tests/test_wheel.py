@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -42,7 +43,11 @@ def call(commands, tmp_path):
 def test_the_wheel_is_small_and_holds_recipes_recordings_types_and_licences(wheel):
     assert wheel.stat().st_size < 8_000_000
     names = zipfile.ZipFile(wheel).namelist()
-    for folder, pattern in (("configs", "*.yaml"), ("examples/emodb", "**/*")):
+    for folder, pattern in (
+        ("configs", "*.yaml"),
+        ("examples", "*.*"),
+        ("examples/emodb", "**/*"),
+    ):
         found = (p for p in (ROOT / folder).glob(pattern) if p.is_file())
         files = {p.relative_to(ROOT).as_posix() for p in found}
         assert files and {f"semi/shipped/{f}" for f in files} <= set(names)
@@ -75,6 +80,16 @@ def test_the_demo_trains_from_the_wheel_alone(call, commands, store, tmp_path):
     bundled = commands.parent.rglob("shipped/examples/emodb/manifest.csv")
     assert f"read {next(bundled)} " in err and "Scores in % on 208 gold" in out
     assert (tmp_path / "runs" / "demo" / "report.html").is_file()
+
+
+def test_an_example_runs_from_the_wheel_as_its_readme_says(call, tmp_path):
+    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    copying = re.findall(r'^    python -c "(.*)"$', text, flags=re.M)
+    assert len(copying) == 1 and call("python", "-c", copying[0]) == (0, "", "")
+    run, notebook = (str(tmp_path / "examples" / name) for name in ("run.py", "scikit_learn.ipynb"))
+    status, out, err = call("python", run, notebook, OMP_NUM_THREADS="1")
+    assert status == 0, err
+    assert "535 rows of" in out and "pseudo-labels" in out
 
 
 def test_every_recipe_is_read_by_name_from_another_folder(call):
