@@ -45,7 +45,7 @@ LEAST_PAIRED = 10  # gold rows with several modalities, from which on gold says 
 MARGIN = 0.5
 """Standard errors of the metric by which others must stand above all layers joined.
 
-On four corpora with 20 to 200 labels (126 problems) what shipped was 0.9 points of macro-F1 better
+On three corpora with 20 to 200 labels (126 problems) what shipped was 0.9 points of macro-F1 better
 in mean than with the best of three halves: 4.6 with 200 labels of a corpus whose speakers have one
 label each, -1.3 at worst (another corpus, 50 labels); without a margin 0.6. All layers always: -4.
 """
