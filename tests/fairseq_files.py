@@ -56,15 +56,22 @@ def reference(kind="hubert", large=False, **changes):
     return Wav2Vec2Model(Wav2Vec2Config(**settings)).eval()
 
 
+def conv_name(name, large):
+    """Returns fairseq's name of a weight of the convolutions; others as they are."""
+    layer = re.match(r"feature_extractor\.conv_layers\.(\d+)\.(conv|layer_norm)\.(.*)", name)
+    if layer is None:
+        return name
+    number, part, rest = layer.groups()
+    part = "0" if part == "conv" else "2.1" if large else "2"
+    return f"feature_extractor.conv_layers.{number}.{part}.{rest}"
+
+
 def fairseq_names(model, large=False):
     """Returns the model's weights under fairseq's names, with a pre-training head."""
     weights = {}
     for name, value in model.state_dict().items():
-        layer = re.match(r"feature_extractor\.conv_layers\.(\d+)\.(conv|layer_norm)\.(.*)", name)
-        if layer:
-            number, part, rest = layer.groups()
-            part = "0" if part == "conv" else "2.1" if large else "2"
-            name = f"feature_extractor.conv_layers.{number}.{part}.{rest}"
+        if (theirs := conv_name(name, large)) != name:
+            name = theirs
         elif re.match(r"encoder\.layers\.\d+\.layer_norm\.", name):
             name = name.replace(".layer_norm.", ".self_attn_layer_norm.")
         else:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_checkpoints import draw, reference, sound
+from fairseq_files import conv_name
 from tiny_speech import encoder, speech, tiny
 
 from models.encoders import PruningConfig, SpeechConfig, build_speech_encoder
@@ -45,11 +46,7 @@ LARGE = {
 def microsofts(model: torch.nn.Module, large: bool) -> dict[str, torch.Tensor]:
     weights = {}
     for name, value in model.state_dict().items():
-        part = re.match(r"feature_extractor\.conv_layers\.(\d+)\.(conv|layer_norm)\.(\w+)", name)
-        if part:
-            number, kind, rest = part.groups()
-            kind = "0" if kind == "conv" else "2.1" if large else "2"
-            name = f"feature_extractor.conv_layers.{number}.{kind}.{rest}"
+        name = conv_name(name, large)
         for pattern, theirs in NAMES:
             name, found = re.subn(pattern, theirs, name)
             if found:

@@ -65,6 +65,7 @@ ALIASES = {  # canonical name -> other headers, the first one there wins; see `_
 EQUALS = ("category", "class", "sentiment", "mood")
 MILLISECONDS = {"start_ms": "start", "end_ms": "end", "duration_ms": "seconds"}
 MILLISECONDS |= {"start_msec": "start", "end_msec": "end", "begin_ms": "start", "stop_ms": "end"}
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
 SOUND_SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".aiff", ".au", ".wma"),
     *(".oga", ".aif", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".3gp", ".amr", ".m4b"),

@@ -86,15 +86,11 @@ def in_folders(audio: Sequence[str]) -> list[str]:
 
 def check_files(audio: Sequence[str]) -> None:
     """Raises ManifestError for tables and for files that are not there."""
-    from ..data.headers import SOUND_SUFFIXES
+    from ..data.headers import TABLE_SUFFIXES
 
     missing = [shown(name, 160) for name in audio if not os.path.isfile(name)]
     if missing:
         raise ManifestError(f"no such audio file: {listed(missing, 5)}")
     for name in audio:
-        if name.lower().endswith(SOUND_SUFFIXES):
-            continue
-        from ..data.formats.cells import INPUT_TABLES  # rarely needed, and it imports pandas
-
-        if name.lower().endswith(INPUT_TABLES):
+        if name.lower().endswith(TABLE_SUFFIXES):
             raise ManifestError(f"{shown(name, 160)} is a table; write --manifest before it")

@@ -17,7 +17,7 @@ from ..times import seconds_of
 from ..wording import shown
 
 SOUNDS = headers.SOUND_SUFFIXES
-INPUT_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
+INPUT_TABLES = headers.TABLE_SUFFIXES
 HEAD_BYTES = 1 << 16  # bytes that are looked at before a file is read
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,12 @@ def arms_of(config: BenchConfig, cell: Cell) -> dict[str, Arm]:
     """Returns the arms of a dataset: name -> function, which reads its settings when it runs."""
     seed = config.seed + cell.seed
 
+    @cache
+    def learning(*overrides: str) -> LearningConfig:
+        return learning_of(config, seed, overrides)
+
     def ours(run: LearningArm, *overrides: str) -> Arm:
-        return lambda dataset, starts: run(dataset, learning_of(config, seed, overrides), starts)
+        return lambda dataset, starts: run(dataset, learning(*overrides), starts)
 
     def theirs(kind: str) -> Arm:
         if kind in USB:
